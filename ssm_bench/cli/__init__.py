@@ -1,0 +1,72 @@
+"""The command line `ssm-bench`: one module per verb, imported only when its verb is called."""
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+from ssm_bench import __version__
+from ssm_bench.errors import UserError
+
+USER_MISTAKE = 2
+INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with its errors raised as the one sentence every other mistake gets."""
+
+    def error(self, message: str):
+        raise UserError(f"{self.prog}: {message}")
+
+
+def verbs() -> tuple[str, ...]:
+    """The names of all verbs: the public modules of this package."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_MISTAKE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _run(arguments: list[str]) -> int:
+    parser = _Parser(
+        prog="ssm-bench",
+        description="Trains every model of the Long Range Arena comparison under one protocol and writes the table.",
+    )
+    parser.add_argument("--version", action="version", version=f"ssm-bench {__version__}")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    # Only the verb that is called pays for its imports: `ssm-bench table` must not load JAX.
+    called = next((a for a in arguments if not a.startswith("-")), None)
+    for verb in verbs():
+        source = importlib.import_module(f"{__name__}.{verb}")
+        subparser = subparsers.add_parser(
+            verb,
+            help=source.HELP,
+            description=source.HELP,
+            epilog=source.EXAMPLE,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if verb == called:
+            source.add_arguments(subparser)
+            subparser.set_defaults(run=source.run)
+    options, rest = parser.parse_known_args(arguments)
+    overrides = [a for a in rest if a.startswith("--config.")]
+    unknown = [a for a in rest if not a.startswith("--config.")]
+    if unknown or (overrides and not hasattr(options, "overrides")):
+        parser.error(f"unrecognised arguments: {' '.join(unknown or overrides)}")
+    options.overrides = overrides
+    return int(options.run(options) or 0)
