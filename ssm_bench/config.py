@@ -1,0 +1,191 @@
+"""Configuration: one tree of settings per run, given by `experiments/<model>.py` and changed by `--config.x.y=value`."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from ssm_bench.errors import UserError, unknown_name
+
+PROTOCOLS = ("strict", "paper")
+DATA = ("auto", "real", "synthetic")
+
+
+def base_config(task: str) -> ConfigDict:
+    """Every setting of a run with a neutral value; an experiment file replaces what its paper publishes.
+
+    The sections `mixer` and `scaffold` are the options of the classes named by `model.mixer` and
+    `model.scaffold`; all other names are fixed here.
+    """
+    return ConfigDict(
+        {
+            "seed": 0,
+            "preset": "custom",
+            "protocol": "strict",
+            "task": {
+                "name": task,
+                "data": "auto",
+                "tokens": "characters",  # or "bytes", for the tasks that are text
+                "max_length": 0,  # 0: the task's own
+                "examples": 0,  # 0: all of them
+            },
+            "model": {
+                "name": "",
+                "mixer": "",
+                "scaffold": "glu",
+                "d_model": 128,
+                "layers": 6,
+                "norm": "batch",  # "batch", "layer", "rms"
+                "norm_decay": 0.9,  # of batch norm's running statistics
+                "prenorm": True,
+                "final_norm": False,
+                "dropout": 0.0,
+                "tie_dropout": True,  # one dropout mask for all positions
+                "encoder": "auto",  # "embedding", "one_hot", "linear"; auto: embedding of tokens, linear for pixels
+                "positions": "none",  # "sinusoidal", "learned"
+                "pooling": "mean",  # "last", "cls"
+                "head_width": 0,  # hidden width of the classifier head; 0: linear
+            },
+            "mixer": {},
+            "scaffold": {},
+            "optimizer": {
+                "lr": 1e-3,
+                "ssm_lr": 1e-3,
+                "weight_decay": 0.05,
+                "schedule": "cosine",  # "linear", "constant", "rsqrt"
+                "warmup": 0.1,  # share of the steps
+                "end_lr": 0.0,
+                "b1": 0.9,
+                "b2": 0.999,
+                "epsilon": 1e-8,
+                "clip_norm": 0.0,  # 0: no clipping
+                # What each role of parameter gets: "ssm" or "global" learning rate, "+decay" with weight decay.
+                "groups": {
+                    "weight": "global+decay",
+                    "exempt": "global",
+                    "spectrum": "ssm",
+                    "step_size": "ssm",
+                    "input_matrix": "ssm",
+                    "output_matrix": "global+decay",
+                    "feedthrough": "global+decay",
+                },
+            },
+            "train": {
+                "batch_size": 32,
+                "published_steps": 0,  # of the recipe
+                "steps": 0,  # of this run; 0: the published ones
+                "evaluations": 20,  # on the validation split, evenly spaced
+                "chunk": 50,  # steps in one call of the device
+                "eval_batch_size": 0,  # 0: the training batch
+            },
+            "report": {
+                "title": "",
+                "bibtex": "",
+                "published_row": "",
+                "published_source": "",
+            },
+        }
+    )
+
+
+def experiments_folder() -> Path:
+    """The folder of experiment files: SSM_BENCH_EXPERIMENTS, else `experiments/` of this checkout."""
+    named = os.environ.get("SSM_BENCH_EXPERIMENTS")
+    folder = Path(named) if named else Path(__file__).resolve().parent.parent / "experiments"
+    if not folder.is_dir():
+        raise UserError(
+            f"no folder of experiment files at {folder}: install with `pip install -e .` from a checkout, "
+            "or set SSM_BENCH_EXPERIMENTS to a folder with files like experiments/s5.py"
+        )
+    return folder
+
+
+def experiment_names() -> tuple[str, ...]:
+    """The models that can be run: the files of the experiments folder, sorted."""
+    return tuple(sorted(p.stem for p in experiments_folder().glob("[a-z]*.py")))
+
+
+@cache
+def _module(path: Path) -> ModuleType:
+    found = importlib.util.spec_from_file_location(f"ssm_bench_experiments.{path.stem}", path)
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def experiment(name: str) -> ModuleType:
+    """The experiment file of a model, imported.
+
+    Raises:
+        UserError: no such file.
+    """
+    if name not in experiment_names():
+        raise unknown_name("model", name, experiment_names())
+    return _module(experiments_folder() / f"{name}.py")
+
+
+def get_config(model: str, task: str) -> ConfigDict:
+    """The published recipe of a model on a task.
+
+    Raises:
+        UserError: unknown model, or a task that its experiment file has no recipe for.
+    """
+    module = experiment(model)
+    if task not in module.RECIPES:
+        raise unknown_name(f"task of model {model}", task, module.RECIPES)
+    config = module.get_config(task)
+    config.model.name = model
+    if not config.train.steps:
+        config.train.steps = config.train.published_steps
+    return config
+
+
+def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
+    """Applies `--config.model.d_model=128` and its like, keeping the type of what is there.
+
+    Raises:
+        UserError: a name that does not exist (with the near names), or a value of another type.
+    """
+    config = config.copy_and_resolve_references()
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config, flag_values=values)
+    known = _leaves(config.to_dict())
+    for argument in arguments:
+        name, equals, value = argument.removeprefix("--config.").partition("=")
+        if not equals:
+            raise UserError(f"--config.{name} needs a value: --config.{name}=VALUE")
+        if name not in known:
+            raise unknown_name("setting", name, known)
+        try:
+            values(["ssm-bench", f"--config.{name}={value}"])
+        except (flags.Error, TypeError, ValueError) as error:
+            kind = type(known[name]).__name__
+            raise UserError(f"--config.{name} takes a value of type {kind}, like {known[name]!r}; got {value!r}") from error
+    return config
+
+
+def _leaves(tree: dict, prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            found |= _leaves(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def check_choice(setting: str, value: str, allowed: Sequence[str]) -> str:
+    """Returns the value if it is one of the allowed ones.
+
+    Raises:
+        UserError: it is not; the message names the setting, the value and the allowed ones.
+    """
+    if value not in allowed:
+        raise unknown_name(f"--config.{setting}", value, allowed)
+    return value

@@ -1,0 +1,196 @@
+"""The classifier that every model of the table is: encoder, blocks, pooling, head."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.network.layers import Linear, split_key
+from ssm_bench.network.parameters import Exempt
+from ssm_bench.network.scaffold import Scaffold
+
+ENCODERS = ("embedding", "one_hot", "linear")
+POSITIONS = ("none", "sinusoidal", "learned")
+POOLINGS = ("mean", "last", "cls")
+
+
+class Embedding(nnx.Module):
+    """Token ids to vectors: a table of normal entries with variance 1/h."""
+
+    def __init__(self, vocabulary: int, width: int, *, rngs: nnx.Rngs):
+        """Creates a table (vocabulary, width), kept out of weight decay by most recipes."""
+        self.table = Exempt(jax.random.normal(rngs.params(), (vocabulary, width)) / np.sqrt(width))
+
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """(b, l) integers -> (b, l, h)."""
+        return self.table[...][tokens.astype(jnp.int32)]
+
+
+class OneHot(nnx.Module):
+    """A linear map of one-hot tokens, as in S5: a table with the weights and the bias of a dense layer."""
+
+    def __init__(self, vocabulary: int, width: int, *, rngs: nnx.Rngs):
+        """Creates the linear map (vocabulary, width)."""
+        self.linear = Linear(vocabulary, width, rngs=rngs)
+
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """(b, l) integers -> (b, l, h), without forming the one-hot vectors."""
+        return self.linear.kernel[...][tokens.astype(jnp.int32)] + self.linear.bias[...]
+
+
+class Pixels(nnx.Module):
+    """A linear map of normalised inputs with `channels` values a position."""
+
+    def __init__(self, channels: int, width: int, *, mean: float, std: float, rngs: nnx.Rngs):
+        """Creates the linear map (channels, width); mean and std are in the units of the input."""
+        self.linear = Linear(channels, width, rngs=rngs)
+        self.mean = mean
+        self.std = std
+
+    def __call__(self, pixels: jax.Array) -> jax.Array:
+        """(b, l) gray levels, or (b, l, channels) -> (b, l, h)."""
+        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+        return self.linear((pixels.astype(jnp.float32) - self.mean) / self.std)
+
+
+def sinusoidal_positions(length: int, width: int) -> np.ndarray:
+    """Sine and cosine positions (length, width), float32 (Vaswani et al. 2017, section 3.5)."""
+    frequencies = np.exp(-np.log(10_000.0) * np.arange(0, width, 2) / width)
+    angles = np.arange(length)[:, None] * frequencies
+    return np.stack([np.sin(angles), np.cos(angles)], -1).reshape(length, -1)[:, :width].astype(np.float32)
+
+
+class Classifier(nnx.Module):
+    """encoder -> positions -> blocks -> final norm -> pooling -> head.
+
+    With two documents an example both pass the same tower, and the head sees [x1, x2, x1 - x2, x1 * x2].
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nnx.Module,
+        block: Callable[[nnx.Rngs], Scaffold],
+        layers: int,
+        d_model: int,
+        classes: int,
+        documents: int = 1,
+        max_length: int = 0,
+        positions: str = "none",
+        final_norm: nnx.Module | None = None,
+        pooling: str = "mean",
+        head_width: int = 0,
+        mask_padding: bool = True,
+        rngs: nnx.Rngs,
+    ):
+        """Creates the parts.
+
+        Args:
+            encoder: maps (b, l) integers to (b, l, h).
+            block: makes one block.
+            layers: number of blocks, at least 1.
+            d_model: width h.
+            classes: number of classes c.
+            documents: documents an example, 1 or 2.
+            max_length: longest input, for learned and sinusoidal positions.
+            positions: one of POSITIONS.
+            final_norm: norm before pooling, or None.
+            pooling: one of POOLINGS; "mean" and "last" look at true positions only.
+            head_width: hidden width of the head; 0: linear (one document) or h (two documents).
+            mask_padding: True: padding reaches nothing. False: only pooling knows the lengths, as in the
+                authors' code of S5; padded positions are then part of the scans and of batch statistics.
+            rngs: random keys.
+
+        Raises:
+            UserError: an unknown choice, or sizes below 1.
+        """
+        if positions not in POSITIONS:
+            raise unknown_name("--config.model.positions", positions, POSITIONS)
+        if pooling not in POOLINGS:
+            raise unknown_name("--config.model.pooling", pooling, POOLINGS)
+        if layers < 1 or d_model < 1:
+            raise UserError(f"--config.model.layers and d_model must be at least 1; got {layers} and {d_model}")
+        self.encoder = encoder
+        self.learned_positions = None
+        self.sinusoids = 0
+        if positions == "learned":
+            table = 0.02 * jax.random.normal(rngs.params(), (max_length + (pooling == "cls"), d_model))
+            self.learned_positions = Exempt(table)
+        elif positions == "sinusoidal":
+            self.sinusoids = max_length + (pooling == "cls")
+        self.cls = Exempt(0.02 * jax.random.normal(rngs.params(), (d_model,))) if pooling == "cls" else None
+        self.blocks = nnx.List([block(rngs) for _ in range(layers)])
+        self.final_norm = final_norm
+        features = d_model if documents == 1 else 4 * d_model
+        hidden = head_width or (0 if documents == 1 else d_model)
+        self.head_hidden = Linear(features, hidden, rngs=rngs) if hidden else None
+        self.head = Linear(hidden or features, classes, rngs=rngs)
+        self.pooling = pooling
+        self.documents = documents
+        self.mask_padding = mask_padding
+
+    def __call__(
+        self, inputs: jax.Array, lengths: jax.Array | None = None, *, train: bool = False, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Classifies a batch.
+
+        Args:
+            inputs: (b, documents, l) token ids or gray levels.
+            lengths: (b, documents) true lengths, or None where every position is true.
+            train: batch norm uses and updates batch statistics.
+            key: random key for dropout, None: no dropout.
+
+        Returns:
+            Logits (b, c).
+        """
+        batch = inputs.shape[0]
+        # All first documents, then all second ones, pass the tower as one batch.
+        inputs = jnp.swapaxes(inputs, 0, 1).reshape(batch * self.documents, *inputs.shape[2:])
+        lengths = None if lengths is None else jnp.swapaxes(lengths, 0, 1).reshape(-1)
+        x = self.encode(inputs, lengths, train=train, key=key)
+        if self.documents == 2:
+            first, second = jnp.split(x, 2)
+            x = jnp.concatenate([first, second, first - second, first * second], -1)
+        if self.head_hidden is not None:
+            x = jax.nn.gelu(self.head_hidden(x))
+        return self.head(x)
+
+    def encode(
+        self, inputs: jax.Array, lengths: jax.Array | None = None, *, train: bool = False, key: jax.Array | None = None
+    ) -> jax.Array:
+        """The pooled features (b, h) of single documents: inputs (b, l), lengths (b,) or None."""
+        x = self.encoder(inputs)
+        if self.cls is not None:
+            x = jnp.concatenate([jnp.broadcast_to(self.cls[...], (x.shape[0], 1, x.shape[2])), x], 1)
+            lengths = None if lengths is None else lengths + 1
+        length = x.shape[1]
+        if self.learned_positions is not None:
+            x = x + self.learned_positions[...][:length]
+        elif self.sinusoids:
+            x = x + sinusoidal_positions(self.sinusoids, x.shape[-1])[:length]
+        true = None if lengths is None else jnp.arange(length) < lengths[:, None]
+        mask = true if self.mask_padding else None
+        for block, block_key in zip(self.blocks, split_key(key, len(self.blocks)), strict=True):
+            x = block(x, mask, train=train, key=block_key)
+        if self.final_norm is not None:
+            x = self.final_norm(x, mask, train=train)
+        return self._pooled(x, lengths, true)
+
+    def _pooled(self, x: jax.Array, lengths: jax.Array | None, true: jax.Array | None) -> jax.Array:
+        if self.pooling == "cls":
+            return x[:, 0]
+        if self.pooling == "last":
+            last = -1 if lengths is None else lengths - 1
+            return x[jnp.arange(x.shape[0]), last]
+        if true is None or lengths is None:
+            return x.mean(1)
+        return jnp.where(true[..., None], x, 0.0).sum(1) / lengths[:, None]
+
+    @property
+    def state_size(self) -> int | None:
+        """Real numbers that all mixers together carry per sequence; None where one grows with the length."""
+        sizes = [block.mixer.state_size for block in self.blocks]
+        return None if None in sizes else sum(s for s in sizes if s is not None)

@@ -1,0 +1,90 @@
+"""From a configuration to a classifier."""
+
+import inspect
+from typing import Any
+
+from flax import nnx
+from ml_collections import ConfigDict
+
+from ssm_bench import registry
+from ssm_bench.errors import unknown_name
+from ssm_bench.network.backbone import ENCODERS, Classifier, Embedding, OneHot, Pixels
+from ssm_bench.network.layers import make_norm
+from ssm_bench.network.mixer import Mixer
+from ssm_bench.network.scaffold import Scaffold, Slots
+
+NOT_OPTIONS = {"self", "d_model", "slots", "rngs"}
+
+
+def options_of(kind: type) -> dict[str, Any]:
+    """The options a mixer or scaffold takes, with their defaults."""
+    parameters = inspect.signature(kind.__init__).parameters
+    return {name: p.default for name, p in parameters.items() if name not in NOT_OPTIONS}
+
+
+def _checked(section: str, name: str, kind: type, options: ConfigDict) -> dict[str, Any]:
+    for option in options:
+        if option not in options_of(kind):
+            raise unknown_name(f"option --config.{section}.* of {section} {name}", option, options_of(kind))
+    return options.to_dict()
+
+
+def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float, float], rngs: nnx.Rngs) -> Classifier:
+    """The classifier that a configuration describes.
+
+    Args:
+        config: a whole configuration (`ssm_bench.config`).
+        spec: the task's `TaskSpec`: classes, documents, kind.
+        vocab_size: number of token ids; for pixels the number of gray levels.
+        pixels: mean and standard deviation of gray levels, for the "linear" encoder.
+        rngs: random keys.
+
+    Raises:
+        UserError: an unknown mixer, scaffold, option or choice, or impossible sizes.
+    """
+    model = config.model
+    mixer_class = registry.subclass("models", model.mixer, Mixer)
+    scaffold_class = registry.subclass("scaffolds", model.scaffold, Scaffold)
+    mixer_options = _checked("mixer", model.mixer, mixer_class, config.mixer)
+    scaffold_options = _checked("scaffold", model.scaffold, scaffold_class, config.scaffold)
+
+    def norm(width: int):
+        return make_norm(model.norm, width, decay=model.norm_decay)
+
+    slots = Slots(
+        d_model=model.d_model,
+        mixer=lambda width, rngs: mixer_class(width, **mixer_options, rngs=rngs),
+        norm=norm,
+        prenorm=model.prenorm,
+        dropout=model.dropout,
+        tie_dropout=model.tie_dropout,
+        layers=model.layers,
+    )
+    return Classifier(
+        encoder=_encoder(config, spec, vocab_size, pixels, rngs),
+        block=lambda rngs: scaffold_class(slots, **scaffold_options, rngs=rngs),
+        layers=model.layers,
+        d_model=model.d_model,
+        classes=spec.classes,
+        documents=spec.documents,
+        max_length=config.task.max_length or spec.max_length,
+        positions=model.positions,
+        final_norm=norm(model.d_model) if model.final_norm else None,
+        pooling=model.pooling,
+        head_width=model.head_width,
+        mask_padding=config.protocol == "strict",
+        rngs=rngs,
+    )
+
+
+def _encoder(config: ConfigDict, spec: Any, vocab_size: int, pixels: tuple[float, float], rngs: nnx.Rngs) -> nnx.Module:
+    kind, width = config.model.encoder, config.model.d_model
+    if kind == "auto":
+        kind = "linear" if spec.kind == "pixels" else "embedding"
+    if kind == "embedding":
+        return Embedding(vocab_size, width, rngs=rngs)
+    if kind == "one_hot":
+        return OneHot(vocab_size, width, rngs=rngs)
+    if kind == "linear":
+        return Pixels(1, width, mean=pixels[0], std=pixels[1], rngs=rngs)
+    raise unknown_name("--config.model.encoder", kind, (*ENCODERS, "auto"))

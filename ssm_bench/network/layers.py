@@ -1,0 +1,118 @@
+"""Small layers: linear maps, norms and dropout, with parameter types that tell the optimiser what they are."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ssm_bench.errors import unknown_name
+from ssm_bench.network.parameters import Exempt
+
+
+class Linear(nnx.Module):
+    """An affine map of the last axis: LeCun-normal weights, zero bias."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True, rngs: nnx.Rngs):
+        """Creates weights (inputs, outputs) and, if asked, a bias (outputs,)."""
+        self.kernel = nnx.Param(jax.nn.initializers.lecun_normal()(rngs.params(), (inputs, outputs)))
+        self.bias = Exempt(jnp.zeros(outputs)) if bias else None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(..., inputs) -> (..., outputs)."""
+        y = x @ self.kernel[...]
+        return y if self.bias is None else y + self.bias[...]
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation over batch and length (Ioffe and Szegedy 2015), padding left out where a mask says so.
+
+    `decay` is the share of the old running statistics that an update keeps (Flax's convention; PyTorch's
+    momentum is 1 - decay). The running variance is the biased one.
+    """
+
+    def __init__(self, width: int, *, decay: float = 0.9, epsilon: float = 1e-5):
+        """Creates scale, bias and running statistics of shape (width,)."""
+        self.scale = Exempt(jnp.ones(width))
+        self.bias = Exempt(jnp.zeros(width))
+        self.mean = nnx.BatchStat(jnp.zeros(width))
+        self.var = nnx.BatchStat(jnp.ones(width))
+        self.decay = decay
+        self.epsilon = epsilon
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
+        """Normalises x (b, l, h); in training by the batch's own statistics, which also move the running ones."""
+        if train:
+            weight = jnp.ones(x.shape[:2]) if mask is None else mask.astype(x.dtype)
+            count = jnp.maximum(weight.sum(), 1.0)
+            mean = jnp.einsum("blh,bl->h", x, weight, precision="highest") / count
+            centred = x - mean
+            var = jnp.einsum("blh,bl->h", centred * centred, weight, precision="highest") / count
+            self.mean[...] = self.decay * self.mean[...] + (1 - self.decay) * jax.lax.stop_gradient(mean)
+            self.var[...] = self.decay * self.var[...] + (1 - self.decay) * jax.lax.stop_gradient(var)
+        else:
+            mean, var = self.mean[...], self.var[...]
+        return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
+
+
+class LayerNorm(nnx.Module):
+    """Layer normalisation over the width (Ba et al. 2016)."""
+
+    def __init__(self, width: int, *, epsilon: float = 1e-5):
+        """Creates scale and bias of shape (width,)."""
+        self.scale = Exempt(jnp.ones(width))
+        self.bias = Exempt(jnp.zeros(width))
+        self.epsilon = epsilon
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
+        """Normalises each position of x (b, l, h) by itself; mask and train change nothing."""
+        x = x - x.mean(-1, keepdims=True)
+        scale = jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.epsilon)
+        return x * scale * self.scale[...] + self.bias[...]
+
+
+class RMSNorm(nnx.Module):
+    """Root-mean-square normalisation over the width (Zhang and Sennrich 2019)."""
+
+    def __init__(self, width: int, *, epsilon: float = 1e-6):
+        """Creates a scale of shape (width,)."""
+        self.scale = Exempt(jnp.ones(width))
+        self.epsilon = epsilon
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
+        """Normalises each position of x (b, l, h) by itself; mask and train change nothing."""
+        return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.epsilon) * self.scale[...]
+
+
+def make_norm(kind: str, width: int, *, decay: float = 0.9) -> BatchNorm | LayerNorm | RMSNorm:
+    """A norm by its name: "batch", "layer" or "rms".
+
+    Raises:
+        UserError: another name.
+    """
+    if kind == "batch":
+        return BatchNorm(width, decay=decay)
+    if kind == "layer":
+        return LayerNorm(width)
+    if kind == "rms":
+        return RMSNorm(width)
+    raise unknown_name("--config.model.norm", kind, ("batch", "layer", "rms"))
+
+
+def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, tied: bool = False) -> jax.Array:
+    """Zeroes values of x (b, l, h) with probability `rate` in [0, 1) and scales up the rest.
+
+    Args:
+        x: values.
+        rate: probability.
+        key: random key; None: no dropout.
+        tied: one mask for all positions of a sequence.
+    """
+    if key is None or rate == 0.0:
+        return x
+    shape = (x.shape[0], 1, x.shape[2]) if tied else x.shape
+    keep = jax.random.bernoulli(key, 1.0 - rate, shape)
+    return jnp.where(keep, x / (1.0 - rate), 0.0)
+
+
+def split_key(key: jax.Array | None, parts: int) -> list[jax.Array | None]:
+    """Splits a random key; None stays None, `parts` times."""
+    return [None] * parts if key is None else list(jax.random.split(key, parts))

@@ -1,0 +1,54 @@
+"""The scaffold of S4, S5 and the LRU: mixer, activation with a gated linear unit, residual."""
+
+import jax
+from flax import nnx
+
+from ssm_bench.errors import unknown_name
+from ssm_bench.network.layers import Linear, dropout, split_key
+from ssm_bench.network.scaffold import Scaffold, Slots
+
+ACTIVATIONS = ("gelu", "glu", "half_glu1", "half_glu2")
+
+
+class GLU(Scaffold):
+    """x + gate(mixer(norm(x))), without an MLP.
+
+    With y the mixer's output and g = gelu(y): "gelu" gives g; "glu" (W1 g) * sigmoid(W2 g), the mixing of S4
+    (Gu et al. 2022) and the LRU; "half_glu1" g * sigmoid(W g); "half_glu2" y * sigmoid(W g), both of S5
+    (Smith et al. 2023, appendix G). Dropout follows the GELU and the gate.
+    """
+
+    def __init__(self, slots: Slots, *, activation: str = "glu", rngs: nnx.Rngs):
+        """Creates mixer, norm and gate.
+
+        Raises:
+            UserError: an activation that is not one of ACTIVATIONS.
+        """
+        if activation not in ACTIVATIONS:
+            raise unknown_name("--config.scaffold.activation", activation, ACTIVATIONS)
+        width = slots.d_model
+        self.norm = slots.norm(width)
+        self.mixer = slots.mixer(width, rngs)
+        self.value = Linear(width, width, rngs=rngs) if activation == "glu" else None
+        self.gate = Linear(width, width, rngs=rngs) if activation != "gelu" else None
+        self.activation = activation
+        self.prenorm = slots.prenorm
+        self.dropout = slots.dropout
+        self.tie_dropout = slots.tie_dropout
+
+    def __call__(
+        self, x: jax.Array, mask: jax.Array | None, *, train: bool = False, key: jax.Array | None = None
+    ) -> jax.Array:
+        """(b, l, h) -> (b, l, h)."""
+        mixer_key, inner_key, outer_key = split_key(key, 3)
+        y = self.norm(x, mask, train=train) if self.prenorm else x
+        y = self._gated(self.mixer(y, mask, key=mixer_key), inner_key)
+        x = x + dropout(y, self.dropout, outer_key, tied=self.tie_dropout)
+        return x if self.prenorm else self.norm(x, mask, train=train)
+
+    def _gated(self, y: jax.Array, key: jax.Array | None) -> jax.Array:
+        g = dropout(jax.nn.gelu(y), self.dropout, key, tied=self.tie_dropout)
+        if self.gate is None:
+            return g
+        value = self.value(g) if self.value is not None else y if self.activation == "half_glu2" else g
+        return value * jax.nn.sigmoid(self.gate(g))
