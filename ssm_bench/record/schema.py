@@ -1,0 +1,288 @@
+"""What a record says, field by field, and the way in from JSON: upgrade, check, freeze.
+
+`docs/records.md` explains the fields to readers. A field is added, renamed or dropped in three places: the
+class here, SCHEMA_VERSION, and a step in UPGRADES that lifts records of the version before.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ssm_bench.errors import UserError
+from ssm_bench.record.identity import DIGITS, config_hash
+
+SCHEMA_VERSION = 1
+
+#: version -> what turns a record of that version into one of the next.
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+#: Statuses after which a run will not go on by itself, and whose accuracy is unknown.
+FAILURES = ("diverged", "oom", "timeout", "error")
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="safe as a part of a path")]
+Text = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Meta(ge=0.0)]
+ConfigHash = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{DIGITS}}}$")]
+Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", description="UTC, ISO 8601")]
+
+
+class _Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part of a record: immutable, every field given, none unknown."""
+
+
+class Task(_Part):
+    """The task as it was run."""
+
+    name: Name
+    title: Text
+    classes: Annotated[int, Meta(ge=2)]
+    length: Positive
+
+
+class Published(_Part):
+    """Where the published number of a model stands: a row and a source of `report/published.csv`."""
+
+    row: Text
+    source: Text
+
+
+class Model(_Part):
+    """The model as it was run."""
+
+    name: Name
+    title: Text
+    bibtex: str
+    published: Published | None
+    parameters: Count
+    state_size: Count | None
+
+
+class Data(_Part):
+    """Which data the run saw."""
+
+    identity: Text
+    kind: Literal["official", "rebuilt", "generated", "synthetic"]
+    source: str
+    checksum: str
+    counts: dict[str, Count]
+    label_histogram: dict[str, list[Count]]
+    notes: list[str]
+
+
+class Steps(_Part):
+    """Optimiser steps: taken, meant to be taken, and in the published recipe (null: none is published)."""
+
+    done: Count
+    planned: Positive
+    published: Positive | None
+
+
+class Result(_Part):
+    """The scores of the best validation step; accuracies are fractions."""
+
+    test_accuracy: Fraction
+    test_loss: float | None
+    validation_accuracy: Fraction | None
+    best_step: Count
+
+
+class CurvePoint(_Part):
+    """One evaluation during training."""
+
+    step: Count
+    train_loss: float | None
+    train_accuracy: Fraction | None
+    validation_loss: float | None
+    validation_accuracy: Fraction | None
+    seconds: Seconds | None
+
+
+class Cost(_Part):
+    """What the run took."""
+
+    seconds_train: Seconds
+    seconds_compile: Seconds | None
+    seconds_evaluate: Seconds | None
+    sequences_per_second: Annotated[float, Meta(ge=0.0)] | None
+    peak_memory_bytes: Count | None
+
+
+class Device(_Part):
+    """What the run ran on."""
+
+    platform: Text
+    kind: Text
+    count: Positive
+
+
+class Revision(_Part):
+    """The code that ran: a git commit, and whether files differed from it."""
+
+    commit: Text
+    dirty: bool
+
+
+class RunRecord(_Part):
+    """One training run, finished or failed."""
+
+    schema_version: Literal[1]
+    status: Literal["ok", "partial", "diverged", "oom", "timeout", "error"]
+    message: str
+    preset: Name
+    protocol: Name
+    task: Task
+    model: Model
+    data: Data
+    seed: Count
+    config: dict[str, Any]
+    config_hash: ConfigHash
+    steps: Steps
+    result: Result | None
+    curve: list[CurvePoint]
+    cost: Cost
+    device: Device
+    versions: dict[str, str]
+    revision: Revision
+    created: Moment
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as nested dicts and lists, in the order of the schema."""
+        return msgspec.to_builtins(self)
+
+    def to_json(self) -> str:
+        """The text of the record's file: the schema's order, one line per curve point, newline at the end."""
+        return _text(self.to_dict())
+
+
+class SpeedRecord(_Part):
+    """One speed measurement; `measurements` is free in its names, which carry the units."""
+
+    schema_version: Literal[1]
+    kind: Literal["speed"]
+    name: Name
+    model: Name | None
+    task: Name | None
+    measurements: Annotated[dict[str, float | int | None], Meta(min_length=1)]
+    config_hash: ConfigHash | None
+    device: Device
+    versions: dict[str, str]
+    revision: Revision
+    created: Moment
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as nested dicts and lists, in the order of the schema."""
+        return msgspec.to_builtins(self)
+
+    def to_json(self) -> str:
+        """The text of the record's file: the schema's order, newline at the end."""
+        return _text(self.to_dict())
+
+
+def upgrade(raw: Mapping[str, Any], where: str = "record") -> dict[str, Any]:
+    """Lifts a record of any earlier schema version to the current one, step by step.
+
+    Raises:
+        UserError: the version is missing, unknown, or newer than this program.
+    """
+    raw = dict(raw)
+    while (version := raw.get("schema_version")) != SCHEMA_VERSION:
+        if version not in UPGRADES:
+            raise UserError(f"{where}: schema_version is {version!r}; this ssm-bench reads 1 to {SCHEMA_VERSION}")
+        raw = UPGRADES[version](raw)
+    return raw
+
+
+def validate(raw: Mapping[str, Any], where: str = "record") -> RunRecord:
+    """Checks a run's record and freezes it.
+
+    NumPy and JAX scalars become plain numbers; a number that is not finite (the loss of a diverged run) becomes
+    null, which is what JSON can say.
+
+    Args:
+        raw: the record as nested dicts, of this or any earlier schema version.
+        where: what an error calls the record; the path of its file.
+
+    Raises:
+        UserError: names `where`, the field and what is wrong with it.
+    """
+    record = _convert(raw, RunRecord, where)
+    if record.status == "ok" and record.result is None:
+        raise UserError(f"{where}: field result is null, but status is 'ok'")
+    if (computed := config_hash(record.config)) != record.config_hash:
+        raise UserError(f"{where}: field config_hash is {record.config_hash!r}, but the config hashes to {computed!r}")
+    return record
+
+
+def validate_speed(raw: Mapping[str, Any], where: str = "speed record") -> SpeedRecord:
+    """Checks a speed record and freezes it; see `validate`."""
+    return _convert(raw, SpeedRecord, where)
+
+
+def inconsistencies(record: RunRecord) -> list[str]:
+    """What in a valid record contradicts itself, one sentence each; empty for a sound record."""
+    found = []
+    steps, data = record.steps, record.data
+    if steps.done > steps.planned:
+        found.append(f"steps.done is {steps.done}, more than steps.planned, {steps.planned}")
+    if record.status == "ok" and steps.done == 0:
+        found.append("status is 'ok' after no step")
+    if record.result is not None and record.result.best_step > steps.done:
+        found.append(f"result.best_step is {record.result.best_step}, after the last step, {steps.done}")
+    curve = [point.step for point in record.curve]
+    if any(later <= earlier for earlier, later in itertools.pairwise(curve)):
+        found.append("curve is not in the order of its steps")
+    if curve and curve[-1] > steps.done:
+        found.append(f"curve ends at step {curve[-1]}, after the last step, {steps.done}")
+    for split, histogram in data.label_histogram.items():
+        if len(histogram) != record.task.classes:
+            found.append(f"data.label_histogram.{split} has {len(histogram)} labels, not {record.task.classes}")
+        if split in data.counts and sum(histogram) != data.counts[split]:
+            found.append(
+                f"data.label_histogram.{split} adds up to {sum(histogram)}, data.counts.{split} is {data.counts[split]}"
+            )
+    return found
+
+
+def _convert(raw: Mapping[str, Any], kind: type, where: str) -> Any:
+    try:
+        return msgspec.convert(upgrade(_plain(raw), where), kind)
+    except msgspec.ValidationError as error:
+        # msgspec closes its sentence with the place: "Expected `int`, got `str` - at `$.steps.done`".
+        what, _, place = str(error).partition(" - at `$")
+        field = place.strip("`.") or "(top level)"
+        raise UserError(f"{where}: field {field}: {what}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Nested plain JSON values; array scalars become numbers, numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if not isinstance(value, str | int | float | None) and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def _text(record: dict[str, Any]) -> str:
+    fields = []
+    for key, value in record.items():
+        if key == "curve" and value:
+            lines = ",\n".join(f"    {json.dumps(point)}" for point in value)
+            text = f"[\n{lines}\n  ]"
+        else:
+            # The maps whose keys are free have no order of the schema.
+            free = key in ("config", "versions", "measurements")
+            text = json.dumps(value, indent=2, sort_keys=free, ensure_ascii=False).replace("\n", "\n  ")
+        fields.append(f'  "{key}": {text}')
+    return "{\n" + ",\n".join(fields) + "\n}\n"

@@ -1,0 +1,108 @@
+"""Where records live: results/runs/<preset>/<task>/<model>/<config hash>-s<seed>.json and results/speed/<name>.json."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ssm_bench.errors import UserError
+from ssm_bench.record.schema import RunRecord, SpeedRecord, validate, validate_speed
+
+
+def path_of(root: Path | str, preset: str, task: str, model: str, config_hash: str, seed: int) -> Path:
+    """The one path of a run, known before it starts.
+
+    Args:
+        root: the folder of all results, "results" in a checkout.
+    """
+    return Path(root) / "runs" / preset / task / model / f"{config_hash}-s{seed}.json"
+
+
+def home(record: RunRecord, root: Path | str) -> Path:
+    """The path at which a record belongs."""
+    return path_of(root, record.preset, record.task.name, record.model.name, record.config_hash, record.seed)
+
+
+def speed_home(record: SpeedRecord, root: Path | str) -> Path:
+    """The path at which a speed record belongs."""
+    return Path(root) / "speed" / f"{record.name}.json"
+
+
+def write(record: RunRecord, root: Path | str) -> Path:
+    """Writes a record where it belongs, in one stroke: a reader sees the old file or the new one, never a part."""
+    return write_text(record.to_json(), home(record, root))
+
+
+def write_speed(record: SpeedRecord, root: Path | str) -> Path:
+    """Writes a speed record where it belongs, in one stroke."""
+    return write_text(record.to_json(), speed_home(record, root))
+
+
+def read(path: Path | str) -> RunRecord:
+    """Reads one record.
+
+    Raises:
+        UserError: the file is not JSON, or not a record; names the file and the field.
+    """
+    return validate(_json(path), str(path))
+
+
+def read_speed(path: Path | str) -> SpeedRecord:
+    """Reads one speed record; raises as `read` does."""
+    return validate_speed(_json(path), str(path))
+
+
+def paths(root: Path | str, preset: str | None = None) -> Iterator[Path]:
+    """The files of all runs, or of one preset's, in the order of their names."""
+    yield from sorted((Path(root) / "runs" / (preset or "")).rglob("*.json"))
+
+
+def speed_paths(root: Path | str) -> Iterator[Path]:
+    """The files of all speed records, in the order of their names."""
+    yield from sorted((Path(root) / "speed").rglob("*.json"))
+
+
+def read_all(root: Path | str, preset: str | None = None) -> list[RunRecord]:
+    """All records, or those of one preset, in the order of their paths; empty where there are none.
+
+    Raises:
+        UserError: as `read`, for the first bad file.
+    """
+    return [read(path) for path in paths(root, preset)]
+
+
+def read_all_speed(root: Path | str) -> list[SpeedRecord]:
+    """All speed records, in the order of their paths."""
+    return [read_speed(path) for path in speed_paths(root)]
+
+
+def find(root: Path | str, preset: str, task: str, model: str, config_hash: str, seed: int) -> RunRecord | None:
+    """The record of one run, or None if it has not left one."""
+    path = path_of(root, preset, task, model, config_hash, seed)
+    return read(path) if path.is_file() else None
+
+
+def write_text(text: str, path: Path) -> Path:
+    """Writes a text file through a temporary neighbour and a rename, creating folders on the way."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _json(path: Path | str) -> dict[str, Any]:
+    try:
+        raw = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not readable as JSON: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: holds a {type(raw).__name__}, a record is an object")
+    return raw

@@ -1,0 +1,58 @@
+"""Records are found where they were written, and a crash leaves no half of one."""
+
+import os
+
+import pytest
+
+from ssm_bench.errors import UserError
+from ssm_bench.record import store
+from ssm_bench.record.schema import validate, validate_speed
+
+from .samples import raw_record, raw_speed
+
+
+def test_write_read_find(tmp_path):
+    record = validate(raw_record())
+    path = store.write(record, tmp_path)
+    assert path == tmp_path / "runs" / "budget" / "text" / "s5" / f"{record.config_hash}-s3.json"
+    assert path == store.path_of(tmp_path, "budget", "text", "s5", record.config_hash, 3)
+    assert store.read(path) == record
+    assert store.find(tmp_path, "budget", "text", "s5", record.config_hash, 3) == record
+    assert store.find(tmp_path, "budget", "text", "s5", record.config_hash, 4) is None
+
+
+def test_read_all_and_by_preset(tmp_path):
+    assert store.read_all(tmp_path) == []
+    for preset in ("quick", "budget"):
+        store.write(validate(raw_record(preset=preset)), tmp_path)
+    assert [record.preset for record in store.read_all(tmp_path)] == ["budget", "quick"]
+    assert [record.preset for record in store.read_all(tmp_path, "quick")] == ["quick"]
+
+
+def test_speed_records_live_apart(tmp_path):
+    record = validate_speed(raw_speed())
+    assert store.write_speed(record, tmp_path) == tmp_path / "speed" / "step-s5-text-cpu.json"
+    assert store.read_all_speed(tmp_path) == [record]
+    assert store.read_all(tmp_path) == []
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = store.write(validate(raw_record(message="old")), tmp_path)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(validate(raw_record(message="new")), tmp_path)
+    assert store.read(path).message == "old"
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\xff"])
+def test_what_is_no_record_is_refused_with_its_path(tmp_path, text):
+    path = tmp_path / "runs" / "bad.json"
+    path.parent.mkdir()
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=r"bad\.json"):
+        store.read_all(tmp_path)
