@@ -1,0 +1,186 @@
+"""Opens a task's data: `spec` and `load`."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ssm_bench import registry
+from ssm_bench.data import synthetic
+from ssm_bench.data.card import describe_splits, new_card
+from ssm_bench.data.corpus import PAD, Corpus
+from ssm_bench.data.splits import subset
+from ssm_bench.data.task import Task, TaskSpec
+from ssm_bench.data.work import Work
+from ssm_bench.errors import UserError, unknown_name
+
+DATA = ("auto", "real", "synthetic")
+PROTOCOLS = ("strict", "paper")
+TOKENS = ("characters", "bytes")
+
+#: Fewest validation and test examples kept when the training set is reduced: fewer say nothing about accuracy.
+_FEWEST_HELD_OUT = 64
+
+
+def find(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        UserError: there is none; the message lists the names.
+    """
+    return registry.subclass("tasks", name, Task)()
+
+
+def spec(name: str) -> TaskSpec:
+    """What a model has to know of a task; no data are touched.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    return find(name).spec
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A task's examples, ready for training.
+
+    Attributes:
+        spec: the task; max_length is the length these documents were cut to.
+        card: what the data are, plain JSON.
+        corpus: the arrays behind the properties.
+        splits: example indices (int64) of train, validation and test under the protocol.
+    """
+
+    spec: TaskSpec
+    card: dict
+    corpus: Corpus
+    splits: dict[str, np.ndarray]
+
+    @property
+    def values(self) -> np.ndarray:
+        """All documents one after another, uint8 or uint16: token ids (0 is padding) or gray levels 0..255."""
+        return self.corpus.values
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(n_documents + 1,) int64: document i is values[offsets[i]:offsets[i + 1]]."""
+        return self.corpus.offsets
+
+    @property
+    def documents(self) -> np.ndarray:
+        """(n_examples, spec.documents) int32: which documents make an example."""
+        return self.corpus.documents
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(n_examples,) int32, 0..spec.classes - 1."""
+        return self.corpus.labels
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The token of each id; empty for pixels."""
+        return self.corpus.vocabulary.tokens
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, padding included; 0 for pixels."""
+        return len(self.vocabulary)
+
+    @property
+    def pixel_mean(self) -> float:
+        """Mean to subtract from a gray level, in 0..255."""
+        return self.spec.pixel_mean
+
+    @property
+    def pixel_std(self) -> float:
+        """Deviation to divide a gray level by, in 0..255."""
+        return self.spec.pixel_std
+
+    def padded(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every document padded on the right with 0.
+
+        Returns:
+            tokens (n_documents, spec.max_length), of the dtype of `values`, and lengths (n_documents,) int32.
+        """
+        lengths = np.diff(self.offsets).astype(np.int32)
+        if (lengths == self.spec.max_length).all():
+            return self.values.reshape(len(lengths), self.spec.max_length), lengths
+        tokens = np.full((len(lengths), self.spec.max_length), PAD, self.values.dtype)
+        for row, start, stop in zip(tokens, self.offsets[:-1].tolist(), self.offsets[1:].tolist(), strict=True):
+            row[: stop - start] = self.values[start:stop]
+        return tokens, lengths
+
+    def decode(self, example: int) -> str:
+        """An example as text, its documents apart; an image as rows of shades."""
+        pieces = [self.values[self.offsets[i] : self.offsets[i + 1]] for i in self.documents[example]]
+        return "\n--- second document ---\n".join(self.corpus.vocabulary.decode(piece) for piece in pieces)
+
+
+def load(
+    task: str,
+    *,
+    data: str = "auto",
+    protocol: str = "strict",
+    tokens: str = "characters",
+    max_length: int = 0,
+    examples: int = 0,
+    progress: bool = True,
+) -> Dataset:
+    """Opens a task's data, preparing them first where need be.
+
+    Args:
+        task: name of a module of `ssm_bench.tasks`.
+        data: "real" (the prepared cache, the user's files, a download or a generator), "synthetic" (a small stand-in),
+            or "auto" (real where the cache or the user's files have it, else synthetic).
+        protocol: "strict" or "paper"; it decides the splits.
+        tokens: "characters" or "bytes", for tasks that offer both.
+        max_length: documents are cut to that many tokens; 0 means the task's own length.
+        examples: at most that many training examples, and a quarter as many (64 at least) for validation and test;
+            0 means all.
+        progress: report on standard error.
+
+    Raises:
+        UserError: a bad argument, a broken file, or data that are not there, with what to fetch.
+    """
+    found = find(task)
+    for what, value, allowed in (("data", data, DATA), ("protocol", protocol, PROTOCOLS), ("tokens", tokens, TOKENS)):
+        if value not in allowed:
+            raise unknown_name(what, value, allowed)
+    if not 0 <= max_length <= found.spec.max_length:
+        raise UserError(
+            f"max_length {max_length} of task {task} must lie in 1..{found.spec.max_length} (0: the task's)"
+        )
+    if examples < 0:
+        raise UserError(f"examples {examples} must be 0 (all) or more")
+    tokens = found.tokens(tokens)
+    corpus, card = _open(found, data, tokens, max_length, Work(progress=progress))
+    return _view(found, corpus, card, protocol, max_length or card["max_length"], examples)
+
+
+def _view(task: Task, corpus: Corpus, card: dict, protocol: str, max_length: int, examples: int) -> Dataset:
+    """Splits by protocol, keeps what was asked for, and says so in the card."""
+    card = {**card, "protocol": protocol, "max_length": max_length, "examples": examples, "cut": None}
+    splits = task.splits(corpus.ranges(), protocol)
+    limits = {name: max(examples // 4, _FEWEST_HELD_OUT) for name in splits} | {"train": examples}
+    kept = {name: subset(indices, limits[name]) if examples else indices for name, indices in splits.items()}
+    used = np.unique(np.concatenate(list(kept.values())))
+    lengths = np.diff(corpus.offsets)[np.unique(corpus.documents[used])]
+    too_long = int((lengths > max_length).sum())
+    if too_long:
+        card["cut"] = {"max_length": max_length, "documents": too_long, "of": len(lengths)}
+    if too_long or len(used) < len(corpus.labels):
+        corpus = corpus.compact(used, max_length)
+        kept = {name: np.searchsorted(used, indices) for name, indices in kept.items()}
+    card |= describe_splits(corpus, kept, task.spec.classes)
+    return Dataset(replace(task.spec, max_length=max_length), card, corpus, kept)
+
+
+def _open(task: Task, data: str, tokens: str, max_length: int, work: Work) -> tuple[Corpus, dict]:
+    return _synthetic(task, tokens, max_length)
+
+
+def _synthetic(task: Task, tokens: str, max_length: int) -> tuple[Corpus, dict]:
+    length = max_length or min(task.spec.max_length, synthetic.MAX_LENGTH)
+    if length < synthetic.SHORTEST:
+        raise UserError(f"max_length {length} is too short for synthetic data; allowed: {synthetic.SHORTEST} or more")
+    corpus = task.synthetic(length, tokens, synthetic.COUNTS, synthetic.SEED)
+    return corpus, new_card(task, corpus, length)

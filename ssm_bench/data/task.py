@@ -1,0 +1,107 @@
+"""What a task module provides: one final subclass of `Task`."""
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ssm_bench.data.corpus import Corpus
+from ssm_bench.data.work import Work
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What a model has to know of a task; no data are touched to answer it.
+
+    Attributes:
+        name: the task's module name, as on the command line.
+        title: the column title of the comparison table.
+        classes: number of labels.
+        kind: "tokens" (ids, 0 is padding) or "pixels" (gray levels 0..255, never padded).
+        max_length: longest document in tokens, end token included (the S4 and S5 convention).
+        documents: documents per example, 1 or 2.
+        pixel_mean: what to subtract from a gray level, 0..255.
+        pixel_std: what to divide it by afterwards, 0..255.
+    """
+
+    name: str
+    title: str
+    classes: int
+    kind: str
+    max_length: int
+    documents: int = 1
+    pixel_mean: float = 0.0
+    pixel_std: float = 1.0
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """One form in which a task's data may lie in the user's folder.
+
+    Attributes:
+        names: paths relative to the folder, all of which must be there.
+        kind: "official" or "rebuilt".
+        read: (paths, tokens, work) -> Corpus; any error a broken file can cause may escape from it.
+    """
+
+    names: tuple[str, ...]
+    kind: str
+    read: Callable[[list[Path], str, Work], Corpus]
+
+
+class Task(abc.ABC):
+    """One task of the benchmark: where its data come from and how they are split.
+
+    A task is a module of `ssm_bench.tasks` with one final subclass of this class.
+    """
+
+    spec: ClassVar[TaskSpec]
+    #: The tokenisations offered, the default first; a task with only one takes it whatever the caller asks for.
+    tokenizations: ClassVar[tuple[str, ...]]
+    #: The paper to cite.
+    citation: ClassVar[str]
+    #: What is known of the licence.
+    licence: ClassVar[str]
+    #: What to fetch and where to put it, as the end of a sentence.
+    wanted: ClassVar[str]
+    #: True where `fetch` can get or make the data from nothing.
+    fetchable: ClassVar[bool] = False
+
+    def raw_files(self) -> tuple[RawFiles, ...]:
+        """The forms that can be read, the most official first."""
+        return ()
+
+    def fetch(self, tokens: str, work: Work) -> Corpus:
+        """Downloads or generates the data, where `fetchable`.
+
+        Raises:
+            UserError: it did not work; the sentence says what to fetch by hand.
+        """
+        raise NotImplementedError(f"{self.spec.name} is not fetchable")
+
+    def splits(self, parts: dict[str, np.ndarray], protocol: str) -> dict[str, np.ndarray]:
+        """Makes train, validation and test of the parts of the source.
+
+        Args:
+            parts: example indices of each part.
+            protocol: "strict" (validation held out of train) or "paper" (as published).
+        """
+        return parts
+
+    @abc.abstractmethod
+    def synthetic(self, max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:
+        """A small stand-in with the same shape of examples, learnable in seconds.
+
+        Args:
+            max_length: longest document, 16 or more.
+            tokens: one of `tokenizations`.
+            counts: examples of each split; the labels of each are balanced.
+            seed: of every random choice.
+        """
+
+    def tokens(self, asked: str) -> str:
+        """The tokenisation used when `asked` is asked for."""
+        return asked if asked in self.tokenizations else self.tokenizations[0]
