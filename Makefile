@@ -1,0 +1,66 @@
+# Thin verbs over the command line `ssm-bench`; `make help` lists them.
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+
+# An environment that is ready to use (a GPU machine with its own JAX): SSM_BENCH_PYTHON=/path/to/python.
+# Nothing is installed into it. Otherwise $(VENV) is made once, and again when the lock changes.
+ifdef SSM_BENCH_PYTHON
+RUN := $(SSM_BENCH_PYTHON)
+READY :=
+else
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.installed
+endif
+BENCH := $(RUN) -m ssm_bench
+
+PRESET ?= quick
+BUDGET ?=
+MODEL ?= s5
+TASK ?= listops
+JOBS ?= auto
+ARGS ?=
+
+.PHONY: help setup lock data test check reproduce-table table bench
+
+help: ## print this list
+	@echo "usage: make VERB [VARIABLE=value ...]"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r verb text; do printf '%-18s %s\n' "$$verb" "$$text"; done
+	@echo
+	@echo "  VENV=.venv            where the environment is made; PYTHON=python3.12 chooses what makes it"
+	@echo "  SSM_BENCH_PYTHON=...  use this interpreter and its packages as they are, install nothing"
+
+setup: $(READY) ## make the environment; EXTRAS=cuda13, tpu or data adds to it
+ifneq ($(EXTRAS),)
+	$(RUN) -m pip install --quiet --no-build-isolation --editable ".[$(EXTRAS)]"
+endif
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh scripts/setup.sh
+
+lock: ## resolve constraints.txt anew from pyproject.toml
+	@sh scripts/lock.sh
+
+data: $(READY) ## prepare the data sets found on this machine; ARGS="text image" for some of them
+	$(BENCH) data prepare $(ARGS)
+
+test: $(READY) ## run every test; JOBS=2 processes, ARGS="tests/ops -x" for some of them
+	$(RUN) -m pytest -n $(JOBS) --maxprocesses 8 $(ARGS)
+
+check: $(READY) ## lint, format, types, import contracts, spelling, tables that still follow from their records
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright --pythonpath "$$($(RUN) -c 'import sys; print(sys.executable)')"
+	$(RUN) -c 'from importlinter.cli import lint_imports_command as main; main()' --no-logo --no-cache
+	$(RUN) -m codespell_lib
+	$(BENCH) table --check
+
+reproduce-table: $(READY) ## train every model on every task and print the table; PRESET=quick, budget or paper, BUDGET=2h
+	$(BENCH) sweep --preset $(PRESET) $(if $(BUDGET),--budget $(BUDGET)) $(ARGS)
+
+table: $(READY) ## write the tables from the committed records; ARGS="--check" to compare only
+	$(BENCH) table $(ARGS)
+
+bench: $(READY) ## time one training step; MODEL=s5 TASK=listops
+	$(BENCH) bench step --model $(MODEL) --task $(TASK) $(ARGS)

@@ -1,0 +1,57 @@
+"""What every test stands on: one CPU, one thread each, no file of the user's, the same examples on every machine."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).parents[1]
+
+# Set before anything imports JAX, and inherited by the processes that tests start. One thread for each process:
+# the tests run side by side, and sums come out the same on any number of cores.
+os.environ.update(
+    JAX_PLATFORMS="cpu",
+    NPROC="1",
+    OMP_NUM_THREADS="1",
+    OPENBLAS_NUM_THREADS="1",
+    MPLBACKEND="agg",
+    # Compiled programs are kept beside the checkout, never shared with another one.
+    JAX_COMPILATION_CACHE_DIR=str(ROOT / ".jax_cache"),
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.5",
+)
+# A width that no terminal changes.
+os.environ["COLUMNS"] = "120"
+for variable in ("JAX_ENABLE_X64", "XLA_FLAGS", "NO_COLOR", "FORCE_COLOR"):
+    os.environ.pop(variable, None)
+
+settings.register_profile("ssm_bench", deadline=None, max_examples=25, print_blob=True)
+settings.register_profile("ci", parent=settings.get_profile("ssm_bench"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "ssm_bench")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_data_of_the_user(tmp_path_factory):
+    """Prepared data goes to a folder of this test run, and no file of the user's is found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSM_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("SSM_BENCH_RAW", str(tmp_path_factory.mktemp("raw")))
+        yield
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    """A cache of this test alone; the path of its folder."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    monkeypatch.setenv("SSM_BENCH_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def x64():
+    """Double precision in JAX, for this test alone."""
+    import jax
+
+    with jax.enable_x64(True):
+        yield
