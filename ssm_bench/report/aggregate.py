@@ -1,0 +1,173 @@
+"""From runs to cells: which runs a cell stands for, their mean and interval, and what kept others out."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from scipy import stats
+
+from ssm_bench.record import RunRecord
+from ssm_bench.record.schema import FAILURES
+from ssm_bench.report import layout
+
+CONFIDENCE = 0.95
+
+
+class DataIdentity(NamedTuple):
+    """What tells two data sets apart; `checksum` also where they go by one name."""
+
+    identity: str
+    kind: str
+    notes: tuple[str, ...]
+    checksum: str
+
+
+def data_identity(run: RunRecord) -> DataIdentity:
+    """The data a run saw."""
+    return DataIdentity(run.data.identity, run.data.kind, tuple(run.data.notes), run.data.checksum)
+
+
+def group_of(run: RunRecord) -> tuple[str, DataIdentity]:
+    """Runs that differ in nothing but their seed share a group."""
+    return run.config_hash, data_identity(run)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model on one task.
+
+    Attributes:
+        runs: the runs the cell stands for, one a seed: one config on one data set.
+        others: runs of other configs or other data, which the table must name.
+    """
+
+    runs: tuple[RunRecord, ...]
+    others: tuple[RunRecord, ...] = ()
+
+    @property
+    def finished(self) -> tuple[RunRecord, ...]:
+        """The runs that have an accuracy."""
+        return _with_status(self.runs, "ok")
+
+    @property
+    def failed(self) -> tuple[RunRecord, ...]:
+        """The runs that ended without one."""
+        return _with_status(self.runs, *FAILURES)
+
+    @property
+    def unfinished(self) -> tuple[RunRecord, ...]:
+        """The runs that wait to be resumed."""
+        return _with_status(self.runs, "partial")
+
+    @property
+    def status(self) -> str:
+        """ok if any seed has an accuracy, else the failures, joined by "/", else partial."""
+        if self.finished:
+            return "ok"
+        return "/".join(sorted({run.status for run in self.failed})) or "partial"
+
+    @property
+    def complete(self) -> bool:
+        """There is an accuracy, and no seed failed."""
+        return bool(self.finished) and not self.failed
+
+    @property
+    def accuracy(self) -> tuple[float, float | None] | None:
+        """Mean over the finished seeds and its 95 % half-width (None for one seed), both in per cent."""
+        return mean_interval([accuracy(run) for run in self.finished]) if self.finished else None
+
+    @property
+    def accuracy_failures_as_chance(self) -> float | None:
+        """Mean in per cent in which a failed seed scores chance; None while no seed has finished or failed."""
+        scores = [accuracy(run) for run in self.finished] + [100 / run.task.classes for run in self.failed]
+        return statistics.fmean(scores) if scores else None
+
+    @property
+    def share(self) -> float | None:
+        """Steps taken / steps of the published schedule, the least over the seeds; None where none is published."""
+        return share(self.finished or self.runs)
+
+
+def accuracy(run: RunRecord) -> float:
+    """Test accuracy of a finished run in per cent."""
+    assert run.result is not None
+    return 100 * run.result.test_accuracy
+
+
+def share(runs: Sequence[RunRecord]) -> float | None:
+    """The least share of the published schedule among some runs; None where a run has no published schedule."""
+    shares = [run.steps.done / run.steps.published for run in runs if run.steps.published]
+    return min(shares) if shares and len(shares) == len(runs) else None
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and half-width of its 95 % interval by Student's t over seeds; None as the half-width of one value."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, None
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, df=len(values) - 1)
+    return mean, float(quantile * statistics.stdev(values) / len(values) ** 0.5)
+
+
+def cells(records: Iterable[RunRecord]) -> dict[tuple[str, str], Cell]:
+    """(model, task) -> its cell.
+
+    Runs of one config on the same data, down to the checksum, form a group (`group_of`). The cell is the group with
+    a finished run rather than without, then with the larger share of the published schedule, then the more recent
+    one. The runs of the other groups go along as `others`.
+
+    Args:
+        records: the runs of one preset and one protocol.
+    """
+    by_cell: dict[tuple[str, str], dict[tuple[str, DataIdentity], list[RunRecord]]] = {}
+    for record in sorted(records, key=lambda r: (r.seed, r.config_hash)):
+        place = record.model.name, record.task.name
+        by_cell.setdefault(place, {}).setdefault(group_of(record), []).append(record)
+    chosen = {}
+    for place, groups in by_cell.items():
+        first, *rest = sorted(groups.values(), key=_preference, reverse=True)
+        chosen[place] = Cell(tuple(first), tuple(run for group in rest for run in group))
+    return chosen
+
+
+def _preference(group: list[RunRecord]) -> tuple[bool, float, str, str]:
+    finished = _with_status(group, "ok")
+    return bool(finished), share(finished or group) or 0.0, max(run.created for run in group), group[0].config_hash
+
+
+def average(row: Mapping[str, Cell]) -> float | None:
+    """Mean accuracy over the six tasks in per cent; None unless every one is complete.
+
+    Args:
+        row: task -> cell, of one model.
+    """
+    if not all(task in row and row[task].complete for task in layout.TASKS):
+        return None
+    return statistics.fmean(row[task].accuracy[0] for task in layout.TASKS)  # type: ignore[index]
+
+
+def average_failures_as_chance(row: Mapping[str, Cell]) -> float | None:
+    """The same with failed seeds scored as chance, the habit of the field; None where a task has not been run.
+
+    The averages of arXiv 2403.16899, Table II, and of the papers it quotes count a failure as 50 in this way.
+    """
+    scores = [row[task].accuracy_failures_as_chance if task in row else None for task in layout.TASKS]
+    known = [score for score in scores if score is not None]
+    return statistics.fmean(known) if len(known) == len(scores) else None
+
+
+def majority_share(run: RunRecord) -> float | None:
+    """What always answering the most common test label would score, in per cent; None without a histogram."""
+    histogram = run.data.label_histogram.get("test")
+    return 100 * max(histogram) / sum(histogram) if histogram and sum(histogram) else None
+
+
+def status_counts(runs: Iterable[RunRecord]) -> str:
+    """Statuses with their counts, such as "2 diverged, 1 oom"."""
+    return ", ".join(f"{count} {status}" for status, count in sorted(Counter(run.status for run in runs).items()))
+
+
+def _with_status(runs: Iterable[RunRecord], *statuses: str) -> tuple[RunRecord, ...]:
+    return tuple(run for run in runs if run.status in statuses)

@@ -1,0 +1,36 @@
+"""BibTeX of what stands in a table."""
+
+import re
+from collections.abc import Iterable
+
+from ssm_bench.record import RunRecord
+
+BENCHMARK = """@inproceedings{tay2021long,
+  title = {Long Range Arena: A Benchmark for Efficient Transformers},
+  author = {Tay, Yi and Dehghani, Mostafa and Abnar, Samira and Shen, Yikang and Bahri, Dara and Pham, Philip
+            and Rao, Jinfeng and Yang, Liu and Ruder, Sebastian and Metzler, Donald},
+  booktitle = {International Conference on Learning Representations},
+  year = {2021},
+  eprint = {2011.04006},
+  archiveprefix = {arXiv}
+}"""
+
+OVERVIEW = """@misc{amoalonso2024state,
+  title = {State Space Models as Foundation Models: A Control Theoretic Overview},
+  author = {Amo Alonso, Carmen and Sieber, Jerome and Zeilinger, Melanie N.},
+  year = {2024},
+  eprint = {2403.16899},
+  archiveprefix = {arXiv}
+}"""
+
+
+def bibliography(records: Iterable[RunRecord]) -> str:
+    """The entries of the models in `records`, of the benchmark and of the table it repeats, by key, each once."""
+    entries = [BENCHMARK, OVERVIEW, *(record.model.bibtex.strip() for record in records)]
+    by_key = {_key(entry): entry for entry in sorted(filter(None, entries))}
+    return "\n\n".join(by_key[key] for key in sorted(by_key)) + "\n"
+
+
+def _key(entry: str) -> str:
+    match = re.match(r"@\w+\s*\{\s*([^,\s]+)\s*,", entry)
+    return match.group(1) if match else entry

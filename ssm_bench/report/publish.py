@@ -1,0 +1,96 @@
+"""Puts the tables where readers find them: results/tables, and the README between its markers."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from ssm_bench.errors import UserError
+from ssm_bench.record import RunRecord, store
+from ssm_bench.report import render
+from ssm_bench.report.table import Table, build, names
+
+#: What `README.md` holds around a table: <!-- table:begin budget-strict --> ... <!-- table:end -->.
+BEGIN = re.compile(r"<!-- table:begin (?P<name>[\w.-]+) -->")
+END = "<!-- table:end -->"
+
+#: The names that this module gives to files.
+GENERATED = re.compile(r"(?P<name>[\w.]+-(strict|paper))(-runs|-standalone)?\.(csv|tex|md|bib)")
+
+
+def tables(
+    root: Path | str, preset: str | None = None, protocol: str | None = None, records: list[RunRecord] | None = None
+) -> list[Table]:
+    """Every table that the records under `root` make, or those of one preset, of one protocol.
+
+    Args:
+        root: the folder of all results.
+        records: all records where they have been read already.
+
+    Raises:
+        UserError: a record is bad.
+    """
+    records = store.read_all(root, preset) if records is None else records
+    return [
+        build(records, *name)
+        for name in names(records)
+        if (preset is None or name[0] == preset) and (protocol is None or name[1] == protocol)
+    ]
+
+
+def contents(made: list[Table], root: Path | str, readme: Path | str | None = None) -> dict[Path, str]:
+    """Path -> text of everything the tables are written to; the README only where it exists and has markers.
+
+    Raises:
+        UserError: a marker in the README is not closed.
+    """
+    texts = {Path(root) / "tables" / name: text for table in made for name, text in render.files(table).items()}
+    if readme is not None and (path := Path(readme)).is_file():
+        blocks = {table.name: render.markdown_compact(table) for table in made}
+        texts[path] = readme_text(path.read_text(encoding="utf-8"), blocks, str(path))
+    return texts
+
+
+def readme_text(text: str, blocks: Mapping[str, str], where: str = "README.md") -> str:
+    """The README with each marked part replaced by the block of its name; parts of other names stay as they are.
+
+    Raises:
+        UserError: a begin marker without its end.
+    """
+    written, rest = [], text
+    while begin := BEGIN.search(rest):
+        end = rest.find(END, begin.end())
+        following = BEGIN.search(rest, begin.end())
+        if end < 0 or (following and following.start() < end):
+            raise UserError(f"{where}: {begin.group()} is not closed by {END}")
+        block = blocks.get(begin["name"])
+        inner = rest[begin.end() : end] if block is None else f"\n{block}\n"
+        written.append(rest[: begin.end()] + inner + END)
+        rest = rest[end + len(END) :]
+    return "".join(written) + rest
+
+
+def update_readme(path: Path | str, made: list[Table]) -> bool:
+    """Brings the marked parts of a README up to date; returns whether a byte changed. No marker, no change."""
+    path = Path(path)
+    old = path.read_text(encoding="utf-8")
+    new = readme_text(old, {table.name: render.markdown_compact(table) for table in made}, str(path))
+    if new != old:
+        store.write_text(new, path)
+    return new != old
+
+
+def write(texts: Mapping[Path, str]) -> list[Path]:
+    """Writes what differs from the files; returns the paths it wrote."""
+    return [store.write_text(texts[path], path) for path in stale(texts)]
+
+
+def stale(texts: Mapping[Path, str]) -> list[Path]:
+    """The files that are missing or hold other bytes."""
+    return [path for path, text in texts.items() if not path.is_file() or path.read_bytes() != text.encode()]
+
+
+def orphans(made: list[Table], root: Path | str) -> list[Path]:
+    """Files of tables that no record makes any more."""
+    known = {table.name for table in made}
+    found = sorted((Path(root) / "tables").glob("*"))
+    return [path for path in found if (match := GENERATED.fullmatch(path.name)) and match["name"] not in known]

@@ -1,0 +1,354 @@
+"""The same table as CSV, LaTeX, Markdown, BibTeX and on the terminal; every function is text out of a `Table`."""
+
+import io
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import IO, Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ssm_bench.report.aggregate import data_identity
+from ssm_bench.report.cite import bibliography
+from ssm_bench.report.table import RANDOM, SINGLE_SEED, Entry, Table, percent
+
+WRITTEN_BY = "Written by `ssm-bench table` from the records; do not edit."
+MISSING = "-"
+MINUS = "\N{MINUS SIGN}"
+UNLIMITED = 10_000
+#: Six tasks and two averages fit an upright A4 page.
+PORTRAIT_COLUMNS = 8
+
+
+def files(table: Table) -> dict[str, str]:
+    """File name -> content of everything that is written for one table."""
+    return {
+        f"{table.name}.csv": cells_csv(table),
+        f"{table.name}-runs.csv": runs_csv(table),
+        f"{table.name}.md": markdown(table),
+        f"{table.name}.tex": latex(table),
+        f"{table.name}-standalone.tex": latex_document(table),
+        f"{table.name}.bib": bibliography(table.records),
+    }
+
+
+def accuracy_text(entry: Entry) -> str:
+    """The first line of a cell, but for its interval: the accuracy, or why there is none."""
+    if entry.accuracy is not None:
+        return f"{entry.accuracy:.2f}"
+    return MISSING if entry.status == "missing" else entry.status
+
+
+def published_text(entry: Entry) -> str:
+    """The second line: the published value, and the difference to it where there is one."""
+    if entry.published_failed:
+        return "failed"
+    if entry.published is None:
+        return MISSING
+    difference = "" if entry.difference is None else f" ({entry.difference:+.2f})".replace("-", MINUS)
+    return f"{entry.published:.2f}{difference}"
+
+
+def effort_text(entry: Entry) -> str:
+    """The third line: finished of all seeds, and the share of the published schedule."""
+    seeds = f"{entry.seeds}" if entry.seeds_finished == entry.seeds else f"{entry.seeds_finished} of {entry.seeds}"
+    return f"n = {seeds}, {percent(entry.share)}"
+
+
+def cells_csv(table: Table) -> str:
+    """One line a cell, averages included; accuracies in per cent, the share as a fraction."""
+    lines = []
+    for row, title in table.rows.items():
+        for column, column_title in table.columns.items():
+            entry = table.entries[row, column]
+            data = data_identity(entry.cell.runs[0]) if entry.cell else None
+            reference = entry.cell.runs[-1].model.published if entry.cell else None
+            marks = [*table.heads.get(column, []), *entry.marks] if entry.cell else []
+            lines.append(
+                {
+                    "preset": table.preset,
+                    "protocol": table.protocol,
+                    "model": row,
+                    "model_title": title,
+                    "task": column,
+                    "task_title": column_title,
+                    "status": entry.status,
+                    "accuracy": _number(entry.accuracy, 2),
+                    "interval_95": _number(entry.interval, 2),
+                    "seeds_finished": entry.seeds_finished,
+                    "seeds": entry.seeds,
+                    "published": "failed" if entry.published_failed else _number(entry.published, 2),
+                    "published_source": f"{reference.row}: {reference.source}" if reference else "",
+                    "difference": _number(entry.difference, 2),
+                    "schedule_share": _number(entry.share, 4),
+                    "data_identity": data.identity if data else "",
+                    "data_kind": data.kind if data else "",
+                    "data_notes": "; ".join(data.notes) if data else "",
+                    "data_checksum": data.checksum if data else "",
+                    "rank": "" if entry.rank is None else entry.rank,
+                    "notes": " | ".join(table.footnotes[mark] for mark in marks if mark != SINGLE_SEED),
+                }
+            )
+    return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
+
+
+def runs_csv(table: Table) -> str:
+    """One line a run, the left out ones too; numbers as in the records, accuracies as fractions."""
+    shown = {id(run) for entry in table.entries.values() if entry.cell for run in entry.cell.runs}
+    lines = []
+    for run in sorted(table.records, key=lambda r: (r.model.name, r.task.name, r.config_hash, r.seed, r.created)):
+        fields = {key: value for key, value in run.to_dict().items() if key not in ("config", "curve")}
+        fields["model"].pop("bibtex")
+        fields["data"].pop("label_histogram")
+        fields["result"] = fields["result"] or {"test_accuracy": None, "validation_accuracy": None, "best_step": None}
+        fields["result"].pop("test_loss", None)
+        fields["model"].pop("published")
+        fields["data"]["notes"] = "; ".join(run.data.notes)
+        lines.append({"in_table": id(run) in shown} | fields)
+    # Objects, because a gap would turn a column of integers into floats.
+    return pd.DataFrame([_flat(line) for line in lines], dtype=object).to_csv(index=False, lineterminator="\n")
+
+
+def markdown(table: Table) -> str:
+    """A page of its own: title, table with three lines a cell, notes."""
+    rows = _markdown_rows(table, lambda entry: [published_text(entry), effort_text(entry)])
+    return "\n".join([f"<!-- {WRITTEN_BY} -->", f"# {table.title}", "", *rows, "", *_markdown_notes(table), ""])
+
+
+def markdown_compact(table: Table) -> str:
+    """For a README: ours, and in small print the published value and the share of the schedule."""
+
+    def small(entry: Entry) -> list[str]:
+        return [f"<sub>{published_text(entry).split(' (')[0]} · {percent(entry.share)}</sub>"]
+
+    summary = "<details><summary>What the cells mean, data, failures</summary>"
+    notes = [summary, "", *_markdown_notes(table, compact=True), "", "</details>"]
+    return "\n".join([f"**{_md(table.title)}**", "", *_markdown_rows(table, small), "", *notes])
+
+
+def _markdown_rows(table: Table, more_lines: Callable[[Entry], list[str]]) -> list[str]:
+    def line(cells: list[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    heads = [_md(title) + _sup(table.heads.get(column, [])) for column, title in table.columns.items()]
+    lines = [line(["Model", *heads]), line([":---", *[":---:"] * len(heads)])]
+    for row, title in table.rows.items():
+        cells = [_md(title)]
+        for column in table.columns:
+            entry = table.entries[row, column]
+            number = {1: "**{}**", 2: "<ins>{}</ins>"}.get(entry.rank or 0, "{}").format(_md(accuracy_text(entry)))
+            if entry.interval is not None:
+                number += f" ± {entry.interval:.2f}"
+            cells.append("<br>".join([number + _sup(entry.marks), *(more_lines(entry) if entry.cell else [])]))
+        lines.append(line(cells))
+    return lines
+
+
+def _markdown_notes(table: Table, compact: bool = False) -> list[str]:
+    notes = table.notes if not compact else [_compact_note(*note) for note in table.notes]
+    lines = [f"- **{_md(subject)}**: {_md(text)}" for subject, text in notes]
+    return lines + [f"- <sup>{mark}</sup> {_md(text)}" for mark, text in table.footnotes.items()]
+
+
+def _compact_note(subject: str, text: str) -> tuple[str, str]:
+    if subject != "Cells":
+        return subject, text
+    return subject, (
+        "test accuracy in per cent, mean ± 95 % t-interval over the finished seeds; below it the published value "
+        "and the share of the published schedule that was run. Best and second of a column are set off."
+    )
+
+
+def _sup(marks: list[str]) -> str:
+    return f"<sup>{','.join(marks)}</sup>" if marks else ""
+
+
+def _md(text: str) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|$~#])", r"\\\1", " ".join(text.split()))
+
+
+def latex(table: Table) -> str:
+    """A tabular and its notes, to be \\input inside a table environment; needs the package booktabs."""
+    columns = len(table.columns)
+    heads = [_two_lines(_tex(title)) + _raised(table.heads.get(column, [])) for column, title in table.columns.items()]
+    lines = [
+        f"% {WRITTEN_BY} Needs booktabs; \\input it inside a table environment.",
+        r"\begingroup",
+        r"\centering",
+        r"\footnotesize",
+        r"\setlength{\tabcolsep}{4.5pt}",
+        rf"\begin{{tabular}}{{@{{}}l*{{{columns}}}{{c}}@{{}}}}",
+        r"\toprule",
+        rf"Model & {' & '.join(heads)} \\",
+        r"\midrule",
+    ]
+    for number, (row, title) in enumerate(table.rows.items()):
+        entries = [table.entries[row, column] for column in table.columns]
+        if number:
+            lines.append(r"\addlinespace")
+        lines.append(rf"{_tex(title)} & {' & '.join(_latex_number(entry) for entry in entries)} \\")
+        if row != RANDOM:
+            for text in (published_text, effort_text):
+                small = [rf"{{\scriptsize {_tex(text(entry))}}}" if entry.cell else "" for entry in entries]
+                lines.append(rf" & {' & '.join(small)} \\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\par\medskip", r"\begin{minipage}{\linewidth}"]
+    lines += [r"\scriptsize\raggedright\setlength{\parskip}{2pt}\setlength{\parindent}{0pt}"]
+    lines += [rf"\textbf{{{_tex(subject)}}}: {_tex(text)}\par" for subject, text in table.notes]
+    lines += [rf"\textsuperscript{{{mark}}}\,{_tex(text)}.\quad" for mark, text in table.footnotes.items()]
+    return "\n".join([*lines, r"\end{minipage}", r"\endgroup", ""])
+
+
+def latex_document(table: Table) -> str:
+    """A document of one page with the table in it, for pdflatex in the folder of the tables."""
+    orientation = "landscape," if len(table.columns) > PORTRAIT_COLUMNS else ""
+    lines = [
+        f"% {WRITTEN_BY} Compile it in this folder: pdflatex {table.name}-standalone.tex",
+        r"\documentclass[10pt]{article}",
+        rf"\usepackage[a4paper,{orientation}margin=14mm]{{geometry}}",
+        r"\usepackage{booktabs}",
+        r"\pagestyle{empty}",
+        r"\begin{document}",
+        r"\begin{table}[h!]",
+        rf"\caption{{{_tex(table.title)}.}}",
+        r"\medskip",
+        rf"\input{{{table.name}.tex}}",
+        r"\end{table}",
+        r"\end{document}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _latex_number(entry: Entry) -> str:
+    number = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}.get(entry.rank or 0, "{}").format(_tex(accuracy_text(entry)))
+    if entry.interval is not None:
+        number += rf"\,{{\scriptsize$\pm$\,{entry.interval:.2f}}}"
+    return number + _raised(entry.marks)
+
+
+def _raised(marks: list[str]) -> str:
+    # Marks take no width, so that the numbers of a column stay under one another.
+    return rf"\rlap{{\textsuperscript{{{_tex(','.join(marks))}}}}}" if marks else ""
+
+
+def _two_lines(head: str) -> str:
+    """Breaks a long head after its comma."""
+    first, _, second = head.partition(", ")
+    return rf"\shortstack{{{first},\\{second}}}" if second else head
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "±": r"$\pm$",
+    MINUS: r"$-$",
+    "\N{EN DASH}": "--",
+    "\N{EM DASH}": "---",
+    "…": r"\dots{}",
+    "·": r"$\cdot$",
+    "†": r"$\dagger$",
+} | {character: f"\\{character}" for character in "&%$#_"}
+
+_TEX_ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030c": "v", "\u0327": "c"}
+
+
+def _tex(text: str) -> str:
+    """Text for pdflatex: special characters escaped, accents in TeX's way, letters it has no glyph for as "?"."""
+    if text == MISSING:
+        return "--"
+    text = "".join(_TEX.get(character) or _tex_letter(character) for character in " ".join(text.split()))
+    return text.replace(r" \%", r"\,\%")
+
+
+def _tex_letter(character: str) -> str:
+    if character.isascii():
+        return character
+    base, *accents = unicodedata.normalize("NFKD", character)
+    if len(accents) == 1 and accents[0] in _TEX_ACCENTS and base.isascii():
+        return rf"\{_TEX_ACCENTS[accents[0]]}{{{base}}}"
+    return _TEX.get(base, base) if base.isascii() else "?"
+
+
+def print_table(table: Table, file: IO[str]) -> None:
+    """Prints the table: styled and split to fit the width on a terminal, plain text as wide as it needs elsewhere."""
+    console = Console(file=file, highlight=False)
+    if console.is_terminal:
+        _print_to(console, table)
+    else:
+        file.write(plain(table))
+
+
+def plain(table: Table) -> str:
+    """The table as plain text, one line a note."""
+    console = Console(file=io.StringIO(), highlight=False, width=UNLIMITED, color_system=None)
+    with console.capture() as printed:
+        _print_to(console, table)
+    return "".join(f"{line.rstrip()}\n" for line in printed.get().splitlines())
+
+
+def _print_to(console: Console, table: Table) -> None:
+    unlimited = console.options.update(max_width=UNLIMITED)
+    console.print(Text(table.title, style="bold"))
+    columns = list(table.columns)
+    while columns:
+        shown = len(columns)
+        while shown > 1 and console.measure(_rich(table, columns[:shown]), options=unlimited).maximum > console.width:
+            shown -= 1
+        console.print(_rich(table, columns[:shown]))
+        columns = columns[shown:]
+    for subject, text in table.notes:
+        console.print(Text.assemble((f"{subject}: ", "bold"), text))
+    for mark, text in table.footnotes.items():
+        console.print(Text(f"[{mark}] {text}"))
+
+
+def _rich(table: Table, columns: list[str]) -> RichTable:
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("Model", no_wrap=True)
+    for column in columns:
+        title = table.columns[column].replace(", ", ",\n") + _bracketed(table.heads.get(column, []))
+        grid.add_column(title, justify="right", no_wrap=True)
+    for number, (row, title) in enumerate(table.rows.items()):
+        cells = [_rich_cell(table.entries[row, column]) for column in columns]
+        if number:
+            grid.add_row()
+        grid.add_row(title, *cells)
+    return grid
+
+
+def _rich_cell(entry: Entry) -> Text:
+    text = Text(accuracy_text(entry), style={1: "bold", 2: "underline"}.get(entry.rank or 0, ""))
+    if entry.interval is not None:
+        text.append(f" ± {entry.interval:.2f}", style="not bold not underline")
+    text.append(_bracketed(entry.marks), style="not bold not underline")
+    if entry.cell:
+        text.append(f"\n{published_text(entry)}\n{effort_text(entry)}", style="dim not bold not underline")
+    return text
+
+
+def _bracketed(marks: list[str]) -> str:
+    return f" [{','.join(marks)}]" if marks else ""
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a_b": 1}."""
+    flat = {}
+    for key, value in nested.items():
+        flat |= _flat(value, f"{prefix}{key}_") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,329 @@
+"""The comparison table: decided once here, cell by cell and note by note, then written in every format by `render`."""
+
+import math
+import statistics
+import string
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ssm_bench.record import RunRecord
+from ssm_bench.report import aggregate, layout, published
+from ssm_bench.report.aggregate import Cell, DataIdentity, data_identity, group_of, majority_share, share, status_counts
+
+RANDOM = "random"
+SINGLE_SEED = "†"
+AVERAGE = "average"
+AVERAGE_FAILURES_AS_CHANCE = "average_failures_as_chance"
+MESSAGE_LENGTH = 140
+
+
+@dataclass
+class Entry:
+    """What stands at one place of the table; accuracies in per cent, None for what does not exist.
+
+    Attributes:
+        status: ok, partial, missing, or the failures joined by "/"; "derived" for what no run gave.
+        marks: letters of the notes, in their order.
+        rank: 1 for the best of its column, 2 for the second, None else.
+    """
+
+    model: str
+    task: str
+    status: str
+    accuracy: float | None = None
+    interval: float | None = None
+    seeds: int = 0
+    seeds_finished: int = 0
+    published: float | None = None
+    published_failed: bool = False
+    difference: float | None = None
+    share: float | None = None
+    cell: Cell | None = None
+    marks: list[str] = field(default_factory=list)
+    rank: int | None = None
+
+
+@dataclass
+class Table:
+    """One table: all runs of one preset under one protocol.
+
+    Attributes:
+        tasks: name -> title of every task column.
+        rows: model name -> title of every row, "random" first.
+        entries: (model, task) -> entry; the two averages are columns too.
+        heads: task -> marks of its column head.
+        notes: sentences on the whole table, (subject, text).
+        footnotes: mark -> text, in the order of the marks.
+    """
+
+    preset: str
+    protocol: str
+    tasks: dict[str, str]
+    rows: dict[str, str]
+    entries: dict[tuple[str, str], Entry]
+    heads: dict[str, list[str]]
+    notes: list[tuple[str, str]]
+    footnotes: dict[str, str]
+    records: list[RunRecord]
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"{self.preset}-{self.protocol}"
+
+    @property
+    def title(self) -> str:
+        """What stands above it."""
+        return f"Long Range Arena, protocol {self.protocol} · {layout.preset_title(self.preset)}"
+
+    def column(self, name: str) -> list[Entry]:
+        """The entries of one column, in the order of the models; without the random row."""
+        return [self.entries[model, name] for model in self.rows if model != RANDOM]
+
+    def mark(self, marks: list[str], text: str) -> None:
+        """Adds the mark of a footnote to `marks`; the same text has one mark in the whole table."""
+        letter = next((mark for mark, known in self.footnotes.items() if known == text), None)
+        if letter is None:
+            letter = _letters(len(self.footnotes))
+            self.footnotes[letter] = text
+        if letter not in marks:
+            marks.append(letter)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Name and title of every column after the model's."""
+        return self.tasks | {AVERAGE: "Average", AVERAGE_FAILURES_AS_CHANCE: "Average, failure = chance"}
+
+
+def names(records: Iterable[RunRecord]) -> list[tuple[str, str]]:
+    """(preset, protocol) of every table that the records make."""
+    return sorted({(record.preset, record.protocol) for record in records})
+
+
+def build(records: Iterable[RunRecord], preset: str, protocol: str) -> Table:
+    """Makes the table of one preset and one protocol; other records are left out."""
+    records = [record for record in records if (record.preset, record.protocol) == (preset, protocol)]
+    tasks, models = layout.tasks(records), layout.models(records)
+    cells = aggregate.cells(records)
+    entries = {
+        (model, task): _entry(model, task, cells.get((model, task))) for model in models for task in tasks
+    } | _averages(models, cells)
+    entries |= {(RANDOM, column): entry for column, entry in _random(cells, tasks).items()}
+    table = Table(
+        preset=preset,
+        protocol=protocol,
+        tasks=tasks,
+        rows={RANDOM: "Random"} | models,
+        entries=entries,
+        heads={task: [] for task in tasks},
+        notes=[],
+        footnotes={},
+        records=records,
+    )
+    # Columns in which models saw different data are not ranked, and the averages over them neither.
+    mixed = [task for task in tasks if len({_named_data(entry) for entry in table.column(task) if entry.cell}) > 1]
+    for column in table.columns:
+        if column not in mixed and not (column not in tasks and set(mixed) & set(layout.TASKS)):
+            _rank(table.column(column))
+    _annotate(table)
+    return table
+
+
+def _named_data(entry: Entry) -> tuple:
+    """The data of an entry but for its checksum: one text in two vocabularies is still one data set."""
+    return data_identity(entry.cell.runs[0])[:-1]
+
+
+def _letters(index: int) -> str:
+    """a to z, then aa, ab, ..."""
+    more, last = divmod(index, len(string.ascii_lowercase))
+    return (_letters(more - 1) if more else "") + string.ascii_lowercase[last]
+
+
+def _entry(model: str, task: str, cell: Cell | None) -> Entry:
+    if cell is None:
+        return Entry(model, task, "missing")
+    entry = Entry(
+        model,
+        task,
+        cell.status,
+        seeds=len(cell.runs),
+        seeds_finished=len(cell.finished),
+        share=cell.share,
+        cell=cell,
+    )
+    if cell.accuracy:
+        entry.accuracy, entry.interval = cell.accuracy
+    if value := _published(cell.runs[-1]):
+        entry.published, entry.published_failed = value.accuracy, value.failed
+        if entry.accuracy is not None and value.accuracy is not None and _comparable(cell):
+            entry.difference = round(entry.accuracy, 2) - value.accuracy
+    return entry
+
+
+def _published(run: RunRecord) -> published.PublishedValue | None:
+    reference = run.model.published
+    return published.lookup(reference.row, reference.source, run.task.name) if reference else None
+
+
+def _comparable(cell: Cell) -> bool:
+    """Toy sizes and synthetic data say nothing about a published number."""
+    return all(run.preset != "quick" and run.data.kind != "synthetic" for run in cell.runs)
+
+
+def _averages(models: Iterable[str], cells: dict[tuple[str, str], Cell]) -> dict[tuple[str, str], Entry]:
+    kinds: dict[str, Callable[[dict[str, Cell]], float | None]] = {
+        AVERAGE: aggregate.average,
+        AVERAGE_FAILURES_AS_CHANCE: aggregate.average_failures_as_chance,
+    }
+    entries = {}
+    for model in models:
+        row = {task: cell for (of, task), cell in cells.items() if of == model}
+        for column, mean in kinds.items():
+            value = mean(row)
+            entries[model, column] = Entry(model, column, "missing" if value is None else "ok", accuracy=value)
+    return entries
+
+
+def _random(cells: dict[tuple[str, str], Cell], tasks: Iterable[str]) -> dict[str, Entry]:
+    """The derived row: 100 / classes of each task as it was recorded."""
+    row = {task: Entry(RANDOM, task, "missing") for task in (*tasks, AVERAGE, AVERAGE_FAILURES_AS_CHANCE)}
+    for (_, task), cell in cells.items():
+        row[task] = Entry(RANDOM, task, "derived", accuracy=100 / cell.runs[0].task.classes)
+    scores = [row[task].accuracy for task in layout.TASKS]
+    if all(score is not None for score in scores):
+        mean = statistics.fmean(score for score in scores if score is not None)
+        for column in (AVERAGE, AVERAGE_FAILURES_AS_CHANCE):
+            row[column] = Entry(RANDOM, column, "derived", accuracy=mean)
+    return row
+
+
+def _rank(column: list[Entry]) -> None:
+    """Marks the best and the second of a column, by the numbers as printed; one alone is not ranked."""
+    printed = sorted({round(entry.accuracy, 2) for entry in column if entry.accuracy is not None}, reverse=True)
+    for entry in column if len(printed) > 1 else ():
+        if entry.accuracy is not None and round(entry.accuracy, 2) in printed[:2]:
+            entry.rank = 1 + printed.index(round(entry.accuracy, 2))
+
+
+def _annotate(table: Table) -> None:
+    """Finds what a reader must know beside the numbers, and hangs it to heads and entries."""
+    official = []
+    for task, title in table.tasks.items():
+        column = [entry for entry in table.column(task) if entry.cell]
+        data = {id(entry): _data_text(entry, column) for entry in column}
+        if len(set(data.values())) > 1:
+            for entry in column:
+                table.mark(entry.marks, f"{title} data: {data[id(entry)]}")
+        elif column and _is_plain(column[0]):
+            official.append(f"{title}: {data[id(column[0])]}")
+        elif column:
+            table.mark(table.heads[task], f"{title} data: {data[id(column[0])]}")
+    for (model, task), entry in table.entries.items():
+        if entry.cell:
+            for text in _cell_notes(entry):
+                table.mark(entry.marks, f"{table.rows[model]} on {table.tasks[task]}: {text}")
+            for text in _published_notes(entry):
+                table.mark(entry.marks, f"{table.rows[model]}, published: {text}")
+            if entry.seeds_finished == 1:
+                entry.marks.append(SINGLE_SEED)
+    table.notes = list(_table_notes(table, official))
+
+
+def _is_plain(entry: Entry) -> bool:
+    """Official data, whole."""
+    return all(run.data.kind == "official" and not run.data.notes for run in entry.cell.runs)
+
+
+def _data_text(entry: Entry, column: list[Entry]) -> str:
+    """The data of an entry in words; with the checksum where one name stands for several data sets."""
+    data = data_identity(entry.cell.runs[0])
+    same_name = {other for e in column if (other := data_identity(e.cell.runs[0]))[:-1] == data[:-1]}
+    text = "; ".join((f"{data.identity}, {data.kind}", *data.notes))
+    return f"{text}; checksum {data.checksum[:12]}" if len(same_name) > 1 else text
+
+
+def _cell_notes(entry: Entry) -> Iterator[str]:
+    cell = entry.cell
+    for run in (*cell.failed, *cell.unfinished):
+        message = " ".join(run.message.split())
+        if len(message) > MESSAGE_LENGTH:
+            message = message[:MESSAGE_LENGTH].rstrip() + "…"
+        steps = f"seed {run.seed} {run.status} after {run.steps.done} of {run.steps.planned} steps"
+        yield f"{steps}: {message}" if message else steps
+    groups: dict[tuple[str, DataIdentity], list[RunRecord]] = {}
+    for run in cell.others:
+        groups.setdefault(group_of(run), []).append(run)
+    for (config_hash, data), runs in groups.items():
+        yield (
+            f"not shown: config {config_hash} on {data.identity} ({data.kind}), {status_counts(runs)}, "
+            f"schedule {percent(share(runs))}"
+        )
+
+
+def _published_notes(entry: Entry) -> Iterator[str]:
+    run = entry.cell.runs[-1]
+    reference = run.model.published
+    if reference and not published.known(reference.row, reference.source):
+        yield f"no row {reference.row!r} is known from {reference.source!r}"
+    elif value := _published(run):
+        yield from (f"{run.task.title} is {note}" for note in published.own_notes(value))
+
+
+def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]:
+    yield (
+        "Cells",
+        "test accuracy in per cent, mean ± 95 % t-interval over the finished seeds; then the published value and, in "
+        "parentheses, the difference (none for toy sizes and synthetic data); then finished of all seeds, and the "
+        "share of the published schedule. Best and second of a column are set off.",
+    )
+    yield "Protocol", f"{table.protocol}: {layout.PROTOCOLS.get(table.protocol, 'see the records')}."
+    majority = [
+        f"{title} {'/'.join(shares)}"
+        for task, title in table.tasks.items()
+        if (
+            shares := sorted(
+                {f"{m:.2f}" for e in table.column(task) if e.cell and (m := majority_share(e.cell.runs[0]))}
+            )
+        )
+    ]
+    more = f" Always answering the most common test label would score: {', '.join(majority)}." if majority else ""
+    yield "Random", f"100 / classes.{more}"
+    if official:
+        yield "Data", "; ".join(official) + "."
+    if sources := _sources(table):
+        yield "Published", "; ".join(sources) + "."
+    yield (
+        "Averages",
+        "over the six tasks, only where every one has an accuracy and no failed seed; the second average counts a "
+        "failed seed as chance, as the published tables do.",
+    )
+    shown = [run for entry in table.entries.values() if entry.cell for run in entry.cell.runs]
+    devices = sorted({f"{run.device.count} x {run.device.kind}" for run in shown})
+    yield "Devices", ", ".join(devices) + "."
+    if dirty := sum(run.revision.dirty for run in shown):
+        yield "Code", f"{dirty} of {len(shown)} runs were made with uncommitted changes."
+    if any(SINGLE_SEED in entry.marks for entry in table.entries.values()):
+        yield SINGLE_SEED, "one seed: no interval."
+
+
+def _sources(table: Table) -> list[str]:
+    """For every published row in the table: its model, its source, and what holds for the whole row."""
+    found = {}
+    for (model, _), entry in table.entries.items():
+        reference = entry.cell.runs[-1].model.published if entry.cell else None
+        if reference and published.known(reference.row, reference.source):
+            notes = published.row_notes(reference.row, reference.source)
+            found[table.rows[model]] = ", ".join((reference.source, *notes))
+    return [f"{title}: {source}" for title, source in found.items()]
+
+
+def percent(fraction: float | None) -> str:
+    """A share as text, rounded down so that nothing unfinished reads 100 %; "?" where none is known."""
+    if fraction is None:
+        return "?"
+    if fraction == 0:
+        return "0 %"
+    exact = 100 * fraction
+    # 1e-9: a share such as 0.29 must not fall to 28 % by its binary form.
+    return f"{math.floor(exact + 1e-9)} %" if exact >= 10 else f"{math.floor(10 * exact + 1e-9) / 10:.1f} %"
