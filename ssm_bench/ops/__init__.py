@@ -1,1 +1,39 @@
+"""The mathematics of long-sequence models: pure functions on arrays, layout (b, l, h), no Flax."""
 
+from ssm_bench.ops.convolution import bidirectional_conv, causal_conv
+from ssm_bench.ops.diagonal import diagonal_ssm, diagonal_ssm_step
+from ssm_bench.ops.discretization import discretization_rule, discretize_bilinear, discretize_zoh
+from ssm_bench.ops.hippo import hippo_legs, hippo_legs_diagonal, hippo_legs_normal, s4d_inv, s4d_lin
+from ssm_bench.ops.initializers import (
+    as_complex,
+    as_pairs,
+    complex_normal,
+    log_input_gain,
+    log_uniform_step,
+    ring,
+)
+from ssm_bench.ops.kernels import diagonal_kernel
+from ssm_bench.ops.recurrence import linear_recurrence
+
+__all__ = [
+    "as_complex",
+    "as_pairs",
+    "bidirectional_conv",
+    "causal_conv",
+    "complex_normal",
+    "diagonal_kernel",
+    "diagonal_ssm",
+    "diagonal_ssm_step",
+    "discretization_rule",
+    "discretize_bilinear",
+    "discretize_zoh",
+    "hippo_legs",
+    "hippo_legs_diagonal",
+    "hippo_legs_normal",
+    "linear_recurrence",
+    "log_input_gain",
+    "log_uniform_step",
+    "ring",
+    "s4d_inv",
+    "s4d_lin",
+]

@@ -1,0 +1,57 @@
+"""Long convolutions by the fast Fourier transform."""
+
+import jax
+import jax.numpy as jnp
+from scipy.fft import next_fast_len
+
+
+def causal_conv(u: jax.Array, kernel: jax.Array) -> jax.Array:
+    """y_t = sum over s <= t of kernel[t - s] u_s, one kernel per channel.
+
+    Args:
+        u: inputs (b, l, h).
+        kernel: (h, k) or (channels, h, k), k at least 1; taps beyond l have no effect.
+
+    Returns:
+        (b, l, h), or (channels, b, l, h), in float32 or better. Cost O(b h l log l).
+    """
+    length = u.shape[1]
+    kernel = kernel[..., :length]
+    return _convolve(u, kernel, next_fast_len(length + kernel.shape[-1] - 1, real=True))
+
+
+def bidirectional_conv(u: jax.Array, forward_kernel: jax.Array, backward_kernel: jax.Array) -> jax.Array:
+    """y_t = sum over s <= t of forward[t - s] u_s + sum over s > t of backward[s - t - 1] u_s.
+
+    The backward kernel starts one step ahead, so that the present step is counted once. Both kernels share one
+    transform.
+
+    Args:
+        u: inputs (b, l, h).
+        forward_kernel: (h, k) or (channels, h, k).
+        backward_kernel: the same shape.
+
+    Returns:
+        (b, l, h), or (channels, b, l, h), in float32 or better.
+
+    Source: the bidirectional option of S4 (Gu et al. 2022, arXiv 2111.00396, as published with its code).
+    """
+    length = u.shape[1]
+    forward_kernel, backward_kernel = forward_kernel[..., :length], backward_kernel[..., :length]
+    size = next_fast_len(length + max(length, forward_kernel.shape[-1], backward_kernel.shape[-1]), real=True)
+    # A circular convolution reaches ahead through the end of the kernel.
+    gap = size - forward_kernel.shape[-1] - backward_kernel.shape[-1]
+    zeros = jnp.zeros((*forward_kernel.shape[:-1], gap), forward_kernel.dtype)
+    kernel = jnp.concatenate([forward_kernel, zeros, jnp.flip(backward_kernel, axis=-1)], axis=-1)
+    return _convolve(u, kernel, size)
+
+
+def _convolve(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
+    """Circular convolution of that size; the time axis is last inside, where transforms are fastest."""
+    dtype = jnp.result_type(jnp.float32, u, kernel)
+    channels = kernel.ndim == 3
+    u_hat = jnp.fft.rfft(jnp.swapaxes(u, 1, 2).astype(dtype), n=size)
+    kernel_hat = jnp.fft.rfft(kernel.astype(dtype), n=size)
+    u_hat, kernel_hat = (u_hat[None], kernel_hat[:, None]) if channels else (u_hat, kernel_hat[None])
+    y = jnp.fft.irfft(u_hat * kernel_hat, n=size)[..., : u.shape[1]]
+    return jnp.swapaxes(y, -1, -2)

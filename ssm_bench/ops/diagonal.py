@@ -1,0 +1,58 @@
+"""Diagonal state space models with many inputs and outputs (MIMO): what S5 and the LRU compute."""
+
+import jax
+import jax.numpy as jnp
+
+from ssm_bench.ops.recurrence import linear_recurrence
+
+
+def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, backend: str = "auto") -> jax.Array:
+    """y_t = Re(C x_t) with x_t = a x_{t-1} + B u_t, for a diagonal a shared by all channels.
+
+    With two output matrices the model is bidirectional: the second reads the same recurrence run from the end,
+    x_t = a x_{t+1} + B u_t, so that both see the present step.
+
+    Args:
+        u: inputs (b, l, h), real; bfloat16 inputs keep a float32 state.
+        log_a: logarithm of the p eigenvalues (p,), complex.
+        B: input matrix (p, h), complex.
+        C: output matrix (h, p), complex; or (2, h, p), forward and backward.
+        backend: see `linear_recurrence`.
+
+    Returns:
+        (b, l, h) in the type of u. Cost O(b l h p).
+    """
+    inputs = _apply_input(u, B)
+    if C.ndim == 2:
+        return _apply_output(linear_recurrence(None, inputs, log_a=log_a, backend=backend), C, u.dtype)
+    x = [linear_recurrence(None, inputs, log_a=log_a, reverse=reverse, backend=backend) for reverse in (False, True)]
+    return _apply_output(jnp.concatenate(x, axis=-1), jnp.concatenate([C[0], C[1]], axis=-1), u.dtype)
+
+
+def diagonal_ssm_step(
+    u_t: jax.Array, state: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """One step of `diagonal_ssm`: u_t (b, h) and the state (b, p) give y_t (b, h) and the next state."""
+    state = jnp.exp(log_a)[None] * state + _apply_input(u_t, B)
+    return _apply_output(state, C, u_t.dtype), state
+
+
+# A complex matrix times a real vector, or the real part of a complex product, is one real matrix product: half the
+# work of the complex one.
+
+
+def _apply_input(u: jax.Array, B: jax.Array) -> jax.Array:
+    """B u as complex numbers (..., p)."""
+    states = B.shape[0]
+    matrix = jnp.concatenate([jnp.real(B), jnp.imag(B)]).astype(u.dtype)
+    wide = jnp.promote_types(u.dtype, jnp.float32)
+    pairs = jnp.einsum("...h,ph->...p", u, matrix, preferred_element_type=wide)
+    return jax.lax.complex(pairs[..., :states], pairs[..., states:])
+
+
+def _apply_output(x: jax.Array, C: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """Re(C x) of that type."""
+    pairs = jnp.concatenate([jnp.real(x), jnp.imag(x)], axis=-1).astype(dtype)
+    matrix = jnp.concatenate([jnp.real(C), -jnp.imag(C)], axis=-1).astype(dtype)
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return jnp.einsum("...p,hp->...h", pairs, matrix, preferred_element_type=wide).astype(dtype)

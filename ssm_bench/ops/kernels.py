@@ -1,0 +1,85 @@
+"""Convolution kernels of diagonal state space models."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ssm_bench.errors import unknown_name
+from ssm_bench.ops.discretization import discretize_bilinear, discretize_zoh
+
+DISCRETIZATIONS = ("zoh", "bilinear", "dss")
+
+# What keeps the normaliser of DSS away from division by zero; the value of its authors.
+_DSS_EPSILON = 1e-7
+
+
+def diagonal_kernel(
+    Lambda: jax.Array, B: jax.Array, C: jax.Array, dt: jax.Array, length: int, *, discretization: str
+) -> jax.Array:
+    """The impulse response K[k] = 2 Re sum over n of C_n a_n^k gain_n B_n, for k < length.
+
+    The n modes stand for n conjugate pairs. "dss" is the softmax form, normalised over this length: it has no
+    conjugate pairs (so no factor 2), and its eigenvalues may have positive real parts.
+
+    Args:
+        Lambda: eigenvalues (h, n), complex.
+        B: input coefficients (h, n), complex.
+        C: output coefficients (channels, h, n), complex.
+        dt: step sizes (h,), real and positive.
+        length: taps wanted, at least 1.
+        discretization: "zoh", "bilinear" or "dss".
+
+    Returns:
+        (channels, h, length), real. Cost O(channels h n length) by matrix products of about sqrt(length) squared.
+
+    Raises:
+        UserError: an unknown discretization.
+
+    Source: S4D (Gu et al. 2022, arXiv 2206.11893), section 3; DSS (Gupta et al. 2022, arXiv 2203.14343),
+    proposition 1.
+    """
+    if discretization not in DISCRETIZATIONS:
+        raise unknown_name("discretization", discretization, DISCRETIZATIONS)
+    if discretization == "dss":
+        return _softmax_kernel(Lambda, B * C, dt[:, None], length)
+    rule = discretize_zoh if discretization == "zoh" else discretize_bilinear
+    log_a, gain = rule(Lambda, dt[:, None])
+    return 2 * _sum_of_powers(gain * B * C, log_a, length)
+
+
+def _softmax_kernel(Lambda: jax.Array, weight: jax.Array, dt: jax.Array, length: int) -> jax.Array:
+    """Each mode's exponential over time sums to 1 / Lambda; growing modes are run backward, where they decay."""
+    z = Lambda * dt
+    growing = jnp.real(z) > 0
+    z = jnp.where(growing, -z, z)
+    normaliser = jnp.expm1(z * length) * Lambda
+    weight = weight * jnp.expm1(z) * jnp.conj(normaliser) / (jnp.square(jnp.abs(normaliser)) + _DSS_EPSILON)
+    decaying = _sum_of_powers(jnp.where(growing, 0, weight), z, length)
+    return decaying + jnp.flip(_sum_of_powers(jnp.where(growing, weight, 0), z, length), axis=-1)
+
+
+def _sum_of_powers(weight: jax.Array, log_a: jax.Array, length: int) -> jax.Array:
+    """Re sum over n of weight (c, h, n) exp(k log_a (h, n)), as (c, h, length).
+
+    A power k = i T + j is the product of two short tables, so that the sum is a matrix product and no array of
+    h n length exists.
+    """
+    bits = max(length - 1, 1).bit_length()
+    inner_bits = bits // 2
+    block = 2**inner_bits
+    inner = _powers(log_a, inner_bits)
+    outer = _powers(block * log_a, bits - inner_bits)[..., : -(-length // block)]
+    left = weight[..., None] * outer
+    # Re(x y) = Re x Re y - Im x Im y: one real product over twice the modes.
+    left = jnp.concatenate([jnp.real(left), -jnp.imag(left)], axis=-2)
+    right = jnp.concatenate([jnp.real(inner), jnp.imag(inner)], axis=-2)
+    kernel = jnp.einsum("chni,hnj->chij", left, right, precision=lax.Precision.HIGHEST)
+    return kernel.reshape((*kernel.shape[:2], -1))[..., :length]
+
+
+def _powers(log_a: jax.Array, bits: int) -> jax.Array:
+    """exp(k log_a) for k < 2^bits on a new last axis; built by doubling, since only 2^j log_a is exact in floats."""
+    table = jnp.ones((*log_a.shape, 1), log_a.dtype)
+    for j in range(bits):
+        table = jnp.concatenate([table, table * jnp.exp(2**j * log_a)[..., None]], axis=-1)
+    return table

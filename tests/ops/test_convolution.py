@@ -1,0 +1,57 @@
+"""FFT convolutions against a double loop."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.test_util import check_grads
+
+from ssm_bench.ops import bidirectional_conv, causal_conv
+
+from . import oracles
+
+# A single-precision FFT of a few hundred points, and a double-precision one.
+FLOAT32 = 2e-6
+FLOAT64 = 1e-13
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    length=st.sampled_from([1, 7, 16]),
+    taps=st.sampled_from([1, 5, 20]),
+    channels=st.sampled_from([0, 2]),
+)
+def test_values(seed, length, taps, channels):
+    rng = np.random.default_rng(seed)
+    u = rng.normal(size=(2, length, 3)).astype(np.float32)
+    forward, backward = rng.normal(size=(2, max(channels, 1), 3, taps)).astype(np.float32)
+    shape = (channels, 3, taps) if channels else (3, taps)
+    causal = causal_conv(u, forward.reshape(shape))
+    both = bidirectional_conv(u, forward.reshape(shape), backward.reshape(shape))
+    assert causal.shape == both.shape == ((channels, 2, length, 3) if channels else (2, length, 3))
+    expected = [oracles.convolution(u, f) for f in forward]
+    assert oracles.relative_error(causal, expected if channels else expected[0]) < FLOAT32
+    expected = [oracles.convolution(u, f, b) for f, b in zip(forward, backward, strict=True)]
+    assert oracles.relative_error(both, expected if channels else expected[0]) < FLOAT32
+
+
+def test_double_precision(float64):
+    rng = np.random.default_rng(0)
+    u, forward, backward = rng.normal(size=(1, 29, 2)), rng.normal(size=(2, 29)), rng.normal(size=(2, 29))
+    y = bidirectional_conv(u, forward, backward)
+    assert oracles.relative_error(y, oracles.convolution(u, forward, backward)) < FLOAT64
+
+
+def test_gradients(float64):
+    rng = np.random.default_rng(1)
+    arguments = rng.normal(size=(1, 6, 2)), rng.normal(size=(2, 6)), rng.normal(size=(2, 6))
+    check_grads(bidirectional_conv, arguments, order=1, modes=["rev"])
+    check_grads(causal_conv, arguments[:2], order=1, modes=["rev"])
+
+
+def test_low_precision_inputs_are_transformed_in_single_precision():
+    y = causal_conv(jnp.ones((1, 8, 1), jnp.bfloat16), jnp.ones((1, 8), jnp.bfloat16))
+    assert y.dtype == jnp.float32
+    assert y[0, :, 0] == pytest.approx(np.arange(1, 9), rel=FLOAT32)
