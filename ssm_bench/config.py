@@ -153,20 +153,24 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
         UserError: a name that does not exist (with the near names), or a value of another type.
     """
     config = config.copy_and_resolve_references()
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_dict("config", config, flag_values=values)
-    known = _leaves(config.to_dict())
     for argument in arguments:
         name, equals, value = argument.removeprefix("--config.").partition("=")
+        known = _leaves(config.to_dict())
+        if name not in known:
+            section = name.rpartition(".")[0]
+            siblings = [k for k in known if k.rpartition(".")[0] == section] or known
+            raise unknown_name("setting", f"--config.{name}", [f"--config.{k}" for k in siblings])
         if not equals:
             raise UserError(f"--config.{name} needs a value: --config.{name}=VALUE")
-        if name not in known:
-            raise unknown_name("setting", name, known)
+        command = ["ssm-bench", argument]
+        values = flags.FlagValues()
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=command)
         try:
-            values(["ssm-bench", f"--config.{name}={value}"])
+            values(command)
         except (flags.Error, TypeError, ValueError) as error:
             kind = type(known[name]).__name__
             raise UserError(f"--config.{name} takes a value of type {kind}, like {known[name]!r}; got {value!r}") from error
+        config = values.config
     return config
 
 

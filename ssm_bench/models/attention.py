@@ -5,15 +5,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.network.layers import Linear, dropout
+from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Mixer
 
 
 class Attention(Mixer):
     """Multi-head scaled dot-product attention, y = softmax(Q K^T / sqrt(d)) V per head (Vaswani et al. 2017).
 
-    Cost per sequence: O(l^2 h) operations; the reference never forms more than one query block's scores.
-    Step mode (causal only) keeps every past key and value, up to `max_steps`.
+    Cost per sequence: O(l^2 h) operations. Step mode (causal only) keeps every past key and value, up to
+    `max_steps`. There is no dropout on the attention weights: fused attention never forms them.
     """
 
     def __init__(
@@ -22,7 +22,6 @@ class Attention(Mixer):
         *,
         heads: int = 4,
         width: int = 0,
-        attention_dropout: float = 0.0,
         bidirectional: bool = True,
         max_steps: int = 1024,
         rngs: nnx.Rngs,
@@ -33,7 +32,6 @@ class Attention(Mixer):
             d_model: width h.
             heads: number of heads; must divide the width of the projections.
             width: width of queries, keys and values together; 0: h.
-            attention_dropout: rate on the attention weights, in [0, 1).
             bidirectional: False: a position sees itself and earlier ones only.
             max_steps: longest sequence of step mode.
             rngs: random keys.
@@ -50,15 +48,12 @@ class Attention(Mixer):
         self.out = Linear(width, d_model, bias=False, rngs=rngs)
         self.heads = heads
         self.width = width
-        self.attention_dropout = attention_dropout
         self.causal = not bidirectional
         self.max_steps = max_steps
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h); padded keys get no weight."""
         q, k, v = self._split(self.query(x)), self._split(self.keys(x)), self._split(self.values(x))
-        if key is not None and self.attention_dropout:
-            return self._join(self._with_dropout(q, k, v, mask, key))
         # cuDNN's fused attention never writes the (l, l) scores; it takes half precision only.
         fused = jax.default_backend() == "gpu" and (self.width // self.heads) % 8 == 0
         lengths = None if mask is None else mask.sum(-1).astype(jnp.int32)
@@ -76,19 +71,6 @@ class Attention(Mixer):
 
     def _join(self, y: jax.Array) -> jax.Array:
         return self.out(y.reshape(*y.shape[:-2], self.width))
-
-    def _with_dropout(
-        self, q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, key: jax.Array
-    ) -> jax.Array:
-        scores = jnp.einsum("blnd,bmnd->bnlm", q, k) / jnp.sqrt(q.shape[-1])
-        if mask is not None:
-            scores = jnp.where(mask[:, None, None, :], scores, -jnp.inf)
-        if self.causal:
-            earlier = jnp.tril(jnp.ones((q.shape[1], q.shape[1]), bool))
-            scores = jnp.where(earlier, scores, -jnp.inf)
-        weights = jax.nn.softmax(scores, -1)
-        weights = dropout(weights.reshape(-1, *weights.shape[2:]), self.attention_dropout, key).reshape(weights.shape)
-        return jnp.einsum("bnlm,bmnd->blnd", weights, v)
 
     def initial_state(self, batch: int) -> dict[str, jax.Array]:
         """An empty cache: keys and values (b, max_steps, heads, d), and the number of positions seen."""

@@ -114,13 +114,10 @@ class Classifier(nnx.Module):
         if layers < 1 or d_model < 1:
             raise UserError(f"--config.model.layers and d_model must be at least 1; got {layers} and {d_model}")
         self.encoder = encoder
-        self.learned_positions = None
-        self.sinusoids = 0
-        if positions == "learned":
-            table = 0.02 * jax.random.normal(rngs.params(), (max_length + (pooling == "cls"), d_model))
-            self.learned_positions = Exempt(table)
-        elif positions == "sinusoidal":
-            self.sinusoids = max_length + (pooling == "cls")
+        rows = max_length + (pooling == "cls")
+        table = 0.02 * jax.random.normal(rngs.params(), (rows, d_model)) if positions == "learned" else None
+        self.learned_positions = None if table is None else Exempt(table)
+        self.sinusoids = rows if positions == "sinusoidal" else 0
         self.cls = Exempt(0.02 * jax.random.normal(rngs.params(), (d_model,))) if pooling == "cls" else None
         self.blocks = nnx.List([block(rngs) for _ in range(layers)])
         self.final_norm = final_norm

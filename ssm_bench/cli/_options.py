@@ -1,0 +1,69 @@
+"""Options that several verbs share."""
+
+import argparse
+from pathlib import Path
+
+from ssm_bench.errors import UserError
+
+
+def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
+    """What describes a cell besides model and task; --config.x.y=value comes on top."""
+    parser.add_argument("--protocol", default="strict", help="strict (default) or paper")
+    parser.add_argument("--data", default="auto", help="auto (default: real where found), real or synthetic")
+    parser.add_argument("--share", type=number, default=0.0, help="share of the published steps, in (0, 1]")
+    parser.add_argument("--deadline", default="", metavar="TIME", help="save and leave before this time, like 9m")
+    parser.add_argument("--rerun", action="store_true", help="run again what has a finished record")
+    parser.add_argument(
+        "--config.x.y=VALUE", dest="_shown_only", default=None, help="change any setting, e.g. --config.model.d_model=64"
+    )
+    parser.set_defaults(overrides=[])
+    add_folders(parser)
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Where results and checkpoints live."""
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
+    parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), help="default: checkpoints")
+
+
+def number(text: str) -> float:
+    """A number for argparse, with a message that shows what was seen."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes a number, got {text!r}") from None
+
+
+def names(text: str) -> list[str]:
+    """A comma-separated list, without empty entries."""
+    return [name for name in text.split(",") if name]
+
+
+def seeds(text: str) -> list[int]:
+    """A comma-separated list of whole numbers.
+
+    Raises:
+        UserError: anything else.
+    """
+    try:
+        found = [int(seed) for seed in names(text)]
+    except ValueError:
+        found = []
+    if not found or min(found) < 0:
+        raise UserError(f"--seeds takes whole numbers from 0 like 0,1,2; got {text!r}")
+    return found
+
+
+def prepare_jax() -> None:
+    """Settings of JAX for command-line work; called before the first computation."""
+    import logging
+    import os
+
+    import jax
+
+    # Compiled programs are kept between commands, so that resuming does not compile again.
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "ssm_bench" / "xla"))
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    # Orbax reports every save at this level.
+    logging.getLogger("absl").setLevel(logging.ERROR)

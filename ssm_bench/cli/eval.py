@@ -1,0 +1,58 @@
+"""`ssm-bench eval`: scores the best parameters of a trained run again."""
+
+import argparse
+
+from ssm_bench.cli import _options
+
+HELP = "score the best checkpoint of a run on a split, every example once"
+EXAMPLE = """example:
+  ssm-bench eval --model s5 --task text --preset quick --split validation
+
+Name the run with the same options that trained it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of this verb."""
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--preset", default="custom")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--split", default="test", help="train, validation or test (default)")
+    _options.add_cell_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    _options.prepare_jax()
+    from ssm_bench.errors import UserError, unknown_name
+    from ssm_bench.sweep.cells import Cell, Choices, opened
+    from ssm_bench.train.checkpoint import Checkpoints
+    from ssm_bench.train.run import checkpoint_folder, make_trainer
+
+    choices = Choices(
+        preset=options.preset,
+        protocol=options.protocol,
+        data=options.data,
+        share=options.share,
+        overrides=tuple(options.overrides),
+    )
+    config, dataset = opened(choices.config(Cell(model=options.model, task=options.task, seed=options.seed)))
+    if options.split not in dataset.splits:
+        raise unknown_name("--split", options.split, dataset.splits)
+    folder = checkpoint_folder(config, options.checkpoints)
+    if not folder.is_dir():
+        raise UserError(f"no checkpoint of this run at {folder}: train it first, with the same options")
+    trainer, _ = make_trainer(config, dataset)
+    checkpoints = Checkpoints(folder)
+    try:
+        _, best = trainer.start(checkpoints)
+    finally:
+        checkpoints.close()
+    accuracy, loss = trainer.score(best["params"], best["stats"], options.split)
+    step = int((trainer.outcome.best or {"step": 0})["step"])
+    print(
+        f"{options.model} on {options.task} ({dataset.card['identity']}), {options.split}: "
+        f"accuracy {100 * accuracy:.2f} %, loss {loss:.4f}, parameters of step {step}, "
+        f"{len(dataset.splits[options.split])} examples"
+    )
+    return 0

@@ -1,0 +1,73 @@
+"""`ssm-bench sweep`: many cells of the table."""
+
+import argparse
+
+from ssm_bench.cli import _options
+
+HELP = "train every model on every task, skipping what is finished, and write the table"
+EXAMPLE = """example:
+  ssm-bench sweep --preset quick --models s5,lru --tasks text,image
+
+A sweep that is stopped (Ctrl-C, --deadline) goes on where it was with the same command."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of this verb."""
+    parser.add_argument("--preset", default="quick", help="quick (default), budget, paper or custom")
+    parser.add_argument("--models", type=_options.names, default=[], help="comma-separated; default: all")
+    parser.add_argument("--tasks", type=_options.names, default=[], help="comma-separated; default: all")
+    parser.add_argument("--seeds", default="0", help="comma-separated; default: 0")
+    parser.add_argument("--budget", default="", metavar="TIME", help="spread this time over the cells, like 4h")
+    parser.add_argument("--no-table", action="store_true", help="do not write the table at the end")
+    _options.add_cell_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb: 0 if every cell ended well or was stopped in time, 1 if one failed."""
+    _options.prepare_jax()
+    from ssm_bench import registry
+    from ssm_bench.config import experiment_names
+    from ssm_bench.errors import UserError
+    from ssm_bench.sweep.cells import Choices, cells, sweep
+    from ssm_bench.sweep.progress import parse_duration
+    from ssm_bench.train.stop import Stop
+
+    if options.budget and options.share:
+        raise UserError("--budget and --share both say how long to train: give one of them")
+    deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
+    budget = parse_duration("--budget", options.budget) if options.budget else None
+    choices = Choices(
+        preset=options.preset,
+        protocol=options.protocol,
+        data=options.data,
+        share=options.share,
+        overrides=tuple(options.overrides),
+    )
+    tasks = options.tasks or sorted(registry.names("tasks"), key=_table_order)
+    wanted = cells(options.models or experiment_names(), tasks, _options.seeds(options.seeds))
+    with Stop(deadline) as stop:
+        reached = sweep(
+            wanted,
+            choices,
+            results=options.results,
+            checkpoints=options.checkpoints,
+            stop=stop,
+            rerun=options.rerun,
+            budget=budget,
+        )
+    left = len(wanted) - len(reached)
+    counts = {status: [s for _, s in reached].count(status) for status in sorted({s for _, s in reached})}
+    print(", ".join([f"{n} {status}" for status, n in counts.items()] + ([f"{left} not reached"] if left else [])))
+    if not options.no_table:
+        from ssm_bench.cli.table import write_and_print
+
+        write_and_print(options.results, options.preset, options.protocol)
+    return 1 if {"error", "diverged", "oom"} & set(counts) else 0
+
+
+def _table_order(task: str) -> tuple[int, str]:
+    """Short sequences first, so that a sweep that is cut short has seen most columns."""
+    from ssm_bench.data import spec
+
+    found = spec(task)
+    return found.max_length * found.documents, task

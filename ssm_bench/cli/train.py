@@ -1,0 +1,55 @@
+"""`ssm-bench train`: one model on one task."""
+
+import argparse
+
+from ssm_bench.cli import _options
+
+HELP = "train one model on one task and write its record"
+EXAMPLE = """example:
+  ssm-bench train --model s5 --task text --data synthetic --config.model.d_model=64 --config.train.steps=100
+
+The same command resumes a run that was stopped. --preset quick takes a toy-size model."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of this verb."""
+    parser.add_argument("--model", required=True, help="a file of experiments/, see `ssm-bench list models`")
+    parser.add_argument("--task", required=True, help="see `ssm-bench list tasks`")
+    parser.add_argument("--preset", default="custom", help="custom (default), quick, budget or paper")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--show-config", action="store_true", help="print the resolved configuration and stop")
+    _options.add_cell_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb: 0 for a finished run or one stopped with a checkpoint, 1 for a failed one."""
+    _options.prepare_jax()
+    from ssm_bench.sweep.cells import Cell, Choices, earlier, opened, summary
+    from ssm_bench.sweep.progress import Progress, parse_duration
+    from ssm_bench.train.run import run as run_cell
+    from ssm_bench.train.stop import Stop
+
+    deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
+    choices = Choices(
+        preset=options.preset,
+        protocol=options.protocol,
+        data=options.data,
+        share=options.share,
+        overrides=tuple(options.overrides),
+    )
+    config = choices.config(Cell(model=options.model, task=options.task, seed=options.seed))
+    if options.show_config:
+        print(config)
+        return 0
+    with Stop(deadline) as stop:
+        config, dataset = opened(config)
+        if not options.rerun and (record := earlier(config, options.results)):
+            print(f"finished before (--rerun runs it again): {summary(record)}")
+            return 0
+        progress = Progress(f"{options.model} {options.task} seed {options.seed}")
+        record = run_cell(
+            config, dataset, results=options.results, checkpoints=options.checkpoints, stop=stop, tell=progress
+        )
+        progress.end(summary(record))
+    print(summary(record))
+    return 0 if record.status in ("ok", "partial") else 1

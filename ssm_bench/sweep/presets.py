@@ -1,0 +1,68 @@
+"""Presets: how much of the published schedule a sweep spends on every cell."""
+
+import math
+from collections.abc import Callable
+from types import ModuleType
+
+from ml_collections import ConfigDict
+
+#: Share of the published schedule that `budget` gives a cell where nothing else is said.
+BUDGET_SHARE = 0.1
+
+
+def quick(config: ConfigDict, experiment: ModuleType) -> None:
+    """Toy size, seconds a cell on two CPU cores: proves the path, says nothing about a model."""
+    model, train = config.model, config.train
+    model.d_model = min(model.d_model, 32)
+    model.layers = min(model.layers, 2)
+    model.dropout = 0.0
+    model.head_width = 0
+    config.mixer.update({name: value for name, value in experiment.TINY.items() if name in config.mixer})
+    if "width" in config.scaffold:
+        config.scaffold.width = 0
+    config.task.max_length = 256
+    config.task.examples = 2000
+    train.batch_size = 16
+    train.steps = 200
+    train.evaluations = 4
+    train.chunk = 50
+    train.eval_batch_size = 50
+    config.optimizer.warmup = 0.1
+    # Published rates are tuned for long runs of wide models; toy runs need one that learns in 200 steps.
+    config.optimizer.lr = 4e-3
+    config.optimizer.ssm_lr = 1e-3
+
+
+def budget(config: ConfigDict, experiment: ModuleType) -> None:
+    """The published recipe with its schedule shrunk to a share of the steps; warm-up and decay shrink with it."""
+    set_share(config, BUDGET_SHARE)
+
+
+def paper(config: ConfigDict, experiment: ModuleType) -> None:
+    """The published recipe and schedule."""
+
+
+def custom(config: ConfigDict, experiment: ModuleType) -> None:
+    """The published recipe, changed by --config overrides alone; its records stand in a folder of their own."""
+
+
+PRESETS: dict[str, Callable[[ConfigDict, ModuleType], None]] = {
+    "quick": quick,
+    "budget": budget,
+    "paper": paper,
+    "custom": custom,
+}
+
+
+def set_share(config: ConfigDict, share: float) -> None:
+    """Shrinks the schedule to a share in (0, 1] of the published steps, rounded up to whole chunks."""
+    train = config.train
+    steps = max(1, round(share * train.published_steps))
+    if share < 1:
+        train.evaluations = max(1, min(train.evaluations, math.ceil(steps / train.chunk)))
+        interval = math.ceil(steps / train.evaluations)
+        chunk = min(train.chunk, interval)
+        # Whole chunks between evaluations mean one compilation for the whole run.
+        steps = train.evaluations * chunk * max(1, round(interval / chunk))
+        train.chunk = chunk
+    train.steps = steps

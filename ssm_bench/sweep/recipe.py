@@ -1,0 +1,72 @@
+"""A model, a task, a preset and overrides become one complete configuration."""
+
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+from ssm_bench import registry
+from ssm_bench.config import PROTOCOLS, experiment, get_config, override
+from ssm_bench.data import spec
+from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.network.build import options_of
+from ssm_bench.network.mixer import Mixer
+from ssm_bench.network.scaffold import Scaffold
+from ssm_bench.sweep.presets import PRESETS, set_share
+
+#: The two slots of a block: configuration section, package, interface.
+SLOTS = (("mixer", "models", Mixer), ("scaffold", "scaffolds", Scaffold))
+
+
+def resolve(
+    model: str,
+    task: str,
+    *,
+    preset: str = "custom",
+    protocol: str = "strict",
+    data: str = "auto",
+    seed: int = 0,
+    share: float = 0.0,
+    overrides: Sequence[str] = (),
+) -> ConfigDict:
+    """The configuration of one cell, with every setting and every option of mixer and scaffold written out.
+
+    Args:
+        model: a file of `experiments/`.
+        task: a module of `ssm_bench.tasks`.
+        preset: one of PRESETS.
+        protocol: "strict" or "paper".
+        data: "auto", "real" or "synthetic".
+        seed: of initialisation, order and dropout, not negative.
+        share: of the published steps, in (0, 1]; 0: what the preset says.
+        overrides: `--config.x.y=value` arguments; they win over everything else.
+
+    Raises:
+        UserError: an unknown name, or a value out of range.
+    """
+    spec(task)
+    if preset not in PRESETS:
+        raise unknown_name("--preset", preset, PRESETS)
+    if protocol not in PROTOCOLS:
+        raise unknown_name("--protocol", protocol, PROTOCOLS)
+    if not 0.0 <= share <= 1.0:
+        raise UserError(f"--share is a share of the published steps in (0, 1]; got {share}")
+    if seed < 0:
+        raise UserError(f"seeds are whole numbers from 0; got {seed}")
+    config = get_config(model, task)
+    config.preset, config.protocol, config.seed, config.task.data = preset, protocol, seed, data
+    # The slots come first: which options exist depends on what sits in them.
+    chosen = [a for a in overrides if a.startswith(("--config.model.mixer=", "--config.model.scaffold="))]
+    config = override(config, chosen)
+    for section, package, interface in SLOTS:
+        defaults = options_of(registry.subclass(package, config.model[section], interface))
+        given = config[section].to_dict()
+        swapped = any(a.startswith(f"--config.model.{section}=") for a in chosen)
+        if not swapped:
+            for name in given:
+                if name not in defaults:
+                    raise unknown_name(f"option of {section} {config.model[section]}", name, defaults)
+        config[section] = ConfigDict(defaults | {name: value for name, value in given.items() if name in defaults})
+    PRESETS[preset](config, experiment(model))
+    if share:
+        set_share(config, share)
+    return override(config, [a for a in overrides if a not in chosen])

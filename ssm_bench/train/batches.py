@@ -1,0 +1,54 @@
+"""Batches: the data on the device, and the order in which training sees it."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+DeviceData = dict[str, jax.Array]
+
+
+def device_data(dataset: Any) -> DeviceData:
+    """Copies a data set to the device once: integer documents, lengths, examples and labels.
+
+    Returns:
+        tokens (documents, l) uint8 or uint16, lengths (documents,), documents (examples, 1 or 2), labels.
+    """
+    tokens, lengths = dataset.padded()
+    arrays = {
+        "tokens": tokens,
+        "lengths": lengths,
+        "documents": np.asarray(dataset.documents, np.int32),
+        "labels": np.asarray(dataset.labels, np.int32),
+    }
+    return jax.device_put(arrays)
+
+
+def epoch_order(examples: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """The order of the training examples in one epoch: a function of (seed, epoch) and of nothing else."""
+    return np.random.default_rng([seed, epoch]).permutation(examples)
+
+
+def training_batches(examples: np.ndarray, batch: int, seed: int, step: int, count: int) -> np.ndarray:
+    """The examples of training steps step, step + 1, ...: (count, batch) int32.
+
+    An epoch drops the examples that do not fill a batch; another epoch drops others.
+    """
+    per_epoch = len(examples) // batch
+    rows = []
+    while count:
+        epoch, position = divmod(step, per_epoch)
+        taken = min(count, per_epoch - position)
+        order = epoch_order(examples, seed, epoch)
+        rows.append(order[position * batch : (position + taken) * batch].reshape(taken, batch))
+        step, count = step + taken, count - taken
+    return np.concatenate(rows).astype(np.int32)
+
+
+def evaluation_batches(examples: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every example exactly once: indices (count, batch) int32, and weights that are 0 where the last batch is filled up."""
+    count = -(-len(examples) // batch)
+    padded = np.full(count * batch, examples[0], np.int32)
+    padded[: len(examples)] = examples
+    weights = (np.arange(count * batch) < len(examples)).astype(np.float32)
+    return padded.reshape(count, batch), weights.reshape(count, batch)

@@ -1,0 +1,62 @@
+"""Checkpoints: the training state, the best parameters so far, and the progress that goes with them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import orbax.checkpoint as ocp
+
+from ssm_bench.errors import UserError
+
+
+class Checkpoints:
+    """The checkpoints of one run; only the newest is kept, and it replaces the last one atomically."""
+
+    def __init__(self, folder: Path):
+        """Opens (and creates) the folder of a run."""
+        self.folder = folder.resolve()
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, create=True, enable_async_checkpointing=False)
+        self.manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def save(self, step: int, tree: Any, progress: dict[str, Any]) -> None:
+        """Writes a checkpoint; a kill at any moment leaves the last one whole.
+
+        Args:
+            step: number of updates done.
+            tree: pytree of arrays.
+            progress: plain JSON.
+        """
+        items = ocp.args.Composite(tree=ocp.args.StandardSave(tree), progress=ocp.args.JsonSave(progress))
+        self.manager.save(step, args=items, force=True)
+        self.manager.wait_until_finished()
+
+    def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
+        """The newest checkpoint as (tree, progress), or None where there is none.
+
+        Args:
+            like: a pytree of the same structure, shapes and types.
+
+        Raises:
+            UserError: the checkpoint does not fit; the message says how to start afresh.
+        """
+        step = self.manager.latest_step()
+        if step is None:
+            return None
+        items = ocp.args.Composite(tree=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore())
+        try:
+            restored = self.manager.restore(step, args=items)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise UserError(
+                f"the checkpoint in {self.folder} can not be read ({type(error).__name__}); "
+                "it is damaged or of another version: delete that folder to start this run afresh"
+            ) from error
+        return restored["tree"], restored["progress"]
+
+    def close(self) -> None:
+        """Releases the folder."""
+        self.manager.close()
+
+    def delete(self) -> None:
+        """Removes every checkpoint of the run."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,185 @@
+"""The training loop: chunks of steps on the device, best-validation selection, one test score at the end."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from ssm_bench.train.batches import DeviceData, evaluation_batches, training_batches
+from ssm_bench.train.checkpoint import Checkpoints
+from ssm_bench.train.step import Program, TrainState
+from ssm_bench.train.stop import Stop
+
+#: Seconds between checkpoints: what a kill can cost at most, besides one chunk.
+CHECKPOINT_SECONDS = 60.0
+
+Tell = Callable[[int, int, float, str], None]
+
+
+@dataclass
+class Outcome:
+    """How a run ended; all of it but the status travels in the checkpoint, so that a resumed run adds up.
+
+    Attributes:
+        status: "ok", "partial" or "diverged".
+        message: what happened, empty for "ok".
+        step: updates done.
+        curve: one entry per evaluation.
+        best: accuracy and step of the best validation, None before the first.
+        result: the final scores, for "ok".
+        sums: loss and accuracy summed since the last evaluation, and the number of steps in them.
+        seconds: spent in "train", "compile" and "evaluate".
+    """
+
+    status: str = "partial"
+    message: str = ""
+    step: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, float] | None = None
+    result: dict[str, float] | None = None
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0])
+    seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "compile": 0.0, "evaluate": 0.0})
+
+    def progress(self) -> dict[str, Any]:
+        """What a checkpoint keeps, as plain JSON."""
+        kept = ("step", "curve", "best", "sums", "seconds")
+        return {name: getattr(self, name) for name in kept}
+
+
+def chunk_length(steps: int, evaluations: int, wanted: int) -> tuple[int, int]:
+    """Splits a run into equal chunks: (steps between evaluations, steps in a chunk).
+
+    The interval is a multiple of the chunk, the chunk at most `wanted`; both depend on the settings alone,
+    so that a resumed run makes the same calls as an uninterrupted one.
+    """
+    interval = math.ceil(steps / max(1, min(evaluations, steps)))
+    chunks = math.ceil(interval / max(1, wanted))
+    chunk = math.ceil(interval / chunks)
+    return chunk * chunks, chunk
+
+
+class Trainer:
+    """One run of one model on one data set."""
+
+    def __init__(self, program: Program, data: DeviceData, splits: Mapping[str, np.ndarray], config: ConfigDict):
+        """Takes the compiled programs, the data on the device, and example indices of train, validation, test."""
+        self.program = program
+        self.data = data
+        self.splits = splits
+        self.settings = config.train
+        self.seed = config.seed
+        self.batch = min(config.train.batch_size, len(splits["train"]))
+        self.eval_batch = config.train.eval_batch_size or self.batch
+        self.outcome = Outcome()
+        self._compiled: dict[int, Any] = {}
+
+    def fit(self, checkpoints: Checkpoints, stop: Stop, tell: Tell) -> Outcome:
+        """Trains from the newest checkpoint, or from the start, to the end, the deadline or a non-finite loss.
+
+        Args:
+            checkpoints: where to save and resume.
+            stop: asked after every chunk.
+            tell: called with (step, steps, steps per second, a few words) after every chunk.
+        """
+        outcome, steps = self.outcome, self.settings.steps
+        interval, chunk = chunk_length(steps, self.settings.evaluations, self.settings.chunk)
+        state, best = self.start(checkpoints)
+        saved, chunk_seconds = time.monotonic(), 0.0
+        while outcome.step < steps:
+            if message := stop.reason(ahead=1.5 * chunk_seconds):
+                checkpoints.save(outcome.step, {"state": state, "best": best}, outcome.progress())
+                return self._end("partial", f"{message}: checkpoint at step {outcome.step} of {steps}")
+            size = min(chunk, steps - outcome.step)
+            state, losses, chunk_seconds = self._train_chunk(state, size)
+            if not np.isfinite(losses).all():
+                first = outcome.step + int(np.argmax(~np.isfinite(losses))) + 1
+                return self._end("diverged", f"loss is not finite at step {first} of {steps}")
+            outcome.step += size
+            words = f"loss {losses[-1]:.3f}"
+            if outcome.step % interval == 0 or outcome.step == steps:
+                best, words = self._validate(state, best)
+                if time.monotonic() - saved > CHECKPOINT_SECONDS or outcome.step == steps:
+                    checkpoints.save(outcome.step, {"state": state, "best": best}, outcome.progress())
+                    saved = time.monotonic()
+            tell(outcome.step, steps, size / chunk_seconds, words)
+        self._test(best)
+        return self._end("ok", "")
+
+    def start(self, checkpoints: Checkpoints) -> tuple[TrainState, dict[str, Any]]:
+        """The newest checkpoint's training state and best parameters, or the initial ones."""
+        state = self.program.initial_state()
+        best = {"params": self.program.initial_params, "stats": self.program.initial_stats}
+        restored = checkpoints.restore({"state": state, "best": best})
+        if restored is None:
+            return state, best
+        tree, progress = restored
+        for name, value in progress.items():
+            setattr(self.outcome, name, value)
+        return TrainState(*tree["state"]), tree["best"]
+
+    def _train_chunk(self, state: TrainState, size: int) -> tuple[TrainState, np.ndarray, float]:
+        """Steps `size` times; returns the state, the losses (size,), and the seconds without compilation."""
+        outcome = self.outcome
+        batches = jnp.asarray(training_batches(self.splits["train"], self.batch, self.seed, outcome.step, size))
+        if size not in self._compiled:
+            begun = time.monotonic()
+            self._compiled[size] = self.program.train.lower(state, self.data, batches).compile()
+            outcome.seconds["compile"] += time.monotonic() - begun
+        begun = time.monotonic()
+        state, metrics = self._compiled[size](state, self.data, batches)
+        metrics = np.asarray(metrics, np.float64)
+        seconds = time.monotonic() - begun
+        outcome.seconds["train"] += seconds
+        loss, accuracy = metrics.sum(0)
+        outcome.sums = [outcome.sums[0] + float(loss), outcome.sums[1] + float(accuracy), outcome.sums[2] + size]
+        return state, metrics[:, 0], max(seconds, 1e-9)
+
+    def _validate(self, state: TrainState, best: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """Adds a point to the curve, and keeps the parameters where validation is the best so far."""
+        outcome = self.outcome
+        accuracy, loss = self.score(state.params, state.stats, "validation")
+        train_loss, train_accuracy, count = outcome.sums
+        outcome.curve.append(
+            {
+                "step": outcome.step,
+                "train_loss": train_loss / count,
+                "train_accuracy": train_accuracy / count,
+                "validation_loss": loss,
+                "validation_accuracy": accuracy,
+                "seconds": round(outcome.seconds["train"], 3),
+            }
+        )
+        outcome.sums = [0.0, 0.0, 0]
+        if outcome.best is None or accuracy > outcome.best["accuracy"]:
+            outcome.best = {"accuracy": accuracy, "step": outcome.step}
+            # The next chunk takes over the state's memory, so the best needs its own.
+            best = jax.tree.map(jnp.copy, {"params": state.params, "stats": state.stats})
+        return best, f"loss {train_loss / count:.3f}, validation {100 * accuracy:.2f} %"
+
+    def _test(self, best: dict[str, Any]) -> None:
+        accuracy, loss = self.score(best["params"], best["stats"], "test")
+        assert self.outcome.best is not None
+        self.outcome.result = {
+            "test_accuracy": accuracy,
+            "test_loss": loss,
+            "validation_accuracy": self.outcome.best["accuracy"],
+            "best_step": int(self.outcome.best["step"]),
+        }
+
+    def score(self, params: Any, stats: Any, split: str) -> tuple[float, float]:
+        """Accuracy in [0, 1] and mean loss over every example of a split."""
+        batches, weights = evaluation_batches(self.splits[split], self.eval_batch)
+        begun = time.monotonic()
+        correct, loss, count = np.asarray(self.program.evaluate(params, stats, self.data, batches, weights), np.float64)
+        self.outcome.seconds["evaluate"] += time.monotonic() - begun
+        return float(correct / count), float(loss / count)
+
+    def _end(self, status: str, message: str) -> Outcome:
+        self.outcome.status, self.outcome.message = status, message
+        return self.outcome

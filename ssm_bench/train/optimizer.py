@@ -1,0 +1,73 @@
+"""Optimiser: Adam with decoupled weight decay, where a parameter's type decides its learning rate and decay."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx, traverse_util
+from ml_collections import ConfigDict
+
+from ssm_bench.config import check_choice
+from ssm_bench.network.parameters import role_of
+
+GROUPS = ("ssm", "ssm+decay", "global", "global+decay")
+SCHEDULES = ("cosine", "linear", "constant", "rsqrt")
+
+
+def roles(model: nnx.Module) -> dict[str, Any]:
+    """The role of every parameter, as a tree of strings shaped like the pure tree of parameters."""
+    flat = {path: role_of(type(variable)) for path, variable in nnx.to_flat_state(nnx.state(model, nnx.Param))}
+    return traverse_util.unflatten_dict(flat)
+
+
+def make_schedule(settings: ConfigDict, steps: int) -> optax.Schedule:
+    """The global learning rate as a function of the step (0 based).
+
+    Linear warm-up from 0 over `warmup * steps`, then: "cosine" half a cosine to `end_lr` (S4, S5, LRU);
+    "linear" to `end_lr`; "constant"; "rsqrt" lr * sqrt(warm-up steps / step) (Vaswani et al. 2017).
+
+    Raises:
+        UserError: an unknown schedule.
+    """
+    kind = check_choice("optimizer.schedule", settings.schedule, SCHEDULES)
+    warmup = round(settings.warmup * steps)
+    peak, rest = settings.lr, max(steps - warmup, 1)
+    if kind == "cosine":
+        after = optax.cosine_decay_schedule(peak, rest, alpha=settings.end_lr / peak if peak else 0.0)
+    elif kind == "linear":
+        after = optax.linear_schedule(peak, settings.end_lr, rest)
+    elif kind == "constant":
+        after = optax.constant_schedule(peak)
+    else:
+        after = lambda count: peak * jnp.sqrt(max(warmup, 1) / jnp.maximum(count + warmup, 1))  # noqa: E731
+    if not warmup:
+        return after
+    # The first update has rate peak / warmup, not zero, so that no step is lost.
+    rise = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
+    return optax.join_schedules([rise, after], [warmup])
+
+
+def make_optimizer(settings: ConfigDict, steps: int, role_tree: Any) -> optax.GradientTransformation:
+    """AdamW whose rate and decay differ by role (`settings.groups`).
+
+    One Adam serves all: groups differ only by a factor on the rate and by whether they decay, and every
+    rate follows the same schedule in proportion, as in the authors' codes.
+
+    Raises:
+        UserError: a role with an unknown group, or an unknown schedule.
+    """
+    groups = settings.groups.to_dict()
+    for role, group in groups.items():
+        check_choice(f"optimizer.groups.{role}", group, GROUPS)
+    decays = jax.tree.map(lambda role: groups[role].endswith("+decay"), role_tree)
+    factors = jax.tree.map(
+        lambda role: settings.ssm_lr / settings.lr if groups[role].startswith("ssm") and settings.lr else 1.0, role_tree
+    )
+    return optax.chain(
+        optax.clip_by_global_norm(settings.clip_norm) if settings.clip_norm else optax.identity(),
+        optax.scale_by_adam(settings.b1, settings.b2, settings.epsilon),
+        optax.add_decayed_weights(settings.weight_decay, decays),
+        optax.stateless(lambda updates, _: jax.tree.map(lambda u, f: u * f, updates, factors)),
+        optax.scale_by_learning_rate(make_schedule(settings, steps)),
+    )

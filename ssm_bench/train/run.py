@@ -1,0 +1,209 @@
+"""One run from a configuration to its record."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import nnx
+from ml_collections import ConfigDict
+
+from ssm_bench.data import Dataset, load
+from ssm_bench.errors import UserError
+from ssm_bench.network.build import build
+from ssm_bench.record import RunRecord, config_hash, store, validate
+from ssm_bench.train import provenance
+from ssm_bench.train.batches import device_data
+from ssm_bench.train.checkpoint import Checkpoints
+from ssm_bench.train.loop import Outcome, Tell, Trainer
+from ssm_bench.train.optimizer import make_optimizer, roles
+from ssm_bench.train.step import Program, count_parameters
+from ssm_bench.train.stop import Stop
+
+#: Statuses that a later sweep does not try again.
+FINISHED = ("ok", "diverged", "oom")
+
+
+def open_data(config: ConfigDict, *, progress: bool = False) -> tuple[ConfigDict, Dataset]:
+    """Opens the data that a configuration asks for, and writes into the configuration what they turned out to be.
+
+    Raises:
+        UserError: no such data, or data that are damaged.
+    """
+    task = config.task
+    dataset = load(
+        task.name,
+        data=task.data,
+        protocol=config.protocol,
+        tokens=task.tokens,
+        max_length=task.max_length,
+        examples=task.examples,
+        progress=progress,
+    )
+    config = config.copy_and_resolve_references()
+    config.task.data = "synthetic" if dataset.card["kind"] == "synthetic" else "real"
+    config.task.max_length = dataset.spec.max_length
+    return config, dataset
+
+
+def make_program(config: ConfigDict, dataset: Dataset) -> tuple[Program, int | None]:
+    """The compiled programs of a run, and the state size of its model.
+
+    Raises:
+        UserError: a setting that names or sizes something impossible.
+    """
+    model = build(
+        config,
+        dataset.spec,
+        vocab_size=dataset.vocab_size or 256,
+        pixels=(dataset.pixel_mean, dataset.pixel_std),
+        rngs=nnx.Rngs(config.seed),
+    )
+    optimizer = make_optimizer(config.optimizer, config.train.steps, roles(model))
+    ragged = dataset.spec.kind == "tokens"
+    return Program(model, optimizer, ragged=ragged, seed=config.seed), model.state_size
+
+
+def make_trainer(config: ConfigDict, dataset: Dataset) -> tuple[Trainer, int | None]:
+    """A trainer with its data on the device, and the state size of its model; raises as `make_program`."""
+    check_sizes(config, dataset)
+    program, state_size = make_program(config, dataset)
+    return Trainer(program, device_data(dataset), dataset.splits, config), state_size
+
+
+def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
+    """Refuses settings that no run can have.
+
+    Raises:
+        UserError: a count below 1, or a batch larger than the training split.
+    """
+    for name in ("steps", "batch_size", "evaluations", "chunk"):
+        if config.train[name] < 1:
+            raise UserError(f"--config.train.{name} must be at least 1; got {config.train[name]}")
+    if not 0.0 <= config.model.dropout < 1.0:
+        raise UserError(f"--config.model.dropout must lie in [0, 1); got {config.model.dropout}")
+    if not 0.0 <= config.optimizer.warmup <= 1.0:
+        raise UserError(f"--config.optimizer.warmup is a share of the steps in [0, 1]; got {config.optimizer.warmup}")
+    examples = len(dataset.splits["train"])
+    if config.train.batch_size > examples:
+        raise UserError(f"--config.train.batch_size must be at most the {examples} training examples; got {config.train.batch_size}")
+
+
+def checkpoint_folder(config: ConfigDict, root: Path) -> Path:
+    """The folder of a run's checkpoints, below `root`."""
+    name = f"{config_hash(config.to_dict())}-s{config.seed}"
+    return root / config.preset / config.task.name / config.model.name / name
+
+
+def run(
+    config: ConfigDict, dataset: Dataset, *, results: Path, checkpoints: Path, stop: Stop, tell: Tell
+) -> RunRecord:
+    """Trains one cell and writes its record; running out of memory and diverging are records too.
+
+    Args:
+        config: resolved by `open_data`.
+        dataset: its data.
+        results: the folder of all results.
+        checkpoints: the folder of all checkpoints.
+        stop: deadline and signals.
+        tell: progress, as for `Trainer.fit`.
+
+    Raises:
+        UserError: a mistake in the settings; nothing is written.
+    """
+    state_size, parameters = None, 0
+    outcome = Outcome()
+    try:
+        trainer, state_size = make_trainer(config, dataset)
+        outcome, parameters = trainer.outcome, count_parameters(trainer.program.initial_params)
+        manager = Checkpoints(checkpoint_folder(config, checkpoints))
+        try:
+            trainer.fit(manager, stop, tell)
+        finally:
+            manager.close()
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        outcome.status = "oom"
+        outcome.message = (
+            f"out of memory with batches of {config.train.batch_size} and length {dataset.spec.max_length}: "
+            "try --config.train.batch_size or --config.train.eval_batch_size at half the value"
+        )
+    record = make_record(config, dataset, outcome, parameters=parameters, state_size=state_size)
+    store.write(record, results)
+    return record
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    text = str(error)
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
+
+
+def make_record(
+    config: ConfigDict, dataset: Dataset, outcome: Outcome, *, parameters: int, state_size: int | None
+) -> RunRecord:
+    """The record of a run that ended as `outcome`."""
+    card, spec, report = dataset.card, dataset.spec, config.report
+    settings = config.to_dict()
+    batch, seconds = config.train.batch_size, outcome.seconds
+    published = {"row": report.published_row, "source": report.published_source}
+    return validate(
+        {
+            "schema_version": 1,
+            "status": outcome.status,
+            "message": outcome.message,
+            "preset": config.preset,
+            "protocol": config.protocol,
+            "task": {"name": spec.name, "title": spec.title, "classes": spec.classes, "length": spec.max_length},
+            "model": {
+                "name": config.model.name,
+                "title": report.title or config.model.name,
+                "bibtex": report.bibtex,
+                "published": published if report.published_row else None,
+                "parameters": parameters,
+                "state_size": state_size,
+            },
+            "data": data_part(card),
+            "seed": config.seed,
+            "config": settings,
+            "config_hash": config_hash(settings),
+            "steps": {
+                "done": outcome.step,
+                "planned": config.train.steps,
+                "published": config.train.published_steps or None,
+            },
+            "result": outcome.result,
+            "curve": outcome.curve,
+            "cost": {
+                "seconds_train": round(seconds["train"], 3),
+                "seconds_compile": round(seconds["compile"], 3),
+                "seconds_evaluate": round(seconds["evaluate"], 3),
+                "sequences_per_second": round(outcome.step * batch / seconds["train"], 2) if seconds["train"] else None,
+                "peak_memory_bytes": provenance.peak_memory_bytes(),
+            },
+            "device": provenance.device(),
+            "versions": provenance.versions(),
+            "revision": provenance.revision(),
+            "created": provenance.now(),
+        }
+    )
+
+
+def data_part(card: dict[str, Any]) -> dict[str, Any]:
+    """What a record says of the data, from their card."""
+    notes = []
+    if card.get("cut"):
+        cut = card["cut"]
+        notes.append(f"{cut['documents']} of {cut['of']} documents cut to {cut['max_length']} tokens")
+    if card.get("examples"):
+        notes.append(f"at most {card['examples']} training examples")
+    if card["kind"] != "synthetic" and card.get("tokens"):
+        notes.append(f"tokens: {card['tokens']}")
+    return {
+        "identity": card["identity"],
+        "kind": card["kind"],
+        "source": card["source"],
+        "checksum": card["checksum"],
+        "counts": card["counts"],
+        "label_histogram": card["labels"],
+        "notes": notes,
+    }
