@@ -1,4 +1,4 @@
-"""Configuration: one tree of settings per run, given by `experiments/<model>.py` and changed by `--config.x.y=value`."""
+"""Configuration: one tree of settings per run, from `experiments/<model>.py`, changed by `--config.x.y=value`."""
 
 import importlib.util
 import os
@@ -168,8 +168,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
         try:
             values(command)
         except (flags.Error, TypeError, ValueError) as error:
-            kind = type(known[name]).__name__
-            raise UserError(f"--config.{name} takes a value of type {kind}, like {known[name]!r}; got {value!r}") from error
+            like = f"a value of type {type(known[name]).__name__}, like {known[name]!r}"
+            raise UserError(f"--config.{name} takes {like}; got {value!r}") from error
         config = values.config
     return config
 

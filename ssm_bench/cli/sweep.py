@@ -59,9 +59,10 @@ def run(options: argparse.Namespace) -> int:
     counts = {status: [s for _, s in reached].count(status) for status in sorted({s for _, s in reached})}
     print(", ".join([f"{n} {status}" for status, n in counts.items()] + ([f"{left} not reached"] if left else [])))
     if not options.no_table:
-        from ssm_bench.cli.table import write_and_print
+        from ssm_bench.cli import table
 
-        write_and_print(options.results, options.preset, options.protocol)
+        chosen = {"preset": options.preset, "protocol": options.protocol, "results": options.results}
+        table.run(argparse.Namespace(**chosen, readme=None, check=False))
     return 1 if {"error", "diverged", "oom"} & set(counts) else 0
 
 

@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, config_hash, store
+from ssm_bench.sweep.budget import planned_share
+from ssm_bench.sweep.presets import set_share
 from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.train.loop import Outcome
@@ -81,8 +83,18 @@ def sweep(
     checkpoints: Path,
     stop: Stop,
     rerun: bool = False,
+    budget: float | None = None,
 ) -> list[tuple[Cell, str]]:
     """Runs the cells that have no finished record; a failing cell leaves a record and the next one goes on.
+
+    Args:
+        wanted: cells, in the order to run them.
+        choices: what they share.
+        results: the folder of all results.
+        checkpoints: the folder of all checkpoints.
+        stop: deadline and signals.
+        rerun: run what is finished, too.
+        budget: seconds to spread evenly over the cells; each gets the share of its schedule that fits.
 
     Returns:
         Every cell that was reached, with its status; "skipped" for one that was finished before.
@@ -102,6 +114,10 @@ def sweep(
             progress.end(f"no data: {error}")
             reached.append((cell, "error"))
             continue
+        if budget is not None:
+            share = planned_share(config, dataset, budget / len(wanted), checkpoints)
+            set_share(config, share)
+            progress.label += f" ({100 * share:g} % of the schedule)"
         if not rerun and (record := earlier(config, results)):
             progress.end(f"skipped, finished before: {summary(record)}")
             reached.append((cell, "skipped"))

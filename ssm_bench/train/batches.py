@@ -46,7 +46,7 @@ def training_batches(examples: np.ndarray, batch: int, seed: int, step: int, cou
 
 
 def evaluation_batches(examples: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every example exactly once: indices (count, batch) int32, and weights that are 0 where the last batch is filled up."""
+    """Every example once: indices (count, batch) int32, and weights, 0 where the last batch is filled up."""
     count = -(-len(examples) // batch)
     padded = np.full(count * batch, examples[0], np.int32)
     padded[: len(examples)] = examples

@@ -85,7 +85,8 @@ def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
         raise UserError(f"--config.optimizer.warmup is a share of the steps in [0, 1]; got {config.optimizer.warmup}")
     examples = len(dataset.splits["train"])
     if config.train.batch_size > examples:
-        raise UserError(f"--config.train.batch_size must be at most the {examples} training examples; got {config.train.batch_size}")
+        seen = config.train.batch_size
+        raise UserError(f"--config.train.batch_size must be at most the {examples} training examples; got {seen}")
 
 
 def checkpoint_folder(config: ConfigDict, root: Path) -> Path:

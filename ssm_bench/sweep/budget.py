@@ -1,0 +1,52 @@
+"""A time budget per cell becomes a share of its published schedule."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from ssm_bench.data import Dataset
+from ssm_bench.record import config_hash
+from ssm_bench.train.batches import training_batches
+from ssm_bench.train.run import make_trainer
+
+#: Shares a cell can get. Few and round, so that a small change of speed does not make another experiment.
+SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+#: Part of the time left for compiling, evaluating and saving.
+OVERHEAD = 0.25
+
+PROBE_STEPS = 10
+
+
+def planned_share(config: ConfigDict, dataset: Dataset, seconds: float, checkpoints: Path) -> float:
+    """The largest of SHARES whose steps fit into `seconds` on this device.
+
+    The choice is written beside the checkpoints: a sweep that is resumed keeps it.
+    """
+    identity = hashlib.sha256(f"{config_hash(config.to_dict())} {seconds:.0f}".encode()).hexdigest()[:12]
+    file = checkpoints / config.preset / "plan" / f"{config.task.name}-{config.model.name}-{identity}.json"
+    if file.is_file():
+        return json.loads(file.read_text())["share"]
+    step_seconds = probe(config, dataset)
+    affordable = (1 - OVERHEAD) * seconds / step_seconds / config.train.published_steps
+    share = max([s for s in SHARES if s <= affordable], default=SHARES[0])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"share": share, "step_seconds": step_seconds}) + "\n")
+    return share
+
+
+def probe(config: ConfigDict, dataset: Dataset) -> float:
+    """Seconds of one training step on this device, compilation left out."""
+    trainer, _ = make_trainer(config, dataset)
+    state = trainer.program.initial_state()
+    batches = training_batches(trainer.splits["train"], trainer.batch, trainer.seed, 0, PROBE_STEPS)
+    state, metrics = trainer.program.train(state, trainer.data, batches)
+    np.asarray(metrics)
+    begun = time.monotonic()
+    _, metrics = trainer.program.train(state, trainer.data, batches)
+    np.asarray(metrics)
+    return (time.monotonic() - begun) / PROBE_STEPS
