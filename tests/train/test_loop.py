@@ -1,0 +1,201 @@
+"""Training from a configuration to a record: resume, deadline, failures, selection, coverage."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from ssm_bench.errors import UserError
+from ssm_bench.record import store
+from ssm_bench.sweep.cells import Cell, Choices, opened
+from ssm_bench.train import loop
+from ssm_bench.train.loop import chunk_length
+from ssm_bench.train.run import run
+from ssm_bench.train.stop import Stop
+
+SIZES = (
+    "--config.train.steps=20",
+    "--config.train.evaluations=2",
+    "--config.train.chunk=5",
+    "--config.model.d_model=8",
+    "--config.model.layers=1",
+    "--config.task.max_length=64",
+    "--config.task.examples=200",
+)
+
+
+class StopAfter(Stop):
+    """Asks to stop after some chunks."""
+
+    def __init__(self, chunks):
+        super().__init__()
+        self.left = chunks
+
+    def reason(self, ahead=0.0):
+        self.left -= 1
+        return "deadline" if self.left < 0 else ""
+
+
+def config_of(*overrides, model="transformer", task="text", **choices):
+    chosen = Choices(preset="quick", data="synthetic", overrides=SIZES + overrides, **choices)
+    return opened(chosen.config(Cell(model=model, task=task, seed=1)))
+
+
+def run_in(folder, config, dataset, stop=None):
+    def silent(step, steps, rate, words):
+        pass
+
+    return run(
+        config, dataset, results=folder / "results", checkpoints=folder / "ckpt", stop=stop or Stop(), tell=silent
+    )
+
+
+def essence(record):
+    """What must not depend on interruptions: everything but clocks."""
+    curve = [{k: v for k, v in point.items() if k != "seconds"} for point in record.to_dict()["curve"]]
+    return record.status, record.result, record.steps, curve
+
+
+@pytest.mark.parametrize(("model", "chunks"), [("transformer", 1), ("transformer", 3), ("s5", 2)])
+def test_a_run_stopped_anywhere_resumes_to_the_same_bits(tmp_path, model, chunks):
+    # S5 brings batch statistics, the Transformer dropout that differs from step to step.
+    config, dataset = config_of("--config.model.dropout=0.1", model=model)
+    whole = run_in(tmp_path / "whole", config, dataset)
+    part = run_in(tmp_path / "parts", config, dataset, StopAfter(chunks))
+    assert part.status == "partial" and part.steps.done == 5 * chunks and part.result is None
+    again = run_in(tmp_path / "parts", config, dataset)
+    assert essence(again) == essence(whole)
+    assert whole.status == "ok"
+
+
+def test_the_record_tells_data_cost_and_schedule(tmp_path):
+    config, dataset = config_of()
+    record = run_in(tmp_path, config, dataset)
+    (path,) = store.paths(tmp_path / "results")
+    assert store.read(path) == record
+    assert record.data.kind == "synthetic" and record.data.checksum
+    assert record.data.counts == {"train": 200, "validation": 64, "test": 64}
+    assert record.steps.done == record.steps.planned == 20 and record.steps.published == 20_000
+    assert record.config["task"]["data"] == "synthetic" and record.config["model"]["d_model"] == 8
+    assert [p.step for p in record.curve] == [10, 20]
+    assert record.cost.seconds_compile > 0 and record.cost.sequences_per_second > 0
+    assert record.model.parameters > 0 and record.model.state_size is None
+
+
+def test_the_best_validation_decides_and_test_is_scored_once(tmp_path, monkeypatch):
+    scored = []
+    planned = iter([0.9, 0.5])
+
+    def score(self, params, stats, split):
+        scored.append(split)
+        return (next(planned), 1.0) if split == "validation" else (0.7, 1.0)
+
+    monkeypatch.setattr(loop.Trainer, "score", score)
+    config, dataset = config_of()
+    record = run_in(tmp_path, config, dataset)
+    assert scored == ["validation", "validation", "test"]
+    assert record.result.best_step == 10 and record.result.validation_accuracy == 0.9
+
+
+def test_a_non_finite_loss_ends_the_run_and_names_the_step(tmp_path):
+    config, dataset = config_of("--config.optimizer.lr=1e38", "--config.optimizer.warmup=0.0")
+    record = run_in(tmp_path, config, dataset)
+    assert record.status == "diverged"
+    assert "not finite at step" in record.message and record.result is None
+
+
+def test_running_out_of_memory_is_a_record_with_advice(tmp_path, monkeypatch):
+    def fail(*_):
+        raise MemoryError("out of memory")
+
+    monkeypatch.setattr(loop.Trainer, "_train_chunk", fail)
+    config, dataset = config_of()
+    record = run_in(tmp_path, config, dataset)
+    assert record.status == "oom" and "--config.train.batch_size" in record.message
+
+
+def test_a_damaged_checkpoint_is_reported_not_crashed_into(tmp_path):
+    config, dataset = config_of()
+    run_in(tmp_path, config, dataset, StopAfter(1))
+    for file in (tmp_path / "ckpt").rglob("*"):
+        if file.is_file() and file.stat().st_size > 100:
+            file.write_bytes(b"broken")
+    with pytest.raises(UserError, match="delete that folder to start this run afresh"):
+        run_in(tmp_path, config, dataset)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("--config.train.batch_size=0", "batch_size must be at least 1; got 0"),
+        ("--config.train.batch_size=999", "at most the 200 training examples; got 999"),
+        ("--config.model.dropout=1.0", r"dropout must lie in \[0, 1\); got 1.0"),
+        ("--config.model.layers=0", "layers and d_model must be at least 1; got 0"),
+        ("--config.mixer.heads=3", "heads must divide the width 8; got 3"),
+    ],
+)
+def test_impossible_sizes_get_one_sentence_and_leave_nothing(tmp_path, override, sentence):
+    config, dataset = config_of(override)
+    with pytest.raises(UserError, match=sentence):
+        run_in(tmp_path, config, dataset)
+    assert not list((tmp_path).rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("steps", "evaluations", "wanted"), [(200, 4, 50), (17_500, 35, 50), (77, 10, 50), (3, 20, 50), (1, 1, 1)]
+)
+def test_chunks_fill_the_intervals(steps, evaluations, wanted):
+    interval, chunk = chunk_length(steps, evaluations, wanted)
+    assert interval % chunk == 0 and chunk <= wanted
+    assert interval * evaluations >= steps
+
+
+def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
+    # Checkpoints after every evaluation, so that there is something to find after the kill.
+    code = (
+        "import sys; from ssm_bench.train import loop; loop.CHECKPOINT_SECONDS = 0.0; "
+        "from ssm_bench.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    sizes = [a for a in SIZES if "steps" not in a and "evaluations" not in a]
+
+    def command(folder):
+        return [
+            *(sys.executable, "-c", code, "train", "--model", "transformer", "--task", "text", "--preset", "quick"),
+            *("--data", "synthetic", "--config.train.steps=400", "--config.train.evaluations=40", *sizes),
+            *("--results", str(folder / "results"), "--checkpoints", str(folder / "ckpt")),
+        ]
+
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    victim = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").rglob("ckpt/**/[0-9]*/_CHECKPOINT_METADATA")):
+        assert time.monotonic() < deadline and victim.poll() is None, "no checkpoint before the run ended"
+        time.sleep(0.02)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    assert not list((tmp_path / "killed" / "results").rglob("*.json"))
+    subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True)
+    records = [store.read_all(tmp_path / name / "results")[0] for name in ("whole", "killed")]
+    assert essence(records[0]) == essence(records[1])
+
+
+def test_ctrl_c_saves_and_leaves_and_the_same_command_goes_on(tmp_path):
+    arguments = [
+        *("-m", "ssm_bench", "train", "--model", "transformer", "--task", "text", "--preset", "quick"),
+        *("--data", "synthetic", *SIZES[2:], "--config.train.steps=200000"),
+        *("--results", str(tmp_path / "results"), "--checkpoints", str(tmp_path / "ckpt")),
+    ]
+    process = subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE, text=True)
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    (path,) = store.paths(tmp_path / "results")
+    record = json.loads(path.read_text())
+    assert record["status"] == "partial" and "SIGINT" in record["message"]
+    assert np.isfinite(record["cost"]["seconds_train"])

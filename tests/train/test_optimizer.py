@@ -1,0 +1,96 @@
+"""Learning rates and weight decay by parameter type."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from ssm_bench.config import base_config
+from ssm_bench.errors import UserError
+from ssm_bench.network.parameters import Exempt, OutputMatrix, Spectrum, StepSize
+from ssm_bench.train.optimizer import make_optimizer, make_schedule, roles
+
+# One Adam step from zero moments moves by the rate times the sign of the gradient, up to epsilon.
+FIRST_STEP = 1e-5
+
+
+class Toy(nnx.Module):
+    """One parameter of several roles."""
+
+    def __init__(self):
+        self.weight = nnx.Param(jnp.ones(2))
+        self.bias = Exempt(jnp.ones(2))
+        self.spectrum = Spectrum(jnp.ones(2))
+        self.step = StepSize(jnp.ones(2))
+        self.output = OutputMatrix(jnp.ones(2))
+        self.statistic = nnx.BatchStat(jnp.ones(2))
+
+
+def settings(**changes):
+    config = base_config("text").optimizer
+    config.update(lr=0.1, ssm_lr=0.01, weight_decay=0.5, schedule="constant", warmup=0.0)
+    config.update(changes)
+    return config
+
+
+def one_step(config):
+    model = Toy()
+    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    optimizer = make_optimizer(config, 10, roles(model))
+    gradients = jax.tree.map(jnp.ones_like, params)
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    return {name: float(value[0]) for name, value in updates.items()}
+
+
+def test_roles_come_from_types_and_cover_parameters_only():
+    assert roles(Toy()) == {
+        "weight": "weight",
+        "bias": "exempt",
+        "spectrum": "spectrum",
+        "step": "step_size",
+        "output": "output_matrix",
+    }
+
+
+def test_groups_set_rate_and_decay():
+    updates = one_step(settings())
+    # -rate * (1 + decay * value), with value 1
+    expected = {"weight": -0.15, "bias": -0.1, "spectrum": -0.01, "step": -0.01, "output": -0.15}
+    assert updates == pytest.approx(expected, rel=FIRST_STEP)
+
+
+def test_a_role_can_be_moved_to_another_group():
+    config = settings()
+    config.groups.step_size = "global+decay"
+    config.groups.output_matrix = "ssm+decay"
+    updates = one_step(config)
+    assert updates["step"] == pytest.approx(-0.15, rel=FIRST_STEP)
+    assert updates["output"] == pytest.approx(-0.015, rel=FIRST_STEP)
+
+
+def test_an_unknown_group_or_schedule_is_refused_by_name():
+    config = settings()
+    config.groups.weight = "fast"
+    with pytest.raises(UserError, match=r"groups.weight 'fast'.*global\+decay"):
+        one_step(config)
+    with pytest.raises(UserError, match=r"schedule 'cosin' \(did you mean cosine"):
+        make_schedule(settings(schedule="cosin"), 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "middle", "end"), [("cosine", 0.05, 0.0), ("linear", 0.05, 0.0), ("constant", 0.1, 0.1)]
+)
+def test_schedules_rise_to_the_peak_and_fall(kind, middle, end):
+    rate = make_schedule(settings(schedule=kind, warmup=0.2), 100)
+    rates = np.array([float(rate(step)) for step in range(101)])
+    assert 0 < rates[0] <= rates[1]
+    assert rates.argmax() in range(19, 101) and rates.max() == pytest.approx(0.1)
+    assert rates[60] == pytest.approx(middle, abs=1e-6)
+    assert rates[100] == pytest.approx(end, abs=1e-6)
+
+
+def test_rsqrt_halves_when_the_step_is_four_times_the_warm_up():
+    rate = make_schedule(settings(schedule="rsqrt", warmup=0.1), 100)
+    assert float(rate(10)) == pytest.approx(0.1)
+    assert float(rate(40)) == pytest.approx(0.05)
