@@ -37,14 +37,14 @@ def test_values(seed, length, taps, channels):
     assert oracles.relative_error(both, expected if channels else expected[0]) < FLOAT32
 
 
-def test_double_precision(float64):
+def test_double_precision(x64):
     rng = np.random.default_rng(0)
     u, forward, backward = rng.normal(size=(1, 29, 2)), rng.normal(size=(2, 29)), rng.normal(size=(2, 29))
     y = bidirectional_conv(u, forward, backward)
     assert oracles.relative_error(y, oracles.convolution(u, forward, backward)) < FLOAT64
 
 
-def test_gradients(float64):
+def test_gradients(x64):
     rng = np.random.default_rng(1)
     arguments = rng.normal(size=(1, 6, 2)), rng.normal(size=(2, 6)), rng.normal(size=(2, 6))
     check_grads(bidirectional_conv, arguments, order=1, modes=["rev"])

@@ -29,7 +29,7 @@ def plain(u, log_a, B, C):
 
 
 @pytest.mark.parametrize("backend", ["associative", "sequential"])
-def test_values(float64, backend):
+def test_values(x64, backend):
     u, log_a, B, C = (jnp.asarray(x) for x in random_system())
     causal, bidirectional = plain(*random_system())
     for outputs, expected in ((C[0], causal), (C, bidirectional)):
@@ -37,7 +37,7 @@ def test_values(float64, backend):
         np.testing.assert_allclose(y, expected, rtol=FLOAT64, atol=FLOAT64)
 
 
-def test_steps(float64):
+def test_steps(x64):
     u, log_a, B, C = (jnp.asarray(x) for x in random_system())
     state, outputs = jnp.zeros((2, 5), complex), []
     for t in range(u.shape[1]):

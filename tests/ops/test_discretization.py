@@ -44,7 +44,7 @@ def test_zoh_gain_and_its_derivative(numbers):
     assert abs(slope / expected - 1) < FLOAT32 if abs(expected) > 1e-37 else True
 
 
-def test_zoh_derivative_of_large_arguments(float64):
+def test_zoh_derivative_of_large_arguments(x64):
     for z in (0.49 + 0.05j, 0.51 - 0.1j, -3 + 2j, -20 + 30j):
         slope = jax.grad(lambda z: discretize_zoh(z, 1.0)[1], holomorphic=True)(jnp.asarray(z))
         np.testing.assert_allclose(slope, (np.exp(z) - np.expm1(z) / z) / z, rtol=1e-11)

@@ -87,7 +87,7 @@ def test_long_kernels_stay_accurate(discretization):
 
 
 @pytest.mark.parametrize("discretization", ["zoh", "bilinear"])
-def test_convolution_is_recurrence(float64, discretization):
+def test_convolution_is_recurrence(x64, discretization):
     Lambda, B, C, dt = (jnp.asarray(x) for x in random_system(1, channels=1))
     u = np.random.default_rng(2).normal(size=(2, 20, 3))
     kernel = diagonal_kernel(Lambda, B, C, dt, 20, discretization=discretization)
@@ -99,7 +99,7 @@ def test_convolution_is_recurrence(float64, discretization):
     np.testing.assert_allclose(causal_conv(u, kernel[0]), recurrent, rtol=1e-10, atol=1e-10)
 
 
-def test_softmax_kernel_of_growing_modes(float64):
+def test_softmax_kernel_of_growing_modes(x64):
     """DSS: rows of exp(k z) that sum to one, over Lambda; growing modes must not overflow."""
     Lambda = np.array([[-0.5 + 2j, 0.5 + 1j, 90.0 + 5j]])
     W, dt, length = np.array([[[1 + 2j, 3 - 1j, -2 + 1j]]]), np.array([0.1]), 200
@@ -112,7 +112,7 @@ def test_softmax_kernel_of_growing_modes(float64):
     np.testing.assert_allclose(kernel[0, 0], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_gradients(float64):
+def test_gradients(x64):
     Lambda, B, C, dt = (jnp.asarray(x) for x in random_system(3))
 
     def loss(function):

@@ -56,7 +56,7 @@ def differentiable_loop(kind, coefficient, b, h0, reverse):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("kind", "number", "reverse"), CASES)
-def test_values(float64, backend, kind, number, reverse):
+def test_values(x64, backend, kind, number, reverse):
     coefficient, b, _ = random_problem(0, kind, number)
     a = np.exp(coefficient) if kind == "log" else coefficient
     h = jax.jit(partial(solve, kind, reverse=reverse, backend=backend))(coefficient, b)
@@ -64,7 +64,7 @@ def test_values(float64, backend, kind, number, reverse):
 
 
 @pytest.mark.parametrize(("kind", "number", "reverse"), CASES)
-def test_gradients_are_those_of_autodiff(float64, kind, number, reverse):
+def test_gradients_are_those_of_autodiff(x64, kind, number, reverse):
     arguments = random_problem(1, kind, number, shape=(2, 5, 3))
     weight = np.random.default_rng(2).normal(size=(2, 5, 3, 2))
 
@@ -118,7 +118,7 @@ def test_log_a_keeps_slow_modes_accurate():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_under_transformations(float64, backend):
+def test_under_transformations(x64, backend):
     a, b, _ = random_problem(4, "varying", "complex")
     constant = random_problem(4, "log", "complex")[0]
     rows = np.stack([b, 2 * b, 3 * b])
@@ -140,7 +140,7 @@ def test_under_transformations(float64, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_broadcasts_and_mixes_types(float64, backend):
+def test_broadcasts_and_mixes_types(x64, backend):
     a, b, _ = random_problem(5, "varying", "complex")
     narrow, real = a[:1, :, :1], np.real(b)
     expected = oracles.recurrence(np.broadcast_to(narrow, b.shape), real)

@@ -1,0 +1,90 @@
+"""LRU: the linear recurrent unit, a diagonal recurrence with eigenvalues on a ring."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ssm_bench import ops
+from ssm_bench.errors import UserError
+from ssm_bench.network.mixer import Mixer
+from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum
+
+
+class LRU(Mixer):
+    """x_t = lambda x_{t-1} + gamma B u_t, y_t = Re(C x_t) + D u_t, with lambda = exp(-exp(nu) + i exp(theta)).
+
+    The n states are complex and come without conjugates. gamma starts at sqrt(1 - |lambda|^2), which gives states of
+    unit scale, and is learned as a logarithm. A bidirectional layer runs the same recurrence from both ends with an
+    output matrix each, as S5 does. Cost: O(b l h n) operations, O(log l) depth.
+
+    Source: Orvieto et al. 2023, "Resurrecting recurrent neural networks for long sequences" (arXiv 2303.06349).
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        *,
+        state_size: int = 64,
+        r_min: float = 0.0,
+        r_max: float = 1.0,
+        max_phase: float = 2 * math.pi,
+        bidirectional: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        """Creates nu, theta, log gamma (n), B (n, h), C (1 or 2, h, n) and D (h); complex ones as real pairs.
+
+        Args:
+            d_model: width h.
+            state_size: number n of complex states.
+            r_min: smallest initial |lambda|.
+            r_max: largest initial |lambda|, at most 1.
+            max_phase: largest initial phase, at most 2 pi.
+            bidirectional: scan from both ends.
+            rngs: random keys.
+
+        Raises:
+            UserError: sizes below 1, or an impossible ring.
+        """
+        if state_size < 1:
+            raise UserError(f"--config.mixer.state_size must be at least 1; got {state_size}")
+        nu, theta, log_gamma = ops.ring(rngs.params(), state_size, r_min, r_max, max_phase)
+        self.nu = Spectrum(nu)
+        self.theta = Spectrum(theta)
+        self.log_gamma = InputMatrix(log_gamma)
+        directions = 2 if bidirectional else 1
+        self.B = InputMatrix(ops.complex_normal(rngs.params(), (state_size, d_model), 1 / d_model))
+        self.C = OutputMatrix(ops.complex_normal(rngs.params(), (directions, d_model, state_size), 2 / state_size))
+        self.D = Feedthrough(jax.random.normal(rngs.params(), (d_model,)))
+        self.causal = not bidirectional
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+        """(b, l, h) -> (b, l, h), whole sequences."""
+        x = x if mask is None else jnp.where(mask[..., None], x, 0)
+        log_a, B, C = self._system()
+        return ops.diagonal_ssm(x, log_a, B, C[0] if self.causal else C) + self.D[...].astype(x.dtype) * x
+
+    def initial_state(self, batch: int) -> jax.Array:
+        """Zeros (b, n), complex."""
+        if not self.causal:
+            return super().initial_state(batch)
+        return jnp.zeros((batch, self.nu.shape[0]), jnp.result_type(self.nu[...], jnp.complex64))
+
+    def step(self, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """One step: (b, h) -> (b, h)."""
+        if not self.causal:
+            return super().step(x_t, state)
+        log_a, B, C = self._system()
+        y_t, state = ops.diagonal_ssm_step(x_t, state, log_a, B, C[0])
+        return y_t + self.D[...].astype(x_t.dtype) * x_t, state
+
+    @property
+    def state_size(self) -> int:
+        """Real numbers carried along time, in both directions together: 2 n for each."""
+        return 2 * self.nu.shape[0] * self.C.shape[0]
+
+    def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The recurrence: log lambda (n), gamma B (n, h), C (1 or 2, h, n)."""
+        log_a = jax.lax.complex(-jnp.exp(self.nu[...]), jnp.exp(self.theta[...]))
+        return log_a, jnp.exp(self.log_gamma[...])[:, None] * ops.as_complex(self.B[...]), ops.as_complex(self.C[...])

@@ -1,0 +1,101 @@
+"""What must hold for every state space mixer; each test module calls these with its own mixer."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from ssm_bench.network.parameters import role_of
+
+BATCH, LENGTH, WIDTH = 2, 21, 6
+
+# Sums of a few hundred products, in the scan and in the FFT alike.
+FLOAT32 = 1e-5
+FLOAT64 = 1e-10
+
+
+def random_inputs(seed=0):
+    return jax.random.normal(jax.random.key(seed), (BATCH, LENGTH, WIDTH))
+
+
+def roles(mixer):
+    """The role of each parameter by name; all are real."""
+    state = nnx.state(mixer, nnx.Param)
+    assert all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(state))
+    return {name: role_of(type(variable)) for name, variable in state.items()}
+
+
+def check_steps_agree(mixer, tolerance):
+    """Step mode over a sequence gives what the whole-sequence mode gives."""
+    assert mixer.causal
+    x = random_inputs()
+    whole = jax.jit(mixer)(x)
+
+    def step(state, x_t):
+        y_t, state = mixer.step(x_t, state)
+        return state, y_t
+
+    state = mixer.initial_state(BATCH)
+    assert sum(2 * leaf[0].size for leaf in jax.tree.leaves(state)) == mixer.state_size
+    last, stepped = jax.lax.scan(step, state, jnp.swapaxes(x, 0, 1))
+    assert jax.tree.map(lambda leaf: leaf.dtype, last) == jax.tree.map(lambda leaf: leaf.dtype, state)
+    np.testing.assert_allclose(
+        jnp.swapaxes(stepped, 0, 1), whole, rtol=tolerance, atol=tolerance * jnp.abs(whole).max()
+    )
+
+
+def _influence(mixer, position):
+    """How much y at `position` feels x at each position: (LENGTH,)."""
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(mixer(x)[:, position] ** 2)))(random_inputs())
+    return jnp.abs(gradient).sum((0, 2))
+
+
+def check_causal(mixer, exact):
+    """No output feels a later input: exactly where the mixer is a scan, to rounding where it is an FFT."""
+    influence = _influence(mixer, LENGTH // 2)
+    assert (influence[: LENGTH // 2 + 1] > 0).all()
+    later = influence[LENGTH // 2 + 1 :]
+    assert (later == 0).all() if exact else later.max() < FLOAT32 * influence.max()
+
+
+def check_bidirectional(mixer):
+    """Every output feels every input, and there is no step mode."""
+    influence = _influence(mixer, LENGTH // 2)
+    assert (influence > 1e-3 * influence.max()).all()
+    assert not mixer.causal
+    with pytest.raises(TypeError, match="not causal"):
+        mixer.initial_state(BATCH)
+    with pytest.raises(TypeError, match="not causal"):
+        mixer.step(random_inputs()[:, 0], None)
+
+
+def check_padding(mixer):
+    """What stands at padded positions reaches nothing, and as little changes with the amount of padding."""
+    x, lengths = random_inputs(), jnp.array([5, 13])
+    mask = jnp.arange(LENGTH) < lengths[:, None]
+    y = jax.jit(mixer)(x, mask)
+    other = jax.jit(mixer)(jnp.where(mask[..., None], x, 1e3), mask)
+    np.testing.assert_array_equal(jnp.where(mask[..., None], y, 0), jnp.where(mask[..., None], other, 0))
+    for row, length in enumerate(lengths):
+        alone = mixer(x[row : row + 1, :length])
+        np.testing.assert_allclose(y[row, :length], alone[0], rtol=FLOAT32, atol=FLOAT32 * jnp.abs(alone).max())
+
+
+def check_gradients(mixer):
+    """Every parameter has a finite gradient that is not zero."""
+    graph, state = nnx.split(mixer)
+
+    def loss(state):
+        return jnp.mean(nnx.merge(graph, state)(random_inputs()) ** 2)
+
+    for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(state)):
+        assert jnp.isfinite(leaf).all() and jnp.abs(leaf).max() > 0
+
+
+def check_low_precision(mixer):
+    """Half-precision activations come back as such, and as far off as their own rounding, 2^-8, a few times over."""
+    y = mixer(random_inputs().astype(jnp.bfloat16))
+    assert y.dtype == jnp.bfloat16
+    exact = mixer(random_inputs())
+    assert jnp.linalg.norm(y.astype(jnp.float32) - exact) < 0.02 * jnp.linalg.norm(exact)
