@@ -1,0 +1,52 @@
+"""Every verb explains itself, and a mistake is one sentence with exit code 2."""
+
+import importlib
+
+import pytest
+
+import ssm_bench
+from ssm_bench.cli import main, verbs
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_help_of_a_verb_has_an_example(verb, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, "--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert "example" in text.lower()
+    assert f"ssm-bench {verb}" in text.partition("example")[2]
+    assert importlib.import_module(f"ssm_bench.cli.{verb}").HELP in " ".join(text.split())
+
+
+def test_help_lists_every_verb(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert verbs() and all(verb in text for verb in verbs())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["tabel"], "tabel"),
+        ([], "VERB"),
+        (["table", "--colour=red"], "--colour=red"),
+        (["--verbose", "table"], "--verbose"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, named, capsys):
+    assert main(arguments) == 2
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert seen.err.startswith("error: ")
+    assert named in seen.err
+    assert seen.err.count("\n") == 1
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.split() == ["ssm-bench", ssm_bench.__version__]

@@ -1,0 +1,92 @@
+"""What the documents name exists: commands, flags, files, markers, versions."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+import ssm_bench
+from ssm_bench.cli import main, verbs
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+def commands(document: Path) -> list[str]:
+    """The lines of a document's shell blocks and its inline commands, without their comments."""
+    text = document.read_text(encoding="utf-8")
+    blocks = [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
+    prose = re.sub(r"```.*?```", "", text, flags=re.S)
+    inline = re.findall(r"`((?:make|ssm-bench|python) [^`]+)`", prose)
+    return [line for line in (re.sub(r"\s+#.*", "", line).strip() for line in blocks + inline) if line]
+
+
+def make_verbs() -> set[str]:
+    """The targets that `make help` shows."""
+    return set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+
+
+def help_of(verb: str, capsys) -> str:
+    """The help text of a verb."""
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    return capsys.readouterr().out
+
+
+@each_document
+def test_commands_exist(document, capsys):
+    for command in commands(document):
+        program, *words = shlex.split(command)
+        if program == "make":
+            assert words[0] in make_verbs(), command
+            variables = {word.partition("=")[0] for word in words[1:]}
+            assert variables <= {"ARGS", "BUDGET", "EXTRAS", "PRESET", "SSM_BENCH_PYTHON"}, command
+        elif program == "python":
+            assert (ROOT / words[0]).is_file(), command
+        elif program == "ssm-bench" and words[0] not in ("VERB", "--help"):
+            assert words[0] in verbs(), command
+            text = help_of(words[0], capsys)
+            for flag in (word.partition("=")[0] for word in words[1:] if word.startswith("--")):
+                known = "--config.x.y" if flag.startswith("--config.") else flag
+                assert known in text or flag == "--help", command
+
+
+@each_document
+def test_files_exist(document):
+    text = document.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (document.parent / link).exists(), link
+    named = re.findall(r"`((?:ssm_bench|experiments|tests|docs|results|scripts)/[\w./-]*)`", text)
+    examples = {"ssm_bench/models/foo.py", "experiments/foo.py", "ssm_bench/tasks/bar.py"}
+    made = {"results/runs/", "results/tables/"}
+    for path in set(named) - examples - made:
+        assert (ROOT / path).exists(), path
+
+
+def test_the_readme_opens_with_the_two_commands():
+    first = re.search(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    assert first is not None
+    assert [line.split("#")[0].strip() for line in first[1].splitlines()] == ["make reproduce-table", "make test"]
+
+
+def test_the_readme_has_a_place_for_the_table():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    begins = [m.start() for m in re.finditer("<!-- table:begin ", text)]
+    ends = [m.start() for m in re.finditer("<!-- table:end -->", text)]
+    assert begins and len(begins) == len(ends)
+    assert all(b < e for b, e in zip(begins, ends, strict=True))
+
+
+def test_one_version():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {ssm_bench.__version__}\n" in citation
+
+
+def test_this_python_is_supported():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    wanted = re.search(r'requires-python = ">=(\d+)\.(\d+)"', project)
+    assert wanted is not None
+    assert sys.version_info[:2] >= (int(wanted[1]), int(wanted[2]))
