@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from ssm_bench.errors import UserError, unknown_name
+
 HELP = "write the comparison table from the records, and print it"
 EXAMPLE = """examples:
   ssm-bench table                        every preset that has records
@@ -31,22 +33,13 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UserError: there are no such records, or one is bad.
     """
-    from ssm_bench.errors import UserError, unknown_name
-    from ssm_bench.report import layout, publish, render
+    from ssm_bench.report import publish, render
 
-    if options.protocol is not None and options.protocol not in layout.PROTOCOLS:
-        raise unknown_name("--protocol", options.protocol, layout.PROTOCOLS)
+    check_protocol(options.protocol)
     made = publish.tables(options.results, options.preset, options.protocol)
     if not made:
-        asked = [f"--{name} {value}" for name in ("preset", "protocol") if (value := getattr(options, name))]
-        raise UserError(
-            f"no records{' for ' + ' '.join(asked) if asked else ''} under {options.results / 'runs'}; "
-            "`ssm-bench train` or `make reproduce-table` makes some"
-        )
-    if options.readme is not None and not options.readme.is_file():
-        raise UserError(f"--readme {options.readme}: no such file")
-    readme = options.readme or options.results.resolve().parent / "README.md"
-    texts = publish.contents(made, options.results, readme)
+        raise no_records(options)
+    texts = publish.contents(made, options.results, readme_of(options))
     if options.check:
         everything = options.preset is None and options.protocol is None
         unlike = publish.stale(texts) + (publish.orphans(made, options.results) if everything else [])
@@ -60,3 +53,35 @@ def run(options: argparse.Namespace) -> int:
     for path in publish.write(texts):
         print(f"wrote {path}")
     return 0
+
+
+def readme_of(options: argparse.Namespace) -> Path:
+    """The page that holds tables between markers; it may not exist unless it was asked for.
+
+    Raises:
+        UserError: --readme names no file.
+    """
+    if options.readme is not None and not options.readme.is_file():
+        raise UserError(f"--readme {options.readme}: no such file")
+    return options.readme or options.results.resolve().parent / "README.md"
+
+
+def check_protocol(protocol: str | None) -> None:
+    """Refuses a protocol that does not exist.
+
+    Raises:
+        UserError: names the protocols that do.
+    """
+    from ssm_bench.report import layout
+
+    if protocol is not None and protocol not in layout.PROTOCOLS:
+        raise unknown_name("--protocol", protocol, layout.PROTOCOLS)
+
+
+def no_records(options: argparse.Namespace) -> UserError:
+    """The error of a verb that found no record for what was asked."""
+    asked = [f" --{name} {value}" for name in ("preset", "protocol") if (value := getattr(options, name))]
+    return UserError(
+        f"no records{' for' if asked else ''}{''.join(asked)} under {options.results / 'runs'}; "
+        "`ssm-bench train` or `make reproduce-table` makes some"
+    )

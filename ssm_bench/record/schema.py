@@ -38,7 +38,7 @@ class _Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A part of a record: immutable, every field given, none unknown."""
 
 
-class Task(_Part):
+class Task(_Part, frozen=True):
     """The task as it was run."""
 
     name: Name
@@ -47,14 +47,14 @@ class Task(_Part):
     length: Positive
 
 
-class Published(_Part):
+class Published(_Part, frozen=True):
     """Where the published number of a model stands: a row and a source of `report/published.csv`."""
 
     row: Text
     source: Text
 
 
-class Model(_Part):
+class Model(_Part, frozen=True):
     """The model as it was run."""
 
     name: Name
@@ -65,7 +65,7 @@ class Model(_Part):
     state_size: Count | None
 
 
-class Data(_Part):
+class Data(_Part, frozen=True):
     """Which data the run saw."""
 
     identity: Text
@@ -77,7 +77,7 @@ class Data(_Part):
     notes: list[str]
 
 
-class Steps(_Part):
+class Steps(_Part, frozen=True):
     """Optimiser steps: taken, meant to be taken, and in the published recipe (null: none is published)."""
 
     done: Count
@@ -85,7 +85,7 @@ class Steps(_Part):
     published: Positive | None
 
 
-class Result(_Part):
+class Result(_Part, frozen=True):
     """The scores of the best validation step; accuracies are fractions."""
 
     test_accuracy: Fraction
@@ -94,7 +94,7 @@ class Result(_Part):
     best_step: Count
 
 
-class CurvePoint(_Part):
+class CurvePoint(_Part, frozen=True):
     """One evaluation during training."""
 
     step: Count
@@ -105,7 +105,7 @@ class CurvePoint(_Part):
     seconds: Seconds | None
 
 
-class Cost(_Part):
+class Cost(_Part, frozen=True):
     """What the run took."""
 
     seconds_train: Seconds
@@ -115,7 +115,7 @@ class Cost(_Part):
     peak_memory_bytes: Count | None
 
 
-class Device(_Part):
+class Device(_Part, frozen=True):
     """What the run ran on."""
 
     platform: Text
@@ -123,14 +123,14 @@ class Device(_Part):
     count: Positive
 
 
-class Revision(_Part):
+class Revision(_Part, frozen=True):
     """The code that ran: a git commit, and whether files differed from it."""
 
     commit: Text
     dirty: bool
 
 
-class RunRecord(_Part):
+class RunRecord(_Part, frozen=True):
     """One training run, finished or failed."""
 
     schema_version: Literal[1]
@@ -162,7 +162,7 @@ class RunRecord(_Part):
         return _text(self.to_dict())
 
 
-class SpeedRecord(_Part):
+class SpeedRecord(_Part, frozen=True):
     """One speed measurement; `measurements` is free in its names, which carry the units."""
 
     schema_version: Literal[1]

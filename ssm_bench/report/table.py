@@ -80,6 +80,10 @@ class Table:
         """The entries of one column, in the order of the models; without the random row."""
         return [self.entries[model, name] for model in self.rows if model != RANDOM]
 
+    def cells(self, name: str) -> list[tuple[Entry, Cell]]:
+        """The entries of one column that stand for runs, with their cells."""
+        return [(entry, entry.cell) for entry in self.column(name) if entry.cell]
+
     def mark(self, marks: list[str], text: str) -> None:
         """Adds the mark of a footnote to `marks`; the same text has one mark in the whole table."""
         letter = next((mark for mark, known in self.footnotes.items() if known == text), None)
@@ -120,18 +124,13 @@ def build(records: Iterable[RunRecord], preset: str, protocol: str) -> Table:
         footnotes={},
         records=records,
     )
-    # Columns in which models saw different data are not ranked, and the averages over them neither.
-    mixed = [task for task in tasks if len({_named_data(entry) for entry in table.column(task) if entry.cell}) > 1]
+    # A column of several data sets is not ranked, nor an average over one; other cuts or vocabularies are only marked.
+    mixed = [task for task in tasks if len({data_identity(cell.runs[0])[:2] for _, cell in table.cells(task)}) > 1]
     for column in table.columns:
         if column not in mixed and not (column not in tasks and set(mixed) & set(layout.TASKS)):
             _rank(table.column(column))
     _annotate(table)
     return table
-
-
-def _named_data(entry: Entry) -> tuple:
-    """The data of an entry but for its checksum: one text in two vocabularies is still one data set."""
-    return data_identity(entry.cell.runs[0])[:-1]
 
 
 def _letters(index: int) -> str:
@@ -210,41 +209,35 @@ def _annotate(table: Table) -> None:
     """Finds what a reader must know beside the numbers, and hangs it to heads and entries."""
     official = []
     for task, title in table.tasks.items():
-        column = [entry for entry in table.column(task) if entry.cell]
-        data = {id(entry): _data_text(entry, column) for entry in column}
-        if len(set(data.values())) > 1:
-            for entry in column:
-                table.mark(entry.marks, f"{title} data: {data[id(entry)]}")
-        elif column and _is_plain(column[0]):
-            official.append(f"{title}: {data[id(column[0])]}")
-        elif column:
-            table.mark(table.heads[task], f"{title} data: {data[id(column[0])]}")
+        column = table.cells(task)
+        seen = [data_identity(cell.runs[0]) for _, cell in column]
+        texts = [_data_text(data, seen) for data in seen]
+        if len(set(texts)) > 1:
+            for (entry, _), text in zip(column, texts, strict=True):
+                table.mark(entry.marks, f"{title} data: {text}")
+        elif seen and seen[0].kind == "official" and not seen[0].notes:
+            official.append(f"{title}: {texts[0]}")
+        elif seen:
+            table.mark(table.heads[task], f"{title} data: {texts[0]}")
     for (model, task), entry in table.entries.items():
         if entry.cell:
-            for text in _cell_notes(entry):
+            for text in _cell_notes(entry.cell):
                 table.mark(entry.marks, f"{table.rows[model]} on {table.tasks[task]}: {text}")
-            for text in _published_notes(entry):
-                table.mark(entry.marks, f"{table.rows[model]}, published: {text}")
+            for text in _published_notes(entry.cell):
+                table.mark(entry.marks, f"{table.rows[model]}, {text}")
             if entry.seeds_finished == 1:
                 entry.marks.append(SINGLE_SEED)
     table.notes = list(_table_notes(table, official))
 
 
-def _is_plain(entry: Entry) -> bool:
-    """Official data, whole."""
-    return all(run.data.kind == "official" and not run.data.notes for run in entry.cell.runs)
-
-
-def _data_text(entry: Entry, column: list[Entry]) -> str:
-    """The data of an entry in words; with the checksum where one name stands for several data sets."""
-    data = data_identity(entry.cell.runs[0])
-    same_name = {other for e in column if (other := data_identity(e.cell.runs[0]))[:-1] == data[:-1]}
+def _data_text(data: DataIdentity, seen: list[DataIdentity]) -> str:
+    """A data set in words; with its checksum where one name stands for several among those in the column."""
+    namesakes = {other for other in seen if other._replace(checksum="") == data._replace(checksum="")}
     text = "; ".join((f"{data.identity}, {data.kind}", *data.notes))
-    return f"{text}; checksum {data.checksum[:12]}" if len(same_name) > 1 else text
+    return f"{text}; checksum {data.checksum[:12]}" if len(namesakes) > 1 else text
 
 
-def _cell_notes(entry: Entry) -> Iterator[str]:
-    cell = entry.cell
+def _cell_notes(cell: Cell) -> Iterator[str]:
     for run in (*cell.failed, *cell.unfinished):
         message = " ".join(run.message.split())
         if len(message) > MESSAGE_LENGTH:
@@ -261,13 +254,13 @@ def _cell_notes(entry: Entry) -> Iterator[str]:
         )
 
 
-def _published_notes(entry: Entry) -> Iterator[str]:
-    run = entry.cell.runs[-1]
+def _published_notes(cell: Cell) -> Iterator[str]:
+    run = cell.runs[-1]
     reference = run.model.published
     if reference and not published.known(reference.row, reference.source):
-        yield f"no row {reference.row!r} is known from {reference.source!r}"
+        yield f"published: no row {reference.row!r} is known from {reference.source!r}"
     elif value := _published(run):
-        yield from (f"{run.task.title} is {note}" for note in published.own_notes(value))
+        yield from (f"published on {run.task.title}: {note}" for note in published.own_notes(value))
 
 
 def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]:

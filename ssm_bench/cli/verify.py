@@ -1,0 +1,35 @@
+"""`ssm-bench verify`: checks every record, and that the tables follow from them."""
+
+import argparse
+from pathlib import Path
+
+HELP = "check every record, and that tables and README are what the records make"
+EXAMPLE = """example:
+  ssm-bench verify                       one line a problem; exit 1 if there is one
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `ssm-bench verify`."""
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)")
+    parser.add_argument("--readme", type=Path, help="page with table markers (default: README.md beside the folder)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints a line for every problem; returns 1 if there is one, else 0.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    from ssm_bench.cli.table import readme_of
+    from ssm_bench.errors import UserError
+    from ssm_bench.report.check import problems
+
+    if not options.results.is_dir():
+        raise UserError(f"--results {options.results}: no such folder")
+    runs, speeds, found = problems(options.results, readme_of(options))
+    for sentence in found:
+        print(sentence)
+    counted = f"{len(found)} problem{'' if len(found) == 1 else 's'}" if found else "no problem"
+    print(f"{runs} readable run records, {speeds} readable speed records: {counted}")
+    return 1 if found else 0

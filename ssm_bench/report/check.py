@@ -1,0 +1,61 @@
+"""Whether everything under results/ is what it says it is."""
+
+from pathlib import Path
+
+from ssm_bench.errors import UserError
+from ssm_bench.record import RunRecord, SpeedRecord, store
+from ssm_bench.record.schema import inconsistencies
+from ssm_bench.report import publish, published
+
+
+def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, int, list[str]]:
+    """Checks every record under `root`, then the tables and the README made from them.
+
+    Schema and ranges, the config's hash, the path against the content, counts and steps against one another, the
+    published row against the list of published values, and that regenerating the tables changes no byte. The
+    tables are checked only once every record can be read.
+
+    Returns:
+        How many run records and how many speed records there are, and one sentence for every problem.
+    """
+    found: list[str] = []
+    runs: list[RunRecord] = []
+    speeds: list[SpeedRecord] = []
+    for path in store.paths(root):
+        try:
+            run = store.read(path)
+        except UserError as error:
+            found.append(str(error))
+            continue
+        runs.append(run)
+        home = store.home(run, root)
+        found += [f"{path}: belongs at {home}"] if path != home else []
+        found += [f"{path}: {sentence}" for sentence in (*inconsistencies(run), *_published(run))]
+    for path in store.speed_paths(root):
+        try:
+            speed = store.read_speed(path)
+        except UserError as error:
+            found.append(str(error))
+            continue
+        speeds.append(speed)
+        home = store.speed_home(speed, root)
+        found += [f"{path}: belongs at {home}"] if path != home else []
+    if len(runs) == len(list(store.paths(root))):
+        found += _tables(runs, root, readme)
+    return len(runs), len(speeds), found
+
+
+def _published(run: RunRecord) -> list[str]:
+    reference = run.model.published
+    if reference is None or published.known(reference.row, reference.source):
+        return []
+    return [f"model.published names row {reference.row!r} of {reference.source!r}, which published.csv does not have"]
+
+
+def _tables(runs: list[RunRecord], root: Path | str, readme: Path | str | None) -> list[str]:
+    made = publish.tables(root, records=runs)
+    try:
+        unlike = publish.stale(publish.contents(made, root, readme)) + publish.orphans(made, root)
+    except UserError as error:
+        return [str(error)]
+    return [f"{path}: not what the records make; run `ssm-bench table`" for path in unlike]

@@ -1,0 +1,290 @@
+"""Figures from records: learning curves, accuracy against cost, against parameters and against state size.
+
+A figure is a grid with one panel a task. A model has one colour and one marker in all figures of a preset, from a
+palette that colour-blind readers can tell apart (Okabe and Ito, https://jfly.uni-koeln.de/color/, without its yellow,
+too light for lines); after seven models the colours come again with other markers and dashes.
+"""
+
+import io
+import math
+import textwrap
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from ssm_bench.record import RunRecord
+from ssm_bench.report import aggregate, layout
+from ssm_bench.report.aggregate import Cell
+
+COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E5E5E5",
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.3,
+    "savefig.dpi": 200,
+    # Ids in an SVG are random without a salt.
+    "svg.hashsalt": "ssm_bench",
+}
+
+#: Inches: the text width of a page, and the height of a row of panels.
+WIDTH, ROW_HEIGHT = 7.2, 2.15
+PANELS_A_ROW = 3
+LEGEND_COLUMNS = 5
+#: Of a title.
+CHARACTERS_AN_INCH = 15
+CHANCE_COLOUR = "#999999"
+
+
+def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, bytes]:
+    """File name -> content of every figure of one preset under one protocol, as SVG and PNG.
+
+    A figure for which the records hold nothing is left out.
+    """
+    records = [record for record in records if (record.preset, record.protocol) == (preset, protocol)]
+    title = f"Protocol {protocol} · {layout.preset_title(preset)}"
+    cells = aggregate.cells(records)
+    drawn = {
+        "learning-curves": _learning_curves(records, cells, title),
+        "accuracy-cost": _accuracy_against(
+            records,
+            cells,
+            title,
+            "training time (device-seconds)",
+            lambda run: run.cost.seconds_train * run.device.count,
+        ),
+        "accuracy-parameters": _accuracy_against(records, cells, title, "parameters", lambda run: run.model.parameters),
+        "accuracy-state": _accuracy_against(
+            records, cells, title, "state size (numbers per sequence)", lambda run: run.model.state_size
+        ),
+    }
+    files = {}
+    for name, figure in drawn.items():
+        if figure is not None:
+            files[f"{protocol}-{name}.svg"] = _bytes(figure, "svg", {"Date": None, "Creator": None})
+            files[f"{protocol}-{name}.png"] = _bytes(figure, "png", {"Software": None})
+    return files
+
+
+def write(records: Iterable[RunRecord], preset: str, protocol: str, root: Path | str) -> list[Path]:
+    """Writes the figures to results/figures/<preset>/; returns their paths."""
+    folder = Path(root) / "figures" / preset
+    paths = []
+    for name, content in draw(records, preset, protocol).items():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+        paths.append(folder / name)
+    return paths
+
+
+def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell], title: str) -> Figure | None:
+    """Validation accuracy against the share of the published schedule: mean over seeds, and their range."""
+    curves = {place: _curve(cell) for place, cell in cells.items()}
+    curves = {place: curve for place, curve in curves.items() if not curve.empty}
+    if not curves:
+        return None
+    with mpl.rc_context(STYLE):
+        models, tasks = _names(records, curves)
+        figure, panels = _panels(tasks, cells, title, _share_label(cells), "validation accuracy (%)")
+        for (model, task), curve in curves.items():
+            look, panel = _look(records, model), panels[task]
+            panel.fill_between(curve["share"], curve["min"], curve["max"], color=look["color"], alpha=0.18, lw=0)
+            panel.plot(curve["share"], curve["mean"], color=look["color"], ls=look["ls"])
+            if cells[model, task].failed and not cells[model, task].finished:
+                panel.plot(*curve[["share", "mean"]].iloc[-1], "x", color=look["color"], ms=6, mew=1.6)
+        for task, panel in panels.items():
+            _chance(panel, cells, task)
+            panel.set_xlim(left=0)
+            panel.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        lines = [Line2D([], [], color=_look(records, m)["color"], ls=_look(records, m)["ls"]) for m in models]
+        _legend(figure, lines, list(models.values()))
+        return figure
+
+
+def _curve(cell: Cell) -> pd.DataFrame:
+    """Columns share, mean, min, max (per cent) over the seeds, at the steps that each of them reached."""
+    points = [
+        {
+            "share": 100 * point.step / (run.steps.published or run.steps.planned),
+            "accuracy": 100 * point.validation_accuracy,
+        }
+        for run in cell.runs
+        for point in run.curve
+        if point.validation_accuracy is not None
+    ]
+    if not points:
+        return pd.DataFrame()
+    frame = pd.DataFrame(points).groupby("share")["accuracy"].agg(["mean", "min", "max", "count"]).reset_index()
+    return frame.loc[frame["count"] == frame["count"].max()]
+
+
+def _share_label(cells: dict[tuple[str, str], Cell]) -> str:
+    known = {run.steps.published is not None for cell in cells.values() for run in cell.runs}
+    if known == {True}:
+        return "share of published schedule (%)"
+    if known == {False}:
+        return "share of planned steps (%)"
+    return "share of published schedule,\nelse of planned steps (%)"
+
+
+def _accuracy_against(
+    records: list[RunRecord],
+    cells: dict[tuple[str, str], Cell],
+    title: str,
+    label: str,
+    measure: Callable[[RunRecord], float | None],
+    name_devices: bool = False,
+) -> Figure | None:
+    """Test accuracy against something positive, on a logarithmic axis; a bar is the 95 % interval over seeds."""
+    points = {}
+    for place, cell in cells.items():
+        values = [value for run in cell.finished if (value := measure(run))]
+        if values and cell.accuracy:
+            points[place] = (sum(values) / len(values), *cell.accuracy)
+    if not points:
+        return None
+    with mpl.rc_context(STYLE):
+        models, tasks = _names(records, points)
+        devices = sorted({run.device.kind for place in points for run in cells[place].finished})
+        if name_devices:
+            title += f" · {devices[0]}" + (f" (hollow: {', '.join(devices[1:])})" if len(devices) > 1 else "")
+        figure, panels = _panels(tasks, cells, title, label, "test accuracy (%)")
+        for (model, task), (value, accuracy, interval) in points.items():
+            look = _look(records, model)
+            filled = not name_devices or devices.index(cells[model, task].finished[0].device.kind) == 0
+            panels[task].errorbar(
+                value,
+                accuracy,
+                yerr=interval,
+                fmt=look["marker"],
+                color=look["color"],
+                ms=5.5,
+                elinewidth=0.9,
+                capsize=2,
+                mfc=look["color"] if filled else "white",
+                mec="white" if filled else look["color"],
+                mew=0.5 if filled else 1.0,
+            )
+        for task, panel in panels.items():
+            panel.set_xscale("log")
+            _log_axis(panel, [value for (_, of), (value, *_) in points.items() if of == task])
+            _chance(panel, cells, task)
+        looks = [_look(records, model) for model in models]
+        marks = [
+            Line2D([], [], color=o["color"], marker=o["marker"], ls="", ms=5.5, mec="white", mew=0.5) for o in looks
+        ]
+        _legend(figure, marks, list(models.values()))
+        return figure
+
+
+def _device_seconds(run: RunRecord) -> float:
+    return run.cost.seconds_train * run.device.count
+
+
+def _names(records: list[RunRecord], places: Iterable[tuple[str, str]]) -> tuple[dict[str, str], dict[str, str]]:
+    """The models and the tasks that a figure shows, name -> title, in the order of the table."""
+    places = list(places)
+    models = {name: title for name, title in layout.models(records).items() if any(m == name for m, _ in places)}
+    tasks = {name: title for name, title in layout.tasks(records).items() if any(t == name for _, t in places)}
+    return models, tasks
+
+
+def _look(records: list[RunRecord], model: str) -> dict:
+    """Colour, marker and dash of a model: by its place among all models of the preset."""
+    place = list(layout.models(records)).index(model)
+    turn, colour = divmod(place, len(COLOURS))
+    return {
+        "color": COLOURS[colour],
+        "marker": MARKERS[(colour + turn) % len(MARKERS)],
+        "ls": DASHES[turn % len(DASHES)],
+    }
+
+
+def _panels(
+    tasks: dict[str, str], cells: dict[tuple[str, str], Cell], title: str, across: str, up: str
+) -> tuple[Figure, dict[str, Axes]]:
+    """One empty panel a task, its data named where they are not the official ones."""
+    columns = min(PANELS_A_ROW, len(tasks))
+    rows = math.ceil(len(tasks) / columns)
+    # Figure, not pyplot: no global state, no backend to choose.
+    figure = Figure(figsize=(WIDTH * max(columns, 2) / PANELS_A_ROW, ROW_HEIGHT * rows + 0.8), layout="constrained")
+    title = textwrap.fill(title, int(CHARACTERS_AN_INCH * figure.get_figwidth()))
+    figure.suptitle(title, fontsize=8.5, x=0.01, ha="left")
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    panels = dict(zip(tasks, axes, strict=False))
+    for unused in list(axes)[len(tasks) :]:
+        unused.set_visible(False)
+    for task, panel in panels.items():
+        kinds = sorted({run.data.kind for (_, of), cell in cells.items() if of == task for run in cell.runs})
+        panel.set_title(tasks[task], loc="left", fontweight="bold")
+        if kinds != ["official"]:
+            panel.set_title(f"{'/'.join(kinds)} data", loc="right", fontsize=7)
+        panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        place = list(tasks).index(task)
+        if place % columns == 0:
+            panel.set_ylabel(up)
+        if place + columns >= len(tasks):
+            panel.set_xlabel(across)
+    return figure, panels
+
+
+def _chance(panel: Axes, cells: dict[tuple[str, str], Cell], task: str) -> None:
+    classes = next(cell.runs[0].task.classes for (_, of), cell in cells.items() if of == task)
+    panel.axhline(100 / classes, color=CHANCE_COLOUR, lw=0.8, ls=(0, (1, 1.5)), zorder=1)
+    panel.margins(y=0.08)
+
+
+def _log_axis(panel: Axes, values: list[float]) -> None:
+    """Ticks at 1, 2 and 5 of each decade, with short labels, and at least a factor of four to see."""
+    low, high = min(values), max(values)
+    widen = max(1.25, math.sqrt(4 * low / high))
+    panel.set_xlim(low / widen, high * widen)
+    panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 50 else (1.0,)))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    panel.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _short(value: float) -> str:
+    """1500 as 1.5k, 2000000 as 2M."""
+    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= factor:
+            return f"{value / factor:g}{unit}"
+    return f"{value:g}"
+
+
+def _legend(figure: Figure, handles: list[Line2D], labels: list[str]) -> None:
+    chance = Line2D([], [], color=CHANCE_COLOUR, lw=0.8, ls=(0, (1, 1.5)))
+    handles, labels = [*handles, chance], [*labels, "chance"]
+    columns = math.ceil(len(labels) / math.ceil(len(labels) / LEGEND_COLUMNS))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=1.8)
+
+
+def _bytes(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()
