@@ -33,7 +33,7 @@ help: ## print this list
 
 setup: $(READY) ## make the environment; EXTRAS=cuda13, tpu or data adds to it
 ifneq ($(EXTRAS),)
-	$(RUN) -m pip install --quiet --no-build-isolation --editable ".[$(EXTRAS)]"
+	$(RUN) -m pip install -qq --no-build-isolation --editable ".[$(EXTRAS)]"
 endif
 
 $(VENV)/.installed: pyproject.toml constraints.txt

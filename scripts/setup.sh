@@ -46,7 +46,7 @@ found=$("$venv/bin/python" -m pip --version >/dev/null 2>&1 &&
 
 echo "installing into $venv, once; about a minute" >&2
 # Modules are compiled when they are first imported: compiling all of them here would double the time.
-install="$venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile"
+install="$venv/bin/python -m pip install -qq --disable-pip-version-check --no-compile"
 $install --require-hashes --requirement constraints.txt
 $install --no-deps --no-build-isolation --editable .
 touch "$stamp"
