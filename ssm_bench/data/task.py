@@ -43,7 +43,7 @@ class RawFiles:
 
     Attributes:
         names: paths relative to the folder, all of which must be there.
-        kind: "official" or "rebuilt".
+        kind: "official" or "rebuilt"; official forms are preferred.
         read: (paths, tokens, work) -> Corpus; any error a broken file can cause may escape from it.
     """
 
@@ -67,20 +67,20 @@ class Task(abc.ABC):
     licence: ClassVar[str]
     #: What to fetch and where to put it, as the end of a sentence.
     wanted: ClassVar[str]
-    #: True where `fetch` can get or make the data from nothing.
-    fetchable: ClassVar[bool] = False
+    #: The kind of what `fetch` downloads ("official") or makes ("generated"); None where it can do neither.
+    fetch_kind: ClassVar[str | None] = None
 
     def raw_files(self) -> tuple[RawFiles, ...]:
         """The forms that can be read, the most official first."""
         return ()
 
     def fetch(self, tokens: str, work: Work) -> Corpus:
-        """Downloads or generates the data, where `fetchable`.
+        """Downloads or generates the data; called only where `fetch_kind` says that it can.
 
         Raises:
             UserError: it did not work; the sentence says what to fetch by hand.
         """
-        raise NotImplementedError(f"{self.spec.name} is not fetchable")
+        raise NotImplementedError(f"{self.spec.name} has nothing to fetch")
 
     def splits(self, parts: dict[str, np.ndarray], protocol: str) -> dict[str, np.ndarray]:
         """Makes train, validation and test of the parts of the source.

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,7 +42,9 @@ class Work:
         pending: list = []
         if workers > 1:
             # Spawned, not forked: a fork of a process that runs JAX threads may hang.
-            with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            # They leave Ctrl-C to this process.
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(workers, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
                 try:
                     for item in items:
                         pending.append((item, pool.submit(function, item)))

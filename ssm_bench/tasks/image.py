@@ -1,22 +1,192 @@
 """Image: CIFAR-10 in gray, one pixel after another."""
 
-from ssm_bench.data import synthetic
-from ssm_bench.data.corpus import Corpus
-from ssm_bench.data.task import Task, TaskSpec
+import io
+import lzma
+import pickle
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ssm_bench.data import download, raw, splits, synthetic
+from ssm_bench.data.corpus import PIXELS, Corpus, offsets_of, single_documents
+from ssm_bench.data.task import RawFiles, Task, TaskSpec
+from ssm_bench.data.work import Work
+from ssm_bench.errors import UserError
+
+#: Images in each part.
+IMAGES = {"train": 50_000, "test": 10_000}
+
+SIDE = 32
+CLASSES = 10
+
+#: Share of the official training images held out for validation, the same images as in S4 and S5.
+VALIDATION_SHARE = 0.1
+
+_BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
+_PYTHON, _BINARY = "cifar-10-batches-py", "cifar-10-batches-bin"
+_BYTES_PER_IMAGE = 1 + 3 * SIDE * SIDE
+
+# Red, green and blue in 2**16ths: ITU-R 601, rounded as Pillow does, which S4 and S5 use.
+_GRAY_WEIGHTS = np.asarray([19595, 38470, 7471], np.uint32)
+
+
+def gray(images: np.ndarray) -> np.ndarray:
+    """Red, green, blue planes (n, 3, pixels) uint8 to gray levels (n, pixels) uint8, ITU-R 601, as Pillow rounds."""
+    weighted = np.zeros((images.shape[0], images.shape[2]), np.uint32)
+    for plane, weight in enumerate(_GRAY_WEIGHTS):
+        weighted += images[:, plane].astype(np.uint32) * weight
+    return ((weighted + (1 << 15)) >> 16).astype(np.uint8)
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads the pickles of the Python archive, and nothing that could run code."""
+
+    allowed = frozenset({"_reconstruct", "ndarray", "dtype", "encode"})
+
+    def find_class(self, module: str, name: str):
+        if name not in self.allowed or module.split(".")[0] not in ("numpy", "_codecs"):
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no array")
+        return super().find_class(module, name)
+
+
+def _from_pickle(file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
+    batch = _ArrayUnpickler(file, encoding="bytes").load()
+    return np.asarray(batch[b"data"]).reshape(-1, 3, SIDE * SIDE), np.asarray(batch[b"labels"])
+
+
+def _from_binary(file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.frombuffer(file.read(), np.uint8).reshape(-1, _BYTES_PER_IMAGE)
+    return rows[:, 1:].reshape(-1, 3, SIDE * SIDE), rows[:, 0]
+
+
+def _from_folder(decode: Callable, suffix: str) -> Callable[[list[Path], str, Work], Corpus]:
+    """A reader of an unpacked folder, one path for each batch."""
+
+    def read(paths: list[Path], tokens: str, work: Work) -> Corpus:
+        batches = {}
+        for path in work.track(paths, "Image: reading CIFAR-10"):
+            with raw.reading(path, "CIFAR-10 batch"), path.open("rb") as file:
+                batches[path.name.removesuffix(suffix)] = decode(file)
+        return _official(batches, paths[0].parent)
+
+    return read
+
+
+def _from_archive(decode: Callable, suffix: str) -> Callable[[list[Path], str, Work], Corpus]:
+    """A reader of an official archive."""
+
+    def read(paths: list[Path], tokens: str, work: Work) -> Corpus:
+        (path,) = paths
+        wanted = {f"{name}{suffix}": name for names in _BATCHES.values() for name in names}
+        batches = {}
+        with (
+            raw.reading(path, "archive of CIFAR-10"),
+            tarfile.open(path, "r|gz") as archive,
+            work.bar(f"Image: reading {path.name}", len(wanted)) as advance,
+        ):
+            for member in archive:
+                name = wanted.get(Path(member.name).name)
+                if name:
+                    batches[name] = decode(io.BytesIO(archive.extractfile(member).read()))
+                    advance(1)
+        return _official(batches, path)
+
+    return read
+
+
+def _official(batches: dict[str, tuple[np.ndarray, np.ndarray]], source: Path) -> Corpus:
+    images, labels = {}, {}
+    for part, names in _BATCHES.items():
+        missing = [name for name in names if name not in batches]
+        if missing:
+            raise UserError(f"{source} lacks the batch {missing[0]} of CIFAR-10; fetch it again")
+        images[part] = np.concatenate([gray(batches[name][0]) for name in names])
+        labels[part] = np.concatenate([batches[name][1] for name in names])
+    return _corpus(images, labels, source, "CIFAR-10 gray", "official")
+
+
+def read_gray(paths: list[Path], tokens: str, work: Work) -> Corpus:
+    """cifar10_gray.npz.xz: gray images in the official order, some of them stand-ins decoded from JPEG."""
+    (path,) = paths
+    work.say(f"Image: reading {path.name}")
+    with raw.reading(path, "file of gray CIFAR-10"):
+        with lzma.open(path) as file:
+            arrays = np.load(io.BytesIO(file.read()), allow_pickle=False)
+        images = {part: arrays[f"x_{part}"].reshape(-1, SIDE * SIDE) for part in IMAGES}
+        labels = {part: arrays[f"y_{part}"] for part in IMAGES}
+        stand_ins = int(sum((~arrays[f"exact_{part}"]).sum() for part in IMAGES))
+    identity = f"CIFAR-10 gray (rebuilt, {stand_ins} JPEG stand-ins)"
+    return _corpus(images, labels, path, identity, "rebuilt", stand_ins=stand_ins)
+
+
+def _corpus(
+    images: dict[str, np.ndarray], labels: dict[str, np.ndarray], source: Path, identity: str, kind: str, **notes
+) -> Corpus:
+    counts = {part: len(of_part) for part, of_part in images.items()}
+    values = np.concatenate([images[part] for part in IMAGES])
+    flat_labels = np.concatenate([labels[part] for part in IMAGES]).astype(np.int32)
+    if counts != IMAGES or len(flat_labels) != len(values) or values.dtype != np.uint8:
+        raise UserError(
+            f"{source} holds {counts['train']:,} training and {counts['test']:,} test images of {values.dtype} with "
+            f"{len(flat_labels):,} labels; it should hold {IMAGES['train']:,} and {IMAGES['test']:,} of uint8"
+        )
+    if not 0 <= flat_labels.min() <= flat_labels.max() < CLASSES:
+        raise UserError(f"{source} has labels {flat_labels.min()}..{flat_labels.max()}; allowed: 0..{CLASSES - 1}")
+    return Corpus(
+        values.reshape(-1),
+        offsets_of(np.full(len(values), SIDE * SIDE)),
+        single_documents(len(values)),
+        flat_labels,
+        counts,
+        PIXELS,
+        identity,
+        kind,
+        source.name,
+        notes,
+    )
 
 
 class Image(Task):
     """CIFAR-10 in gray, 32 x 32 pixels row by row, ten classes."""
 
     # The mean and deviation that S4 and S5 use.
-    spec = TaskSpec("image", "Image", classes=10, kind="pixels", max_length=1024, pixel_mean=122.6, pixel_std=61.0)
+    spec = TaskSpec(
+        "image", "Image", classes=CLASSES, kind="pixels", max_length=SIDE * SIDE, pixel_mean=122.6, pixel_std=61.0
+    )
     tokenizations = ("pixels",)
+    fetch_kind = "official"
     citation = "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
     licence = "none stated by the authors"
     wanted = (
         "put cifar-10-python.tar.gz, or the folder cifar-10-batches-py it unpacks to, into the folder that "
         "SSM_BENCH_RAW names"
     )
+
+    def raw_files(self) -> tuple[RawFiles, ...]:
+        """The official folders and archives, Python or binary version, or one compressed file of gray images."""
+        names = [name for part in _BATCHES.values() for name in part]
+        return (
+            RawFiles(tuple(f"{_PYTHON}/{name}" for name in names), "official", _from_folder(_from_pickle, "")),
+            RawFiles(("cifar-10-python.tar.gz",), "official", _from_archive(_from_pickle, "")),
+            RawFiles(tuple(f"{_BINARY}/{name}.bin" for name in names), "official", _from_folder(_from_binary, ".bin")),
+            RawFiles(("cifar-10-binary.tar.gz",), "official", _from_archive(_from_binary, ".bin")),
+            RawFiles(("cifar10_gray.npz.xz",), "rebuilt", read_gray),
+        )
+
+    def fetch(self, tokens: str, work: Work) -> Corpus:
+        """Downloads the official archive, the binary version."""
+        path = download.archive("cifar10", "cifar-10-binary.tar.gz", self.wanted, work)
+        return _from_archive(_from_binary, ".bin")([path], tokens, work)
+
+    def splits(self, parts: dict[str, np.ndarray], protocol: str) -> dict[str, np.ndarray]:
+        """Both protocols: 45,000 and 5,000 of the training images, the same ones as in S4 and S5."""
+        train = parts["train"]
+        kept = int(len(train) * (1 - VALIDATION_SHARE))
+        dealt = splits.held_out(train, {"train": kept, "validation": len(train) - kept})
+        return {**dealt, "test": parts["test"]}
 
     def synthetic(self, max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:
         """Noisy patterns, one for each class."""

@@ -6,13 +6,18 @@ set does not depend on how many processes made it.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
 
 import numpy as np
 
-from ssm_bench.data import synthetic
+from ssm_bench.data import raw, synthetic
 from ssm_bench.data.corpus import END, SPECIAL_TOKENS, Corpus, Vocabulary, offsets_of, single_documents
-from ssm_bench.data.task import Task, TaskSpec
+from ssm_bench.data.task import RawFiles, Task, TaskSpec
+from ssm_bench.data.work import Work
+from ssm_bench.errors import UserError
 
 #: The 15 words by falling frequency in generated expressions, ties by name: the S4 and S5 order. Fixed, so that an id
 #: means the same in every set.
@@ -27,6 +32,17 @@ MAX_ARGUMENTS = 10
 #: Lengths kept, without round brackets and without the end token.
 SHORTEST, LONGEST = 501, 1999
 OPERATOR_SHARE = 0.25
+
+#: Examples of each part, of the released files and of a generated set.
+COUNTS = {"train": 96_000, "validation": 2_000, "test": 2_000}
+
+#: The seed of the generated set.
+SEED = 0
+
+_ATTEMPTS_AT_ONCE = 20_000
+_FILES = tuple(f"listops-1000/basic_{part}.tsv" for part in ("train", "val", "test"))
+_HEADER = "Source\tTarget"
+_WITHOUT_ROUND_BRACKETS = str.maketrans("()", "  ")
 
 
 def median(arguments: list[int]) -> int:
@@ -89,16 +105,117 @@ def expression(
     return (bytes(tokens), value) if shortest <= len(tokens) <= longest else None
 
 
+def generate(counts: dict[str, int], seed: int, work: Work) -> Corpus:
+    """Draws distinct expressions in order of the attempts, until every part is full.
+
+    Args:
+        counts: examples of each part, filled one after another.
+        seed: of the set, 0 or more.
+        work: the number of workers does not change the result.
+    """
+    total = sum(counts.values())
+    found: dict[bytes, int] = {}
+    with work.bar("ListOps: generating", total) as advance:
+        for drawn in work.map(partial(_draw, seed), count(0, _ATTEMPTS_AT_ONCE)):
+            before = len(found)
+            for tokens, value in drawn:
+                found.setdefault(tokens, value)
+            advance(min(len(found), total) - min(before, total))
+            if len(found) >= total:
+                break
+    rows, labels = list(found)[:total], list(found.values())[:total]
+    return _corpus(rows, labels, counts, f"ListOps (generated, seed {seed})", "generated", "generator of this package")
+
+
+def _draw(seed: int, first: int) -> list[tuple[bytes, int]]:
+    attempts = (expression(seed, attempt) for attempt in range(first, first + _ATTEMPTS_AT_ONCE))
+    return [drawn for drawn in attempts if drawn]
+
+
+def read_tsv(paths: list[Path], tokens: str, work: Work) -> Corpus:
+    """The files of the Long Range Arena: a header, then expression, tab, value.
+
+    Raises:
+        UserError: a file is no such file; the sentence names the line.
+    """
+    rows: list[bytes] = []
+    labels: list[int] = []
+    counts = {}
+    for part, path in zip(COUNTS, paths, strict=True):
+        before = len(rows)
+        with raw.reading(path, "ListOps file"), path.open(encoding="utf-8", newline="\n") as lines:
+            if next(lines, "").rstrip("\r\n") != _HEADER:
+                raise UserError(f"{path} is no ListOps file: its first line is not {_HEADER!r}")
+            for number, line in enumerate(work.track(list(lines), f"ListOps: reading {path.name}"), start=2):
+                row, label = _parse(line, f"{path}, line {number}")
+                rows.append(row)
+                labels.append(label)
+        counts[part] = len(rows) - before
+        if not counts[part]:
+            raise UserError(f"{path} holds no expression")
+    released = counts == COUNTS
+    identity = "ListOps (LRA release)" if released else f"ListOps (files with {counts['train']:,} training examples)"
+    return _corpus(
+        rows, labels, counts, identity, "official" if released else "rebuilt", ", ".join(path.name for path in paths)
+    )
+
+
+def _parse(line: str, place: str) -> tuple[bytes, int]:
+    if not line.endswith("\n"):
+        raise UserError(f"{place}: the file ends in the middle of a line; fetch it again")
+    source, _, target = line.rstrip("\r\n").partition("\t")
+    words = source.translate(_WITHOUT_ROUND_BRACKETS).split()
+    try:
+        row = bytes([_IDS[word] for word in words])
+    except KeyError as error:
+        raise UserError(f"{place}: unknown word {error.args[0]!r}; allowed: {' '.join(_IDS)}") from None
+    if len(target) != 1 or target not in "0123456789" or not row:
+        raise UserError(f"{place}: needs an expression, a tab and a value from 0 to 9, not the value {target[:20]!r}")
+    if len(row) >= ListOps.spec.max_length:
+        raise UserError(f"{place}: {len(row)} words are more than the {ListOps.spec.max_length - 1} of the task")
+    return row, int(target)
+
+
+_IDS = {word: i for i, word in enumerate(VOCABULARY.tokens) if i >= len(SPECIAL_TOKENS)}
+
+
+def _corpus(
+    rows: list[bytes], labels: list[int], counts: dict[str, int], identity: str, kind: str, source: str
+) -> Corpus:
+    end = bytes([END])
+    return Corpus(
+        values=np.frombuffer(b"".join(row + end for row in rows), np.uint8),
+        offsets=offsets_of([len(row) + 1 for row in rows]),
+        documents=single_documents(len(rows)),
+        labels=np.asarray(labels, np.int32),
+        parts=dict(counts),
+        vocabulary=VOCABULARY,
+        identity=identity,
+        kind=kind,
+        source=source,
+    )
+
+
 class ListOps(Task):
     """Expressions of MAX, MED, MIN and SM (sum modulo 10) over digits, nested up to nine deep; ten classes."""
 
     spec = TaskSpec("listops", "ListOps", classes=10, kind="tokens", max_length=2048)
     tokenizations = ("words",)
+    fetch_kind = "generated"
     citation = "N. Nangia and S. Bowman, ListOps: A Diagnostic Dataset for Latent Tree Learning, NAACL SRW 2018"
     licence = "generated; Apache-2.0 for the files of the Long Range Arena"
     wanted = (
         "put listops-1000/basic_train.tsv, basic_val.tsv and basic_test.tsv into the folder that SSM_BENCH_RAW names"
     )
+
+    def raw_files(self) -> tuple[RawFiles, ...]:
+        """The files of the release, in its folder listops-1000 or not."""
+        bare = tuple(Path(name).name for name in _FILES)
+        return (RawFiles(_FILES, "official", read_tsv), RawFiles(bare, "official", read_tsv))
+
+    def fetch(self, tokens: str, work: Work) -> Corpus:
+        """Generates the set with the default seed."""
+        return generate(COUNTS, SEED, work)
 
     def synthetic(self, max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:
         """Flat and once nested expressions, so that a small model learns something in seconds."""
@@ -115,7 +232,7 @@ def _short_expressions(seed: int, longest: int, quota: list[int]) -> list[list[b
     """As many expressions of each value as `quota` asks for."""
     found: list[list[bytes]] = [[] for _ in quota]
     missing = sum(quota)
-    attempts: Iterator[int] = iter(range(1 << 62))
+    attempts = count()
     while missing:
         drawn = expression(seed, next(attempts), max_depth=3, shortest=4, longest=longest)
         if drawn and len(found[drawn[1]]) < quota[drawn[1]]:

@@ -1,8 +1,135 @@
 """Text: is a film review of IMDb positive or negative, read character by character (or byte by byte)."""
 
-from ssm_bench.data import synthetic
-from ssm_bench.data.corpus import Corpus
-from ssm_bench.data.task import Task, TaskSpec
+import hashlib
+import json
+import lzma
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ssm_bench.data import download, raw, splits, synthetic
+from ssm_bench.data.corpus import Corpus, encode_texts, single_documents
+from ssm_bench.data.task import RawFiles, Task, TaskSpec
+from ssm_bench.data.work import Work
+from ssm_bench.errors import UserError
+
+#: Reviews in each part, half of them positive.
+REVIEWS = {"train": 25_000, "test": 25_000}
+
+#: UTF-8 bytes of all reviews of each part, as in the published data set: with the counts, the mark of the true set.
+TEXT_BYTES = {"train": 33_132_823, "test": 32_350_685}
+
+ARCHIVE = "aclImdb_v1.tar.gz"
+ARCHIVE_SHA256 = "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"
+
+#: A character seen less often in the training reviews is unknown (S4).
+MIN_FREQUENCY = 15
+
+#: Share of the official training reviews held out for validation under the strict protocol.
+VALIDATION_SHARE = 0.1
+
+_POSITIVE, _NEGATIVE = 1, 0
+_FOLDERS = {"pos": _POSITIVE, "neg": _NEGATIVE}
+_REVIEW = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+)_\d+\.txt$")
+
+
+@dataclass(frozen=True)
+class _Review:
+    part: str
+    label: int
+    number: int
+    text: str
+
+
+def read_folder(paths: list[Path], tokens: str, work: Work) -> Corpus:
+    """The unpacked folder aclImdb."""
+    root = paths[0].parents[1]
+    files = [path for path in root.glob("*/*/*.txt") if _REVIEW.search(path.as_posix())]
+    reviews = (_review(path.as_posix(), path.read_bytes()) for path in work.track(files, "Text: reading aclImdb"))
+    with raw.reading(root, "copy of the IMDb reviews"):
+        return _corpus(list(reviews), root, tokens, work)
+
+
+def read_archive(paths: list[Path], tokens: str, work: Work) -> Corpus:
+    """The official archive aclImdb_v1.tar.gz."""
+    (path,) = paths
+    with raw.reading(path, "archive of the IMDb reviews"):
+        with path.open("rb") as file:
+            as_published = hashlib.file_digest(file, "sha256").hexdigest() == ARCHIVE_SHA256
+        if not as_published:
+            work.say(f"{path} is not the published archive: its SHA-256 is another; reading it all the same")
+        return _corpus(list(_members(path, work)), path, tokens, work, archive_as_published=as_published)
+
+
+def read_lines(paths: list[Path], tokens: str, work: Work) -> Corpus:
+    """imdb.jsonl.xz: one object with split, label, id and text a line."""
+    (path,) = paths
+    with raw.reading(path, "file of the IMDb reviews"), lzma.open(path, "rt", encoding="utf-8") as lines:
+        rows = map(json.loads, lines)
+        with work.bar("Text: reading reviews", sum(REVIEWS.values())) as advance:
+            return _corpus(list(_counted(map(_from_row, rows), advance)), path, tokens, work)
+
+
+def _from_row(row: dict) -> _Review:
+    if row["label"] not in _FOLDERS.values():
+        raise ValueError(f"label {row['label']!r} is neither 0 nor 1")
+    return _Review(row["split"], row["label"], row["id"], row["text"])
+
+
+def _review(name: str, content: bytes) -> _Review:
+    part, folder, number = _REVIEW.search(name).groups()
+    return _Review(part, _FOLDERS[folder], int(number), content.decode("utf-8"))
+
+
+def _members(path: Path, work: Work) -> Iterator[_Review]:
+    with (
+        tarfile.open(path, "r|gz") as archive,
+        work.bar(f"Text: reading {path.name}", sum(REVIEWS.values())) as advance,
+    ):
+        found = (member for member in archive if _REVIEW.search(member.name))
+        yield from _counted((_review(member.name, archive.extractfile(member).read()) for member in found), advance)
+
+
+def _counted(reviews: Iterable[_Review], advance) -> Iterator[_Review]:
+    for review in reviews:
+        advance(1)
+        yield review
+
+
+def _corpus(reviews: list[_Review], source: Path, tokens: str, work: Work, **notes) -> Corpus:
+    # The same order whatever the source: parts, positive ones first, then the number in the official file name.
+    reviews.sort(key=lambda review: (list(REVIEWS).index(review.part), -review.label, review.number))
+    texts = {part: [review.text for review in reviews if review.part == part] for part in REVIEWS}
+    counts = {part: len(of_part) for part, of_part in texts.items()}
+    labels = np.asarray([review.label for review in reviews], np.int32)
+    if counts != REVIEWS or 2 * labels.sum() != len(labels):
+        raise UserError(
+            f"{source} holds {counts['train']:,} training and {counts['test']:,} test reviews, {labels.sum():,} of all "
+            f"positive; it should hold {REVIEWS['train']:,} and {REVIEWS['test']:,}, half of them positive"
+        )
+    true = {part: sum(len(text.encode()) for text in of_part) for part, of_part in texts.items()} == TEXT_BYTES
+    if not true:
+        work.say(f"{source}: the number of reviews is right, but their text is not that of aclImdb v1")
+    limit = Text.spec.max_length
+    flat = [text for of_part in texts.values() for text in of_part]
+    training = np.arange(len(flat)) < counts["train"]
+    values, offsets, vocabulary = encode_texts(flat, limit, tokens, training=training, min_frequency=MIN_FREQUENCY)
+    return Corpus(
+        values,
+        offsets,
+        single_documents(len(flat)),
+        labels,
+        counts,
+        vocabulary,
+        identity="IMDb (aclImdb v1)" if true else "IMDb (altered copy of aclImdb v1)",
+        kind="official" if true else "rebuilt",
+        source=source.name,
+        notes={"documents_of_full_length": int((np.diff(offsets) == limit).sum()), **notes},
+    )
 
 
 class Text(Task):
@@ -10,9 +137,30 @@ class Text(Task):
 
     spec = TaskSpec("text", "Text", classes=2, kind="tokens", max_length=4096)
     tokenizations = ("characters", "bytes")
+    fetch_kind = "official"
     citation = "A. Maas et al., Learning Word Vectors for Sentiment Analysis, ACL 2011"
     licence = "none stated by the authors; offered for research"
-    wanted = "put aclImdb_v1.tar.gz, or the folder aclImdb it unpacks to, into the folder that SSM_BENCH_RAW names"
+    wanted = f"put {ARCHIVE}, or the folder aclImdb it unpacks to, into the folder that SSM_BENCH_RAW names"
+
+    def raw_files(self) -> tuple[RawFiles, ...]:
+        """The unpacked folder, the archive, or one compressed file of lines."""
+        return (
+            RawFiles(("aclImdb/train/pos", "aclImdb/test/neg"), "official", read_folder),
+            RawFiles((ARCHIVE,), "official", read_archive),
+            RawFiles(("imdb.jsonl.xz",), "official", read_lines),
+        )
+
+    def fetch(self, tokens: str, work: Work) -> Corpus:
+        """Downloads the official archive."""
+        return read_archive([download.archive("imdb_reviews", ARCHIVE, self.wanted, work)], tokens, work)
+
+    def splits(self, parts: dict[str, np.ndarray], protocol: str) -> dict[str, np.ndarray]:
+        """Strict: a tenth of train held out. Paper: the test set is the validation set, as everyone published."""
+        train, test = parts["train"], parts["test"]
+        if protocol == "paper":
+            return {"train": train, "validation": test, "test": test}
+        held_out = int(VALIDATION_SHARE * len(train))
+        return {**splits.held_out(train, {"train": len(train) - held_out, "validation": held_out}), "test": test}
 
     def synthetic(self, max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:
         """Texts with words that tell the class."""

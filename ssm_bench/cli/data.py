@@ -1,0 +1,201 @@
+"""`ssm-bench data`: prepares, describes, lists and verifies the data of the tasks."""
+
+import argparse
+
+HELP = "prepare, describe, list or verify the data of the tasks"
+EXAMPLE = """examples:
+  ssm-bench data list
+  ssm-bench data prepare listops text --workers 2
+  ssm-bench data describe text --examples-shown 1
+  ssm-bench data verify
+
+SSM_BENCH_RAW names the folder with the files you have, SSM_BENCH_CACHE the folder for prepared arrays
+(~/.cache/ssm_bench without it). See docs/data.md for what is looked for."""
+
+_SHOWN_CHARACTERS = 1000
+_SHOWN_VOCABULARY = 40
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the four actions."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    prepare = actions.add_parser("prepare", help="prepare tasks into the cache, downloading or generating if need be")
+    prepare.add_argument("tasks", nargs="+", metavar="TASK", help="names of tasks, or 'all' for all that have a source")
+    _tokens(prepare)
+    prepare.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
+    prepare.add_argument("--again", action="store_true", help="replace what is prepared")
+
+    describe = actions.add_parser("describe", help="show the data card of a task and some examples")
+    describe.add_argument("task", metavar="TASK")
+    _tokens(describe)
+    describe.add_argument("--data", default="auto", help="auto, real or synthetic (default: auto)")
+    describe.add_argument("--protocol", default="strict", help="strict or paper (default: strict)")
+    describe.add_argument("--examples-shown", type=int, default=3, metavar="N", help="training examples (default: 3)")
+
+    actions.add_parser("list", help="show what is prepared and which files are found")
+
+    verify = actions.add_parser("verify", help="recompute checksums and counts of what is prepared")
+    verify.add_argument("tasks", nargs="*", metavar="TASK", help="names of tasks (default: all)")
+
+
+def _tokens(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tokens", default="characters", help="characters or bytes, for text and retrieval")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs one action; verify returns 1 where something is damaged."""
+    return _ACTIONS[options.action](options)
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from ssm_bench.data import tasks
+    from ssm_bench.data.dataset import TOKENS
+    from ssm_bench.data.prepare import no_data, prepare
+    from ssm_bench.data.work import Work
+    from ssm_bench.errors import UserError, unknown_name
+
+    if options.tokens not in TOKENS:
+        raise unknown_name("--tokens", options.tokens, TOKENS)
+    if options.workers < 0:
+        raise UserError(f"--workers {options.workers} must be 0 (one per core) or more")
+    if options.tasks != ["all"]:
+        # Every name is looked up before the first task is prepared.
+        for task in tasks(options.tasks):
+            folder = prepare(task, task.tokens(options.tokens), Work(options.workers), again=options.again)
+            if folder is None:
+                raise no_data(task)
+            _report(task, folder)
+        return 0
+    failed = 0
+    for task in tasks():
+        try:
+            folder = prepare(task, task.tokens(options.tokens), Work(options.workers), again=options.again)
+        except UserError as error:
+            failed = 1
+            print(f"{task.spec.name}: failed: {error}")
+            continue
+        if folder is None:
+            print(f"{task.spec.name}: skipped, there is no source: {task.wanted}")
+        else:
+            _report(task, folder)
+    return failed
+
+
+def _report(task, folder) -> None:
+    from ssm_bench.data import cache
+
+    card = cache.read_card(folder)
+    examples = sum(card["parts"].values())
+    print(f"{task.spec.name}: {card['identity']}, {examples:,} examples, {_size(folder)}, {folder}", flush=True)
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from ssm_bench.data import load
+    from ssm_bench.errors import UserError
+
+    if options.examples_shown < 0:
+        raise UserError(f"--examples-shown {options.examples_shown} must be 0 or more")
+    dataset = load(options.task, data=options.data, protocol=options.protocol, tokens=options.tokens)
+    card = dataset.card
+    facts = {
+        "data": card["identity"],
+        "kind": card["kind"],
+        "source": card["source"],
+        "citation": card["citation"],
+        "licence": card["licence"],
+        "protocol": card["protocol"],
+        "checksum": card["checksum"],
+        "tokens": f"{card['tokens']}, at most {card['max_length']:,} a document",
+    }
+    if card["vocabulary"]:
+        shown = " ".join(repr(token)[1:-1] for token in card["vocabulary"][:_SHOWN_VOCABULARY])
+        more = " ..." if len(card["vocabulary"]) > _SHOWN_VOCABULARY else ""
+        facts["vocabulary"] = f"{len(card['vocabulary'])} ids, SHA-256 {card['vocabulary_sha256'][:16]}: {shown}{more}"
+    facts |= {name.replace("_", " "): value for name, value in card["notes"].items()}
+    print(f"{dataset.spec.title}: {dataset.spec.classes} classes, {card['documents']:,} documents")
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"  {name:<{width}}  {value}")
+    for split, count in card["counts"].items():
+        print(f"\n{split}: {count:,} examples")
+        print(f"  {'labels':<12} " + "  ".join(f"{i}: {n:,}" for i, n in enumerate(card["labels"][split])))
+        quantiles = "  ".join(f"{float(q):.0%}: {length:,}" for q, length in card["lengths"][split].items())
+        print(f"  {'lengths':<12} {quantiles}")
+    for example in dataset.splits["train"][: options.examples_shown].tolist():
+        text = dataset.decode(example)
+        cut = (
+            f"\n... ({len(text):,} characters)" if card["tokens"] != "pixels" and len(text) > _SHOWN_CHARACTERS else ""
+        )
+        print(f"\nexample {example}, label {dataset.labels[example]}")
+        print(text[:_SHOWN_CHARACTERS] + cut if cut else text)
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from ssm_bench.data import cache, raw, tasks
+    from ssm_bench.errors import UserError
+
+    raw_folder = raw.folder()
+    print(f"prepared, in {cache.root()}:")
+    found = [
+        (task, folder)
+        for task in tasks()
+        for tokens in task.tokenizations
+        for _, folder in cache.prepared(task, tokens)
+    ]
+    for _, folder in found:
+        try:
+            card = cache.open_corpus(folder)[1]
+            print(f"  {folder.name:<32} {_size(folder):>9}  {sum(card['parts'].values()):>9,}  {card['identity']}")
+        except UserError as error:
+            print(f"  {folder.name:<32} {error}")
+    if not found:
+        print("  nothing")
+    print(f"\nfiles, in {raw_folder}:" if raw_folder else f"\nfiles: {raw.VARIABLE} is not set")
+    for task in tasks():
+        forms = raw.available(task)
+        for form, paths in forms:
+            rest = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            print(f"  {task.spec.name:<12} {form.kind:<10} {sum(map(_bytes, paths)) / 1e6:>9,.1f} MB  {paths[0]}{rest}")
+        if raw_folder and not forms:
+            print(f"  {task.spec.name:<12} nothing found: {task.wanted}")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from ssm_bench.data import cache, tasks
+    from ssm_bench.errors import UserError
+
+    chosen = tasks(options.tasks)
+    folders = [
+        (task, folder) for task in chosen for tokens in task.tokenizations for _, folder in cache.prepared(task, tokens)
+    ]
+    if not folders:
+        raise UserError(
+            f"nothing to verify: {cache.root()} holds no prepared data of {', '.join(t.spec.name for t in chosen)}"
+        )
+    damaged = 0
+    for task, folder in folders:
+        wrong = cache.verify(folder, task.spec.classes)
+        damaged += bool(wrong)
+        print(f"{folder.name}: {'damaged' if wrong else 'whole'}")
+        for sentence in wrong:
+            print(f"  {sentence}")
+        if wrong:
+            print(f"  run: ssm-bench data prepare {task.spec.name} --again")
+    return 1 if damaged else 0
+
+
+_ACTIONS = {"prepare": _prepare, "describe": _describe, "list": _list, "verify": _verify}
+
+
+def _size(folder) -> str:
+    return f"{_bytes(folder) / 1e6:,.1f} MB"
+
+
+def _bytes(path) -> int:
+    """Bytes of a file, or of the files directly in a folder: a release folder holds too many to count."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(inner.stat().st_size for inner in path.iterdir() if inner.is_file())

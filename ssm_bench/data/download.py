@@ -1,0 +1,65 @@
+"""Downloads official archives through TensorFlow Datasets, which knows their addresses and checksums.
+
+Only its download manager is used, and that needs no TensorFlow; the archives are read by the task's own reader, so a
+downloaded set and the user's copy of the archive give the same arrays.
+"""
+
+import socket
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from ssm_bench.data import cache
+from ssm_bench.data.work import Work
+from ssm_bench.errors import UserError
+
+_CONNECTION_SECONDS = 10.0
+
+
+def archive(builder: str, file_name: str, wanted: str, work: Work) -> Path:
+    """Downloads an archive that a builder of TensorFlow Datasets registers, checksum proved.
+
+    Args:
+        builder: for example "imdb_reviews".
+        file_name: the last part of the archive's address.
+        wanted: what the user can do instead, as the end of a sentence.
+        work: for its reports.
+
+    Returns:
+        The path of the archive, kept in the cache for another tokenisation.
+
+    Raises:
+        UserError: TensorFlow Datasets is not installed, the host is out of reach, or the file is not as published.
+    """
+    try:
+        import tensorflow_datasets as tfds
+
+        infos = tfds.builder_cls(builder).url_infos
+    except ImportError as error:
+        raise UserError(
+            f"downloading {file_name} needs TensorFlow Datasets (pip install 'ssm-bench[data]'; {error}); or {wanted}"
+        ) from error
+    url = next(url for url in infos if url.endswith(file_name))
+    _reach(url, wanted)
+    work.say(f"downloading {url}")
+    try:
+        manager = tfds.download.DownloadManager(
+            download_dir=str(cache.root() / "downloads"), url_infos=infos, force_checksums_validation=True
+        )
+        return Path(manager.download(url))
+    # TFDS raises errors of its own, of requests and of the operating system; each means the same to the user.
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"downloading {url} failed ({reason}); {wanted}") from error
+
+
+def _reach(url: str, wanted: str) -> None:
+    """Asks for a connection first: the download manager would go on trying for minutes without a network."""
+    if urllib.request.getproxies():
+        return
+    parts = urllib.parse.urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname, port), timeout=_CONNECTION_SECONDS).close()
+    except OSError as error:
+        raise UserError(f"{parts.hostname} cannot be reached to download {url}; {wanted}") from error

@@ -1,0 +1,48 @@
+"""Chooses where a task's data come from, and prepares them."""
+
+from functools import partial
+from pathlib import Path
+
+from ssm_bench.data import cache, raw
+from ssm_bench.data.task import Task
+from ssm_bench.data.work import Work
+from ssm_bench.errors import UserError
+
+
+def prepare(task: Task, tokens: str, work: Work, *, fetch: bool = True, again: bool = False) -> Path | None:
+    """Makes sure that a task is prepared.
+
+    Official data come before rebuilt ones and these before generated ones; of the same kind, what is prepared comes
+    before the user's files. Only where there is neither, data are downloaded or generated.
+
+    Args:
+        task: whose data.
+        tokens: one of the task's tokenisations.
+        work: how to work.
+        fetch: whether to download or generate.
+        again: replace what is prepared.
+
+    Returns:
+        The folder, or None where there is no source.
+
+    Raises:
+        UserError: the source is broken, or the cache cannot be written.
+    """
+    stored = {} if again else dict(cache.prepared(task, tokens))
+    # Reversed, so that of two forms of one kind the first one listed stays.
+    forms = {form.kind: (form, paths) for form, paths in reversed(raw.available(task))}
+    for kind in cache.KINDS:
+        if kind in stored:
+            return stored[kind]
+        if kind in forms:
+            form, paths = forms[kind]
+            return cache.store(task, tokens, kind, partial(form.read, paths, tokens, work), work, again=again)
+    if fetch and task.fetch_kind:
+        read = partial(task.fetch, tokens, work)
+        return cache.store(task, tokens, task.fetch_kind, read, work, again=again)
+    return None
+
+
+def no_data(task: Task) -> UserError:
+    """The error for a task without a source, with what to fetch and where to put it."""
+    return UserError(f"there are no data for task {task.spec.name}: {task.wanted}, or use --data synthetic")
