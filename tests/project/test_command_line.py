@@ -30,7 +30,7 @@ def test_help_lists_every_verb(capsys):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["tabel"], "tabel"),
+        (["tablet"], "tablet"),
         ([], "VERB"),
         (["table", "--colour=red"], "--colour=red"),
         (["--verbose", "table"], "--verbose"),

@@ -1,5 +1,6 @@
 """What the documents name exists: commands, flags, files, markers, versions."""
 
+import itertools
 import re
 import shlex
 import sys
@@ -29,10 +30,10 @@ def make_verbs() -> set[str]:
     return set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
 
 
-def help_of(verb: str, capsys) -> str:
-    """The help text of a verb."""
+def help_of(words: list[str], capsys) -> str:
+    """The help text of a verb, or of its action."""
     with pytest.raises(SystemExit):
-        main([verb, "--help"])
+        main([*itertools.takewhile(lambda word: not word.startswith("-"), words), "--help"])
     return capsys.readouterr().out
 
 
@@ -44,11 +45,12 @@ def test_commands_exist(document, capsys):
             assert words[0] in make_verbs(), command
             variables = {word.partition("=")[0] for word in words[1:]}
             assert variables <= {"ARGS", "BUDGET", "EXTRAS", "PRESET", "SSM_BENCH_PYTHON"}, command
+            assert all((ROOT / path).exists() for path in re.findall(r"\btests/\S*", " ".join(words))), command
         elif program == "python":
             assert (ROOT / words[0]).is_file(), command
         elif program == "ssm-bench" and words[0] not in ("VERB", "--help"):
             assert words[0] in verbs(), command
-            text = help_of(words[0], capsys)
+            text = help_of(words, capsys)
             for flag in (word.partition("=")[0] for word in words[1:] if word.startswith("--")):
                 known = "--config.x.y" if flag.startswith("--config.") else flag
                 assert known in text or flag == "--help", command
@@ -60,7 +62,7 @@ def test_files_exist(document):
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert (document.parent / link).exists(), link
     named = re.findall(r"`((?:ssm_bench|experiments|tests|docs|results|scripts)/[\w./-]*)`", text)
-    examples = {"ssm_bench/models/foo.py", "experiments/foo.py", "ssm_bench/tasks/bar.py"}
+    examples = {"ssm_bench/models/foo.py", "experiments/foo.py", "tests/models/test_foo.py", "ssm_bench/tasks/bar.py"}
     made = {"results/runs/", "results/tables/"}
     for path in set(named) - examples - made:
         assert (ROOT / path).exists(), path
