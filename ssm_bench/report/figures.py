@@ -75,6 +75,7 @@ def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, 
             title,
             "training time (device-seconds)",
             lambda run: run.cost.seconds_train * run.device.count,
+            name_devices=True,
         ),
         "accuracy-parameters": _accuracy_against(records, cells, title, "parameters", lambda run: run.model.parameters),
         "accuracy-state": _accuracy_against(
@@ -199,10 +200,6 @@ def _accuracy_against(
         ]
         _legend(figure, marks, list(models.values()))
         return figure
-
-
-def _device_seconds(run: RunRecord) -> float:
-    return run.cost.seconds_train * run.device.count
 
 
 def _names(records: list[RunRecord], places: Iterable[tuple[str, str]]) -> tuple[dict[str, str], dict[str, str]]:

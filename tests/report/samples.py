@@ -14,7 +14,14 @@ TITLES = {
     "pathx": "Path-X",
     "toy": "Toy & co_1",
 }
-MODELS = {"s5": "S5", "lru": "LRU", "s4d": "S4D", "transformer": "Transformer", "zzz": "Aardvark_2 {100%}"}
+MODELS = {
+    "s5": "S5",
+    "lru": "LRU",
+    "s4d": "S4D",
+    "transformer": "Transformer",
+    "zzz": "Aardvark_2 {100%}",
+    "accents": "Nystr\u00f6mformer",
+}
 TABLE_TWO = "arXiv 2403.16899 Table II"
 
 

@@ -1,0 +1,53 @@
+"""The LaTeX is well formed everywhere, and compiles without a warning where pdflatex is installed."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from ssm_bench.report import render
+from ssm_bench.report.table import build
+
+from .samples import budget, quick, record
+
+
+@pytest.fixture(params=["budget", "quick", "accents"])
+def table(request):
+    """Tables with every special case."""
+    if request.param == "accents":
+        return build([record("accents", "text", 50.0, identity='caf\u00e9 \u4e2d \u03bb "a" ~^\\')], "budget", "strict")
+    return build(budget() if request.param == "budget" else quick(), request.param, "strict")
+
+
+def test_structure(table):
+    source = render.latex(table)
+    assert source.isascii()
+    plain = re.sub(r"\\[{}]", "", source)
+    assert plain.count("{") == plain.count("}")
+    body = source[source.index(r"\toprule") : source.index(r"\bottomrule")]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == 2 + 3 * (len(table.rows) - 1)
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(table.columns)}
+    assert re.findall(r"\\begin\{(\w+)\}", source) == ["tabular", "minipage"]
+    assert re.findall(r"\\end\{(\w+)\}", source) == ["tabular", "minipage"]
+
+
+def test_compiles(table, tmp_path):
+    pdflatex = shutil.which("pdflatex")
+    if pdflatex is None:
+        pytest.skip("pdflatex is not installed; test_structure has looked at the source")
+    for name, text in render.files(table).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [pdflatex, "-interaction=nonstopmode", "-halt-on-error", f"{table.name}-standalone.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert "too large" not in done.stdout
+    assert "(1 page" in done.stdout

@@ -1,0 +1,127 @@
+"""The tables of the sample records, byte for byte, and what they may never do."""
+
+import random
+
+import pytest
+
+from ssm_bench.report import render
+from ssm_bench.report.table import AVERAGE, build, names, percent
+
+from .samples import budget, paper_protocol, quick, record
+
+
+@pytest.fixture(scope="module")
+def table():
+    """The table with every case in it."""
+    return build(budget() + quick() + paper_protocol(), "budget", "strict")
+
+
+def test_golden_files(table, golden):
+    for name, text in render.files(table).items():
+        golden(name, text)
+
+
+def test_golden_readme_and_terminal(table, golden):
+    golden("budget-strict-readme.md", render.markdown_compact(table))
+    golden("budget-strict.txt", render.plain(table))
+
+
+def test_golden_quick(golden):
+    golden("quick-strict.md", render.markdown(build(quick(), "quick", "strict")))
+
+
+def test_order_of_records_changes_no_byte(table):
+    shuffled = budget()
+    random.Random(0).shuffle(shuffled)
+    assert render.files(build(shuffled, "budget", "strict")) == render.files(table)
+
+
+def test_one_table_for_each_preset_and_protocol(table):
+    assert names(budget() + quick() + paper_protocol()) == [
+        ("budget", "paper"),
+        ("budget", "strict"),
+        ("quick", "strict"),
+    ]
+    assert {(run.preset, run.protocol) for run in table.records} == {("budget", "strict")}
+
+
+def test_rows_and_columns_in_the_order_of_the_published_table(table):
+    assert list(table.rows.values()) == ["Random", "Transformer", "S5", "LRU", "Aardvark_2 {100%}"]
+    assert list(table.tasks) == ["listops", "text", "retrieval", "image", "pathfinder", "pathx", "toy"]
+
+
+def test_best_and_second_by_column(table):
+    ranks = {model: table.entries[model, "listops"].rank for model in table.rows}
+    assert ranks == {"random": None, "transformer": None, "s5": 1, "lru": 2, "zzz": None}
+    # Equal as printed: both are second.
+    assert [table.entries[model, "text"].rank for model in ("lru", "s5", "zzz")] == [1, 2, 2]
+
+
+def test_a_column_of_several_data_sets_is_marked_and_not_ranked(table):
+    column = table.cells("image")
+    assert all(entry.rank is None for entry, _ in column)
+    texts = {table.footnotes[entry.marks[0]] for entry, _ in column}
+    assert texts == {"Image data: Real Image, official", "Image data: Gray CIFAR-10 from colour, rebuilt"}
+    assert all(entry.rank is None for entry in table.column(AVERAGE))
+
+
+def test_what_is_left_out_is_named(table):
+    entry = table.entries["s5", "pathfinder"]
+    assert entry.accuracy == 93.0
+    assert any("not shown: config" in table.footnotes[mark] for mark in entry.marks if mark in table.footnotes)
+
+
+def test_difference_is_between_the_numbers_as_printed(table):
+    entry = table.entries["s5", "listops"]
+    assert (entry.accuracy, entry.published) == (pytest.approx(61.0), 62.15)
+    assert f"{entry.difference:.2f}" == "-1.15"
+    assert table.entries["zzz", "text"].published is None
+
+
+def test_toy_sizes_and_synthetic_data_show_no_difference():
+    table = build([*quick(), record("s5", "image", 50.0, kind="synthetic")], "quick", "strict")
+    assert table.entries["s5", "text"].published == 89.31
+    assert all(entry.difference is None for entry in table.entries.values())
+    assert "not comparable" in table.title
+    stand_in = build([record("s5", "image", 50.0, kind="synthetic")], "budget", "strict").entries["s5", "image"]
+    assert (stand_in.published, stand_in.difference) == (88.0, None)
+
+
+def test_share_is_rounded_down():
+    assert [percent(share) for share in (0.29, 0.999999, 1.0, 2.5, 0.0, 0.0999, None)] == [
+        "29 %",
+        "99 %",
+        "100 %",
+        "250 %",
+        "0 %",
+        "9.9 %",
+        "?",
+    ]
+
+
+def test_marks_go_on_after_z():
+    many = [
+        record("s5", "text", None, seed=seed, status="diverged", message=f"number {seed}", done=seed)
+        for seed in range(30)
+    ]
+    assert list(build(many, "budget", "strict").footnotes)[25:28] == ["z", "aa", "ab"]
+
+
+def test_text_of_others_is_escaped(table):
+    page = render.markdown(table)
+    assert r"50% of A\_1 is {nan} &amp; &lt;inf&gt;" in page
+    assert all(line.count(" | ") == 9 for line in page.splitlines() if line.startswith("| "))
+    source = render.latex(table)
+    assert r"50\% of A\_1 is \{nan\} \& \textless{}inf\textgreater{}" in source
+
+
+def test_narrow_terminals_get_the_columns_in_turns(table):
+    from rich.console import Console
+
+    console = Console(width=80, force_terminal=True, color_system=None, highlight=False)
+    with console.capture() as printed:
+        render._print_to(console, table)
+    lines = printed.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(line for line in lines if "Aardvark" in line)
+    assert all(any(title in line for line in lines) for title in table.tasks.values())

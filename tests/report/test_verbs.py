@@ -1,0 +1,214 @@
+"""`ssm-bench table`, `figures` and `verify` as their users call them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ssm_bench.cli import main
+from ssm_bench.errors import UserError
+from ssm_bench.record import store, validate_speed
+from ssm_bench.report import publish
+
+from .samples import budget, quick, record, write_all
+
+PAGE = "# A\n<!-- table:begin budget-strict -->\nold\n<!-- table:end -->\nB\n"
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder of results with two presets, and a README beside it."""
+    write_all(
+        [one for one in budget() if one.model.published is None or one.model.published.row != "No such row"],
+        tmp_path / "results",
+    )
+    write_all(quick(), tmp_path / "results")
+    (tmp_path / "README.md").write_text(PAGE)
+    return tmp_path / "results"
+
+
+def contents(folder) -> dict:
+    """Every file below a folder with its bytes."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_table_writes_prints_and_regenerates_the_same_bytes(results, capsys):
+    assert main(["table", "--results", str(results)]) == 0
+    printed = capsys.readouterr().out
+    assert "BUDGET" in printed and "QUICK" in printed and "61.00 ± 2.48" in printed
+    assert sorted(path.name for path in (results / "tables").iterdir() if path.name.startswith("quick")) == [
+        "quick-strict-runs.csv",
+        "quick-strict-standalone.tex",
+        "quick-strict.bib",
+        "quick-strict.csv",
+        "quick-strict.md",
+        "quick-strict.tex",
+    ]
+    before = contents(results.parent)
+    assert main(["table", "--results", str(results)]) == 0
+    assert contents(results.parent) == before
+    assert main(["table", "--results", str(results), "--check"]) == 0
+
+
+def test_table_of_one_preset(results, capsys):
+    assert main(["table", "--results", str(results), "--preset", "quick"]) == 0
+    assert "BUDGET" not in capsys.readouterr().out
+    assert not list((results / "tables").glob("budget*"))
+    assert (results.parent / "README.md").read_text() == PAGE
+
+
+def test_check_names_what_differs_and_writes_nothing(results, capsys):
+    main(["table", "--results", str(results)])
+    (results / "tables" / "budget-strict.md").write_text("by hand")
+    (results / "tables" / "quick-strict.bib").unlink()
+    (results / "tables" / "gone-strict.csv").write_text("of records that are no more")
+    readme = results.parent / "README.md"
+    readme.write_text(readme.read_text().replace("61.00", "99.00"))
+    before = contents(results.parent)
+    capsys.readouterr()
+    assert main(["table", "--results", str(results), "--check"]) == 1
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 4
+    for name in ("budget-strict.md", "quick-strict.bib", "gone-strict.csv", "README.md"):
+        assert name in printed
+    assert contents(results.parent) == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check"], ["--preset", "paper"], ["--protocol", "paper"]])
+def test_no_records_is_a_clear_mistake(results, tmp_path, arguments, capsys):
+    root = results if len(arguments) == 2 else tmp_path / "none"
+    assert main(["table", "--results", str(root), *arguments]) == 2
+    assert "no records" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_wrong_protocol_is_a_clear_mistake(results, capsys):
+    assert main(["table", "--results", str(results), "--protocol", "strickt"]) == 2
+    assert "did you mean strict" in capsys.readouterr().err
+
+
+def test_a_bad_record_is_named_and_nothing_is_written(results, capsys):
+    bad = next(results.rglob("*.json"))
+    bad.write_text(bad.read_text().replace('"status": "', '"status": "very '))
+    assert main(["table", "--results", str(results)]) == 2
+    assert str(bad) in capsys.readouterr().err
+    assert not (results / "tables").exists()
+
+
+def test_readme_markers():
+    blocks = {"a-strict": "A", "b-paper": "B"}
+    text = "1<!-- table:begin a-strict -->x<!-- table:end -->2<!-- table:begin c-strict -->y<!-- table:end -->3"
+    expected = "1<!-- table:begin a-strict -->\nA\n<!-- table:end -->2<!-- table:begin c-strict -->y<!-- table:end -->3"
+    assert publish.readme_text(text, blocks) == expected
+    assert publish.readme_text(expected, blocks) == expected
+    assert publish.readme_text("no marker", blocks) == "no marker"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!-- table:begin a-strict -->",
+        "<!-- table:begin a-strict --><!-- table:begin b-paper --><!-- table:end -->",
+    ],
+)
+def test_an_open_marker_is_a_clear_mistake(text):
+    with pytest.raises(UserError, match="not closed"):
+        publish.readme_text(text, {"a-strict": "A"})
+
+
+def test_update_readme(results):
+    readme = results.parent / "README.md"
+    made = publish.tables(results)
+    assert publish.update_readme(readme, made)
+    assert "61.00" in readme.read_text()
+    assert readme.read_text().startswith("# A\n") and readme.read_text().endswith("-->\nB\n")
+    assert not publish.update_readme(readme, made)
+
+
+def test_verify_finds_nothing_wrong_with_sound_results(results, capsys):
+    store.write_speed(
+        validate_speed(
+            {
+                "schema_version": 1,
+                "kind": "speed",
+                "name": "step",
+                "model": None,
+                "task": None,
+                "measurements": {"step_ms": 1},
+                "config_hash": None,
+                "device": {"platform": "cpu", "kind": "cpu", "count": 1},
+                "versions": {},
+                "revision": {"commit": "33f0217", "dirty": False},
+                "created": "2026-01-01T00:00:00Z",
+            }
+        ),
+        results,
+    )
+    main(["table", "--results", str(results)])
+    capsys.readouterr()
+    assert main(["verify", "--results", str(results)]) == 0
+    assert "1 readable speed records: no problem" in capsys.readouterr().out
+
+
+def test_verify_tells_every_problem(results, capsys):
+    write_all([record("lru", "toy", 50.0, row="Unheard of")], results)
+    main(["table", "--results", str(results)])
+    capsys.readouterr()
+    runs = sorted((results / "runs" / "quick").rglob("*.json"))
+    moved = runs[0].rename(runs[0].with_name("elsewhere.json"))
+    raw = json.loads(runs[1].read_text())
+    raw["steps"]["done"] = raw["steps"]["planned"] + 1
+    raw["data"]["counts"]["test"] += 1
+    runs[1].write_text(json.dumps(raw))
+    assert main(["verify", "--results", str(results)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    for said in (f"{moved}: belongs at", "more than steps.planned", "adds up to", "'Unheard of'", "quick-strict.csv"):
+        assert any(said in line for line in lines), said
+
+    raw["result"] = {"test_accuracy": 2.0, "test_loss": None, "validation_accuracy": None, "best_step": 0}
+    runs[1].write_text(json.dumps(raw))
+    edited = next((results / "runs" / "budget").rglob("*.json"))
+    edited.write_text(edited.read_text().replace('    "protocol": "strict"', '    "protocol": "other"'))
+    assert main(["verify", "--results", str(results)]) == 1
+    printed = capsys.readouterr().out
+    assert f"{runs[1]}: field result.test_accuracy" in printed
+    assert f"{edited}: field config_hash" in printed
+
+
+def test_figures_are_the_same_bytes_each_time(results, capsys):
+    assert main(["figures", "--results", str(results), "--preset", "quick"]) == 0
+    first = contents(results / "figures")
+    assert sorted(path.suffix for path in first) == [".png"] * 3 + [".svg"] * 3
+    assert main(["figures", "--results", str(results), "--preset", "quick"]) == 0
+    assert contents(results / "figures") == first
+    assert main(["figures", "--results", str(results), "--preset", "paper"]) == 2
+    assert "no records for --preset paper" in capsys.readouterr().err
+
+
+def test_learning_curves_need_a_curve(results):
+    from ssm_bench.report import figures
+
+    curved = [record("s5", "text", 80.0, seed=seed, curve=((100, 60.0 + seed), (500, 80.0))) for seed in range(2)] + [
+        record("lru", "text", None, status="diverged", curve=((100, 50.0),))
+    ]
+    drawn = figures.draw(curved, "budget", "strict")
+    assert "strict-learning-curves.svg" in drawn
+    assert drawn["strict-learning-curves.png"].startswith(b"\x89PNG")
+    assert "strict-learning-curves.svg" not in figures.draw(quick(), "quick", "strict")
+
+
+def test_reports_never_import_jax(results):
+    program = (
+        "import importlib, pkgutil, sys, ssm_bench.record, ssm_bench.report\n"
+        "from ssm_bench.cli import main\n"
+        "for package in (ssm_bench.record, ssm_bench.report):\n"
+        "    for module in pkgutil.iter_modules(package.__path__):\n"
+        "        importlib.import_module(f'{package.__name__}.{module.name}')\n"
+        "codes = [main([verb, '--results', sys.argv[1]]) for verb in ('table', 'figures', 'verify')]\n"
+        "loaded = {name.split('.')[0] for name in sys.modules} & {'jax', 'jaxlib', 'flax', 'optax', 'orbax'}\n"
+        "sys.exit(0 if codes == [0, 0, 0] and not loaded else f'{codes} {loaded}')\n"
+    )
+    command = [sys.executable, "-c", program, str(results)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
