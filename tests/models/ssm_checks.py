@@ -78,7 +78,7 @@ def check_padding(mixer):
     other = jax.jit(mixer)(jnp.where(mask[..., None], x, 1e3), mask)
     np.testing.assert_array_equal(jnp.where(mask[..., None], y, 0), jnp.where(mask[..., None], other, 0))
     for row, length in enumerate(lengths):
-        alone = mixer(x[row : row + 1, :length])
+        alone = jax.jit(mixer)(x[row : row + 1, :length])
         np.testing.assert_allclose(y[row, :length], alone[0], rtol=FLOAT32, atol=FLOAT32 * jnp.abs(alone).max())
 
 
@@ -95,7 +95,7 @@ def check_gradients(mixer):
 
 def check_low_precision(mixer):
     """Half-precision activations come back as such, and as far off as their own rounding, 2^-8, a few times over."""
-    y = mixer(random_inputs().astype(jnp.bfloat16))
+    y = jax.jit(mixer)(random_inputs().astype(jnp.bfloat16))
     assert y.dtype == jnp.bfloat16
-    exact = mixer(random_inputs())
+    exact = jax.jit(mixer)(random_inputs())
     assert jnp.linalg.norm(y.astype(jnp.float32) - exact) < 0.02 * jnp.linalg.norm(exact)

@@ -1,5 +1,6 @@
 """FFT convolutions against a double loop."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -28,8 +29,8 @@ def test_values(seed, length, taps, channels):
     u = rng.normal(size=(2, length, 3)).astype(np.float32)
     forward, backward = rng.normal(size=(2, max(channels, 1), 3, taps)).astype(np.float32)
     shape = (channels, 3, taps) if channels else (3, taps)
-    causal = causal_conv(u, forward.reshape(shape))
-    both = bidirectional_conv(u, forward.reshape(shape), backward.reshape(shape))
+    causal = jax.jit(causal_conv)(u, forward.reshape(shape))
+    both = jax.jit(bidirectional_conv)(u, forward.reshape(shape), backward.reshape(shape))
     assert causal.shape == both.shape == ((channels, 2, length, 3) if channels else (2, length, 3))
     expected = [oracles.convolution(u, f) for f in forward]
     assert oracles.relative_error(causal, expected if channels else expected[0]) < FLOAT32
@@ -40,15 +41,15 @@ def test_values(seed, length, taps, channels):
 def test_double_precision(x64):
     rng = np.random.default_rng(0)
     u, forward, backward = rng.normal(size=(1, 29, 2)), rng.normal(size=(2, 29)), rng.normal(size=(2, 29))
-    y = bidirectional_conv(u, forward, backward)
+    y = jax.jit(bidirectional_conv)(u, forward, backward)
     assert oracles.relative_error(y, oracles.convolution(u, forward, backward)) < FLOAT64
 
 
 def test_gradients(x64):
     rng = np.random.default_rng(1)
     arguments = rng.normal(size=(1, 6, 2)), rng.normal(size=(2, 6)), rng.normal(size=(2, 6))
-    check_grads(bidirectional_conv, arguments, order=1, modes=["rev"])
-    check_grads(causal_conv, arguments[:2], order=1, modes=["rev"])
+    check_grads(jax.jit(bidirectional_conv), arguments, order=1, modes=["rev"])
+    check_grads(jax.jit(causal_conv), arguments[:2], order=1, modes=["rev"])
 
 
 def test_low_precision_inputs_are_transformed_in_single_precision():

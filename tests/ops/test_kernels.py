@@ -20,6 +20,8 @@ PARITY = 1e-5
 # float32 products of accurate powers, and the rounding of Lambda dt over the slowest mode's memory.
 FLOAT32 = 2e-6
 
+kernel_of = jax.jit(diagonal_kernel, static_argnames=("length", "discretization"))
+
 
 @pytest.mark.parametrize(
     ("name", "discretization"),
@@ -33,7 +35,7 @@ FLOAT32 = 2e-6
 def test_authors_kernels(name, discretization):
     golden = np.load(GOLDEN / f"{name}.npz")
     parameters = [golden[key] for key in ("Lambda", "B", "C", "dt")]
-    kernel = diagonal_kernel(*parameters, golden["K"].shape[-1], discretization=discretization)
+    kernel = kernel_of(*parameters, golden["K"].shape[-1], discretization=discretization)
     assert oracles.relative_error(kernel, golden["K"]) < PARITY
 
 
@@ -64,7 +66,7 @@ def plain_kernel(Lambda, B, C, dt, length, discretization):
 def test_any_length_and_step(seed, length, log_dt, discretization):
     system = random_system(seed, log_dt=log_dt)
     single = [np.asarray(x, np.complex64 if np.iscomplexobj(x) else np.float32) for x in system]
-    kernel = diagonal_kernel(*single, length, discretization=discretization)
+    kernel = kernel_of(*single, length, discretization=discretization)
     assert kernel.shape == (2, 3, length)
     exact = [x.astype(np.complex128 if np.iscomplexobj(x) else np.float64) for x in single]
     assert oracles.relative_error(kernel, plain_kernel(*exact, length, discretization)) < FLOAT32
@@ -80,7 +82,7 @@ def test_long_kernels_stay_accurate(discretization):
     Lambda = (-rng.uniform(0.5, 1, (2, 8)) + 1j * rng.uniform(-3000, 3000, (2, 8))).astype(np.complex64)
     B, C = np.ones((2, 8), np.complex64), (rng.normal(size=(1, 2, 8)) + 0j).astype(np.complex64)
     dt = np.full(2, 2.0**-13, np.float32)
-    kernel = diagonal_kernel(Lambda, B, C, dt, 16384, discretization=discretization)
+    kernel = kernel_of(Lambda, B, C, dt, 16384, discretization=discretization)
     exact = plain_kernel(Lambda.astype(np.complex128), B, C, dt.astype(np.float64), 16384, discretization)
     # bilinear: the rounding of log a, 6e-8 of a phase up to 0.4, over the memory of 1e4 steps.
     assert oracles.relative_error(kernel, exact) < (FLOAT32 if discretization == "zoh" else 2e-4)
@@ -90,7 +92,7 @@ def test_long_kernels_stay_accurate(discretization):
 def test_convolution_is_recurrence(x64, discretization):
     Lambda, B, C, dt = (jnp.asarray(x) for x in random_system(1, channels=1))
     u = np.random.default_rng(2).normal(size=(2, 20, 3))
-    kernel = diagonal_kernel(Lambda, B, C, dt, 20, discretization=discretization)
+    kernel = kernel_of(Lambda, B, C, dt, 20, discretization=discretization)
     z = Lambda * dt[:, None]
     log_a = z if discretization == "zoh" else jnp.log((1 + z / 2) / (1 - z / 2))
     gain = (jnp.exp(z) - 1) / Lambda if discretization == "zoh" else dt[:, None] / (1 - z / 2)
@@ -107,7 +109,7 @@ def test_softmax_kernel_of_growing_modes(x64):
     exponent = (Lambda * dt)[0][:, None] * k
     rows = np.exp(exponent - exponent.real.max(1, keepdims=True))
     expected = ((W[0, 0] / Lambda[0])[:, None] * rows / rows.sum(1, keepdims=True)).sum(0).real
-    kernel = diagonal_kernel(jnp.asarray(Lambda), jnp.ones((1, 3)), jnp.asarray(W), dt, length, discretization="dss")
+    kernel = kernel_of(jnp.asarray(Lambda), jnp.ones((1, 3)), jnp.asarray(W), dt, length, discretization="dss")
     # The authors' guard against division by zero moves the kernel by about 1e-7.
     np.testing.assert_allclose(kernel[0, 0], expected, rtol=1e-5, atol=1e-6)
 

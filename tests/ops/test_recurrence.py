@@ -83,7 +83,7 @@ def test_gradients_are_those_of_autodiff(x64, kind, number, reverse):
             np.testing.assert_allclose(found, expected, rtol=FLOAT64, atol=FLOAT64)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     length=st.sampled_from([1, 2, 3, 4, 5, 8, 17, 32, 33]),
