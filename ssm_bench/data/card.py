@@ -15,7 +15,7 @@ ARRAYS = ("values", "offsets", "documents", "labels")
 
 def array_facts(array: np.ndarray) -> dict:
     """dtype, shape and SHA-256 of an array's contents."""
-    digest = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
     return {"dtype": str(array.dtype), "shape": list(array.shape), "sha256": digest}
 
 

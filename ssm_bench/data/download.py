@@ -5,6 +5,7 @@ downloaded set and the user's copy of the archive give the same arrays.
 """
 
 import socket
+import tempfile
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -39,18 +40,27 @@ def archive(builder: str, file_name: str, wanted: str, work: Work) -> Path:
         raise UserError(
             f"downloading {file_name} needs TensorFlow Datasets (pip install 'ssm-bench[data]'; {error}); or {wanted}"
         ) from error
+    kept = cache.root() / "downloads" / file_name
+    if kept.exists():
+        return kept
     url = next(url for url in infos if url.endswith(file_name))
     _reach(url, wanted)
     work.say(f"downloading {url}")
+    if not work.progress:
+        tfds.disable_progress_bar()
     try:
-        manager = tfds.download.DownloadManager(
-            download_dir=str(cache.root() / "downloads"), url_infos=infos, force_checksums_validation=True
-        )
-        return Path(manager.download(url))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        # Moved to its place once it is whole: a broken download leaves nothing.
+        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+            manager = tfds.download.DownloadManager(
+                download_dir=folder, url_infos=infos, force_checksums_validation=True
+            )
+            Path(manager.download(url)).replace(kept)
     # TFDS raises errors of its own, of requests and of the operating system; each means the same to the user.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"downloading {url} failed ({reason}); {wanted}") from error
+        raise UserError(f"downloading {url} failed ({reason.rstrip(':')}); {wanted}") from error
+    return kept
 
 
 def _reach(url: str, wanted: str) -> None:

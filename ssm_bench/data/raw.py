@@ -71,6 +71,18 @@ def available(task: Task) -> list[tuple[RawFiles, list[Path]]]:
     return [(form, paths) for form, paths in located if paths]
 
 
+def content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """What a member of an archive holds.
+
+    Raises:
+        ValueError: the member is a folder or a link.
+    """
+    file = archive.extractfile(member)
+    if file is None:
+        raise ValueError(f"its member {member.name} is no file")
+    return file.read()
+
+
 @contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
     """Turns whatever a broken file raises into one sentence that names the file.

@@ -90,7 +90,7 @@ def _from_archive(decode: Callable, suffix: str) -> Callable[[list[Path], str, W
             for member in archive:
                 name = wanted.get(Path(member.name).name)
                 if name:
-                    batches[name] = decode(io.BytesIO(archive.extractfile(member).read()))
+                    batches[name] = decode(io.BytesIO(raw.content(archive, member)))
                     advance(1)
         return _official(batches, path)
 

@@ -5,8 +5,9 @@ import json
 import lzma
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +49,9 @@ class _Review:
 def read_folder(paths: list[Path], tokens: str, work: Work) -> Corpus:
     """The unpacked folder aclImdb."""
     root = paths[0].parents[1]
-    files = [path for path in root.glob("*/*/*.txt") if _REVIEW.search(path.as_posix())]
-    reviews = (_review(path.as_posix(), path.read_bytes()) for path in work.track(files, "Text: reading aclImdb"))
     with raw.reading(root, "copy of the IMDb reviews"):
-        return _corpus(list(reviews), root, tokens, work)
+        files = ((path.as_posix(), path.read_bytes) for path in root.glob("*/*/*.txt"))
+        return _corpus(_official(files), root, tokens, work)
 
 
 def read_archive(paths: list[Path], tokens: str, work: Work) -> Corpus:
@@ -62,45 +62,40 @@ def read_archive(paths: list[Path], tokens: str, work: Work) -> Corpus:
             as_published = hashlib.file_digest(file, "sha256").hexdigest() == ARCHIVE_SHA256
         if not as_published:
             work.say(f"{path} is not the published archive: its SHA-256 is another; reading it all the same")
-        return _corpus(list(_members(path, work)), path, tokens, work, archive_as_published=as_published)
+        with tarfile.open(path, "r|gz") as archive:
+            files = ((member.name, partial(raw.content, archive, member)) for member in archive)
+            return _corpus(_official(files), path, tokens, work, archive_as_published=as_published)
 
 
 def read_lines(paths: list[Path], tokens: str, work: Work) -> Corpus:
     """imdb.jsonl.xz: one object with split, label, id and text a line."""
     (path,) = paths
     with raw.reading(path, "file of the IMDb reviews"), lzma.open(path, "rt", encoding="utf-8") as lines:
-        rows = map(json.loads, lines)
-        with work.bar("Text: reading reviews", sum(REVIEWS.values())) as advance:
-            return _corpus(list(_counted(map(_from_row, rows), advance)), path, tokens, work)
+        return _corpus(map(_from_line, lines), path, tokens, work)
 
 
-def _from_row(row: dict) -> _Review:
+def _official(files: Iterable[tuple[str, Callable[[], bytes]]]) -> Iterator[_Review]:
+    """The labelled reviews among the official files, given by name and a way to read them."""
+    for name, content in files:
+        match = _REVIEW.search(name)
+        if match:
+            part, folder, number = match.groups()
+            yield _Review(part, _FOLDERS[folder], int(number), content().decode("utf-8"))
+
+
+def _from_line(line: str) -> _Review:
+    row = json.loads(line)
     if row["label"] not in _FOLDERS.values():
         raise ValueError(f"label {row['label']!r} is neither 0 nor 1")
     return _Review(row["split"], row["label"], row["id"], row["text"])
 
 
-def _review(name: str, content: bytes) -> _Review:
-    part, folder, number = _REVIEW.search(name).groups()
-    return _Review(part, _FOLDERS[folder], int(number), content.decode("utf-8"))
-
-
-def _members(path: Path, work: Work) -> Iterator[_Review]:
-    with (
-        tarfile.open(path, "r|gz") as archive,
-        work.bar(f"Text: reading {path.name}", sum(REVIEWS.values())) as advance,
-    ):
-        found = (member for member in archive if _REVIEW.search(member.name))
-        yield from _counted((_review(member.name, archive.extractfile(member).read()) for member in found), advance)
-
-
-def _counted(reviews: Iterable[_Review], advance) -> Iterator[_Review]:
-    for review in reviews:
-        advance(1)
-        yield review
-
-
-def _corpus(reviews: list[_Review], source: Path, tokens: str, work: Work, **notes) -> Corpus:
+def _corpus(found: Iterable[_Review], source: Path, tokens: str, work: Work, **notes) -> Corpus:
+    reviews = []
+    with work.bar(f"Text: reading {source.name}", sum(REVIEWS.values())) as advance:
+        for review in found:
+            reviews.append(review)
+            advance(1)
     # The same order whatever the source: parts, positive ones first, then the number in the official file name.
     reviews.sort(key=lambda review: (list(REVIEWS).index(review.part), -review.label, review.number))
     texts = {part: [review.text for review in reviews if review.part == part] for part in REVIEWS}

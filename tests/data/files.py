@@ -40,7 +40,7 @@ def listops(folder, rows=LISTOPS_ROWS):
 def reviews():
     """part, label, number and text of each review, in the official order."""
     return [
-        (part, label, number, f"Review {number} of {part}: {'good' if label else 'bad'} caf\u00e9. " * (1 + number))
+        (part, label, number, f"Review {number} of {part}: {'good' if label else 'bad'} na\u00efve. " * (1 + number))
         for part, count in REVIEWS.items()
         for label in (1, 0)
         for number in range(count // 2)
@@ -82,7 +82,8 @@ def imdb_lines(folder):
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def _batches():
+def cifar_batches():
+    """Colour images (n, 3072) and labels of each batch."""
     rng = np.random.default_rng(1)
     names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
     sizes = [IMAGES["train"] // 5] * 5 + [IMAGES["test"]]
@@ -99,7 +100,7 @@ def _pickled(data, labels):
 
 
 def _cifar_python():
-    return {f"cifar-10-batches-py/{name}": _pickled(*batch) for name, batch in _batches().items()}
+    return {f"cifar-10-batches-py/{name}": _pickled(*batch) for name, batch in cifar_batches().items()}
 
 
 def cifar_python_folder(folder):
@@ -115,7 +116,7 @@ def cifar_python_archive(folder):
 
 
 def _cifar_binary():
-    rows = {name: np.c_[np.asarray(labels, np.uint8), data] for name, (data, labels) in _batches().items()}
+    rows = {name: np.c_[np.asarray(labels, np.uint8), data] for name, (data, labels) in cifar_batches().items()}
     return {f"cifar-10-batches-bin/{name}.bin": row.tobytes() for name, row in rows.items()}
 
 

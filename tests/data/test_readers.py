@@ -118,10 +118,10 @@ def test_image_from_the_official_files(raw_folder, write):
     dataset = load_real("image")
     assert dataset.card["identity"] == "CIFAR-10 gray"
     tokens, _ = dataset.padded()
-    colour = np.concatenate([batch[0] for batch in files._batches().values()]).reshape(-1, 3, 32, 32)
+    colour = np.concatenate([batch[0] for batch in files.cifar_batches().values()]).reshape(-1, 3, 32, 32)
     for pixels, rgb in zip(tokens, colour, strict=True):
         assert (pixels.reshape(32, 32) == np.asarray(Pillow.fromarray(rgb.transpose(1, 2, 0)).convert("L"))).all()
-    assert dataset.labels.tolist() == [label for batch in files._batches().values() for label in batch[1]]
+    assert dataset.labels.tolist() == [label for batch in files.cifar_batches().values() for label in batch[1]]
     assert {name: len(s) for name, s in dataset.splits.items()} == {"train": 9, "validation": 1, "test": 4}
 
 
@@ -238,6 +238,7 @@ def test_the_download_goes_through_tensorflow_datasets(server, monkeypatch, cach
         with pytest.raises(UserError, match="failed"):
             load_real("text")
         assert not list(cache_folder.glob("text*"))
+        assert not list(cache_folder.glob("downloads/*"))
 
 
 def test_a_host_out_of_reach_is_told_at_once(monkeypatch):
