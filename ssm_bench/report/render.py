@@ -173,7 +173,7 @@ def _md(text: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """A tabular and its notes, to be \\input inside a table environment; needs the package booktabs."""
+    r"""A tabular and its notes, to be \input inside a table environment; needs the package booktabs."""
     columns = len(table.columns)
     heads = [_two_lines(_tex(title)) + _raised(table.heads.get(column, [])) for column, title in table.columns.items()]
     lines = [
