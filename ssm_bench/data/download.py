@@ -35,7 +35,7 @@ def archive(builder: str, file_name: str, wanted: str, work: Work) -> Path:
     try:
         import tensorflow_datasets as tfds
 
-        infos = tfds.builder_cls(builder).url_infos
+        infos = tfds.builder_cls(builder).url_infos or {}
     except ImportError as error:
         raise UserError(
             f"downloading {file_name} needs TensorFlow Datasets (pip install 'ssm-bench[data]'; {error}); or {wanted}"
