@@ -27,7 +27,7 @@ def verbs() -> tuple[str, ...]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = [*(sys.argv[1:] if arguments is None else arguments)]  # a verb is named list
     try:
         return _run(arguments)
     except UserError as error:
