@@ -18,7 +18,7 @@ from flax import nnx
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.models.lru import LRU
 from ssm_bench.models.s5 import S5
-from ssm_bench.network.backbone import Classifier
+from ssm_bench.network.backbone import Classifier, OneHot
 from ssm_bench.network.layers import Linear, make_norm
 from ssm_bench.network.scaffold import Slots
 from ssm_bench.scaffolds.glu import GLU
@@ -110,13 +110,11 @@ class DenseEncoder(nnx.Module):
 
     def __init__(self, inputs: int, width: int, *, rngs: nnx.Rngs):
         """Creates the linear map (inputs, width)."""
-        self.linear = Linear(inputs, width, rngs=rngs)
+        self.one_hot = OneHot(inputs, width, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(b, l) integers or (b, l, channels) floats -> (b, l, h)."""
-        if jnp.issubdtype(x.dtype, jnp.integer):
-            return self.linear.kernel[...][x] + self.linear.bias[...]
-        return self.linear(x)
+        return self.one_hot(x) if jnp.issubdtype(x.dtype, jnp.integer) else self.one_hot.linear(x)
 
 
 @dataclass(frozen=True)
@@ -277,7 +275,7 @@ def _classifier(
         mask_padding=False,
         rngs=rngs,
     )
-    places = _dense("encoder/encoder", model.encoder.linear) | _dense(head, model.head)
+    places = _dense("encoder/encoder", model.encoder.one_hot.linear) | _dense(head, model.head)
     if model.head_hidden is not None:
         places |= _dense("decoder/layer1", model.head_hidden)
     statistics: Places = {}
@@ -293,10 +291,8 @@ def _classifier(
 
 
 def _dense(name: str, linear: Linear) -> Places:
-    return {
-        f"{name}/kernel": Place(linear.kernel, linear.kernel.shape),
-        f"{name}/bias": Place(linear.bias, linear.bias.shape),
-    }
+    variables = {f"{name}/kernel": linear.kernel, f"{name}/bias": linear.bias}
+    return {name: Place(variable, variable.shape) for name, variable in variables.items() if variable is not None}
 
 
 def _flat(tree: Mapping[str, Any], root: str) -> dict[str, np.ndarray]:

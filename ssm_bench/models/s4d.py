@@ -71,9 +71,9 @@ class S4D(Mixer):
 
         eigenvalues, inputs = _initial_modes(init, state_size)
         shape = (copies, state_size // 2)
-        self.log_decay = Spectrum(jnp.broadcast_to(np.log(-eigenvalues.real), shape))
-        self.frequency = Spectrum(jnp.broadcast_to(eigenvalues.imag, shape))
-        self.B = InputMatrix(jnp.broadcast_to(ops.as_pairs(inputs), (*shape, 2)))
+        self.log_decay = Spectrum(jnp.broadcast_to(np.log(-np.real(eigenvalues)), shape))
+        self.frequency = Spectrum(jnp.broadcast_to(np.imag(eigenvalues), shape))
+        self.B = InputMatrix(jnp.broadcast_to(ops.as_pairs(jnp.asarray(inputs)), (*shape, 2)))
         directions = 2 if bidirectional else 1
         self.C = OutputMatrix(ops.complex_normal(rngs.params(), (directions, d_model, state_size // 2)))
         self.D = Feedthrough(jax.random.normal(rngs.params(), (d_model,)))
@@ -122,6 +122,6 @@ def _initial_modes(init: str, n: int) -> tuple[np.ndarray, np.ndarray]:
     if init == "legs":
         eigenvalues, vectors = ops.hippo_legs_diagonal(n)
         inputs = (vectors.conj().T @ ops.hippo_legs(n)[1])[: n // 2]
-        return eigenvalues[: n // 2], inputs.real + 1j * np.clip(inputs.imag, -LARGEST_INPUT, LARGEST_INPUT)
+        return eigenvalues[: n // 2], np.real(inputs) + 1j * np.clip(np.imag(inputs), -LARGEST_INPUT, LARGEST_INPUT)
     eigenvalues = ops.s4d_lin(n) if init == "lin" else ops.s4d_inv(n)
     return eigenvalues, np.ones(n // 2, complex)

@@ -17,7 +17,7 @@ def causal_conv(u: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     length = u.shape[1]
     kernel = kernel[..., :length]
-    return _convolve(u, kernel, next_fast_len(length + kernel.shape[-1] - 1, real=True))
+    return _convolve(u, kernel, _fast_size(length + kernel.shape[-1] - 1))
 
 
 def bidirectional_conv(u: jax.Array, forward_kernel: jax.Array, backward_kernel: jax.Array) -> jax.Array:
@@ -38,12 +38,17 @@ def bidirectional_conv(u: jax.Array, forward_kernel: jax.Array, backward_kernel:
     """
     length = u.shape[1]
     forward_kernel, backward_kernel = forward_kernel[..., :length], backward_kernel[..., :length]
-    size = next_fast_len(length + max(length, forward_kernel.shape[-1], backward_kernel.shape[-1]), real=True)
+    size = _fast_size(length + max(forward_kernel.shape[-1], backward_kernel.shape[-1]))
     # A circular convolution reaches ahead through the end of the kernel.
     gap = size - forward_kernel.shape[-1] - backward_kernel.shape[-1]
     zeros = jnp.zeros((*forward_kernel.shape[:-1], gap), forward_kernel.dtype)
     kernel = jnp.concatenate([forward_kernel, zeros, jnp.flip(backward_kernel, axis=-1)], axis=-1)
     return _convolve(u, kernel, size)
+
+
+def _fast_size(size: int) -> int:
+    """The next size without large prime factors."""
+    return next_fast_len(size, real=True)  # pyright: ignore[reportReturnType]
 
 
 def _convolve(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:

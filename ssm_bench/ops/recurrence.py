@@ -150,7 +150,7 @@ def _solve_backward(constant, logarithmic, reverse, backend, residuals, gradient
     a, h = residuals
     # The coefficient after the last step meets a zero state, so any value serves.
     shifted = a if constant else jnp.roll(a, 1 if reverse else -1, axis=1)
-    g = _solve(shifted, gradient, constant, logarithmic, not reverse, backend)
+    g: jax.Array = _solve(shifted, gradient, constant, logarithmic, not reverse, backend)
     if reverse:
         before = jnp.concatenate([h[:, 1:], jnp.zeros_like(h[:, :1])], axis=1)
     else:
