@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -33,8 +34,18 @@ def device() -> dict[str, Any]:
     devices = jax.devices()
     kind = devices[0].device_kind
     if devices[0].platform == "cpu":
-        kind = platform.processor() or platform.machine()
+        kind = _processor()
     return {"platform": devices[0].platform, "kind": kind, "count": len(devices)}
+
+
+def _processor() -> str:
+    """The processor's name where Linux tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names and names[0] else platform.machine()
 
 
 def peak_memory_bytes() -> int | None:
@@ -44,7 +55,14 @@ def peak_memory_bytes() -> int | None:
 
 
 def revision() -> dict[str, Any]:
-    """The git commit of this checkout, and whether files differ from it; a checkout without git is "unknown"."""
+    """The git commit of this checkout, and whether files differ from it; a checkout without git is "unknown".
+
+    A machine that holds a copy without git is told by SSM_BENCH_REVISION: the commit, with "+dirty" behind it
+    where files differ.
+    """
+    if told := os.environ.get("SSM_BENCH_REVISION"):
+        commit, _, state = told.partition("+")
+        return {"commit": commit, "dirty": state == "dirty"}
     folder = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
