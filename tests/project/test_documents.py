@@ -12,7 +12,8 @@ import ssm_bench
 from ssm_bench.cli import main, verbs
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 
 
@@ -66,6 +67,12 @@ def test_files_exist(document):
     made = {"results/runs/", "results/tables/"}
     for path in set(named) - examples - made:
         assert (ROOT / path).exists(), path
+
+
+def test_every_page_is_reached_from_the_index():
+    index = ROOT / "docs/index.md"
+    linked = set(re.findall(r"\]\(([^)#:]+)", index.read_text(encoding="utf-8")))
+    assert {str(page.relative_to(index.parent)) for page in PAGES if page != index} <= linked
 
 
 def test_the_readme_opens_with_the_two_commands():
