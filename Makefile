@@ -35,6 +35,7 @@ setup: $(READY) ## make the environment; EXTRAS=cuda13, tpu or data adds to it
 ifneq ($(EXTRAS),)
 	$(RUN) -m pip install -qq --no-build-isolation --editable ".[$(EXTRAS)]"
 endif
+	@echo "ready: $(RUN)"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh scripts/setup.sh
@@ -43,7 +44,7 @@ lock: ## resolve constraints.txt anew from pyproject.toml
 	@sh scripts/lock.sh
 
 data: $(READY) ## prepare the data sets found on this machine; ARGS="text image" for some of them
-	$(BENCH) data prepare $(ARGS)
+	$(BENCH) data prepare $(or $(ARGS),all)
 
 test: $(READY) ## run every test; JOBS=2 processes, ARGS="tests/ops -x" for some of them
 	$(RUN) -m pytest -n $(JOBS) --maxprocesses 8 $(ARGS)
