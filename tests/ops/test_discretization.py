@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ssm_bench.errors import UserError
@@ -33,8 +33,7 @@ def test_zoh_gain_and_its_derivative(numbers):
     dt = np.float32(10**log_dt)
     Lambda = np.complex64(-(10**log_decay) + 1j * imag)
     z = complex(Lambda) * float(dt)
-    if abs(z) > 1:
-        return
+    assume(abs(z) <= 1)
     log_a, gain = discretize_zoh(Lambda, dt)
     assert abs(log_a - z) <= FLOAT32 * abs(z)
     assert abs(gain / (dt * series(z, 1)) - 1) < FLOAT32
@@ -69,7 +68,9 @@ def test_bilinear(numbers):
     assert abs(gain / (dt / (1 - z / 2)) - 1) < FLOAT32
     # Decay and phase separately: a slow decay must not drown in the rounding of its phase.
     np.testing.assert_allclose(np.real(log_a), np.real(expected), rtol=1e-5)
-    np.testing.assert_allclose(np.imag(log_a), np.imag(expected), rtol=FLOAT32, atol=1e-30)
+    # Phases of pi and -pi are one.
+    difference = np.angle(np.exp(1j * (np.imag(log_a) - np.imag(expected))))
+    assert abs(difference) <= FLOAT32 * abs(np.imag(expected)) + 1e-30  # smaller ones XLA flushes to zero
 
 
 def test_rule_names():

@@ -17,7 +17,7 @@ from . import oracles
 
 # Sums of at most a hundred products in float64.
 FLOAT64 = 1e-12
-# The same in float32, at |a| <= 0.99, where the rounding of a is multiplied by at most a hundred steps.
+# The same in float32, where the rounding of a, 6e-8, counts once for each of at most 33 steps.
 FLOAT32 = 2e-5
 # Accurate powers: one rounding per level of doubling, 14 levels.
 ACCURATE = 2e-6
@@ -83,7 +83,7 @@ def test_gradients_are_those_of_autodiff(x64, kind, number, reverse):
             np.testing.assert_allclose(found, expected, rtol=FLOAT64, atol=FLOAT64)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     length=st.sampled_from([1, 2, 3, 4, 5, 8, 17, 32, 33]),
@@ -93,16 +93,16 @@ def test_gradients_are_those_of_autodiff(x64, kind, number, reverse):
     number=st.sampled_from(["real", "complex"]),
     radius=st.sampled_from([0.5, 0.99, 1.0]),
     reverse=st.booleans(),
+    backend=st.sampled_from(BACKENDS),
 )
-def test_any_shape_and_spectrum(seed, length, batch, trailing, kind, number, radius, reverse):
+def test_any_shape_and_spectrum(seed, length, batch, trailing, kind, number, radius, reverse, backend):
     coefficient, b, h0 = random_problem(seed, kind, number, (batch, length, *trailing), radius)
     a = np.exp(coefficient) if kind == "log" else coefficient
     expected = oracles.recurrence(a, b, h0, reverse)
     single = [jnp.asarray(x, jnp.complex64 if np.iscomplexobj(x) else jnp.float32) for x in (coefficient, b, h0)]
-    for backend in BACKENDS:
-        h = jax.jit(partial(solve, kind, reverse=reverse, backend=backend))(*single)
-        assert h.shape == b.shape
-        assert oracles.relative_error(h, expected) < FLOAT32
+    h = jax.jit(partial(solve, kind, reverse=reverse, backend=backend))(*single)
+    assert h.shape == b.shape
+    assert oracles.relative_error(h, expected) < FLOAT32
 
 
 def test_log_a_keeps_slow_modes_accurate():
