@@ -63,6 +63,7 @@ def test_bilinear(numbers):
     dt = np.float32(10**log_dt)
     Lambda = np.complex64(-(10**log_decay) + 1j * 30 * imag)
     z = complex(Lambda) * float(dt)
+    assume(abs(1 + z / 2) > 0.1)  # near a = 0 the logarithm is as ill-conditioned as it is harmless
     log_a, gain = discretize_bilinear(Lambda, dt)
     expected = np.log((1 + z / 2) / (1 - z / 2)) if abs(z) > 1e-3 else z + z**3 / 12
     assert abs(gain / (dt / (1 - z / 2)) - 1) < FLOAT32
