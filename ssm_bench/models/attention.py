@@ -54,14 +54,9 @@ class Attention(Mixer):
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h); padded keys get no weight."""
         q, k, v = self._split(self.query(x)), self._split(self.keys(x)), self._split(self.values(x))
-        # cuDNN's fused attention never writes the (l, l) scores; it takes half precision only.
-        fused = jax.default_backend() == "gpu" and (self.width // self.heads) % 8 == 0
         lengths = None if mask is None else mask.sum(-1).astype(jnp.int32)
-        if fused:
-            half = [t.astype(jnp.bfloat16) for t in (q, k, v)]
-            y = jax.nn.dot_product_attention(
-                *half, key_value_seq_lengths=lengths, is_causal=self.causal, implementation="cudnn"
-            )
+        if jax.default_backend() == "gpu" and (self.width // self.heads) % 8 == 0:
+            y = _fused(q, k, v, lengths, self.causal)
         else:
             y = jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=lengths, is_causal=self.causal)
         return self._join(y.astype(x.dtype))
@@ -95,3 +90,14 @@ class Attention(Mixer):
     def state_size(self) -> None:
         """None: the cache grows with the length."""
         return None
+
+
+def _fused(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None, causal: bool) -> jax.Array:
+    """cuDNN's attention, which never writes the (l, l) scores; it takes half precision and even lengths only."""
+    length = q.shape[1]
+    if length % 2:
+        lengths = jnp.full(q.shape[0], length, jnp.int32) if lengths is None else lengths
+        q, k, v = (jnp.pad(t, ((0, 0), (0, 1), (0, 0), (0, 0))) for t in (q, k, v))
+    q, k, v = (t.astype(jnp.bfloat16) for t in (q, k, v))
+    y = jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=lengths, is_causal=causal, implementation="cudnn")
+    return y[:, :length]
