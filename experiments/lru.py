@@ -5,8 +5,9 @@ Run:      python experiments/lru.py --task text          (or: ssm-bench train --
 Expected: the published row in the table, except Image: the paper's Image is in colour, ours is the gray one of LRA.
 
 The recipes are the paper's Table 9 (appendix D). It tunes the learning rate on a grid and does not publish it, so
-`lr` is our choice: 0.004 where the paper mentions it (Image), 0.002 elsewhere, 0.001 on Path-X. Bidirectional layers (Pathfinder and Path-X) read one recurrence from both ends with an
-output matrix each, since the paper leaves the form open. The Image row is compared with a number for colour images.
+`lr` is our choice: 0.004 where the paper mentions it (Image), 0.002 elsewhere, 0.001 on Path-X. Bidirectional
+layers (Pathfinder and Path-X) read one recurrence from both ends with an output matrix each, since the paper leaves
+the form open. The Image row is compared with a number for colour images.
 """
 
 import math

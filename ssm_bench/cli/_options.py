@@ -13,9 +13,7 @@ def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--share", type=number, default=0.0, help="share of the published steps, in (0, 1]")
     parser.add_argument("--deadline", default="", metavar="TIME", help="save and leave before this time, like 9m")
     parser.add_argument("--rerun", action="store_true", help="run again what has a finished record")
-    parser.add_argument(
-        "--config.x.y=VALUE", dest="_shown_only", default=None, help="change any setting, e.g. --config.model.d_model=64"
-    )
+    parser.add_argument_group("settings", "--config.x.y=VALUE changes any setting, e.g. --config.model.d_model=64")
     parser.set_defaults(overrides=[])
     add_folders(parser)
 

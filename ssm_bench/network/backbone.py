@@ -38,7 +38,8 @@ class OneHot(nnx.Module):
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
         """(b, l) integers -> (b, l, h), without forming the one-hot vectors."""
-        return self.linear.kernel[...][tokens.astype(jnp.int32)] + self.linear.bias[...]
+        rows = self.linear.kernel[...][tokens.astype(jnp.int32)]
+        return rows if self.linear.bias is None else rows + self.linear.bias[...]
 
 
 class Pixels(nnx.Module):

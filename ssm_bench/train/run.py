@@ -95,9 +95,7 @@ def checkpoint_folder(config: ConfigDict, root: Path) -> Path:
     return root / config.preset / config.task.name / config.model.name / name
 
 
-def run(
-    config: ConfigDict, dataset: Dataset, *, results: Path, checkpoints: Path, stop: Stop, tell: Tell
-) -> RunRecord:
+def run(config: ConfigDict, dataset: Dataset, *, results: Path, checkpoints: Path, stop: Stop, tell: Tell) -> RunRecord:
     """Trains one cell and writes its record; running out of memory and diverging are records too.
 
     Args:
