@@ -233,7 +233,8 @@ def _annotate(table: Table) -> None:
 def _data_text(data: DataIdentity, seen: list[DataIdentity]) -> str:
     """A data set in words; with its checksum where one name stands for several among those in the column."""
     namesakes = {other for other in seen if other._replace(checksum="") == data._replace(checksum="")}
-    text = "; ".join((f"{data.identity}, {data.kind}", *data.notes))
+    known_as = data.identity if data.identity == data.kind else f"{data.identity}, {data.kind}"
+    text = "; ".join((known_as, *data.notes))
     return f"{text}; checksum {data.checksum[:12]}" if len(namesakes) > 1 else text
 
 

@@ -24,6 +24,8 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
     config.task.examples = 2000
     train.batch_size = 16
     train.steps = 200
+    # A toy model has no published schedule to be a share of.
+    train.published_steps = 0
     train.evaluations = 4
     train.chunk = 50
     train.eval_batch_size = 50

@@ -1,0 +1,177 @@
+"""Sweeps and verbs, through the command line, on synthetic data."""
+
+import json
+
+import pytest
+
+from ssm_bench.cli import main
+from ssm_bench.record import store
+from ssm_bench.sweep import cells
+from ssm_bench.sweep.progress import duration, parse_duration
+
+SMALL = (
+    "--config.train.steps=4",
+    "--config.train.evaluations=2",
+    "--config.train.chunk=2",
+    "--config.model.d_model=8",
+    "--config.model.layers=1",
+    "--config.task.max_length=64",
+    "--config.task.examples=100",
+)
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs a verb in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = main([*arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def sweep_of(*more):
+    return ("sweep", "--preset", "quick", "--data", "synthetic", *SMALL, *more)
+
+
+def test_a_sweep_runs_skips_and_writes_the_table(command, tmp_path):
+    cells_of = ("--models", "transformer,lru", "--tasks", "text,image")
+    code, out, err = command(*sweep_of(*cells_of))
+    assert code == 0 and "4 ok" in out
+    assert "[4/4] lru image seed 0" in err or "[4/4] lru text seed 0" in err
+    records = store.read_all(tmp_path / "results")
+    assert {(r.model.name, r.task.name) for r in records} == {
+        (m, t) for m in ("transformer", "lru") for t in ("text", "image")
+    }
+    table = (tmp_path / "results" / "tables" / "quick-strict.md").read_text()
+    assert "Transformer" in table and "LRU" in table and "synthetic" in table and "toy size" in table
+    before = {p: p.read_bytes() for p in store.paths(tmp_path / "results")}
+    code, out, err = command(*sweep_of(*cells_of))
+    assert code == 0 and "4 skipped" in out and "finished before" in err
+    assert {p: p.read_bytes() for p in store.paths(tmp_path / "results")} == before
+
+
+def test_a_failing_cell_is_a_record_and_the_sweep_goes_on(command, tmp_path, monkeypatch):
+    real = cells.run
+
+    def run(config, dataset, **rest):
+        if config.model.name == "lru":
+            raise ValueError("the sky fell\nsecond line")
+        return real(config, dataset, **rest)
+
+    monkeypatch.setattr(cells, "run", run)
+    code, out, _ = command(*sweep_of("--models", "lru,transformer", "--tasks", "text"))
+    assert code == 1 and "1 error, 1 ok" in out
+    (failed,) = [r for r in store.read_all(tmp_path / "results") if r.status == "error"]
+    assert failed.message == "ValueError: the sky fell" and failed.model.name == "lru"
+    monkeypatch.setattr(cells, "run", real)
+    code, out, _ = command(*sweep_of("--models", "lru,transformer", "--tasks", "text"))
+    assert code == 0 and "1 ok, 1 skipped" in out
+
+
+def test_a_sweep_out_of_time_says_what_it_did_not_reach(command):
+    code, out, _ = command(*sweep_of("--models", "transformer", "--deadline", "1s", "--no-table"))
+    assert code == 0 and "6 not reached" in out
+
+
+def test_a_budget_picks_a_share_and_keeps_it(command, tmp_path):
+    choice = ("sweep", "--preset", "budget", "--data", "synthetic", *SMALL[3:], "--config.train.batch_size=4")
+    choice += ("--config.train.published_steps=400", "--models", "transformer", "--tasks", "text", "--budget", "2s")
+    code, _, err = command(*choice)
+    assert code == 0 and "% of the schedule)" in err
+    (plan,) = (tmp_path / "checkpoints").rglob("plan/*.json")
+    share = json.loads(plan.read_text())["share"]
+    (record,) = store.read_all(tmp_path / "results")
+    assert record.steps.done == record.steps.planned and 0 < share <= 1
+    # A resumed sweep keeps its share, however fast the machine is by then.
+    plan.write_text(json.dumps({"share": share, "step_seconds": 1e9}))
+    code, out, _ = command(*choice)
+    assert code == 0 and "1 skipped" in out
+
+
+def test_train_resolves_runs_and_skips(command):
+    arguments = (
+        "train",
+        "--model",
+        "transformer",
+        "--task",
+        "text",
+        "--preset",
+        "quick",
+        "--data",
+        "synthetic",
+        *SMALL,
+    )
+    code, out, _ = command(*arguments)
+    assert code == 0 and "ok, test" in out and "synthetic" in out
+    code, out, _ = command(*arguments)
+    assert code == 0 and "finished before" in out
+    code, out, _ = command("eval", *arguments[1:], "--split", "validation")
+    assert code == 0 and "validation: accuracy" in out and "64 examples" in out
+    code, out, _ = command(*arguments, "--show-config")
+    assert code == 0 and "d_model: 8" in out
+
+
+def test_eval_scores_what_the_record_says(command, tmp_path):
+    arguments = ("--model", "lru", "--task", "text", "--preset", "quick", "--data", "synthetic", *SMALL)
+    command("train", *arguments)
+    (record,) = store.read_all(tmp_path / "results")
+    _, out, _ = command("eval", *arguments)
+    assert f"accuracy {100 * record.result.test_accuracy:.2f} %" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("train", "--model", "s55", "--task", "text"), "unknown model 's55' (did you mean s5"),
+        (("train", "--model", "s5", "--task", "txt"), "unknown task 'txt' (did you mean text"),
+        (("train", "--task", "text"), "the following arguments are required: --model"),
+        (("train", "--model", "s5", "--task", "text", "--modle"), "unrecognised arguments: --modle"),
+        (("train", "--model", "s5", "--task", "text", "--share", "x"), "takes a number, got 'x'"),
+        (("train", "--model", "s5", "--task", "text", "--deadline", "soon"), "--deadline takes a time like 90s"),
+        (("train", "--model", "s5", "--task", "text", "--data", "reel"), "unknown data 'reel' (did you mean real"),
+        (("sweep", "--seeds", "0,x"), "--seeds takes whole numbers from 0 like 0,1,2; got '0,x'"),
+        (("sweep", "--models", "s5,nope", "--tasks", "text"), "unknown model 'nope'"),
+        (("sweep", "--budget", "1h", "--share", "0.1"), "--budget and --share both say how long to train"),
+        (("eval", "--model", "s5", "--task", "text", "--data", "synthetic"), "no checkpoint of this run"),
+        (("list", "modles"), "unknown list 'modles' (did you mean models"),
+        (("bench", "stap", "--model", "s5", "--task", "text"), "unknown bench 'stap' (did you mean step"),
+        (("bench", "step", "--model", "s5", "--task", "text", "--steps", "0"), "--steps must be at least 1; got 0"),
+        (("tabel",), "invalid choice: 'tabel'"),
+        (("data", "describe", "text", "--config.seed=1"), "unrecognised arguments: --config.seed=1"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_exit_code_2_and_leaves_nothing(command, tmp_path, arguments, sentence):
+    code, out, err = command(*arguments)
+    assert code == 2 and sentence in err and out == ""
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("what", ["models", "tasks", "mixers", "scaffolds", "presets"])
+def test_list_shows_a_line_for_each(command, what):
+    code, out, _ = command("list", what)
+    assert code == 0 and all(len(line.split(maxsplit=1)) == 2 for line in out.splitlines())
+
+
+def test_bench_step_reports_and_records(command, tmp_path):
+    # Few and short, so that the numbers mean nothing here; that they are there is what is tested.
+    sizes = ("--steps", "3", "--repeats", "1", *SMALL[3:5], "--config.train.batch_size=4", "--config.train.chunk=2")
+    code, out, _ = command("bench", "step", "--model", "s5", "--task", "image", *sizes, "--config.train.steps=8")
+    assert code == 0
+    (record,) = store.read_all_speed(tmp_path / "results")
+    for name in ("step_ms", "loop_step_ms", "sequences_per_second", "tokens_per_second", "compile_seconds"):
+        assert record.measurements[name] > 0 and name in out
+    assert record.measurements["length"] == 1024
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("9m", 540), ("1.5h", 5400)])
+def test_durations_are_read(text, seconds):
+    assert parse_duration("--deadline", text) == seconds
+
+
+def test_durations_are_shown():
+    assert [duration(s) for s in (5, 300, 7200)] == ["5 s", "5.0 min", "2.0 h"]

@@ -1,0 +1,136 @@
+"""From names and overrides to one complete configuration."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ssm_bench import registry
+from ssm_bench.config import base_config, experiment, experiment_names, get_config, override
+from ssm_bench.errors import UserError
+from ssm_bench.record import config_hash, store
+from ssm_bench.sweep.presets import PRESETS, set_share
+from ssm_bench.sweep.recipe import resolve
+from ssm_bench.train.loop import chunk_length
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+# A header rounds to minutes, and another card of the same name differs by a few per cent.
+COST_TOLERANCE = 0.1
+
+CELLS = [(model, task) for model in experiment_names() for task in registry.names("tasks")]
+
+
+@pytest.mark.parametrize(("model", "task"), CELLS)
+def test_every_experiment_has_a_complete_recipe_for_every_task(model, task):
+    config = resolve(model, task, preset="paper")
+    assert config.model.name == model and config.task.name == task
+    assert config.train.steps == config.train.published_steps > 0
+    assert config.report.title and config.report.bibtex.startswith("@")
+    assert config.report.published_row and config.report.published_source
+    # The identity of a run needs plain JSON.
+    assert len(config_hash(config.to_dict())) == 12
+
+
+@pytest.mark.parametrize("model", experiment_names())
+def test_the_header_of_an_experiment_says_what_a_reader_needs(model):
+    header = experiment(model).__doc__ or ""
+    for word in ("Paper:", "arXiv", f"Run:      python experiments/{model}.py", "Expected:", "deviations"):
+        assert word in header, word
+    assert isinstance(experiment(model).TINY, dict)
+
+
+@pytest.mark.parametrize("model", experiment_names())
+def test_the_cost_in_a_header_is_what_the_records_say(model):
+    header = " ".join((experiment(model).__doc__ or "").split())
+    stated = dict(re.findall(r"(\w[\w-]*) (\d+) min", header.partition("Cost:")[2].partition(". ")[0]))
+    measured = {}
+    for record in store.read_all(RESULTS, "budget"):
+        if record.model.name == model and record.steps.published and "H100" in record.device.kind:
+            step_seconds = record.cost.seconds_train / record.steps.done
+            measured[record.task.title] = record.steps.published * step_seconds / 60
+    assert stated, "no cost is stated"
+    for task, minutes in stated.items():
+        assert int(minutes) == pytest.approx(measured[task], rel=COST_TOLERANCE, abs=0.5), task
+
+
+def test_overrides_keep_the_type_of_what_is_there():
+    config = override(
+        base_config("text"),
+        ["--config.model.d_model=64", "--config.optimizer.lr=1", "--config.model.prenorm=false", "--config.seed=3"],
+    )
+    assert (config.model.d_model, config.optimizer.lr, config.model.prenorm, config.seed) == (64, 1.0, False, 3)
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("--config.model.dmodel=3", r"unknown setting '--config.model.dmodel' \(did you mean --config.model.d_model"),
+        ("--config.model.d_model=wide", r"--config.model.d_model takes a value of type int, like 128; got 'wide'"),
+        ("--config.model.d_model=1.5", r"--config.model.d_model takes a value of type int, like 128; got '1.5'"),
+        ("--config.model.prenorm=perhaps", r"--config.model.prenorm takes a value of type bool.*got 'perhaps'"),
+        ("--config.model.d_model", r"--config.model.d_model needs a value"),
+        ("--config.model=3", r"unknown setting '--config.model'"),
+    ],
+)
+def test_a_wrong_name_or_type_is_refused_with_what_would_do(argument, sentence):
+    with pytest.raises(UserError, match=sentence):
+        override(base_config("text"), [argument])
+
+
+def test_any_mixer_is_put_into_any_scaffold_by_one_override():
+    config = resolve("transformer", "text", overrides=["--config.model.mixer=s5", "--config.mixer.state_size=8"])
+    assert config.model.scaffold == "mlp" and config.scaffold.width == 1024
+    assert config.mixer.state_size == 8 and "heads" not in config.mixer
+    config = resolve("s5", "text", overrides=["--config.model.scaffold=mlp"])
+    assert "activation" not in config.scaffold and config.mixer.state_size == 192
+
+
+def test_options_that_an_experiment_leaves_out_are_written_out():
+    assert resolve("s5", "text").mixer.discretization == "zoh"
+    with pytest.raises(UserError, match=r"unknown setting '--config.mixer.state' \(did you mean .*state_size"):
+        resolve("s5", "text", overrides=["--config.mixer.state=8"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"model": "s55"}, r"unknown model 's55' \(did you mean s5"),
+        ({"task": "txt"}, r"unknown task 'txt' \(did you mean text"),
+        ({"preset": "quik"}, r"unknown --preset 'quik' \(did you mean quick"),
+        ({"protocol": "loose"}, r"unknown --protocol 'loose'.*paper, strict"),
+        ({"share": 1.5}, r"--share is a share .* got 1.5"),
+        ({"seed": -1}, r"seeds are whole numbers from 0; got -1"),
+        ({"overrides": ["--config.model.mixer=s7"]}, r"unknown model 's7' \(did you mean"),
+    ],
+)
+def test_unknown_names_and_values_out_of_range_are_refused(arguments, sentence):
+    with pytest.raises(UserError, match=sentence):
+        resolve(**({"model": "s5", "task": "text"} | arguments))
+
+
+def test_the_identity_changes_with_a_setting_and_not_with_seed_preset_or_report():
+    plain = resolve("s5", "text").to_dict()
+    assert config_hash(resolve("s5", "text", seed=7).to_dict()) == config_hash(plain)
+    assert config_hash(resolve("s5", "text", preset="paper").to_dict()) == config_hash(plain)
+    changed = resolve("s5", "text", overrides=["--config.mixer.dt_min=0.002"])
+    assert config_hash(changed.to_dict()) != config_hash(plain)
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.003, 0.1, 0.37, 1.0])
+@pytest.mark.parametrize("model", ["s5", "transformer"])
+def test_a_share_makes_whole_chunks_near_the_steps_asked_for(model, share):
+    config = get_config(model, "listops")
+    published = config.train.published_steps
+    set_share(config, share)
+    steps = config.train.steps
+    assert steps == pytest.approx(share * published, rel=0.25, abs=1)
+    interval, chunk = chunk_length(steps, config.train.evaluations, config.train.chunk)
+    if share < 1:
+        assert steps % chunk == 0 and interval * config.train.evaluations == steps
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_resolves_every_cell(preset):
+    for model, task in CELLS:
+        assert resolve(model, task, preset=preset).train.steps > 0
