@@ -19,6 +19,8 @@ os.environ.update(
     # Compiled programs are kept beside the checkout, never shared with another one.
     JAX_COMPILATION_CACHE_DIR=str(ROOT / ".jax_cache"),
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.5",
+    # Programs here run for milliseconds: compiling them fast counts, not how fast they are.
+    JAX_DISABLE_MOST_OPTIMIZATIONS="1",
 )
 # A width that no terminal changes.
 os.environ["COLUMNS"] = "120"

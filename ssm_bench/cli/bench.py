@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     config.task.max_length = spec(options.task).max_length
     config.train.update(steps=4 * config.train.chunk, evaluations=1)
     config, dataset = open_data(override(config, options.overrides))
-    trainer, _ = make_trainer(config, dataset)
+    trainer = make_trainer(config, dataset)
     measurements = measure_step(trainer, scan_steps=options.steps, repeats=options.repeats)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Path(folder))

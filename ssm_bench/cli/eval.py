@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     folder = checkpoint_folder(config, options.checkpoints)
     if not folder.is_dir():
         raise UserError(f"no checkpoint of this run at {folder}: train it first, with the same options")
-    trainer, _ = make_trainer(config, dataset)
+    trainer = make_trainer(config, dataset)
     checkpoints = Checkpoints(folder)
     try:
         _, best = trainer.start(checkpoints)

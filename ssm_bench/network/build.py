@@ -1,9 +1,9 @@
 """From a configuration to a classifier."""
 
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
-from flax import nnx
+from flax import nnx, traverse_util
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
@@ -11,6 +11,7 @@ from ssm_bench.errors import unknown_name
 from ssm_bench.network.backbone import ENCODERS, Classifier, Embedding, OneHot, Pixels
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.mixer import Mixer
+from ssm_bench.network.parameters import role_of
 from ssm_bench.network.scaffold import Scaffold, Slots
 
 NOT_OPTIONS = {"self", "d_model", "slots", "rngs"}
@@ -75,6 +76,36 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         mask_padding=config.protocol == "strict",
         rngs=rngs,
     )
+
+
+class Split(NamedTuple):
+    """A new model as plain pytrees.
+
+    Attributes:
+        graph: the model without its arrays; `nnx.merge(graph, params, stats)` is the model.
+        params: pure tree of parameters.
+        stats: pure tree of batch statistics.
+        roles: the role of every parameter, a tree of strings shaped like `params`.
+        state_size: as `Classifier.state_size`.
+    """
+
+    graph: nnx.GraphDef
+    params: Any
+    stats: Any
+    roles: Any
+    state_size: int | None
+
+
+def split(model: Classifier) -> Split:
+    """Takes a model apart, once; from here on it is functions of plain pytrees."""
+    graph, params, stats = nnx.split(model, nnx.Param, ...)
+    return Split(graph, nnx.to_pure_dict(params), nnx.to_pure_dict(stats), roles(model), model.state_size)
+
+
+def roles(model: nnx.Module) -> dict[str, Any]:
+    """The role of every parameter, as a tree of strings shaped like the pure tree of parameters."""
+    flat = {path: role_of(type(variable)) for path, variable in nnx.to_flat_state(nnx.state(model, nnx.Param))}
+    return traverse_util.unflatten_dict(flat)
 
 
 def _encoder(config: ConfigDict, spec: Any, vocab_size: int, pixels: tuple[float, float], rngs: nnx.Rngs) -> nnx.Module:

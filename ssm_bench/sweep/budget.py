@@ -41,7 +41,7 @@ def planned_share(config: ConfigDict, dataset: Dataset, seconds: float, checkpoi
 
 def probe(config: ConfigDict, dataset: Dataset) -> float:
     """Seconds of one training step on this device, compilation left out."""
-    trainer, _ = make_trainer(config, dataset)
+    trainer = make_trainer(config, dataset)
     state = trainer.program.initial_state()
     batches = training_batches(trainer.splits["train"], trainer.batch, trainer.seed, 0, PROBE_STEPS)
     state, metrics = trainer.program.train(state, trainer.data, batches)

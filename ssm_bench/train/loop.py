@@ -114,7 +114,7 @@ class Trainer:
     def start(self, checkpoints: Checkpoints) -> tuple[TrainState, dict[str, Any]]:
         """The newest checkpoint's training state and best parameters, or the initial ones."""
         state = self.program.initial_state()
-        best = {"params": self.program.initial_params, "stats": self.program.initial_stats}
+        best = {"params": self.program.model.params, "stats": self.program.model.stats}
         restored = checkpoints.restore({"state": state, "best": best})
         if restored is None:
             return state, best

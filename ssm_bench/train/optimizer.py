@@ -5,20 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx, traverse_util
 from ml_collections import ConfigDict
 
 from ssm_bench.config import check_choice
-from ssm_bench.network.parameters import role_of
 
 GROUPS = ("ssm", "ssm+decay", "global", "global+decay")
 SCHEDULES = ("cosine", "linear", "constant", "rsqrt")
-
-
-def roles(model: nnx.Module) -> dict[str, Any]:
-    """The role of every parameter, as a tree of strings shaped like the pure tree of parameters."""
-    flat = {path: role_of(type(variable)) for path, variable in nnx.to_flat_state(nnx.state(model, nnx.Param))}
-    return traverse_util.unflatten_dict(flat)
 
 
 def make_schedule(settings: ConfigDict, steps: int) -> optax.Schedule:

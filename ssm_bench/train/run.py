@@ -9,13 +9,13 @@ from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset, load
 from ssm_bench.errors import UserError
-from ssm_bench.network.build import build
+from ssm_bench.network.build import build, split
 from ssm_bench.record import RunRecord, config_hash, store, validate
 from ssm_bench.train import provenance
 from ssm_bench.train.batches import device_data
 from ssm_bench.train.checkpoint import Checkpoints
 from ssm_bench.train.loop import Outcome, Tell, Trainer
-from ssm_bench.train.optimizer import make_optimizer, roles
+from ssm_bench.train.optimizer import make_optimizer
 from ssm_bench.train.step import Program, count_parameters
 from ssm_bench.train.stop import Stop
 
@@ -45,29 +45,29 @@ def open_data(config: ConfigDict, *, progress: bool = False) -> tuple[ConfigDict
     return config, dataset
 
 
-def make_program(config: ConfigDict, dataset: Dataset) -> tuple[Program, int | None]:
-    """The compiled programs of a run, and the state size of its model.
+def make_program(config: ConfigDict, dataset: Dataset) -> Program:
+    """The compiled programs of a run.
 
     Raises:
         UserError: a setting that names or sizes something impossible.
     """
-    model = build(
-        config,
-        dataset.spec,
-        vocab_size=dataset.vocab_size or 256,
-        pixels=(dataset.pixel_mean, dataset.pixel_std),
-        rngs=nnx.Rngs(config.seed),
+    model = split(
+        build(
+            config,
+            dataset.spec,
+            vocab_size=dataset.vocab_size or 256,
+            pixels=(dataset.pixel_mean, dataset.pixel_std),
+            rngs=nnx.Rngs(config.seed),
+        )
     )
-    optimizer = make_optimizer(config.optimizer, config.train.steps, roles(model))
-    ragged = dataset.spec.kind == "tokens"
-    return Program(model, optimizer, ragged=ragged, seed=config.seed), model.state_size
+    optimizer = make_optimizer(config.optimizer, config.train.steps, model.roles)
+    return Program(model, optimizer, ragged=dataset.spec.kind == "tokens", seed=config.seed)
 
 
-def make_trainer(config: ConfigDict, dataset: Dataset) -> tuple[Trainer, int | None]:
-    """A trainer with its data on the device, and the state size of its model; raises as `make_program`."""
+def make_trainer(config: ConfigDict, dataset: Dataset) -> Trainer:
+    """A trainer with its data on the device; raises as `make_program`."""
     check_sizes(config, dataset)
-    program, state_size = make_program(config, dataset)
-    return Trainer(program, device_data(dataset), dataset.splits, config), state_size
+    return Trainer(make_program(config, dataset), device_data(dataset), dataset.splits, config)
 
 
 def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
@@ -112,8 +112,9 @@ def run(config: ConfigDict, dataset: Dataset, *, results: Path, checkpoints: Pat
     state_size, parameters = None, 0
     outcome = Outcome()
     try:
-        trainer, state_size = make_trainer(config, dataset)
-        outcome, parameters = trainer.outcome, count_parameters(trainer.program.initial_params)
+        trainer = make_trainer(config, dataset)
+        outcome, model = trainer.outcome, trainer.program.model
+        parameters, state_size = count_parameters(model.params), model.state_size
         manager = Checkpoints(checkpoint_folder(config, checkpoints))
         try:
             trainer.fit(manager, stop, tell)

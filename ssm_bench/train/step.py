@@ -8,6 +8,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from ssm_bench.network.build import Split
 from ssm_bench.train.batches import DeviceData
 
 
@@ -30,18 +31,16 @@ class TrainState(NamedTuple):
 class Program:
     """A model and an optimiser as compiled functions of plain pytrees."""
 
-    def __init__(self, model: nnx.Module, optimizer: optax.GradientTransformation, *, ragged: bool, seed: int):
-        """Splits the model once.
+    def __init__(self, model: Split, optimizer: optax.GradientTransformation, *, ragged: bool, seed: int):
+        """Takes what every call shares.
 
         Args:
-            model: a `Classifier`.
+            model: from `ssm_bench.network.build.split`.
             optimizer: an optax transformation.
             ragged: whether documents differ in length, so that the model needs to know the lengths.
             seed: of dropout.
         """
-        self.graph, params, stats = nnx.split(model, nnx.Param, ...)
-        self.initial_params = nnx.to_pure_dict(params)
-        self.initial_stats = nnx.to_pure_dict(stats)
+        self.model = model
         self.optimizer = optimizer
         self.ragged = ragged
         self.seed = seed
@@ -50,13 +49,13 @@ class Program:
 
     def initial_state(self) -> TrainState:
         """The state before the first step; it owns its arrays, since training donates them."""
-        params = jax.tree.map(jnp.copy, self.initial_params)
-        stats = jax.tree.map(jnp.copy, self.initial_stats)
+        params = jax.tree.map(jnp.copy, self.model.params)
+        stats = jax.tree.map(jnp.copy, self.model.stats)
         return TrainState(params, stats, self.optimizer.init(params), jnp.zeros((), jnp.int32))
 
     def logits(self, params: Any, stats: Any, data: DeviceData, examples: jax.Array, *, train: bool, key=None):
         """Logits (b, c) of examples (b,), and the batch statistics after the call."""
-        model = nnx.merge(self.graph, params, stats)
+        model = nnx.merge(self.model.graph, params, stats)
         documents = data["documents"][examples]
         lengths = data["lengths"][documents] if self.ragged else None
         logits = model(data["tokens"][documents], lengths, train=train, key=key)

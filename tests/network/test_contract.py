@@ -1,6 +1,7 @@
 """What every mixer, scaffold and experiment keeps; new ones are found and tested without a line here."""
 
 import inspect
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +11,13 @@ from flax import nnx
 
 from ssm_bench import registry
 from ssm_bench.config import experiment_names
-from ssm_bench.data import load
-from ssm_bench.network.build import build, options_of
+from ssm_bench.data import spec
+from ssm_bench.network.build import build, options_of, split
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.parameters import ROLES
 from ssm_bench.network.scaffold import Scaffold, Slots
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.train.optimizer import roles
 
 # float32 sums over a few dozen positions, in another order when padded or run step by step.
 TOLERANCE = 2e-5
@@ -33,6 +33,12 @@ def make_mixer(name, **options):
     small = {"state_size": 4, "blocks": 1, "heads": 2}
     options = {k: v for k, v in (small | options).items() if k in known}
     return kind(WIDTH, **options, rngs=nnx.Rngs(0))
+
+
+def apply(mixer, *arguments):
+    """Calls a mixer in one compiled program."""
+    graph, state = nnx.split(mixer)
+    return jax.jit(lambda state, *arguments: nnx.merge(graph, state)(*arguments))(state, *arguments)
 
 
 def inputs(length=LENGTH, seed=0):
@@ -52,18 +58,18 @@ CASES = [(name, both) for name in MIXERS for both in directions(name)]
 def test_a_mixer_keeps_shape_and_padding_reaches_no_true_position(name, both):
     mixer = make_mixer(name, bidirectional=both)
     x = inputs()
-    short = mixer(x)
+    short = apply(mixer, x)
     assert short.shape == x.shape and short.dtype == x.dtype
     padded = jnp.concatenate([x, 100 * inputs(9, seed=1)], 1)
     mask = jnp.broadcast_to(jnp.arange(LENGTH + 9) < LENGTH, padded.shape[:2])
-    np.testing.assert_allclose(mixer(padded, mask)[:, :LENGTH], short, rtol=TOLERANCE, atol=TOLERANCE)
+    np.testing.assert_allclose(apply(mixer, padded, mask)[:, :LENGTH], short, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(("name", "both"), CASES)
 def test_causality_is_what_the_mixer_says(name, both):
     mixer = make_mixer(name, bidirectional=both)
     probe = 11
-    influence = jax.grad(lambda x: mixer(x)[:, probe].sum())(inputs())
+    influence = jax.jit(jax.grad(lambda x: mixer(x)[:, probe].sum()))(inputs())
     later = np.abs(influence[:, probe + 1 :]).max()
     assert np.abs(influence[:, : probe + 1]).max() > 0
     # A convolution by FFT leaks rounding; nothing else may.
@@ -124,81 +130,85 @@ def test_every_option_has_a_default_that_can_be_overridden(package):
             assert default is not inspect.Parameter.empty
 
 
-@pytest.fixture(scope="module", params=[(m, t) for m in experiment_names() for t in ("text", "retrieval")])
-def toy(request):
-    """A toy-size model of every experiment, with data of two tasks."""
-    model, task = request.param
+def toy_model(model, task, **choices):
+    """A toy-size model and its data: (Split, tokens, lengths)."""
     sizes = ("--config.model.d_model=8", "--config.task.examples=8", "--config.task.max_length=64")
-    choices = Choices(preset="quick", data="synthetic", overrides=sizes)
-    config, dataset = opened(choices.config(Cell(model=model, task=task, seed=0)))
-    classifier = build(config, dataset.spec, vocab_size=dataset.vocab_size, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
+    chosen = Choices(preset="quick", data="synthetic", overrides=sizes, **choices)
+    config, dataset = opened(chosen.config(Cell(model=model, task=task, seed=0)))
+    vocab_size = dataset.vocab_size or 256
+    model = build(config, dataset.spec, vocab_size=vocab_size, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
     tokens, lengths = dataset.padded()
     rows = dataset.documents[dataset.splits["train"][:4]]
-    return classifier, jnp.asarray(tokens[rows]), jnp.asarray(lengths[rows]).clip(max=40)
+    return split(model), jnp.asarray(tokens[rows]), jnp.asarray(lengths[rows]).clip(max=40)
+
+
+@partial(jax.jit, static_argnums=0, static_argnames="train")
+def outputs(graph, params, stats, tokens, lengths, *, train=False):
+    """Logits, and batch statistics after the call."""
+    model = nnx.merge(graph, params, stats)
+    return model(tokens, lengths, train=train), nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+
+
+def close(actual, desired):
+    np.testing.assert_allclose(actual, desired, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.fixture(scope="module", params=[*((model, "text") for model in experiment_names()), ("s5", "retrieval")])
+def toy(request):
+    """A toy-size model of every experiment on one task, and one with two documents an example."""
+    return toy_model(*request.param)
 
 
 def test_padding_never_changes_an_output_under_the_strict_protocol(toy):
-    classifier, tokens, lengths = toy
-    short = classifier(tokens[..., :40], lengths)
-    rubbish = jnp.full_like(tokens[..., :20], 3)
-    longer = jnp.concatenate([tokens[..., :40], rubbish], -1)
-    np.testing.assert_allclose(classifier(longer, lengths), short, rtol=TOLERANCE, atol=TOLERANCE)
-    graph, state = nnx.split(classifier)
-    for part, whole in zip(
-        jax.tree.leaves(trained_stats(graph, state, longer, lengths)),
-        jax.tree.leaves(trained_stats(graph, state, tokens[..., :40], lengths)),
-        strict=True,
-    ):
-        np.testing.assert_allclose(part, whole, rtol=TOLERANCE, atol=TOLERANCE)
-
-
-def trained_stats(graph, state, tokens, lengths):
-    """Batch statistics after one call in training."""
-    # Merging a pure tree copies; merging a State would share its variables with the next call.
-    model = nnx.merge(graph, nnx.to_pure_dict(state))
-    model(tokens, lengths, train=True)
-    return nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+    (graph, params, stats, *_), tokens, lengths = toy
+    tokens = tokens[..., :40]
+    longer = jnp.concatenate([tokens, jnp.full_like(tokens[..., :20], 3)], -1)
+    for train in (False, True):
+        short = outputs(graph, params, stats, tokens, lengths, train=train)
+        jax.tree.map(close, outputs(graph, params, stats, longer, lengths, train=train), short)
 
 
 def test_an_example_is_classified_alone_as_in_its_batch(toy):
-    classifier, tokens, lengths = toy
-    together = classifier(tokens, lengths)
-    alone = jnp.concatenate([classifier(tokens[i : i + 1], lengths[i : i + 1]) for i in range(len(tokens))])
-    np.testing.assert_allclose(alone, together, rtol=TOLERANCE, atol=TOLERANCE)
+    (graph, params, stats, *_), tokens, lengths = toy
+    together, _ = outputs(graph, params, stats, tokens, lengths)
+    alone = [outputs(graph, params, stats, tokens[i : i + 1], lengths[i : i + 1])[0] for i in range(len(tokens))]
+    close(jnp.concatenate(alone), together)
 
 
-def test_compiled_equals_eager_and_gradients_are_finite_and_reach_every_parameter(toy):
-    classifier, tokens, lengths = toy
-    graph, params, rest = nnx.split(classifier, nnx.Param, ...)
+def test_compiled_equals_eager(toy):
+    (graph, params, stats, *_), tokens, lengths = toy
+    compiled, _ = outputs(graph, params, stats, tokens, lengths)
+    with jax.disable_jit():
+        close(nnx.merge(graph, params, stats)(tokens, lengths), compiled)
 
-    def logits(params):
-        return nnx.merge(graph, params, rest)(tokens, lengths)
 
-    np.testing.assert_allclose(jax.jit(logits)(params), logits(params), rtol=TOLERANCE, atol=TOLERANCE)
-    weights = jnp.arange(1.0, logits(params).size + 1).reshape(logits(params).shape)
-    gradients = jax.jit(jax.grad(lambda p: jnp.sum(jnp.sin(logits(p)) * weights)))(params)
-    for path, gradient in nnx.to_flat_state(gradients):
-        assert np.isfinite(gradient[...]).all(), path
-        assert np.abs(gradient[...]).max() > 0, f"no gradient reaches {path}"
-    assert set(jax.tree.leaves(roles(classifier))) <= set(ROLES)
+def test_gradients_are_finite_and_reach_every_parameter(toy):
+    parts, tokens, lengths = toy
+
+    @jax.jit
+    def gradient(params):
+        def loss(params):
+            logits = nnx.merge(parts.graph, params, parts.stats)(tokens, lengths)
+            return jnp.sum(jnp.sin(logits) * jnp.arange(1.0, logits.size + 1).reshape(logits.shape))
+
+        return jax.grad(loss)(params)
+
+    for path, values in jax.tree_util.tree_leaves_with_path(gradient(parts.params)):
+        assert np.isfinite(values).all(), path
+        assert np.abs(values).max() > 0, f"no gradient reaches {jax.tree_util.keystr(path)}"
+    assert set(jax.tree.leaves(parts.roles)) <= set(ROLES)
 
 
 def test_the_paper_protocol_lets_padding_in_for_models_with_batch_norm():
-    choices = Choices(preset="quick", data="synthetic", protocol="paper", overrides=("--config.task.examples=8",))
-    config, dataset = opened(choices.config(Cell(model="s5", task="text", seed=0)))
-    classifier = build(config, dataset.spec, vocab_size=dataset.vocab_size, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
-    tokens, lengths = dataset.padded()
-    tokens, lengths = jnp.asarray(tokens[:2, None, :40]), jnp.full((2, 1), 30)
-    difference = classifier(tokens, lengths) - classifier(tokens[..., :30], lengths)
-    assert np.abs(difference).max() > TOLERANCE
+    (graph, params, stats, *_), tokens, lengths = toy_model("s5", "text", protocol="paper")
+    lengths = lengths.clip(max=30)
+    padded, _ = outputs(graph, params, stats, tokens[..., :40], lengths)
+    short, _ = outputs(graph, params, stats, tokens[..., :30], lengths)
+    assert np.abs(padded - short).max() > TOLERANCE
 
 
-def test_synthetic_data_of_every_task_fit_the_backbone():
-    for task in registry.names("tasks"):
-        dataset = load(task, data="synthetic", examples=8)
-        config, _ = opened(Choices(preset="quick", data="synthetic").config(Cell(model="s5", task=task, seed=0)))
-        model = build(config, dataset.spec, vocab_size=dataset.vocab_size or 256, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
-        tokens, lengths = dataset.padded()
-        rows = dataset.documents[:2]
-        logits = model(jnp.asarray(tokens[rows]), jnp.asarray(lengths[rows]))
-        assert logits.shape == (2, dataset.spec.classes)
+@pytest.mark.parametrize("task", registry.names("tasks"))
+def test_synthetic_data_of_every_task_fit_the_backbone(task):
+    (graph, params, stats, *_), tokens, lengths = toy_model("lru", task)
+    logits, _ = outputs(graph, params, stats, tokens, lengths)
+    assert logits.shape == (4, spec(task).classes)

@@ -160,6 +160,7 @@ def test_list_shows_a_line_for_each(command, what):
 def test_bench_step_reports_and_records(command, tmp_path):
     # Few and short, so that the numbers mean nothing here; that they are there is what is tested.
     sizes = ("--steps", "3", "--repeats", "1", *SMALL[3:5], "--config.train.batch_size=4", "--config.train.chunk=2")
+    sizes += ("--config.mixer.state_size=4", "--config.mixer.blocks=1")
     code, out, _ = command("bench", "step", "--model", "s5", "--task", "image", *sizes, "--config.train.steps=8")
     assert code == 0
     (record,) = store.read_all_speed(tmp_path / "results")

@@ -166,7 +166,7 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
     def command(folder):
         return [
             *(sys.executable, "-c", code, "train", "--model", "transformer", "--task", "text", "--preset", "quick"),
-            *("--data", "synthetic", "--config.train.steps=400", "--config.train.evaluations=40", *sizes),
+            *("--data", "synthetic", "--config.train.steps=300", "--config.train.evaluations=12", *sizes),
             *("--results", str(folder / "results"), "--checkpoints", str(folder / "ckpt")),
         ]
 
