@@ -137,10 +137,10 @@ def test_eval_scores_what_the_record_says(command, tmp_path):
         (("sweep", "--models", "s5,nope", "--tasks", "text"), "unknown model 'nope'"),
         (("sweep", "--budget", "1h", "--share", "0.1"), "--budget and --share both say how long to train"),
         (("eval", "--model", "s5", "--task", "text", "--data", "synthetic"), "no checkpoint of this run"),
-        (("list", "modles"), "unknown list 'modles' (did you mean models"),
-        (("bench", "stap", "--model", "s5", "--task", "text"), "unknown bench 'stap' (did you mean step"),
+        (("list", "modelz"), "unknown list 'modelz' (did you mean models"),
+        (("bench", "stepp", "--model", "s5", "--task", "text"), "unknown bench 'stepp' (did you mean step"),
         (("bench", "step", "--model", "s5", "--task", "text", "--steps", "0"), "--steps must be at least 1; got 0"),
-        (("tabel",), "invalid choice: 'tabel'"),
+        (("tablex",), "invalid choice: 'tablex'"),
         (("data", "describe", "text", "--config.seed=1"), "unrecognised arguments: --config.seed=1"),
     ],
 )
