@@ -45,10 +45,14 @@ def training_batches(examples: np.ndarray, batch: int, seed: int, step: int, cou
     return np.concatenate(rows).astype(np.int32)
 
 
-def evaluation_batches(examples: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every example once: indices (count, batch) int32, and weights, 0 where the last batch is filled up."""
-    count = -(-len(examples) // batch)
-    padded = np.full(count * batch, examples[0], np.int32)
+def evaluation_batches(examples: np.ndarray, batch: int, group: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Every example once, in groups of batches of one shape, so that every split runs the same compiled program.
+
+    Returns:
+        Indices (groups, group, batch) int32, and weights of that shape, 0 where the last group is filled up.
+    """
+    count = -(-len(examples) // (batch * group))
+    padded = np.full(count * group * batch, examples[0], np.int32)
     padded[: len(examples)] = examples
-    weights = (np.arange(count * batch) < len(examples)).astype(np.float32)
-    return padded.reshape(count, batch), weights.reshape(count, batch)
+    weights = (np.arange(len(padded)) < len(examples)).astype(np.float32)
+    return padded.reshape(count, group, batch), weights.reshape(count, group, batch)

@@ -19,6 +19,9 @@ from ssm_bench.train.stop import Stop
 #: Seconds between checkpoints: what a kill can cost at most, besides one chunk.
 CHECKPOINT_SECONDS = 60.0
 
+#: Batches in one call of the evaluation program.
+EVALUATION_GROUP = 8
+
 Tell = Callable[[int, int, float, str], None]
 
 
@@ -174,9 +177,11 @@ class Trainer:
 
     def score(self, params: Any, stats: Any, split: str) -> tuple[float, float]:
         """Accuracy in [0, 1] and mean loss over every example of a split."""
-        batches, weights = evaluation_batches(self.splits[split], self.eval_batch)
         begun = time.monotonic()
-        correct, loss, count = np.asarray(self.program.evaluate(params, stats, self.data, batches, weights), np.float64)
+        groups = zip(*evaluation_batches(self.splits[split], self.eval_batch, EVALUATION_GROUP), strict=True)
+        # All groups are under way before the first result is fetched.
+        sums = [self.program.evaluate(params, stats, self.data, batches, weights) for batches, weights in groups]
+        correct, loss, count = np.sum(np.asarray(sums, np.float64), 0)
         self.outcome.seconds["evaluate"] += time.monotonic() - begun
         return float(correct / count), float(loss / count)
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import jax
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ssm-bench")
+from ssm_bench import __version__
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def now() -> str:
@@ -20,7 +22,7 @@ def now() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that make the numbers."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "ssm_bench": __version__}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)

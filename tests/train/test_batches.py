@@ -32,8 +32,10 @@ def test_an_epoch_shows_no_example_twice():
     assert len(np.unique(batches)) == batches.size
 
 
+@pytest.mark.parametrize("group", [1, 3])
 @pytest.mark.parametrize("batch", [1, 7, 123, 200])
-def test_evaluation_sees_every_example_exactly_once(batch):
-    batches, weights = evaluation_batches(EXAMPLES, batch)
+def test_evaluation_sees_every_example_exactly_once(batch, group):
+    batches, weights = evaluation_batches(EXAMPLES, batch, group)
+    assert batches.shape[1:] == weights.shape[1:] == (group, batch)
     assert sorted(batches[weights == 1]) == sorted(EXAMPLES)
     assert set(np.unique(weights)) <= {0.0, 1.0}
