@@ -17,10 +17,13 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
     model.layers = min(model.layers, 2)
     model.dropout = 0.0
     model.head_width = 0
+    # What a few hundred steps can train: gray levels as numbers, every position in the mean.
+    model.encoder = "auto"
+    model.pooling = "mean"
     config.mixer.update({name: value for name, value in experiment.TINY.items() if name in config.mixer})
     if "width" in config.scaffold:
         config.scaffold.width = 0
-    config.task.max_length = 256
+    config.task.max_length = 128
     config.task.examples = 2000
     train.batch_size = 16
     train.steps = 200
