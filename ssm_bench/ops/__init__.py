@@ -14,6 +14,7 @@ from ssm_bench.ops.initializers import (
 )
 from ssm_bench.ops.kernels import diagonal_kernel
 from ssm_bench.ops.recurrence import linear_recurrence
+from ssm_bench.ops.selective_scan import selective_scan
 
 __all__ = [
     "as_complex",
@@ -36,4 +37,5 @@ __all__ = [
     "ring",
     "s4d_inv",
     "s4d_lin",
+    "selective_scan",
 ]

@@ -1,0 +1,141 @@
+"""The selective scan of S6 (Mamba): a diagonal state space model whose coefficients depend on the input."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ssm_bench.errors import unknown_name
+from ssm_bench.ops.recurrence import BACKENDS, linear_recurrence
+
+# Steps whose states (b, 16, d, n) exist at once. Shorter chunks keep more states between chunks for the backward pass,
+# longer ones sweep the states of a chunk more often.
+_CHUNK = 16
+
+
+def selective_scan(
+    u: jax.Array,
+    delta: jax.Array,
+    A: jax.Array,
+    B: jax.Array,
+    C: jax.Array,
+    D: jax.Array | None = None,
+    *,
+    z: jax.Array | None = None,
+    delta_bias: jax.Array | None = None,
+    delta_softplus: bool = False,
+    h0: jax.Array | None = None,
+    return_last_state: bool = False,
+    backend: str = "auto",
+) -> jax.Array | tuple[jax.Array, jax.Array]:
+    """h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t and y_t = C_t h_t + D u_t, times silu(z_t) if z is given.
+
+    Each of d channels has its own n states. With a complex A they stand for n conjugate pairs: y_t is then
+    2 Re(C_t h_t) + D u_t. The states (b, l, d, n) never exist for the whole length: they are made chunk by chunk, and
+    made again in the backward pass, which keeps one state for each chunk. States are float32 or better.
+
+    Args:
+        u: inputs (b, l, d), real, l at least 1.
+        delta: step sizes (b, l, d), real; positive after bias and softplus.
+        A: decay rates (d, n), real or complex; with negative real parts the state decays.
+        B: input coefficients (b, l, n), shared by the channels; real, or complex with a complex A.
+        C: output coefficients (b, l, n), likewise.
+        D: the gain of the direct path (d,); None leaves it out.
+        z: the gate before its SiLU (b, l, d); None leaves it out.
+        delta_bias: added to delta (d,), before the softplus.
+        delta_softplus: delta passes through a softplus.
+        h0: the state before the first step (b, d, n); None stands for zero.
+        return_last_state: also return the state after the last step.
+        backend: "associative", a parallel scan within each chunk; "sequential", a loop over time, which is faster on
+            CPU; "auto" chooses by platform.
+
+    Returns:
+        y (b, l, d) in the type of u, and with `return_last_state` the last state (b, d, n). Cost O(b l d n).
+
+    Raises:
+        UserError: an unknown backend.
+        ValueError: ranks, shapes or types that do not fit.
+
+    Differentiable in reverse mode.
+    Source: Mamba (Gu and Dao 2023, arXiv 2312.00752), algorithm 2 and section 3.3, with its simplified rule for B (no
+    division by A).
+    """
+    if backend not in BACKENDS:
+        raise unknown_name("backend", backend, BACKENDS)
+    if backend == "auto":
+        backend = "sequential" if jax.default_backend() == "cpu" else "associative"
+    _check_shapes(u, delta, A, B, C, D=D, z=z, delta_bias=delta_bias, h0=h0)
+    real = jnp.result_type(jnp.float32, u.dtype, delta.dtype, jnp.finfo(A.dtype).dtype)
+    states = jnp.result_type(real, A, B, C, *([] if h0 is None else [h0]))
+    if jnp.issubdtype(states, jnp.complexfloating) and not jnp.iscomplexobj(A):
+        raise ValueError("a complex B, C or h0 needs a complex A")
+
+    delta = delta.astype(real)
+    if delta_bias is not None:
+        delta = delta + delta_bias
+    if delta_softplus:
+        delta = jax.nn.softplus(delta)
+    batch, length, _ = u.shape
+    state = jnp.zeros((batch, *A.shape), states) if h0 is None else h0.astype(states)
+    chunk = min(_CHUNK, length)
+    # Steps of size zero change no state, so the last chunk may be filled up with them.
+    chunks = tuple(_split(x, chunk) for x in (delta, delta * u, B, C))
+    # The loop already keeps the two forward passes of a chunk apart.
+    solve = jax.checkpoint(_loop if backend == "sequential" else _parallel, prevent_cse=False)
+    state, y = lax.scan(lambda h, inputs: solve(A, h, *inputs), state, chunks)
+    y = jnp.moveaxis(y, 0, 1).reshape((batch, -1, *y.shape[3:]))[:, :length]
+
+    if D is not None:
+        y = y + D * u
+    if z is not None:
+        y = y * jax.nn.silu(z.astype(real))
+    y = y.astype(u.dtype)
+    return (y, state) if return_last_state else y
+
+
+def _loop(A, h0, delta, delta_u, B, C):
+    """One chunk, step by step: delta and delta_u (b, k, d), B and C (b, k, n); the last state and y (b, k, d)."""
+
+    def step(h, inputs):
+        delta, delta_u, B, C = inputs
+        h = jnp.exp(delta[..., None] * A) * h + delta_u[..., None] * B[:, None]
+        return h, _read("bdn,bn->bd", h, C)
+
+    last, y = lax.scan(step, h0, tuple(jnp.moveaxis(x, 1, 0) for x in (delta, delta_u, B, C)))
+    return last, jnp.moveaxis(y, 0, 1)
+
+
+def _parallel(A, h0, delta, delta_u, B, C):
+    """The same by a parallel scan over the steps of the chunk."""
+    inputs = delta_u[..., None] * B[:, :, None]
+    h = linear_recurrence(jnp.exp(delta[..., None] * A), inputs, h0=h0, backend="associative")
+    return h[:, -1], _read("bkdn,bkn->bkd", h, C)
+
+
+def _read(subscripts, h, C):
+    """C h, or its sum with the conjugate."""
+    y = jnp.einsum(subscripts, h, C.astype(h.dtype), precision=lax.Precision.HIGHEST)
+    return 2 * jnp.real(y) if jnp.iscomplexobj(y) else y
+
+
+def _split(x: jax.Array, chunk: int) -> jax.Array:
+    """(b, l, ...) as (chunks, b, chunk, ...), filled up with zeros."""
+    x = jnp.pad(x, [(0, 0), (0, -x.shape[1] % chunk), (0, 0)])
+    return jnp.moveaxis(x.reshape((x.shape[0], -1, chunk, x.shape[2])), 1, 0)
+
+
+def _check_shapes(u, delta, A, B, C, **optional):
+    """One sentence for the first array that does not fit u (b, l, d) and A (d, n)."""
+    if u.ndim != 3 or u.shape[1] < 1 or not jnp.issubdtype(u.dtype, jnp.floating):
+        raise ValueError(f"u must be real (b, l, d) with l at least 1, got {u.dtype} of shape {u.shape}")
+    batch, length, channels = u.shape
+    if A.ndim != 2 or A.shape[0] != channels or not jnp.issubdtype(A.dtype, jnp.inexact):
+        raise ValueError(f"A must be (d, n) with d = {channels} as in u, real or complex, got {A.dtype} {A.shape}")
+    sequence, projection = (batch, length, channels), (batch, length, A.shape[1])
+    expected = {"z": sequence, "D": (channels,), "delta_bias": (channels,), "h0": (batch, *A.shape)}
+    arrays = {"delta": (delta, sequence), "B": (B, projection), "C": (C, projection)}
+    arrays |= {name: (array, expected[name]) for name, array in optional.items() if array is not None}
+    for name, (array, shape) in arrays.items():
+        if array.shape != shape:
+            raise ValueError(f"{name} must have shape {shape} to fit u {u.shape} and A {A.shape}, got {array.shape}")
+        if jnp.iscomplexobj(array) and name not in ("B", "C", "h0"):
+            raise ValueError(f"{name} must be real, got {array.dtype}")
