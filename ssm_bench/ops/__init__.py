@@ -14,6 +14,7 @@ from ssm_bench.ops.initializers import (
 )
 from ssm_bench.ops.kernels import diagonal_kernel
 from ssm_bench.ops.recurrence import linear_recurrence
+from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "linear_recurrence",
     "log_input_gain",
     "log_uniform_step",
+    "rg_lru",
     "ring",
     "s4d_inv",
     "s4d_lin",

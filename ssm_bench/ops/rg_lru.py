@@ -1,0 +1,85 @@
+"""The real-gated linear recurrent unit (RG-LRU) of Hawk and Griffin."""
+
+import jax
+import jax.numpy as jnp
+
+from ssm_bench.ops.recurrence import linear_recurrence
+
+# The largest derivative of the square root in the input gain, as published with RecurrentGemma: at a = 1 the true one
+# is infinite.
+_MAX_ROOT_DERIVATIVE = 1000.0
+
+
+def rg_lru(
+    x: jax.Array,
+    gate_x: jax.Array,
+    gate_a: jax.Array,
+    a_param: jax.Array,
+    *,
+    c: float = 8.0,
+    h0: jax.Array | None = None,
+    return_last_state: bool = False,
+    backend: str = "auto",
+) -> jax.Array | tuple[jax.Array, jax.Array]:
+    """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) sigmoid(gate_x_t) x_t, with log a_t = -c softplus(a_param) sigmoid(gate_a_t).
+
+    Without a state before it, the first input is not scaled by the square root: h_1 = sigmoid(gate_x_1) x_1. A state
+    of zeros is a state, so sequences in pieces pass h0 from the second piece on. Gates, decay and state are float32
+    or better.
+
+    Args:
+        x: inputs (b, l, h), real, l at least 1.
+        gate_x: input gate before its sigmoid (b, l, h).
+        gate_a: recurrence gate before its sigmoid (b, l, h).
+        a_param: (h,); softplus of it is the decay rate over c of an open gate.
+        c: how strongly the gate acts on the decay, positive.
+        h0: the state before the first step (b, h); None stands for none.
+        return_last_state: also return the state after the last step.
+        backend: see `linear_recurrence`.
+
+    Returns:
+        h (b, l, h) in the type of x, and with `return_last_state` the last state (b, h). Cost O(b l h).
+
+    Raises:
+        UserError: an unknown backend.
+        ValueError: ranks, shapes or types that do not fit.
+
+    Differentiable in reverse mode. The derivative of the square root is at most 1000.
+    Source: Griffin (De et al. 2024, arXiv 2402.19427), section 2.4 and appendix A; the first step and the bounded
+    derivative as published with RecurrentGemma.
+    """
+    _check_shapes(x, gate_x, gate_a, a_param, h0)
+    dtype = jnp.result_type(jnp.float32, x, a_param)
+    gate_x, gate_a = jax.nn.sigmoid(gate_x.astype(dtype)), jax.nn.sigmoid(gate_a.astype(dtype))
+    log_a = -c * jax.nn.softplus(a_param.astype(dtype)) * gate_a
+    gain = _root(-jnp.expm1(2 * log_a))
+    if h0 is None:
+        gain = gain.at[:, 0].set(1)
+    h = linear_recurrence(jnp.exp(log_a), gain * gate_x * x, h0=h0, backend=backend)
+    y = h.astype(x.dtype)
+    return (y, h[:, -1]) if return_last_state else y
+
+
+@jax.custom_jvp
+def _root(x: jax.Array) -> jax.Array:
+    """The square root, its derivative bounded."""
+    return jnp.sqrt(x)
+
+
+@_root.defjvp
+def _root_jvp(primals, tangents):
+    (x,), (tangent,) = primals, tangents
+    root = jnp.sqrt(x)
+    return root, tangent / jnp.maximum(2 * root, 1 / _MAX_ROOT_DERIVATIVE)
+
+
+def _check_shapes(x, gate_x, gate_a, a_param, h0):
+    """One sentence for the first array that does not fit x (b, l, h)."""
+    if x.ndim != 3 or x.shape[1] < 1 or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"x must be real (b, l, h) with l at least 1, got {x.dtype} of shape {x.shape}")
+    expected = {"gate_x": (gate_x, x.shape), "gate_a": (gate_a, x.shape), "a_param": (a_param, x.shape[2:])}
+    if h0 is not None:
+        expected["h0"] = (h0, (x.shape[0], x.shape[2]))
+    for name, (array, shape) in expected.items():
+        if array.shape != shape or not jnp.issubdtype(array.dtype, jnp.floating):
+            raise ValueError(f"{name} must be real {shape} to fit x {x.shape}, got {array.dtype} {array.shape}")
