@@ -1,0 +1,129 @@
+"""Convolution kernels of diagonal plus low-rank (DPLR) state space models: what S4 computes."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+# Resolvents of h n modes at all frequencies at once would be the largest array of a model: at most this many numbers
+# exist together.
+_BLOCK_NUMBERS = 2**24
+
+
+def dplr_kernel(Lambda: jax.Array, P: jax.Array, B: jax.Array, C: jax.Array, dt: jax.Array, length: int) -> jax.Array:
+    """The impulse response K[k] = C A_bar^k B_bar, k < length, of x' = A x + B u, bilinear, A = diag(Lambda) - P P*.
+
+    The n modes stand for n conjugate pairs: Lambda, P, B and C are followed by their conjugates, and P P* couples all
+    2n states. The kernel is the inverse transform of its generating function at the roots of unity, where A enters by
+    its resolvent: sums over modes (Cauchy products), then one Sherman-Morrison update for each rank. Cutting the
+    series after `length` terms replaces C by C (I - A_bar^length).
+
+    Args:
+        Lambda: eigenvalues (h, n), complex, real part negative.
+        P: low-rank factor (rank, h, n), complex, of any rank, also 0.
+        B: input coefficients (h, n), complex.
+        C: output coefficients (channels, h, n), complex.
+        dt: step sizes (h,), real and positive.
+        length: taps wanted, at least 1.
+
+    Returns:
+        (channels, h, length), real, float32 or better. Cost O(channels rank h n length + h n^3 log length).
+
+    Raises:
+        ValueError: ranks or shapes that do not fit, or a length below 1.
+
+    Source: S4 (Gu et al. 2022, arXiv 2111.00396), section 3 and appendix C.3.
+    """
+    _check_shapes(Lambda, P, B, C, dt, length)
+    dtype = jnp.result_type(jnp.complex64, Lambda, P, B, C, dt)
+    Lambda, P, B, C = (jnp.asarray(x, dtype) for x in (Lambda, P, B, C))
+    dt = jnp.asarray(dt, jnp.finfo(dtype).dtype)
+    left = jnp.concatenate([_truncated_output(Lambda, P, C, dt, length), jnp.conj(P)])
+    right = jnp.concatenate([B[None], P])
+
+    # z = exp(-2 i angle). (1 - A_bar z)^-1 B_bar = dt exp(i angle) (2 i sin(angle) - dt cos(angle) A)^-1 B: with sine
+    # and cosine nothing is divided by 1 + z, which vanishes at the last frequency.
+    angle = np.pi * np.arange(length // 2 + 1) / length
+    size, (h, n) = len(angle), Lambda.shape
+    block = min(size, max(1, _BLOCK_NUMBERS // (h * n)))
+    angles = np.pad(angle, (0, -size % block)).reshape(-1, block)
+    waves = tuple(jnp.asarray(wave(angles), dt.dtype) for wave in (np.sin, np.cos))
+    # The loop already keeps the two forward passes of a block apart.
+    evaluate = jax.checkpoint(partial(_generating_function, left, Lambda, right, dt), prevent_cse=False)
+    transform = lax.map(lambda wave: evaluate(*wave), waves)
+    transform = jnp.moveaxis(transform, 0, 2).reshape((*C.shape[:2], -1))[..., :size]
+    shift = jnp.asarray(np.exp(1j * angle), dtype)
+    return jnp.fft.irfft(dt[:, None] * shift * transform, n=length)
+
+
+def _generating_function(left, Lambda, right, dt, sine, cosine):
+    """C (2 i sin - dt cos A)^-1 B for left = [C; P*] and right = [B; P], as (channels, h, frequencies)."""
+    rank = right.shape[0] - 1
+    channels = left.shape[0] - rank
+    # A mode and its conjugate: v / (s - w) + conj(v) / (s - conj(w)) is one quotient with real coefficients of s.
+    w = (dt[:, None] * Lambda)[..., None] * cosine
+    s = 2 * sine
+    denominator = jnp.square(jnp.abs(w)) - jnp.square(s)
+    quotient = 1 / lax.complex(denominator, -2 * s * jnp.real(w))
+    weight = left[:, None] * right
+    first, second = 2 * jnp.real(weight), -2 * jnp.real(weight * jnp.conj(Lambda)) * dt[:, None]
+    sums = _sum_modes(second, quotient) * cosine + 1j * s * _sum_modes(first, quotient)
+    # Each rank of P changes the resolvent, and with it all sums, by one product. The denominator is at least 1 in
+    # modulus, since the resolvent has a positive real part.
+    coupling = dt[:, None] * cosine
+    for k in range(rank):
+        column, row, pivot = sums[:, 1 + k, None], sums[channels + k], sums[channels + k, 1 + k]
+        sums = sums - column * (row * coupling / (1 + coupling * pivot))
+    return sums[:channels, 0]
+
+
+def _sum_modes(weight: jax.Array, quotient: jax.Array) -> jax.Array:
+    """The sum over modes of a real weight (i, j, h, n) times the quotient (h, n, f), as (i, j, h, f)."""
+    parts = [
+        jnp.einsum("ijhn,hnf->ijhf", weight, part, precision=lax.Precision.HIGHEST)
+        for part in (jnp.real(quotient), jnp.imag(quotient))
+    ]
+    return lax.complex(*parts)
+
+
+def _truncated_output(Lambda, P, C, dt, length):
+    """C (I - A_bar^length), as (channels, h, n).
+
+    Real and imaginary parts of the states are 2n real states with real matrices. Powers of A_bar - I rather than of
+    A_bar keep the digits of slow modes: (I + E)^2 - I = 2 E + E^2.
+    """
+    product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+    n = Lambda.shape[-1]
+    diagonal = jnp.real(Lambda)[..., None] * jnp.eye(n)
+    rotation = jnp.imag(Lambda)[..., None] * jnp.eye(n)
+    factor = jnp.concatenate([jnp.real(P), jnp.imag(P)], axis=-1)
+    A = jnp.block([[diagonal, -rotation], [rotation, diagonal]])
+    A = A - 2 * jnp.einsum("rhi,rhj->hij", factor, factor, precision=lax.Precision.HIGHEST)
+    A = dt[:, None, None] * A
+    excess = jnp.linalg.solve(jnp.eye(2 * n) - A / 2, A)
+
+    start = jnp.moveaxis(jnp.concatenate([jnp.real(C), -jnp.imag(C)], axis=-1), 0, 1)
+    change = jnp.zeros_like(start)
+    for bit in range(length.bit_length()):
+        if bit:
+            excess = 2 * excess + product(excess, excess)
+        if length >> bit & 1:
+            change = change + product(start + change, excess)
+    change = jnp.moveaxis(change, 1, 0)
+    return lax.complex(-change[..., :n], change[..., n:])
+
+
+def _check_shapes(Lambda, P, B, C, dt, length):
+    """One sentence for the first argument that does not fit Lambda (h, n)."""
+    if Lambda.ndim != 2:
+        raise ValueError(f"Lambda must be (h, n), got shape {Lambda.shape}")
+    if length < 1:
+        raise ValueError(f"length must be at least 1, got {length}")
+    for name, array, leading in (("P", P, "rank, "), ("C", C, "channels, ")):
+        if array.ndim != 3 or array.shape[1:] != Lambda.shape:
+            raise ValueError(f"{name} must be ({leading}h, n) with (h, n) = {Lambda.shape}, got shape {array.shape}")
+    for name, array, shape in (("B", B, Lambda.shape), ("dt", dt, Lambda.shape[:1])):
+        if array.shape != shape:
+            raise ValueError(f"{name} must have shape {shape} to fit Lambda {Lambda.shape}, got {array.shape}")
