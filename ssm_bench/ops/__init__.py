@@ -4,7 +4,18 @@ from ssm_bench.ops.convolution import bidirectional_conv, causal_conv
 from ssm_bench.ops.diagonal import diagonal_ssm, diagonal_ssm_step
 from ssm_bench.ops.discretization import discretization_rule, discretize_bilinear, discretize_zoh
 from ssm_bench.ops.dplr import dplr_kernel
-from ssm_bench.ops.hippo import hippo_legs, hippo_legs_diagonal, hippo_legs_normal, s4d_inv, s4d_lin
+from ssm_bench.ops.hippo import (
+    hippo_dplr,
+    hippo_fout,
+    hippo_fout_normal,
+    hippo_legs,
+    hippo_legs_diagonal,
+    hippo_legs_normal,
+    hippo_legt,
+    hippo_legt_normal,
+    s4d_inv,
+    s4d_lin,
+)
 from ssm_bench.ops.initializers import (
     as_complex,
     as_pairs,
@@ -31,9 +42,14 @@ __all__ = [
     "discretize_bilinear",
     "discretize_zoh",
     "dplr_kernel",
+    "hippo_dplr",
+    "hippo_fout",
+    "hippo_fout_normal",
     "hippo_legs",
     "hippo_legs_diagonal",
     "hippo_legs_normal",
+    "hippo_legt",
+    "hippo_legt_normal",
     "linear_recurrence",
     "log_input_gain",
     "log_uniform_step",

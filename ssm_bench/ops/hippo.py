@@ -1,10 +1,14 @@
 """HiPPO matrices and spectra, in NumPy float64: eigenvectors in float32 would cost four digits.
 
-Source: HiPPO (Gu et al. 2020, arXiv 2008.07669); S4 (Gu et al. 2022, arXiv 2111.00396), appendix C; S4D (Gu et al.
-2022, arXiv 2206.11893), section 4.
+Each matrix is normal plus low-rank, which S4 needs: A = S - P^T P; LegS has one row of P, given as a vector.
+
+Source: HiPPO (Gu et al. 2020, arXiv 2008.07669); S4 (Gu et al. 2022, arXiv 2111.00396), appendix C; How to Train Your
+HiPPO (Gu et al. 2022, arXiv 2206.12037), for LegT and FouT; S4D (Gu et al. 2022, arXiv 2206.11893), section 4.
 """
 
 import numpy as np
+
+from ssm_bench.errors import UserError, unknown_name
 
 
 def hippo_legs(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -35,6 +39,96 @@ def hippo_legs_diagonal(n: int) -> tuple[np.ndarray, np.ndarray]:
     # S + 1/2 is skew-symmetric, so -i (S + 1/2) is Hermitian: eigh gives real values and orthonormal vectors.
     imag, V = np.linalg.eigh(-1j * (S + 0.5 * np.eye(n)))
     return -0.5 + 1j * imag, V
+
+
+def hippo_legt(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """HiPPO-LegT: A (n, n) and B (n,) of x' = A x + B u, which remembers u in Legendre polynomials on a sliding window.
+
+    A_ij is -1/2 sqrt(2i + 1) sqrt(2j + 1) on and below the diagonal, times (-1)^(i - j) above; B_i = 1/2 sqrt(2i + 1).
+    The window is 2 long, as in the code published with S4; the papers print twice A and B, for a window of 1.
+    """
+    root = np.sqrt(2 * np.arange(n) + 1.0)
+    row, column = np.indices((n, n))
+    sign = np.where(row >= column, 1.0, (-1.0) ** (row - column))
+    return -0.5 * np.outer(root, root) * sign, 0.5 * root
+
+
+def hippo_legt_normal(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The skew-symmetric S (n, n) and P (2, n) with A = S - P^T P for HiPPO-LegT.
+
+    The rows of P hold sqrt(i + 1/2) at odd i and at even i.
+    """
+    A, _ = hippo_legt(n)
+    even = np.arange(n) % 2 == 0
+    P = np.sqrt(np.arange(n) + 0.5) * np.stack([~even, even])
+    return A + P.T @ P, P
+
+
+def hippo_fout(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """HiPPO-FouT: A (n, n) and B (n,) of x' = A x + B u, which remembers u in Fourier series on a sliding window.
+
+    For even n. States 2k and 2k + 1 turn with frequency pi k; B is 1 at state 0, sqrt(2) at other even states and 0 at
+    odd ones; A is that rotation less B B^T. The window is 2 long, as in the code published with S4; the papers print
+    twice A and B, for a window of 1. State 1, the sine of frequency 0, stays at zero.
+
+    Raises:
+        UserError: an odd n.
+    """
+    S, P = hippo_fout_normal(n)
+    return S - P.T @ P, P[0].copy()
+
+
+def hippo_fout_normal(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The skew-symmetric S (n, n) and P (1, n) with A = S - P^T P for HiPPO-FouT; n is even.
+
+    Raises:
+        UserError: an odd n.
+    """
+    if n % 2:
+        raise UserError(f"HiPPO-FouT pairs sines and cosines: n must be even, got {n}")
+    k = np.arange(n // 2)
+    S = np.zeros((n, n))
+    S[2 * k + 1, 2 * k], S[2 * k, 2 * k + 1] = np.pi * k, -np.pi * k
+    P = np.zeros((1, n))
+    P[0, 0], P[0, 2::2] = 1, np.sqrt(2)
+    return S, P
+
+
+def hippo_dplr(name: str, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A HiPPO matrix in the eigenbasis of its normal part: the arguments of `dplr_kernel` for n states.
+
+    Args:
+        name: "legs" (rank 1), "legt" (rank 2) or "fout" (rank 1).
+        n: number of states, even: n/2 conjugate pairs.
+
+    Returns:
+        Lambda (n/2,), complex, imaginary part not negative, increasing; P (rank, n/2) and B (n/2,), complex. With
+        their conjugates behind them A = diag(Lambda) - sum over ranks of P P*. Lambda of LegT and FouT is imaginary:
+        the low-rank part alone damps them, and `dplr_kernel` wants a real part slightly below zero (published: -1e-4).
+
+    Raises:
+        UserError: an unknown name or an odd n.
+    """
+    if name not in _NORMAL_FORMS:
+        raise unknown_name("HiPPO matrix", name, _NORMAL_FORMS)
+    if n < 2 or n % 2:
+        raise UserError(f"conjugate pairs need an even number of states, at least 2, got n = {n}")
+    matrix, normal = _NORMAL_FORMS[name]
+    (_, B), (S, P) = matrix(n), normal(n)
+    shift = np.trace(S) / n
+    imag, V = np.linalg.eigh(-1j * (S - shift * np.eye(n)))
+    imag, V = imag[n // 2 :], V[:, n // 2 :]
+    if name == "fout":
+        # Frequency 0 comes twice, with real eigenvectors: states 0 and 1 make one conjugate pair of them.
+        imag[0], V[:, 0] = 0, np.array([1, 1j] + [0] * (n - 2)) / np.sqrt(2)
+    return shift + 1j * imag, np.atleast_2d(P) @ V.conj(), B @ V.conj()
+
+
+_NORMAL_FORMS = {
+    "legs": (hippo_legs, hippo_legs_normal),
+    "legt": (hippo_legt, hippo_legt_normal),
+    "fout": (hippo_fout, hippo_fout_normal),
+}
 
 
 def s4d_lin(n: int) -> np.ndarray:
