@@ -12,9 +12,6 @@ from ml_collections import ConfigDict, config_flags
 
 from ssm_bench.errors import UserError, unknown_name
 
-PROTOCOLS = ("strict", "paper")
-DATA = ("auto", "real", "synthetic")
-
 
 def base_config(task: str) -> ConfigDict:
     """Every setting of a run with a neutral value; an experiment file replaces what its paper publishes.

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ssm_bench.errors import UserError
 
@@ -16,6 +17,19 @@ def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument_group("settings", "--config.x.y=VALUE changes any setting, e.g. --config.model.d_model=64")
     parser.set_defaults(overrides=[])
     add_folders(parser)
+
+
+def choices(options: argparse.Namespace) -> Any:
+    """The `Choices` that `add_cell_arguments` and --preset describe."""
+    from ssm_bench.sweep.cells import Choices
+
+    return Choices(
+        preset=options.preset,
+        protocol=options.protocol,
+        data=options.data,
+        share=options.share,
+        overrides=tuple(options.overrides),
+    )
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:

@@ -25,17 +25,11 @@ def run(options: argparse.Namespace) -> int:
     """Runs the verb."""
     _options.prepare_jax()
     from ssm_bench.errors import UserError, unknown_name
-    from ssm_bench.sweep.cells import Cell, Choices, opened
+    from ssm_bench.sweep.cells import Cell, opened
     from ssm_bench.train.checkpoint import Checkpoints
     from ssm_bench.train.run import checkpoint_folder, make_trainer
 
-    choices = Choices(
-        preset=options.preset,
-        protocol=options.protocol,
-        data=options.data,
-        share=options.share,
-        overrides=tuple(options.overrides),
-    )
+    choices = _options.choices(options)
     config, dataset = opened(choices.config(Cell(model=options.model, task=options.task, seed=options.seed)))
     if options.split not in dataset.splits:
         raise unknown_name("--split", options.split, dataset.splits)

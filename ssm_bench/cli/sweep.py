@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench import registry
     from ssm_bench.config import experiment_names
     from ssm_bench.errors import UserError
-    from ssm_bench.sweep.cells import Choices, cells, sweep
+    from ssm_bench.sweep.cells import cells, sweep
     from ssm_bench.sweep.progress import parse_duration
     from ssm_bench.train.stop import Stop
 
@@ -36,13 +36,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--budget and --share both say how long to train: give one of them")
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
     budget = parse_duration("--budget", options.budget) if options.budget else None
-    choices = Choices(
-        preset=options.preset,
-        protocol=options.protocol,
-        data=options.data,
-        share=options.share,
-        overrides=tuple(options.overrides),
-    )
+    choices = _options.choices(options)
     tasks = options.tasks or sorted(registry.names("tasks"), key=_table_order)
     wanted = cells(options.models or experiment_names(), tasks, _options.seeds(options.seeds))
     with Stop(deadline) as stop:

@@ -24,19 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs the verb: 0 for a finished run or one stopped with a checkpoint, 1 for a failed one."""
     _options.prepare_jax()
-    from ssm_bench.sweep.cells import Cell, Choices, earlier, opened, summary
+    from ssm_bench.sweep.cells import Cell, earlier, opened, summary
     from ssm_bench.sweep.progress import Progress, parse_duration
     from ssm_bench.train.run import run as run_cell
     from ssm_bench.train.stop import Stop
 
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
-    choices = Choices(
-        preset=options.preset,
-        protocol=options.protocol,
-        data=options.data,
-        share=options.share,
-        overrides=tuple(options.overrides),
-    )
+    choices = _options.choices(options)
     config = choices.config(Cell(model=options.model, task=options.task, seed=options.seed))
     if options.show_config:
         print(config)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
-from ssm_bench.config import PROTOCOLS, experiment, get_config, override
+from ssm_bench.config import experiment, get_config, override
 from ssm_bench.data import spec
+from ssm_bench.data.dataset import PROTOCOLS
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.build import options_of
 from ssm_bench.network.mixer import Mixer
