@@ -71,7 +71,7 @@ def selective_scan(
 
     delta = delta.astype(real)
     if delta_bias is not None:
-        delta = delta + delta_bias
+        delta = delta + delta_bias.astype(real)
     if delta_softplus:
         delta = jax.nn.softplus(delta)
     batch, length, _ = u.shape
