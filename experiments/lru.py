@@ -8,7 +8,8 @@ Cost:     training steps of the whole schedule on one H100, from the records und
 The recipes are the paper's Table 9 (appendix D). Known deviations: the paper tunes the learning rate on a grid and
 does not publish it, so `lr` is our choice: 0.004 where the paper mentions it (Image), 0.002 elsewhere, 0.001 on
 Path-X. Bidirectional layers (Pathfinder and Path-X) read one recurrence from both ends with an output matrix each,
-since the paper leaves the form open. Its Image is in colour, ours is the gray one of LRA.
+and the half-GLU of Path-X is half_glu1, since the paper leaves both open; token tables start with variance 1/h. Its
+Image is in colour, ours is the gray one of LRA.
 """
 
 import math
@@ -54,6 +55,7 @@ def get_config(task: str):
         dropout=dropout,
         tie_dropout=True,
         pooling="mean",
+        embedding_std=d_model**-0.5,
     )
     config.mixer.update(
         state_size=states,

@@ -8,15 +8,26 @@ from ssm_bench.errors import UserError
 
 
 def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
+    """What describes a cell besides model and task, and how it is run."""
+    describe_cell(parser)
+    parser.add_argument("--deadline", default="", metavar="TIME", help="save and leave before this time, like 9m")
+    parser.add_argument("--rerun", action="store_true", help="run again, from the start, what has a finished record")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
+
+
+def describe_cell(parser: argparse.ArgumentParser) -> None:
     """What describes a cell besides model and task; --config.x.y=value comes on top."""
     parser.add_argument("--protocol", default="strict", help="strict (default) or paper")
     parser.add_argument("--data", default="auto", help="auto (default: real where found), real or synthetic")
     parser.add_argument("--share", type=number, default=0.0, help="share of the published steps, in (0, 1]")
-    parser.add_argument("--deadline", default="", metavar="TIME", help="save and leave before this time, like 9m")
-    parser.add_argument("--rerun", action="store_true", help="run again what has a finished record")
+    parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), help="default: checkpoints")
+    accept_overrides(parser)
+
+
+def accept_overrides(parser: argparse.ArgumentParser) -> None:
+    """Lets a verb take --config.x.y=value."""
     parser.add_argument_group("settings", "--config.x.y=VALUE changes any setting, e.g. --config.model.d_model=64")
     parser.set_defaults(overrides=[])
-    add_folders(parser)
 
 
 def choices(options: argparse.Namespace) -> Any:
@@ -30,12 +41,6 @@ def choices(options: argparse.Namespace) -> Any:
         share=options.share,
         overrides=tuple(options.overrides),
     )
-
-
-def add_folders(parser: argparse.ArgumentParser) -> None:
-    """Where results and checkpoints live."""
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
-    parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), help="default: checkpoints")
 
 
 def number(text: str) -> float:

@@ -1,6 +1,8 @@
 """`ssm-bench bench`: speed, measured and recorded."""
 
 import argparse
+import re
+from pathlib import Path
 
 from ssm_bench.cli import _options
 
@@ -21,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=100, help="steps in the one long scan (default: 100)")
     parser.add_argument("--repeats", type=int, default=3, help="timings, of which the median counts (default: 3)")
     parser.add_argument("--name", default="", help="name of the record (default: step-<model>-<task>-<platform>)")
-    _options.add_cell_arguments(parser)
+    parser.add_argument("--protocol", default="strict", help="strict (default) or paper")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
+    _options.accept_overrides(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,9 +37,10 @@ def run(options: argparse.Namespace) -> int:
     for flag in ("steps", "repeats"):
         if getattr(options, flag) < 1:
             raise UserError(f"--{flag} must be at least 1; got {getattr(options, flag)}")
+    if options.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", options.name):
+        raise UserError(f"--name takes letters, digits, '.', '_' and '-'; got {options.name!r}")
     _options.prepare_jax()
     import tempfile
-    from pathlib import Path
 
     from ssm_bench.config import override
     from ssm_bench.data import spec

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="custom")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--split", default="test", help="train, validation or test (default)")
-    _options.add_cell_arguments(parser)
+    _options.describe_cell(parser)
 
 
 def run(options: argparse.Namespace) -> int:

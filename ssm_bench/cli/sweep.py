@@ -28,6 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench import registry
     from ssm_bench.config import experiment_names
     from ssm_bench.errors import UserError
+    from ssm_bench.record import store
     from ssm_bench.sweep.cells import cells, sweep
     from ssm_bench.sweep.progress import parse_duration
     from ssm_bench.train.stop import Stop
@@ -56,7 +57,10 @@ def run(options: argparse.Namespace) -> int:
         from ssm_bench.cli import table
 
         chosen = {"preset": options.preset, "protocol": options.protocol, "results": options.results}
-        table.run(argparse.Namespace(**chosen, readme=None, check=False))
+        if any(store.paths(options.results, options.preset)):
+            table.run(argparse.Namespace(**chosen, readme=None, check=False))
+        else:
+            print("no table yet: no run has left a record")
     return 1 if {"error", "diverged", "oom"} & set(counts) else 0
 
 

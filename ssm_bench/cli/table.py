@@ -82,6 +82,6 @@ def no_records(options: argparse.Namespace) -> UserError:
     """The error of a verb that found no record for what was asked."""
     asked = [f" --{name} {value}" for name in ("preset", "protocol") if (value := getattr(options, name))]
     return UserError(
-        f"no records{' for' if asked else ''}{''.join(asked)} under {options.results / 'runs'}; "
+        f"no records{' for' if asked else ''}{''.join(asked)} under {(options.results / 'runs').resolve()}; "
         "`ssm-bench train` or `make reproduce-table` makes some"
     )

@@ -37,12 +37,18 @@ def run(options: argparse.Namespace) -> int:
         return 0
     with Stop(deadline) as stop:
         config, dataset = opened(config)
-        if not options.rerun and (record := earlier(config, options.results)):
+        if not options.rerun and (record := earlier(config, dataset, options.results)):
             print(f"finished before (--rerun runs it again): {summary(record)}")
             return 0
         progress = Progress(f"{options.model} {options.task} seed {options.seed}")
         record = run_cell(
-            config, dataset, results=options.results, checkpoints=options.checkpoints, stop=stop, tell=progress
+            config,
+            dataset,
+            results=options.results,
+            checkpoints=options.checkpoints,
+            stop=stop,
+            tell=progress,
+            afresh=options.rerun,
         )
         progress.end(summary(record))
     print(summary(record))

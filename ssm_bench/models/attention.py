@@ -55,7 +55,7 @@ class Attention(Mixer):
         """(b, l, h) -> (b, l, h); padded keys get no weight."""
         q, k, v = self._split(self.query(x)), self._split(self.keys(x)), self._split(self.values(x))
         lengths = None if mask is None else mask.sum(-1).astype(jnp.int32)
-        if jax.default_backend() == "gpu" and (self.width // self.heads) % 8 == 0:
+        if jax.default_backend() == "gpu":
             y = _fused(q, k, v, lengths, self.causal)
         else:
             y = jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=lengths, is_causal=self.causal)
@@ -93,11 +93,17 @@ class Attention(Mixer):
 
 
 def _fused(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None, causal: bool) -> jax.Array:
-    """cuDNN's attention, which never writes the (l, l) scores; it takes half precision and even lengths only."""
-    length = q.shape[1]
+    """cuDNN's attention, which never writes the (l, l) scores.
+
+    It takes half precision, even lengths, and heads of a multiple of 8 only: what is missing is filled with zeros.
+    """
+    length, width = q.shape[1], q.shape[3]
     if length % 2:
         lengths = jnp.full(q.shape[0], length, jnp.int32) if lengths is None else lengths
-        q, k, v = (jnp.pad(t, ((0, 0), (0, 1), (0, 0), (0, 0))) for t in (q, k, v))
-    q, k, v = (t.astype(jnp.bfloat16) for t in (q, k, v))
-    y = jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=lengths, is_causal=causal, implementation="cudnn")
-    return y[:, :length]
+    gaps = ((0, 0), (0, length % 2), (0, 0), (0, -width % 8))
+    q, k, v = (jnp.pad(t, gaps).astype(jnp.bfloat16) for t in (q, k, v))
+    scale = width**-0.5
+    y = jax.nn.dot_product_attention(
+        q, k, v, scale=scale, key_value_seq_lengths=lengths, is_causal=causal, implementation="cudnn"
+    )
+    return y[:, :length, :, :width]

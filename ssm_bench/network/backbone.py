@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.network.layers import Linear, split_key
+from ssm_bench.network.layers import Linear, dropout, split_key
 from ssm_bench.network.parameters import Exempt
 from ssm_bench.network.scaffold import Scaffold
 
@@ -18,11 +18,11 @@ POOLINGS = ("mean", "last", "cls")
 
 
 class Embedding(nnx.Module):
-    """Token ids to vectors: a table of normal entries with variance 1/h."""
+    """Token ids to vectors: a table of normal entries."""
 
-    def __init__(self, vocabulary: int, width: int, *, rngs: nnx.Rngs):
+    def __init__(self, vocabulary: int, width: int, *, std: float = 1.0, rngs: nnx.Rngs):
         """Creates a table (vocabulary, width), kept out of weight decay by most recipes."""
-        self.table = Exempt(jax.random.normal(rngs.params(), (vocabulary, width)) / np.sqrt(width))
+        self.table = Exempt(std * jax.random.normal(rngs.params(), (vocabulary, width)))
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
         """(b, l) integers -> (b, l, h)."""
@@ -84,6 +84,7 @@ class Classifier(nnx.Module):
         final_norm: nnx.Module | None = None,
         pooling: str = "mean",
         head_width: int = 0,
+        input_dropout: float = 0.0,
         mask_padding: bool = True,
         rngs: nnx.Rngs,
     ):
@@ -101,6 +102,7 @@ class Classifier(nnx.Module):
             final_norm: norm before pooling, or None.
             pooling: one of POOLINGS; "mean" and "last" look at true positions only.
             head_width: hidden width of the head; 0: linear (one document) or h (two documents).
+            input_dropout: rate on what enters the first block, in [0, 1).
             mask_padding: True: padding reaches nothing. False: only pooling knows the lengths, as in the
                 authors' code of S5; padded positions are then part of the scans and of batch statistics.
             rngs: random keys.
@@ -128,6 +130,7 @@ class Classifier(nnx.Module):
         self.head = Linear(hidden or features, classes, rngs=rngs)
         self.pooling = pooling
         self.documents = documents
+        self.input_dropout = input_dropout
         self.mask_padding = mask_padding
 
     def __call__(
@@ -171,7 +174,9 @@ class Classifier(nnx.Module):
             x = x + sinusoidal_positions(self.sinusoids, x.shape[-1])[:length]
         true = None if lengths is None else jnp.arange(length) < lengths[:, None]
         mask = true if self.mask_padding else None
-        for block, block_key in zip(self.blocks, split_key(key, len(self.blocks)), strict=True):
+        input_key, *block_keys = split_key(key, 1 + len(self.blocks))
+        x = dropout(x, self.input_dropout, input_key)
+        for block, block_key in zip(self.blocks, block_keys, strict=True):
             x = block(x, mask, train=train, key=block_key)
         if self.final_norm is not None:
             x = self.final_norm(x, mask, train=train)

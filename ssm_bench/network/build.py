@@ -7,12 +7,16 @@ from flax import nnx, traverse_util
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
+from ssm_bench.config import check_choice
 from ssm_bench.errors import unknown_name
 from ssm_bench.network.backbone import ENCODERS, Classifier, Embedding, OneHot, Pixels
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.parameters import role_of
 from ssm_bench.network.scaffold import Scaffold, Slots
+
+#: What sees padding under protocol "paper", as each family was published.
+PAPER_PADDING = ("everywhere", "norms", "nowhere")
 
 NOT_OPTIONS = {"self", "d_model", "slots", "rngs"}
 
@@ -49,8 +53,11 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
     mixer_options = _checked("mixer", model.mixer, mixer_class, config.mixer)
     scaffold_options = _checked("scaffold", model.scaffold, scaffold_class, config.scaffold)
 
+    check_choice("model.paper_padding", model.paper_padding, PAPER_PADDING)
+    padding = "nowhere" if config.protocol == "strict" else model.paper_padding
+
     def norm(width: int):
-        return make_norm(model.norm, width, decay=model.norm_decay)
+        return make_norm(model.norm, width, decay=model.norm_decay, masked=padding != "norms")
 
     slots = Slots(
         d_model=model.d_model,
@@ -73,7 +80,8 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         final_norm=norm(model.d_model) if model.final_norm else None,
         pooling=model.pooling,
         head_width=model.head_width,
-        mask_padding=config.protocol == "strict",
+        input_dropout=model.input_dropout,
+        mask_padding=padding != "everywhere",
         rngs=rngs,
     )
 
@@ -113,7 +121,7 @@ def _encoder(config: ConfigDict, spec: Any, vocab_size: int, pixels: tuple[float
     if kind == "auto":
         kind = "linear" if spec.kind == "pixels" else "embedding"
     if kind == "embedding":
-        return Embedding(vocab_size, width, rngs=rngs)
+        return Embedding(vocab_size, width, std=config.model.embedding_std, rngs=rngs)
     if kind == "one_hot":
         return OneHot(vocab_size, width, rngs=rngs)
     if kind == "linear":

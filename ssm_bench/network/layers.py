@@ -29,23 +29,23 @@ class BatchNorm(nnx.Module):
     momentum is 1 - decay). The running variance is the biased one.
     """
 
-    def __init__(self, width: int, *, decay: float = 0.9, epsilon: float = 1e-5):
-        """Creates scale, bias and running statistics of shape (width,)."""
+    def __init__(self, width: int, *, decay: float = 0.9, epsilon: float = 1e-5, masked: bool = True):
+        """Creates scale, bias and running statistics of shape (width,); `masked=False` counts padding in."""
         self.scale = Exempt(jnp.ones(width))
         self.bias = Exempt(jnp.zeros(width))
         self.mean = nnx.BatchStat(jnp.zeros(width))
         self.var = nnx.BatchStat(jnp.ones(width))
         self.decay = decay
         self.epsilon = epsilon
+        self.masked = masked
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
         """Normalises x (b, l, h); in training by the batch's own statistics, which also move the running ones."""
         if train:
-            weight = jnp.ones(x.shape[:2]) if mask is None else mask.astype(x.dtype)
-            count = jnp.maximum(weight.sum(), 1.0)
-            mean = jnp.einsum("blh,bl->h", x, weight, precision="highest") / count
-            centred = x - mean
-            var = jnp.einsum("blh,bl->h", centred * centred, weight, precision="highest") / count
+            weight = jnp.ones(()) if mask is None or not self.masked else mask.astype(x.dtype)[..., None]
+            count = jnp.maximum(jnp.broadcast_to(weight, (*x.shape[:2], 1)).sum(), 1.0)
+            mean = (x * weight).sum((0, 1)) / count
+            var = (jnp.square(x - mean) * weight).sum((0, 1)) / count
             self.mean[...] = self.decay * self.mean[...] + (1 - self.decay) * jax.lax.stop_gradient(mean)
             self.var[...] = self.decay * self.var[...] + (1 - self.decay) * jax.lax.stop_gradient(var)
         else:
@@ -82,14 +82,14 @@ class RMSNorm(nnx.Module):
         return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.epsilon) * self.scale[...]
 
 
-def make_norm(kind: str, width: int, *, decay: float = 0.9) -> BatchNorm | LayerNorm | RMSNorm:
-    """A norm by its name: "batch", "layer" or "rms".
+def make_norm(kind: str, width: int, *, decay: float = 0.9, masked: bool = True) -> BatchNorm | LayerNorm | RMSNorm:
+    """A norm by its name: "batch", "layer" or "rms"; `decay` and `masked` are for batch norm.
 
     Raises:
         UserError: another name.
     """
     if kind == "batch":
-        return BatchNorm(width, decay=decay)
+        return BatchNorm(width, decay=decay, masked=masked)
     if kind == "layer":
         return LayerNorm(width)
     if kind == "rms":

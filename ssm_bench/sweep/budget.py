@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset
+from ssm_bench.errors import UserError
 from ssm_bench.record import config_hash
 from ssm_bench.train.batches import training_batches
 from ssm_bench.train.run import make_trainer
@@ -20,6 +21,19 @@ SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 OVERHEAD = 0.25
 
 PROBE_STEPS = 10
+
+
+def check_budget(config: ConfigDict) -> None:
+    """Refuses a budget for a run that has no published schedule to take a share of.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not config.train.published_steps:
+        raise UserError(
+            f"--budget takes a share of the published steps, which a {config.preset} run has none of; "
+            "use --preset budget"
+        )
 
 
 def planned_share(config: ConfigDict, dataset: Dataset, seconds: float, checkpoints: Path) -> float:

@@ -4,7 +4,7 @@ import json
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,8 +13,7 @@ from ml_collections import ConfigDict
 from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, config_hash, store
-from ssm_bench.sweep.budget import planned_share
-from ssm_bench.sweep.presets import set_share
+from ssm_bench.sweep.budget import check_budget, planned_share
 from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.train.loop import Outcome
@@ -67,12 +66,13 @@ def opened(config: ConfigDict) -> tuple[ConfigDict, Dataset]:
     return config, dataset
 
 
-def earlier(config: ConfigDict, results: Path) -> RunRecord | None:
-    """The record that a finished run of this very configuration left, if it did."""
+def earlier(config: ConfigDict, dataset: Dataset, results: Path) -> RunRecord | None:
+    """The record that a finished run of this very configuration on these very data left, if it did."""
     found = store.find(
         results, config.preset, config.task.name, config.model.name, config_hash(config.to_dict()), config.seed
     )
-    return found if found is not None and found.status in FINISHED else None
+    same = found is not None and found.status in FINISHED and found.data.checksum == dataset.card["checksum"]
+    return found if same else None
 
 
 def sweep(
@@ -103,33 +103,35 @@ def sweep(
         UserError: a mistake that would spoil every cell, found before any of them starts.
     """
     configs = [choices.config(cell) for cell in wanted]
+    if budget is not None:
+        for config in configs:
+            check_budget(config)
     reached: list[tuple[Cell, str]] = []
     for number, (cell, config) in enumerate(zip(wanted, configs, strict=True), 1):
         if stop.reason():
             break
         progress = Progress(f"[{number}/{len(wanted)}] {cell.model} {cell.task} seed {cell.seed}")
+        dataset = None
         try:
             config, dataset = opened(config)
-        except UserError as error:
-            progress.end(f"no data: {error}")
-            reached.append((cell, "error"))
-            continue
-        if budget is not None:
-            share = planned_share(config, dataset, budget / len(wanted), checkpoints)
-            set_share(config, share)
-            progress.label += f" ({100 * share:g} % of the schedule)"
-        if not rerun and (record := earlier(config, results)):
-            progress.end(f"skipped, finished before: {summary(record)}")
-            reached.append((cell, "skipped"))
-            continue
-        try:
-            record = run(config, dataset, results=results, checkpoints=checkpoints, stop=stop, tell=progress)
+            if budget is not None:
+                share = planned_share(config, dataset, budget / len(wanted), checkpoints)
+                config, dataset = opened(replace(choices, share=share).config(cell))
+                progress.label += f" ({100 * share:g} % of the schedule)"
+            if not rerun and (record := earlier(config, dataset, results)):
+                progress.end(f"skipped, finished before: {summary(record)}")
+                reached.append((cell, "skipped"))
+                continue
+            folders = {"results": results, "checkpoints": checkpoints}
+            record = run(config, dataset, **folders, stop=stop, tell=progress, afresh=rerun)
         except UserError as error:
             progress.end(f"error: {error}")
             reached.append((cell, "error"))
             continue
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
+            if dataset is None:
+                raise
             outcome = Outcome(status="error", message=f"{type(error).__name__}: {error}".splitlines()[0][:300])
             record = make_record(config, dataset, outcome, parameters=0, state_size=None)
             store.write(record, results)

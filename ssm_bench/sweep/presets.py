@@ -16,6 +16,7 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
     model.d_model = min(model.d_model, 32)
     model.layers = min(model.layers, 2)
     model.dropout = 0.0
+    model.input_dropout = 0.0
     model.head_width = 0
     # What a few hundred steps can train: gray levels as numbers, every position in the mean.
     model.encoder = "auto"
@@ -65,9 +66,9 @@ def set_share(config: ConfigDict, share: float) -> None:
     steps = max(1, round(share * train.published_steps))
     if share < 1:
         train.evaluations = max(1, min(train.evaluations, math.ceil(steps / train.chunk)))
-        interval = math.ceil(steps / train.evaluations)
-        chunk = min(train.chunk, interval)
         # Whole chunks between evaluations mean one compilation for the whole run.
-        steps = train.evaluations * chunk * max(1, round(interval / chunk))
-        train.chunk = chunk
+        interval = math.ceil(steps / train.evaluations)
+        chunks = math.ceil(interval / train.chunk)
+        train.chunk = math.ceil(interval / chunks)
+        steps = train.evaluations * chunks * train.chunk
     train.steps = steps

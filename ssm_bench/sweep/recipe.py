@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from ssm_bench import registry
 from ssm_bench.config import experiment, get_config, override
 from ssm_bench.data import spec
-from ssm_bench.data.dataset import PROTOCOLS
+from ssm_bench.data.dataset import DATA, PROTOCOLS
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.build import options_of
 from ssm_bench.network.mixer import Mixer
@@ -16,6 +16,20 @@ from ssm_bench.sweep.presets import PRESETS, set_share
 
 #: The two slots of a block: configuration section, package, interface.
 SLOTS = (("mixer", "models", Mixer), ("scaffold", "scaffolds", Scaffold))
+
+
+#: Settings that have a flag of their own.
+FLAGS = {
+    "seed": "--seed",
+    "preset": "--preset",
+    "protocol": "--protocol",
+    "task.name": "--task",
+    "task.data": "--data",
+    "model.name": "--model",
+}
+
+#: What may change under `budget` and `paper` without making another recipe.
+FREE = ("train.steps", "train.evaluations", "train.chunk", "train.eval_batch_size")
 
 
 def resolve(
@@ -51,8 +65,11 @@ def resolve(
         raise unknown_name("--protocol", protocol, PROTOCOLS)
     if not 0.0 <= share <= 1.0:
         raise UserError(f"--share is a share of the published steps in (0, 1]; got {share}")
-    if seed < 0:
-        raise UserError(f"seeds are whole numbers from 0; got {seed}")
+    if data not in DATA:
+        raise unknown_name("--data", data, DATA)
+    if not 0 <= seed < 2**31:
+        raise UserError(f"seeds are whole numbers from 0 to 2147483647; got {seed}")
+    _check_overrides(preset, overrides)
     config = get_config(model, task)
     config.preset, config.protocol, config.seed, config.task.data = preset, protocol, seed, data
     # The slots come first: which options exist depends on what sits in them.
@@ -67,7 +84,24 @@ def resolve(
                 if name not in defaults:
                     raise unknown_name(f"option of {section} {config.model[section]}", name, defaults)
         config[section] = ConfigDict(defaults | {name: value for name, value in given.items() if name in defaults})
-    PRESETS[preset](config, experiment(model))
     if share:
+        if preset == "quick":
+            raise UserError("--share is a share of the published steps, which a quick run has none of; use budget")
         set_share(config, share)
+    else:
+        PRESETS[preset](config, experiment(model))
     return override(config, [a for a in overrides if a not in chosen])
+
+
+def _check_overrides(preset: str, overrides: Sequence[str]) -> None:
+    """Refuses overrides that would make a record say something else than what was run."""
+    for argument in overrides:
+        name = argument.removeprefix("--config.").partition("=")[0]
+        if name in FLAGS:
+            raise UserError(f"--config.{name} has a flag of its own: {FLAGS[name]}")
+        if preset in ("budget", "paper") and name not in FREE:
+            free = ", ".join(f"--config.{n}" for n in FREE)
+            raise UserError(
+                f"--config.{name} changes the published recipe, and a {preset} run would still bear its name; "
+                f"free under {preset}: {free}; use --preset custom for anything else"
+            )

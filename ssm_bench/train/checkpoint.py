@@ -1,6 +1,5 @@
 """Checkpoints: the training state, the best parameters so far, and the progress that goes with them."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ class Checkpoints:
             tree: pytree of arrays.
             progress: plain JSON.
         """
+        if step == self.manager.latest_step():
+            return  # a function of the step: what is there is the same
         items = ocp.args.Composite(tree=ocp.args.StandardSave(tree), progress=ocp.args.JsonSave(progress))
         self.manager.save(step, args=items, force=True)
         self.manager.wait_until_finished()
@@ -55,8 +56,3 @@ class Checkpoints:
     def close(self) -> None:
         """Releases the folder."""
         self.manager.close()
-
-    def delete(self) -> None:
-        """Removes every checkpoint of the run."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)

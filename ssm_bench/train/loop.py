@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from ssm_bench.errors import UserError
 from ssm_bench.train.batches import DeviceData, evaluation_batches, training_batches
 from ssm_bench.train.checkpoint import Checkpoints
 from ssm_bench.train.step import Program, TrainState
@@ -37,6 +38,9 @@ class Outcome:
         best: accuracy and step of the best validation, None before the first.
         result: the final scores, for "ok".
         sums: loss and accuracy summed since the last evaluation, and the number of steps in them.
+        origins: the code and device of every part of the run, in order.
+        checksum: of the data it is trained on.
+        peak_memory: bytes that the training program needs at once, as its compiler says; None before it is compiled.
         seconds: spent in "train", "compile" and "evaluate".
     """
 
@@ -48,10 +52,13 @@ class Outcome:
     result: dict[str, float] | None = None
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0])
     seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "compile": 0.0, "evaluate": 0.0})
+    origins: list[str] = field(default_factory=list)
+    checksum: str = ""
+    peak_memory: int | None = None
 
     def progress(self) -> dict[str, Any]:
         """What a checkpoint keeps, as plain JSON."""
-        kept = ("step", "curve", "best", "sums", "seconds")
+        kept = ("step", "curve", "best", "sums", "seconds", "origins", "checksum")
         return {name: getattr(self, name) for name in kept}
 
 
@@ -70,16 +77,37 @@ def chunk_length(steps: int, evaluations: int, wanted: int) -> tuple[int, int]:
 class Trainer:
     """One run of one model on one data set."""
 
-    def __init__(self, program: Program, data: DeviceData, splits: Mapping[str, np.ndarray], config: ConfigDict):
-        """Takes the compiled programs, the data on the device, and example indices of train, validation, test."""
+    def __init__(
+        self,
+        program: Program,
+        data: DeviceData,
+        splits: Mapping[str, np.ndarray],
+        config: ConfigDict,
+        *,
+        origin: str = "",
+        checksum: str = "",
+    ):
+        """Takes the compiled programs, the data on the device, and example indices of train, validation, test.
+
+        Args:
+            program: the compiled programs.
+            data: the data on the device.
+            splits: example indices of train, validation and test.
+            config: the whole configuration.
+            origin: what trains, in words: code and device.
+            checksum: of the data; a checkpoint of other data is refused.
+        """
         self.program = program
         self.data = data
         self.splits = splits
         self.settings = config.train
         self.seed = config.seed
         self.batch = min(config.train.batch_size, len(splits["train"]))
-        self.eval_batch = config.train.eval_batch_size or self.batch
-        self.outcome = Outcome()
+        longest = max(len(examples) for examples in splits.values())
+        self.eval_batch = min(config.train.eval_batch_size or self.batch, longest)
+        self.outcome = Outcome(checksum=checksum)
+        self.origin = origin
+        self._example_seconds = 0.0
         self._compiled: dict[int, Any] = {}
 
     def fit(self, checkpoints: Checkpoints, stop: Stop, tell: Tell) -> Outcome:
@@ -93,35 +121,50 @@ class Trainer:
         outcome, steps = self.outcome, self.settings.steps
         interval, chunk = chunk_length(steps, self.settings.evaluations, self.settings.chunk)
         state, best = self.start(checkpoints)
+        if self.origin and self.origin not in outcome.origins[-1:]:
+            outcome.origins.append(self.origin)
         saved, chunk_seconds = time.monotonic(), 0.0
         while outcome.step < steps:
-            if message := stop.reason(ahead=1.5 * chunk_seconds):
+            size = min(chunk, steps - outcome.step)
+            evaluates = (outcome.step + size) % interval == 0 or outcome.step + size == steps
+            ahead = 1.5 * chunk_seconds + (self._scoring_seconds("validation") if evaluates else 0.0)
+            if message := stop.reason(ahead):
                 checkpoints.save(outcome.step, {"state": state, "best": best}, outcome.progress())
                 return self._end("partial", f"{message}: checkpoint at step {outcome.step} of {steps}")
-            size = min(chunk, steps - outcome.step)
             state, losses, chunk_seconds = self._train_chunk(state, size)
             if not np.isfinite(losses).all():
                 first = outcome.step + int(np.argmax(~np.isfinite(losses))) + 1
                 return self._end("diverged", f"loss is not finite at step {first} of {steps}")
             outcome.step += size
             words = f"loss {losses[-1]:.3f}"
-            if outcome.step % interval == 0 or outcome.step == steps:
+            if evaluates:
                 best, words = self._validate(state, best)
-                if time.monotonic() - saved > CHECKPOINT_SECONDS or outcome.step == steps:
-                    checkpoints.save(outcome.step, {"state": state, "best": best}, outcome.progress())
-                    saved = time.monotonic()
+            if time.monotonic() - saved > CHECKPOINT_SECONDS or outcome.step == steps:
+                checkpoints.save(outcome.step, {"state": state, "best": best}, outcome.progress())
+                saved = time.monotonic()
             tell(outcome.step, steps, size / chunk_seconds, words)
+        if message := stop.reason(ahead=self._scoring_seconds("test")):
+            return self._end("partial", f"{message}: trained to step {steps}, test not scored yet")
         self._test(best)
         return self._end("ok", "")
 
     def start(self, checkpoints: Checkpoints) -> tuple[TrainState, dict[str, Any]]:
-        """The newest checkpoint's training state and best parameters, or the initial ones."""
+        """The newest checkpoint's training state and best parameters, or the initial ones.
+
+        Raises:
+            UserError: the checkpoint can not be read, or was trained on other data.
+        """
         state = self.program.initial_state()
         best = {"params": self.program.model.params, "stats": self.program.model.stats}
         restored = checkpoints.restore({"state": state, "best": best})
         if restored is None:
             return state, best
         tree, progress = restored
+        if progress["checksum"] != self.outcome.checksum:
+            raise UserError(
+                f"the checkpoint in {checkpoints.folder} was trained on other data (checksum "
+                f"{progress['checksum'][:12]}, now {self.outcome.checksum[:12]}): --rerun starts this run afresh"
+            )
         for name, value in progress.items():
             setattr(self.outcome, name, value)
         return TrainState(*tree["state"]), tree["best"]
@@ -134,6 +177,9 @@ class Trainer:
             begun = time.monotonic()
             self._compiled[size] = self.program.train.lower(state, self.data, batches).compile()
             outcome.seconds["compile"] += time.monotonic() - begun
+            if memory := self._compiled[size].memory_analysis():
+                needed = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+                outcome.peak_memory = max(outcome.peak_memory or 0, needed - memory.alias_size_in_bytes)
         begun = time.monotonic()
         state, metrics = self._compiled[size](state, self.data, batches)
         metrics = np.asarray(metrics, np.float64)
@@ -182,8 +228,14 @@ class Trainer:
         # All groups are under way before the first result is fetched.
         sums = [self.program.evaluate(params, stats, self.data, batches, weights) for batches, weights in groups]
         correct, loss, count = np.sum(np.asarray(sums, np.float64), 0)
-        self.outcome.seconds["evaluate"] += time.monotonic() - begun
+        seconds = time.monotonic() - begun
+        self.outcome.seconds["evaluate"] += seconds
+        self._example_seconds = seconds / len(self.splits[split])
         return float(correct / count), float(loss / count)
+
+    def _scoring_seconds(self, split: str) -> float:
+        """How long scoring a split should take, from the last time one was scored; 0 before that."""
+        return self._example_seconds * len(self.splits[split])
 
     def _end(self, status: str, message: str) -> Outcome:
         self.outcome.status, self.outcome.message = status, message

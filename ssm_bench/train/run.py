@@ -1,5 +1,8 @@
 """One run from a configuration to its record."""
 
+import math
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +70,11 @@ def make_program(config: ConfigDict, dataset: Dataset) -> Program:
 def make_trainer(config: ConfigDict, dataset: Dataset) -> Trainer:
     """A trainer with its data on the device; raises as `make_program`."""
     check_sizes(config, dataset)
-    return Trainer(make_program(config, dataset), device_data(dataset), dataset.splits, config)
+    revision, device = provenance.revision(), provenance.device()
+    origin = f"commit {revision['commit'][:12]}{'+dirty' if revision['dirty'] else ''} on {device['kind']}"
+    checksum = dataset.card["checksum"]
+    program = make_program(config, dataset)
+    return Trainer(program, device_data(dataset), dataset.splits, config, origin=origin, checksum=checksum)
 
 
 def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
@@ -76,11 +83,31 @@ def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
     Raises:
         UserError: a count below 1, or a batch larger than the training split.
     """
+    train, model, optimizer = config.train, config.model, config.optimizer
     for name in ("steps", "batch_size", "evaluations", "chunk"):
-        if config.train[name] < 1:
-            raise UserError(f"--config.train.{name} must be at least 1; got {config.train[name]}")
-    if not 0.0 <= config.model.dropout < 1.0:
-        raise UserError(f"--config.model.dropout must lie in [0, 1); got {config.model.dropout}")
+        if train[name] < 1:
+            raise UserError(f"--config.train.{name} must be at least 1; got {train[name]}")
+    if min(model.layers, model.d_model) < 1:
+        raise UserError(f"--config.model.layers and d_model must be at least 1; got {model.layers} and {model.d_model}")
+    for name in ("lr", "ssm_lr", "epsilon"):
+        if not 0.0 < optimizer[name] < math.inf:
+            raise UserError(f"--config.optimizer.{name} must be a number above 0; got {optimizer[name]}")
+    from_zero = {"train": ("eval_batch_size",), "model": ("head_width", "embedding_std"), "task": ("examples",)}
+    from_zero["optimizer"] = ("weight_decay", "end_lr", "clip_norm")
+    for section, names in from_zero.items():
+        for name in names:
+            if not 0 <= config[section][name] < math.inf:
+                raise UserError(f"--config.{section}.{name} must be 0 or more; got {config[section][name]}")
+    for section, name in (
+        *(("model", n) for n in ("dropout", "input_dropout", "norm_decay")),
+        *(("optimizer", n) for n in ("b1", "b2")),
+    ):
+        if not 0.0 <= config[section][name] < 1.0:
+            raise UserError(f"--config.{section}.{name} must lie in [0, 1); got {config[section][name]}")
+    if model.encoder == "linear" and dataset.spec.kind != "pixels":
+        raise UserError(
+            f"--config.model.encoder 'linear' takes pixels, and {dataset.spec.name} has {dataset.spec.kind}"
+        )
     if not 0.0 <= config.optimizer.warmup <= 1.0:
         raise UserError(f"--config.optimizer.warmup is a share of the steps in [0, 1]; got {config.optimizer.warmup}")
     examples = len(dataset.splits["train"])
@@ -95,7 +122,16 @@ def checkpoint_folder(config: ConfigDict, root: Path) -> Path:
     return root / config.preset / config.task.name / config.model.name / name
 
 
-def run(config: ConfigDict, dataset: Dataset, *, results: Path, checkpoints: Path, stop: Stop, tell: Tell) -> RunRecord:
+def run(
+    config: ConfigDict,
+    dataset: Dataset,
+    *,
+    results: Path,
+    checkpoints: Path,
+    stop: Stop,
+    tell: Tell,
+    afresh: bool = False,
+) -> RunRecord:
     """Trains one cell and writes its record; running out of memory and diverging are records too.
 
     Args:
@@ -105,17 +141,23 @@ def run(config: ConfigDict, dataset: Dataset, *, results: Path, checkpoints: Pat
         checkpoints: the folder of all checkpoints.
         stop: deadline and signals.
         tell: progress, as for `Trainer.fit`.
+        afresh: forget the checkpoints of an earlier run of this configuration.
 
     Raises:
         UserError: a mistake in the settings; nothing is written.
     """
+    for folder in (results, checkpoints):
+        writable(folder)
     state_size, parameters = None, 0
     outcome = Outcome()
     try:
         trainer = make_trainer(config, dataset)
         outcome, model = trainer.outcome, trainer.program.model
         parameters, state_size = count_parameters(model.params), model.state_size
-        manager = Checkpoints(checkpoint_folder(config, checkpoints))
+        folder = checkpoint_folder(config, checkpoints)
+        if afresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        manager = Checkpoints(folder)
         try:
             trainer.fit(manager, stop, tell)
         finally:
@@ -133,6 +175,21 @@ def run(config: ConfigDict, dataset: Dataset, *, results: Path, checkpoints: Pat
     return record
 
 
+def writable(folder: Path) -> None:
+    """Makes a folder for output, before the work whose output it takes.
+
+    Raises:
+        UserError: it can not be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        allowed = os.access(folder, os.W_OK)
+    except OSError:
+        allowed = False
+    if not allowed:
+        raise UserError(f"can not write to the folder {folder}: choose another with --results or --checkpoints")
+
+
 def _out_of_memory(error: BaseException) -> bool:
     text = str(error)
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
@@ -142,6 +199,9 @@ def make_record(
     config: ConfigDict, dataset: Dataset, outcome: Outcome, *, parameters: int, state_size: int | None
 ) -> RunRecord:
     """The record of a run that ended as `outcome`."""
+    if len(outcome.origins) > 1:
+        parts = "trained in parts by " + ", ".join(outcome.origins)
+        outcome.message = f"{outcome.message}; {parts}" if outcome.message else parts
     card, spec, report = dataset.card, dataset.spec, config.report
     settings = config.to_dict()
     batch, seconds = config.train.batch_size, outcome.seconds
@@ -178,7 +238,7 @@ def make_record(
                 "seconds_compile": round(seconds["compile"], 3),
                 "seconds_evaluate": round(seconds["evaluate"], 3),
                 "sequences_per_second": round(outcome.step * batch / seconds["train"], 2) if seconds["train"] else None,
-                "peak_memory_bytes": provenance.peak_memory_bytes(),
+                "peak_memory_bytes": outcome.peak_memory,
             },
             "device": provenance.device(),
             "versions": provenance.versions(),

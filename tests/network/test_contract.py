@@ -207,6 +207,16 @@ def test_the_paper_protocol_lets_padding_in_for_models_with_batch_norm():
     assert np.abs(padded - short).max() > TOLERANCE
 
 
+def test_the_paper_protocol_of_s4d_lets_padding_into_batch_statistics_only():
+    (graph, params, stats, *_), tokens, lengths = toy_model("s4d", "text", protocol="paper")
+    lengths = lengths.clip(max=30)
+    long, short = tokens[..., :40], tokens[..., :30]
+    close(outputs(graph, params, stats, long, lengths)[0], outputs(graph, params, stats, short, lengths)[0])
+    (_, with_padding), (_, without) = (outputs(graph, params, stats, t, lengths, train=True) for t in (long, short))
+    differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), with_padding, without)
+    assert max(jax.tree.leaves(differences)) > TOLERANCE
+
+
 @pytest.mark.parametrize("task", registry.names("tasks"))
 def test_synthetic_data_of_every_task_fit_the_backbone(task):
     (graph, params, stats, *_), tokens, lengths = toy_model("lru", task)

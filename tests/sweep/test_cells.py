@@ -73,12 +73,12 @@ def test_a_failing_cell_is_a_record_and_the_sweep_goes_on(command, tmp_path, mon
 
 
 def test_a_sweep_out_of_time_says_what_it_did_not_reach(command):
-    code, out, _ = command(*sweep_of("--models", "transformer", "--deadline", "1s", "--no-table"))
-    assert code == 0 and "6 not reached" in out
+    code, out, _ = command(*sweep_of("--models", "transformer", "--deadline", "1s"))
+    assert code == 0 and "6 not reached" in out and "no table yet" in out
 
 
 def test_a_budget_picks_a_share_and_keeps_it(command, tmp_path):
-    choice = ("sweep", "--preset", "budget", "--data", "synthetic", *SMALL[3:], "--config.train.batch_size=4")
+    choice = ("sweep", "--preset", "custom", "--data", "synthetic", *SMALL[3:], "--config.train.batch_size=4")
     choice += ("--config.train.published_steps=400", "--models", "transformer", "--tasks", "text", "--budget", "2s")
     code, _, err = command(*choice)
     assert code == 0 and "% of the schedule)" in err
@@ -132,9 +132,11 @@ def test_eval_scores_what_the_record_says(command, tmp_path):
         (("train", "--model", "s5", "--task", "text", "--modle"), "unrecognised arguments: --modle"),
         (("train", "--model", "s5", "--task", "text", "--share", "x"), "takes a number, got 'x'"),
         (("train", "--model", "s5", "--task", "text", "--deadline", "soon"), "--deadline takes a time like 90s"),
-        (("train", "--model", "s5", "--task", "text", "--data", "reel"), "unknown data 'reel' (did you mean real"),
+        (("train", "--model", "s5", "--task", "text", "--data", "reel"), "unknown --data 'reel' (did you mean real"),
         (("sweep", "--seeds", "0,x"), "--seeds takes whole numbers from 0 like 0,1,2; got '0,x'"),
         (("sweep", "--models", "s5,nope", "--tasks", "text"), "unknown model 'nope'"),
+        (("sweep", "--budget", "1h", "--preset", "quick"), "which a quick run has none of; use --preset budget"),
+        (("train", "--model", "s5", "--task", "text", "--results", "/dev/null/x"), "can not write to the folder"),
         (("sweep", "--budget", "1h", "--share", "0.1"), "--budget and --share both say how long to train"),
         (("eval", "--model", "s5", "--task", "text", "--data", "synthetic"), "no checkpoint of this run"),
         (("list", "modelz"), "unknown list 'modelz' (did you mean models"),

@@ -18,6 +18,9 @@ RESULTS = Path(__file__).parents[2] / "results"
 # A header rounds to minutes, and another card of the same name differs by a few per cent.
 COST_TOLERANCE = 0.1
 
+# Steps are rounded up to whole chunks in every interval.
+SHARE_TOLERANCE = 0.1
+
 CELLS = [(model, task) for model in experiment_names() for task in registry.names("tasks")]
 
 
@@ -49,7 +52,7 @@ def test_the_cost_in_a_header_is_what_the_records_say(model):
         if record.model.name == model and record.steps.published and "H100" in record.device.kind:
             step_seconds = record.cost.seconds_train / record.steps.done
             measured[record.task.title] = record.steps.published * step_seconds / 60
-    assert stated, "no cost is stated"
+    assert stated or "not measured yet" in header, "no cost is stated"
     for task, minutes in stated.items():
         assert int(minutes) == pytest.approx(measured[task], rel=COST_TOLERANCE, abs=0.5), task
 
@@ -100,7 +103,13 @@ def test_options_that_an_experiment_leaves_out_are_written_out():
         ({"preset": "quik"}, r"unknown --preset 'quik' \(did you mean quick"),
         ({"protocol": "loose"}, r"unknown --protocol 'loose'.*paper, strict"),
         ({"share": 1.5}, r"--share is a share .* got 1.5"),
-        ({"seed": -1}, r"seeds are whole numbers from 0; got -1"),
+        ({"share": 0.5, "preset": "quick"}, r"--share is a share .* a quick run has none"),
+        ({"overrides": ["--config.seed=1"]}, r"--config.seed has a flag of its own: --seed"),
+        (
+            {"preset": "budget", "overrides": ["--config.model.layers=2"]},
+            r"changes the .* recipe.*--preset custom",
+        ),
+        ({"seed": -1}, r"seeds are whole numbers from 0 .* got -1"),
         ({"overrides": ["--config.model.mixer=s7"]}, r"unknown model 's7' \(did you mean"),
     ],
 )
@@ -124,7 +133,7 @@ def test_a_share_makes_whole_chunks_near_the_steps_asked_for(model, share):
     published = config.train.published_steps
     set_share(config, share)
     steps = config.train.steps
-    assert steps == pytest.approx(share * published, rel=0.25, abs=1)
+    assert steps == pytest.approx(share * published, rel=SHARE_TOLERANCE, abs=20)
     interval, chunk = chunk_length(steps, config.train.evaluations, config.train.chunk)
     if share < 1:
         assert steps % chunk == 0 and interval * config.train.evaluations == steps

@@ -46,12 +46,18 @@ def config_of(*overrides, model="transformer", task="text", **choices):
     return opened(chosen.config(Cell(model=model, task=task, seed=1)))
 
 
-def run_in(folder, config, dataset, stop=None):
+def run_in(folder, config, dataset, stop=None, **rest):
     def silent(step, steps, rate, words):
         pass
 
     return run(
-        config, dataset, results=folder / "results", checkpoints=folder / "ckpt", stop=stop or Stop(), tell=silent
+        config,
+        dataset,
+        results=folder / "results",
+        checkpoints=folder / "ckpt",
+        stop=stop or Stop(),
+        tell=silent,
+        **rest,
     )
 
 
@@ -71,6 +77,48 @@ def test_a_run_stopped_anywhere_resumes_to_the_same_bits(tmp_path, model, chunks
     again = run_in(tmp_path / "parts", config, dataset)
     assert essence(again) == essence(whole)
     assert whole.status == "ok"
+
+
+def test_stopping_twice_at_the_same_step_loses_nothing(tmp_path):
+    config, dataset = config_of()
+    run_in(tmp_path, config, dataset, StopAfter(2))
+    again = run_in(tmp_path, config, dataset, StopAfter(0))
+    assert again.status == "partial" and again.steps.done == 10
+    assert run_in(tmp_path, config, dataset).status == "ok"
+
+
+def test_a_deadline_before_the_test_score_leaves_the_test_set_untouched(tmp_path):
+    config, dataset = config_of()
+    record = run_in(tmp_path, config, dataset, StopAfter(4))
+    assert record.status == "partial" and "test not scored yet" in record.message and record.result is None
+    assert run_in(tmp_path, config, dataset).status == "ok"
+
+
+def test_a_run_in_parts_names_who_trained_them(tmp_path, monkeypatch):
+    config, dataset = config_of()
+    for commit, stop in (("a" * 40, StopAfter(1)), ("a" * 40, StopAfter(1)), ("b" * 40, None)):
+        monkeypatch.setenv("SSM_BENCH_REVISION", commit)
+        record = run_in(tmp_path, config, dataset, stop)
+    assert (
+        record.message.startswith(f"trained in parts by commit {'a' * 12} on ") and record.message.count("commit") == 2
+    )
+
+
+def test_afresh_trains_again(tmp_path):
+    config, dataset = config_of()
+    first = run_in(tmp_path, config, dataset)
+    resumed = run_in(tmp_path, config, dataset)
+    assert resumed.cost.seconds_train == first.cost.seconds_train
+    afresh = run_in(tmp_path, config, dataset, afresh=True)
+    assert afresh.cost.seconds_train != first.cost.seconds_train and essence(afresh) == essence(first)
+
+
+def test_a_checkpoint_of_other_data_is_refused(tmp_path):
+    config, dataset = config_of()
+    run_in(tmp_path, config, dataset, StopAfter(1))
+    dataset.card["checksum"] = "f" * 64
+    with pytest.raises(UserError, match="trained on other data .* --rerun starts this run afresh"):
+        run_in(tmp_path, config, dataset)
 
 
 def test_the_record_tells_data_cost_and_schedule(tmp_path):
@@ -135,6 +183,14 @@ def test_a_damaged_checkpoint_is_reported_not_crashed_into(tmp_path):
         ("--config.train.batch_size=0", "batch_size must be at least 1; got 0"),
         ("--config.train.batch_size=999", "at most the 200 training examples; got 999"),
         ("--config.model.dropout=1.0", r"dropout must lie in \[0, 1\); got 1.0"),
+        ("--config.train.eval_batch_size=-5", "eval_batch_size must be 0 or more; got -5"),
+        ("--config.optimizer.lr=-1", "optimizer.lr must be a number above 0; got -1"),
+        ("--config.optimizer.lr=nan", "optimizer.lr must be a number above 0; got nan"),
+        ("--config.optimizer.clip_norm=-1", "optimizer.clip_norm must be 0 or more; got -1"),
+        ("--config.model.norm_decay=5", r"norm_decay must lie in \[0, 1\); got 5"),
+        ("--config.model.head_width=-3", "head_width must be 0 or more; got -3"),
+        ("--config.model.d_model=-4", "layers and d_model must be at least 1; got 1 and -4"),
+        ("--config.model.encoder=linear", "encoder 'linear' takes pixels, and text has tokens"),
         ("--config.model.layers=0", "layers and d_model must be at least 1; got 0"),
         ("--config.mixer.heads=3", "heads must divide the width 8; got 3"),
     ],
