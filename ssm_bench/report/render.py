@@ -159,7 +159,8 @@ def _compact_note(subject: str, text: str) -> tuple[str, str]:
         return subject, text
     return subject, (
         "test accuracy in per cent, mean ± 95 % t-interval over the finished seeds; below it the published value "
-        "and the share of the published schedule that was run. Best and second of a column are set off, whatever share of their schedules they had."
+        "and the share of the published schedule that was run. Best and second of a column are set off, "
+        "whatever share of their schedules they had."
     )
 
 

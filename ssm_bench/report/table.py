@@ -269,7 +269,8 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
         "Cells",
         "test accuracy in per cent, mean ± 95 % t-interval over the finished seeds; then the published value and, in "
         "parentheses, the difference (none for toy sizes and synthetic data); then finished of all seeds, and the "
-        "share of the published schedule. Best and second of a column are set off, whatever share of their schedules they had.",
+        "share of the published schedule. Best and second of a column are set off, "
+        "whatever share of their schedules they had.",
     )
     yield "Protocol", f"{table.protocol}: {layout.PROTOCOLS.get(table.protocol, 'see the records')}."
     majority = [
