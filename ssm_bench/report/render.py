@@ -56,7 +56,7 @@ def published_text(entry: Entry) -> str:
 def effort_text(entry: Entry) -> str:
     """The third line: finished of all seeds, and the share of the published schedule."""
     seeds = f"{entry.seeds}" if entry.seeds_finished == entry.seeds else f"{entry.seeds_finished} of {entry.seeds}"
-    return f"n = {seeds}, {percent(entry.share)}"
+    return f"n = {seeds}" if entry.share is None else f"n = {seeds}, {percent(entry.share)}"
 
 
 def cells_csv(table: Table) -> str:
@@ -123,7 +123,8 @@ def markdown_compact(table: Table) -> str:
     """For a README: ours, and in small print the published value and the share of the schedule."""
 
     def small(entry: Entry) -> list[str]:
-        return [f"<sub>{published_text(entry).split(' (')[0]} · {percent(entry.share)}</sub>"]
+        parts = [published_text(entry).split(" (")[0], *([] if entry.share is None else [percent(entry.share)])]
+        return [f"<sub>{' · '.join(parts)}</sub>"]
 
     summary = "<details><summary>What the cells mean, data, failures</summary>"
     notes = [summary, "", *_markdown_notes(table, compact=True), "", "</details>"]
