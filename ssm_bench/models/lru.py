@@ -8,11 +8,11 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
-from ssm_bench.network.mixer import Mixer
+from ssm_bench.network.diagonal import DiagonalMixer
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum
 
 
-class LRU(Mixer):
+class LRU(DiagonalMixer):
     """x_t = lambda x_{t-1} + gamma B u_t, y_t = Re(C x_t) + D u_t, with lambda = exp(-exp(nu) + i exp(theta)).
 
     The n states are complex and come without conjugates. gamma starts at sqrt(1 - |lambda|^2), which gives states of
@@ -58,31 +58,6 @@ class LRU(Mixer):
         self.C = OutputMatrix(ops.complex_normal(rngs.params(), (directions, d_model, state_size), 2 / state_size))
         self.D = Feedthrough(jax.random.normal(rngs.params(), (d_model,)))
         self.causal = not bidirectional
-
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
-        """(b, l, h) -> (b, l, h), whole sequences."""
-        x = x if mask is None else jnp.where(mask[..., None], x, 0)
-        log_a, B, C = self._system()
-        return ops.diagonal_ssm(x, log_a, B, C[0] if self.causal else C) + self.D[...].astype(x.dtype) * x
-
-    def initial_state(self, batch: int) -> jax.Array:
-        """Zeros (b, n), complex."""
-        if not self.causal:
-            return super().initial_state(batch)
-        return jnp.zeros((batch, self.nu.shape[0]), jnp.result_type(self.nu[...], jnp.complex64))
-
-    def step(self, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """One step: (b, h) -> (b, h)."""
-        if not self.causal:
-            return super().step(x_t, state)
-        log_a, B, C = self._system()
-        y_t, state = ops.diagonal_ssm_step(x_t, state, log_a, B, C[0])
-        return y_t + self.D[...].astype(x_t.dtype) * x_t, state
-
-    @property
-    def state_size(self) -> int:
-        """Real numbers carried along time, in both directions together: 2 n for each."""
-        return 2 * self.nu.shape[0] * self.C.shape[0]
 
     def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The recurrence: log lambda (n), gamma B (n, h), C (1 or 2, h, n)."""

@@ -6,7 +6,7 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.network.mixer import Mixer
+from ssm_bench.network.diagonal import DiagonalMixer
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum, StepSize
 
 OUTPUT_INITS = ("lecun_normal", "trunc_standard_normal", "complex_normal")
@@ -15,7 +15,7 @@ OUTPUT_INITS = ("lecun_normal", "trunc_standard_normal", "complex_normal")
 LARGEST_REAL_PART = -1e-4
 
 
-class S5(Mixer):
+class S5(DiagonalMixer):
     """x_t = a x_{t-1} + gain B u_t, y_t = 2 Re(C x_t) + D u_t, with a = exp(Lambda dt) under zero-order hold.
 
     The p/2 complex states stand for p conjugate ones. Lambda starts as the normal part of HiPPO-LegS, diagonalised in
@@ -87,31 +87,6 @@ class S5(Mixer):
         )
         self.D = Feedthrough(jax.random.normal(rngs.params(), (d_model,)))
         self.log_dt = StepSize(ops.log_uniform_step(rngs.params(), (state_size // 2,), dt_min, dt_max))
-
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
-        """(b, l, h) -> (b, l, h), whole sequences."""
-        x = x if mask is None else jnp.where(mask[..., None], x, 0)
-        log_a, B, C = self._system()
-        return ops.diagonal_ssm(x, log_a, B, C[0] if self.causal else C) + self.D[...].astype(x.dtype) * x
-
-    def initial_state(self, batch: int) -> jax.Array:
-        """Zeros (b, p/2), complex."""
-        if not self.causal:
-            return super().initial_state(batch)
-        return jnp.zeros((batch, self.log_dt.shape[0]), jnp.result_type(self.log_dt[...], jnp.complex64))
-
-    def step(self, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """One step: (b, h) -> (b, h)."""
-        if not self.causal:
-            return super().step(x_t, state)
-        log_a, B, C = self._system()
-        y_t, state = ops.diagonal_ssm_step(x_t, state, log_a, B, C[0])
-        return y_t + self.D[...].astype(x_t.dtype) * x_t, state
-
-    @property
-    def state_size(self) -> int:
-        """Real numbers carried along time, in both directions together: p for each."""
-        return 2 * self.log_dt.shape[0] * self.C.shape[0]
 
     def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The discrete system: log a (p/2), B (p/2, h), C (1 or 2, h, p/2), the conjugate half counted in C."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import unknown_name
 from ssm_bench.network.layers import Linear, dropout, split_key
 from ssm_bench.network.parameters import Exempt
 from ssm_bench.network.scaffold import Scaffold
@@ -108,14 +108,12 @@ class Classifier(nnx.Module):
             rngs: random keys.
 
         Raises:
-            UserError: an unknown choice, or sizes below 1.
+            UserError: an unknown choice.
         """
         if positions not in POSITIONS:
             raise unknown_name("--config.model.positions", positions, POSITIONS)
         if pooling not in POOLINGS:
             raise unknown_name("--config.model.pooling", pooling, POOLINGS)
-        if layers < 1 or d_model < 1:
-            raise UserError(f"--config.model.layers and d_model must be at least 1; got {layers} and {d_model}")
         self.encoder = encoder
         rows = max_length + (pooling == "cls")
         table = 0.02 * jax.random.normal(rngs.params(), (rows, d_model)) if positions == "learned" else None

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from ssm_bench import registry
 from ssm_bench.config import check_choice
-from ssm_bench.errors import unknown_name
+from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.backbone import ENCODERS, Classifier, Embedding, OneHot, Pixels
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.mixer import Mixer
@@ -48,6 +48,8 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         UserError: an unknown mixer, scaffold, option or choice, or impossible sizes.
     """
     model = config.model
+    if min(model.layers, model.d_model) < 1:
+        raise UserError(f"--config.model.layers and d_model must be at least 1; got {model.layers} and {model.d_model}")
     mixer_class = registry.subclass("models", model.mixer, Mixer)
     scaffold_class = registry.subclass("scaffolds", model.scaffold, Scaffold)
     mixer_options = _checked("mixer", model.mixer, mixer_class, config.mixer)
@@ -124,6 +126,8 @@ def _encoder(config: ConfigDict, spec: Any, vocab_size: int, pixels: tuple[float
         return Embedding(vocab_size, width, std=config.model.embedding_std, rngs=rngs)
     if kind == "one_hot":
         return OneHot(vocab_size, width, rngs=rngs)
+    if kind == "linear" and spec.kind != "pixels":
+        raise UserError(f"--config.model.encoder 'linear' takes pixels, and {spec.name} has {spec.kind}")
     if kind == "linear":
         return Pixels(1, width, mean=pixels[0], std=pixels[1], rngs=rngs)
     raise unknown_name("--config.model.encoder", kind, (*ENCODERS, "auto"))

@@ -1,5 +1,6 @@
 """Batches: the data on the device, and the order in which training sees it."""
 
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -24,9 +25,13 @@ def device_data(dataset: Any) -> DeviceData:
     return jax.device_put(arrays)
 
 
-def epoch_order(examples: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """The order of the training examples in one epoch: a function of (seed, epoch) and of nothing else."""
-    return np.random.default_rng([seed, epoch]).permutation(examples)
+# An epoch is many calls of the device: its order is drawn once for all of them.
+@lru_cache(maxsize=2)
+def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of `count` training examples in one epoch: a function of (seed, epoch) and of nothing else."""
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    order.flags.writeable = False
+    return order
 
 
 def training_batches(examples: np.ndarray, batch: int, seed: int, step: int, count: int) -> np.ndarray:
@@ -39,8 +44,8 @@ def training_batches(examples: np.ndarray, batch: int, seed: int, step: int, cou
     while count:
         epoch, position = divmod(step, per_epoch)
         taken = min(count, per_epoch - position)
-        order = epoch_order(examples, seed, epoch)
-        rows.append(order[position * batch : (position + taken) * batch].reshape(taken, batch))
+        order = epoch_order(len(examples), seed, epoch)
+        rows.append(examples[order[position * batch : (position + taken) * batch]].reshape(taken, batch))
         step, count = step + taken, count - taken
     return np.concatenate(rows).astype(np.int32)
 

@@ -102,7 +102,7 @@ class Trainer:
         self.splits = splits
         self.settings = config.train
         self.seed = config.seed
-        self.batch = min(config.train.batch_size, len(splits["train"]))
+        self.batch = config.train.batch_size
         longest = max(len(examples) for examples in splits.values())
         self.eval_batch = min(config.train.eval_batch_size or self.batch, longest)
         self.outcome = Outcome(checksum=checksum)

@@ -1,8 +1,10 @@
 """One run from a configuration to its record."""
 
-import math
 import os
 import shutil
+from collections.abc import Callable
+from math import inf
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,26 @@ from ssm_bench.train.stop import Stop
 
 #: Statuses that a later sweep does not try again.
 FINISHED = ("ok", "diverged", "oom")
+
+#: What settings have to keep, whatever the model: in words, as a test, and which settings.
+BOUNDS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
+    ("must be at least 1", lambda v: v >= 1, ("train.steps", "train.batch_size", "train.evaluations", "train.chunk")),
+    ("must be a number above 0", lambda v: 0 < v < inf, ("optimizer.lr", "optimizer.ssm_lr", "optimizer.epsilon")),
+    (
+        "must be 0 or more",
+        lambda v: 0 <= v < inf,
+        (
+            *("train.eval_batch_size", "model.head_width", "model.embedding_std"),
+            *("optimizer.weight_decay", "optimizer.end_lr", "optimizer.clip_norm"),
+        ),
+    ),
+    (
+        "must lie in [0, 1)",
+        lambda v: 0 <= v < 1,
+        ("model.dropout", "model.input_dropout", "model.norm_decay", "optimizer.b1", "optimizer.b2"),
+    ),
+    ("is a share of the steps in [0, 1]", lambda v: 0 <= v <= 1, ("optimizer.warmup",)),
+)
 
 
 def open_data(config: ConfigDict, *, progress: bool = False) -> tuple[ConfigDict, Dataset]:
@@ -81,35 +103,13 @@ def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
     """Refuses settings that no run can have.
 
     Raises:
-        UserError: a count below 1, or a batch larger than the training split.
+        UserError: a setting out of BOUNDS, or a batch larger than the training split.
     """
-    train, model, optimizer = config.train, config.model, config.optimizer
-    for name in ("steps", "batch_size", "evaluations", "chunk"):
-        if train[name] < 1:
-            raise UserError(f"--config.train.{name} must be at least 1; got {train[name]}")
-    if min(model.layers, model.d_model) < 1:
-        raise UserError(f"--config.model.layers and d_model must be at least 1; got {model.layers} and {model.d_model}")
-    for name in ("lr", "ssm_lr", "epsilon"):
-        if not 0.0 < optimizer[name] < math.inf:
-            raise UserError(f"--config.optimizer.{name} must be a number above 0; got {optimizer[name]}")
-    from_zero = {"train": ("eval_batch_size",), "model": ("head_width", "embedding_std"), "task": ("examples",)}
-    from_zero["optimizer"] = ("weight_decay", "end_lr", "clip_norm")
-    for section, names in from_zero.items():
+    for sentence, holds, names in BOUNDS:
         for name in names:
-            if not 0 <= config[section][name] < math.inf:
-                raise UserError(f"--config.{section}.{name} must be 0 or more; got {config[section][name]}")
-    for section, name in (
-        *(("model", n) for n in ("dropout", "input_dropout", "norm_decay")),
-        *(("optimizer", n) for n in ("b1", "b2")),
-    ):
-        if not 0.0 <= config[section][name] < 1.0:
-            raise UserError(f"--config.{section}.{name} must lie in [0, 1); got {config[section][name]}")
-    if model.encoder == "linear" and dataset.spec.kind != "pixels":
-        raise UserError(
-            f"--config.model.encoder 'linear' takes pixels, and {dataset.spec.name} has {dataset.spec.kind}"
-        )
-    if not 0.0 <= config.optimizer.warmup <= 1.0:
-        raise UserError(f"--config.optimizer.warmup is a share of the steps in [0, 1]; got {config.optimizer.warmup}")
+            value = attrgetter(name)(config)
+            if not holds(value):
+                raise UserError(f"--config.{name} {sentence}; got {value}")
     examples = len(dataset.splits["train"])
     if config.train.batch_size > examples:
         seen = config.train.batch_size
@@ -146,14 +146,14 @@ def run(
     Raises:
         UserError: a mistake in the settings; nothing is written.
     """
-    for folder in (results, checkpoints):
-        writable(folder)
     state_size, parameters = None, 0
     outcome = Outcome()
     try:
         trainer = make_trainer(config, dataset)
         outcome, model = trainer.outcome, trainer.program.model
         parameters, state_size = count_parameters(model.params), model.state_size
+        for output in (results, checkpoints):
+            writable(output)
         folder = checkpoint_folder(config, checkpoints)
         if afresh:
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,51 @@
+"""What S5 and the LRU share: one diagonal recurrence with many inputs and outputs."""
+
+import abc
+
+import jax
+import jax.numpy as jnp
+
+from ssm_bench import ops
+from ssm_bench.network.mixer import Mixer
+from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix
+
+
+class DiagonalMixer(Mixer):
+    """y_t = Re(C x_t) + D u_t with x_t = a x_{t-1} + B u_t; with two output matrices also run from the end.
+
+    A subclass creates `B` (states, h, 2), `C` (1 or 2, h, states, 2) and `D` (h,), says in `_system` what they mean,
+    and sets `causal`.
+    """
+
+    B: InputMatrix
+    C: OutputMatrix
+    D: Feedthrough
+
+    @abc.abstractmethod
+    def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The discrete system: log a (states), B (states, h), C (1 or 2, h, states), complex."""
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+        """(b, l, h) -> (b, l, h), whole sequences."""
+        x = x if mask is None else jnp.where(mask[..., None], x, 0)
+        log_a, B, C = self._system()
+        return ops.diagonal_ssm(x, log_a, B, C[0] if self.causal else C) + self.D[...].astype(x.dtype) * x
+
+    def initial_state(self, batch: int) -> jax.Array:
+        """Zeros (b, states), complex."""
+        if not self.causal:
+            return super().initial_state(batch)
+        return jnp.zeros((batch, self.B.shape[0]), jnp.result_type(self.B[...], jnp.complex64))
+
+    def step(self, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """One step: (b, h) -> (b, h)."""
+        if not self.causal:
+            return super().step(x_t, state)
+        log_a, B, C = self._system()
+        y_t, state = ops.diagonal_ssm_step(x_t, state, log_a, B, C[0])
+        return y_t + self.D[...].astype(x_t.dtype) * x_t, state
+
+    @property
+    def state_size(self) -> int:
+        """Real numbers carried along time: two for each complex state, in both directions together."""
+        return 2 * self.B.shape[0] * self.C.shape[0]
