@@ -265,7 +265,7 @@ def _classifier(
     rngs = nnx.Rngs(0)
     model = Classifier(
         encoder=DenseEncoder(inputs, width, rngs=rngs),
-        block=lambda rngs: GLU(slots, activation=activation, rngs=rngs),
+        block=lambda _, rngs: GLU(slots, activation=activation, rngs=rngs),
         layers=layers,
         d_model=width,
         classes=classes,

@@ -6,7 +6,7 @@ from flax import nnx
 
 from ssm_bench.errors import UserError
 from ssm_bench.network.layers import Linear
-from ssm_bench.network.mixer import Mixer
+from ssm_bench.network.mixer import Mixer, Traits
 
 
 class Attention(Mixer):
@@ -15,6 +15,10 @@ class Attention(Mixer):
     Cost per sequence: O(l^2 h) operations. Step mode (causal only) keeps every past key and value, up to
     `max_steps`. There is no dropout on the attention weights: fused attention never forms them.
     """
+
+    traits = Traits(
+        parametrization="nonlinear", discretization="none", structure="MIMO", implementation="matrix product"
+    )
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from flax import nnx
 from ssm_bench import ops
 from ssm_bench.errors import UserError
 from ssm_bench.network.diagonal import DiagonalMixer
+from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum
 
 
@@ -21,6 +22,8 @@ class LRU(DiagonalMixer):
 
     Source: Orvieto et al. 2023, "Resurrecting recurrent neural networks for long sequences" (arXiv 2303.06349).
     """
+
+    traits = Traits(parametrization="LTI", discretization="none", structure="MIMO", implementation="scan")
 
     def __init__(
         self,

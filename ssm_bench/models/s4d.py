@@ -7,7 +7,7 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.network.mixer import Mixer
+from ssm_bench.network.mixer import Mixer, Traits
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum, StepSize
 
 INITS = ("lin", "inv", "legs")
@@ -26,6 +26,8 @@ class S4D(Mixer):
     Source: Gu, Gupta, Goel and Ré 2022, "On the parameterization and initialization of diagonal state space models"
     (arXiv 2206.11893).
     """
+
+    traits = Traits(parametrization="LTI", discretization="zoh", structure="SISO", implementation="convolution")
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from flax import nnx
 from ssm_bench import ops
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.diagonal import DiagonalMixer
+from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum, StepSize
 
 OUTPUT_INITS = ("lecun_normal", "trunc_standard_normal", "complex_normal")
@@ -24,6 +25,8 @@ class S5(DiagonalMixer):
 
     Source: Smith, Warrington and Linderman 2023, "Simplified state space layers" (arXiv 2208.04933).
     """
+
+    traits = Traits(parametrization="LTI", discretization="zoh", structure="MIMO", implementation="scan")
 
     def __init__(
         self,

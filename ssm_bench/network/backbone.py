@@ -1,6 +1,7 @@
 """The classifier that every model of the table is: encoder, blocks, pooling, head."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +75,7 @@ class Classifier(nnx.Module):
         self,
         *,
         encoder: nnx.Module,
-        block: Callable[[nnx.Rngs], Scaffold],
+        block: Callable[[int, nnx.Rngs], Scaffold],
         layers: int,
         d_model: int,
         classes: int,
@@ -92,7 +93,7 @@ class Classifier(nnx.Module):
 
         Args:
             encoder: maps (b, l) integers to (b, l, h).
-            block: makes one block.
+            block: makes block number i, from 0.
             layers: number of blocks, at least 1.
             d_model: width h.
             classes: number of classes c.
@@ -120,12 +121,13 @@ class Classifier(nnx.Module):
         self.learned_positions = None if table is None else Exempt(table)
         self.sinusoids = rows if positions == "sinusoidal" else 0
         self.cls = Exempt(0.02 * jax.random.normal(rngs.params(), (d_model,))) if pooling == "cls" else None
-        self.blocks = nnx.List([block(rngs) for _ in range(layers)])
+        self.blocks = nnx.List([block(i, rngs) for i in range(layers)])
         self.final_norm = final_norm
         features = d_model if documents == 1 else 4 * d_model
         hidden = head_width or (0 if documents == 1 else d_model)
         self.head_hidden = Linear(features, hidden, rngs=rngs) if hidden else None
         self.head = Linear(hidden or features, classes, rngs=rngs)
+        self.d_model = d_model
         self.pooling = pooling
         self.documents = documents
         self.input_dropout = input_dropout
@@ -153,9 +155,12 @@ class Classifier(nnx.Module):
         if self.documents == 2:
             first, second = jnp.split(x, 2)
             x = jnp.concatenate([first, second, first - second, first * second], -1)
+        return self._classified(x)
+
+    def _classified(self, features: jax.Array) -> jax.Array:
         if self.head_hidden is not None:
-            x = jax.nn.gelu(self.head_hidden(x))
-        return self.head(x)
+            features = jax.nn.gelu(self.head_hidden(features))
+        return self.head(features)
 
     def encode(
         self, inputs: jax.Array, lengths: jax.Array | None = None, *, train: bool = False, key: jax.Array | None = None
@@ -190,8 +195,51 @@ class Classifier(nnx.Module):
             return x.mean(1)
         return jnp.where(true[..., None], x, 0.0).sum(1) / lengths[:, None]
 
+    def initial_state(self, batch: int) -> dict[str, Any]:
+        """What a causal model remembers before the first position of a stream: states of blocks, pooling, position.
+
+        Raises:
+            TypeError: a mixer is not causal, or the model reads two documents or a class token.
+        """
+        if self.documents == 2 or self.pooling == "cls":
+            raise TypeError("streams are for single documents with mean or last pooling")
+        return {
+            "blocks": [block.initial_state(batch) for block in self.blocks],
+            "pooled": jnp.zeros((batch, self.d_model)),
+            "seen": jnp.zeros((), jnp.int32),
+        }
+
+    def extend(self, inputs: jax.Array, state: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
+        """Reads the next positions of a stream.
+
+        Args:
+            inputs: (b, k) token ids or gray levels, every one true.
+            state: what the positions before left behind.
+
+        Returns:
+            Logits (b, c) of all that was read so far, as a call on the whole would give, and the next state.
+        """
+        x = self.encoder(inputs)
+        seen = state["seen"] + x.shape[1]
+        if self.learned_positions is not None or self.sinusoids:
+            table = (
+                jnp.asarray(sinusoidal_positions(self.sinusoids, x.shape[-1]))
+                if self.learned_positions is None
+                else self.learned_positions[...]
+            )
+            x = x + jax.lax.dynamic_slice_in_dim(table, state["seen"], x.shape[1])
+        blocks = []
+        for block, before in zip(self.blocks, state["blocks"], strict=True):
+            x, after = block.extend(x, before)
+            blocks.append(after)
+        if self.final_norm is not None:
+            x = self.final_norm(x, None)
+        pooled = state["pooled"] + x.sum(1) if self.pooling == "mean" else x[:, -1]
+        features = pooled / seen if self.pooling == "mean" else pooled
+        return self._classified(features), {"blocks": blocks, "pooled": pooled, "seen": seen}
+
     @property
     def state_size(self) -> int | None:
-        """Real numbers that all mixers together carry per sequence; None where one grows with the length."""
-        sizes = [block.mixer.state_size for block in self.blocks]
+        """Real numbers that all blocks together carry per sequence; None where one grows with the length."""
+        sizes = [block.state_size for block in self.blocks]
         return None if None in sizes else sum(s for s in sizes if s is not None)

@@ -1,6 +1,7 @@
 """From a configuration to a classifier."""
 
 import inspect
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flax import nnx, traverse_util
@@ -72,7 +73,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
     )
     return Classifier(
         encoder=_encoder(config, spec, vocab_size, pixels, rngs),
-        block=lambda rngs: scaffold_class(slots, **scaffold_options, rngs=rngs),
+        block=lambda i, rngs: scaffold_class(replace(slots, index=i), **scaffold_options, rngs=rngs),
         layers=model.layers,
         d_model=model.d_model,
         classes=spec.classes,

@@ -37,6 +37,14 @@ class DiagonalMixer(Mixer):
             return super().initial_state(batch)
         return jnp.zeros((batch, self.B.shape[0]), jnp.result_type(self.B[...], jnp.complex64))
 
+    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """A chunk (b, k, h) at once."""
+        if not self.causal:
+            return super().extend(x, state)
+        log_a, B, C = self._system()
+        y, state = ops.diagonal_ssm_extend(x, state, log_a, B, C[0])
+        return y + self.D[...].astype(x.dtype) * x, state
+
     def step(self, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One step: (b, h) -> (b, h)."""
         if not self.causal:

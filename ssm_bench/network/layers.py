@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ssm_bench.errors import unknown_name
+from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.parameters import Exempt
 
 
@@ -20,6 +20,60 @@ class Linear(nnx.Module):
         """(..., inputs) -> (..., outputs)."""
         y = x @ self.kernel[...]
         return y if self.bias is None else y + self.bias[...]
+
+
+class ShortConv(nnx.Module):
+    """A convolution over a few neighbours, for each channel alone: y_t = bias + sum over k of w_k x_{t-k}.
+
+    With `causal=False` the taps are centred: half of them, rounded down, look ahead.
+    """
+
+    def __init__(self, width: int, taps: int = 4, *, bias: bool = True, causal: bool = True, rngs: nnx.Rngs):
+        """Creates weights (taps, width), the newest position last, uniform in +-1/sqrt(taps), and a zero bias.
+
+        Raises:
+            UserError: fewer than one tap.
+        """
+        if taps < 1:
+            raise UserError(f"a short convolution needs at least 1 tap; got {taps}")
+        bound = taps**-0.5
+        self.kernel = nnx.Param(jax.random.uniform(rngs.params(), (taps, width), minval=-bound, maxval=bound))
+        self.bias = Exempt(jnp.zeros(width)) if bias else None
+        self.ahead = 0 if causal else taps // 2
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+        """(b, l, w) -> (b, l, w), zeros before the first and after the last true position."""
+        if mask is not None and self.ahead:
+            x = jnp.where(mask[..., None], x, 0)
+        return self._slide(x, self.kernel.shape[0] - 1 - self.ahead, self.ahead)
+
+    def _slide(self, x: jax.Array, before: int, after: int) -> jax.Array:
+        kernel = self.kernel[...]
+        length = x.shape[1] + before + after - (len(kernel) - 1)
+        x = jnp.pad(x, ((0, 0), (before, after), (0, 0)))
+        y = sum((kernel[k] * x[:, k : k + length] for k in range(len(kernel))), start=jnp.zeros((), x.dtype))
+        return y if self.bias is None else y + self.bias[...]
+
+    def initial_state(self, batch: int) -> jax.Array:
+        """The inputs before the first step: zeros (b, taps - 1, w).
+
+        Raises:
+            TypeError: it looks ahead.
+        """
+        if self.ahead:
+            raise TypeError("a centred convolution has no step mode: it is not causal")
+        taps, width = self.kernel.shape
+        return jnp.zeros((batch, taps - 1, width), self.kernel[...].dtype)
+
+    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """A chunk (b, k, w) and the inputs before it."""
+        x = jnp.concatenate([state, x], axis=1)
+        return self._slide(x, 0, 0), x[:, x.shape[1] - state.shape[1] :]
+
+    @property
+    def state_size(self) -> int:
+        """Real numbers carried per sequence: the inputs that a later output still needs."""
+        return (self.kernel.shape[0] - 1) * self.kernel.shape[1]
 
 
 class BatchNorm(nnx.Module):

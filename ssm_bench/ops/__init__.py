@@ -1,7 +1,7 @@
 """The mathematics of long-sequence models: pure functions on arrays, layout (b, l, h), no Flax."""
 
 from ssm_bench.ops.convolution import bidirectional_conv, causal_conv
-from ssm_bench.ops.diagonal import diagonal_ssm, diagonal_ssm_step
+from ssm_bench.ops.diagonal import diagonal_ssm, diagonal_ssm_extend, diagonal_ssm_step
 from ssm_bench.ops.discretization import discretization_rule, discretize_bilinear, discretize_zoh
 from ssm_bench.ops.dplr import dplr_kernel
 from ssm_bench.ops.hippo import (
@@ -37,6 +37,7 @@ __all__ = [
     "complex_normal",
     "diagonal_kernel",
     "diagonal_ssm",
+    "diagonal_ssm_extend",
     "diagonal_ssm_step",
     "discretization_rule",
     "discretize_bilinear",

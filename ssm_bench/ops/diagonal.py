@@ -29,6 +29,14 @@ def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, 
     return _apply_output(jnp.concatenate(x, axis=-1), jnp.concatenate([C[0], C[1]], axis=-1), u.dtype)
 
 
+def diagonal_ssm_extend(
+    u: jax.Array, state: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, backend: str = "auto"
+) -> tuple[jax.Array, jax.Array]:
+    """Goes on with `diagonal_ssm`: a chunk u (b, k, h) and the state before it (b, p) give y and the state after it."""
+    x = linear_recurrence(None, _apply_input(u, B), log_a=log_a, h0=state, backend=backend)
+    return _apply_output(x, C, u.dtype), x[:, -1]
+
+
 def diagonal_ssm_step(
     u_t: jax.Array, state: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array
 ) -> tuple[jax.Array, jax.Array]:

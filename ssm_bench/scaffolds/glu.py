@@ -5,7 +5,7 @@ from flax import nnx
 
 from ssm_bench.errors import unknown_name
 from ssm_bench.network.layers import Linear, dropout, split_key
-from ssm_bench.network.scaffold import Scaffold, Slots
+from ssm_bench.network.scaffold import Along, Scaffold, Slots
 
 ACTIVATIONS = ("gelu", "glu", "half_glu1", "half_glu2")
 
@@ -36,13 +36,13 @@ class GLU(Scaffold):
         self.dropout = slots.dropout
         self.tie_dropout = slots.tie_dropout
 
-    def __call__(
-        self, x: jax.Array, mask: jax.Array | None, *, train: bool = False, key: jax.Array | None = None
+    def block(
+        self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
     ) -> jax.Array:
         """(b, l, h) -> (b, l, h)."""
         mixer_key, inner_key, outer_key = split_key(key, 3)
         y = self.norm(x, mask, train=train) if self.prenorm else x
-        y = self._gated(self.mixer(y, mask, key=mixer_key), inner_key)
+        y = self._gated(along("mixer", y, mixer_key), inner_key)
         x = x + dropout(y, self.dropout, outer_key, tied=self.tie_dropout)
         return x if self.prenorm else self.norm(x, mask, train=train)
 

@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 
 from ssm_bench.network.layers import Linear, dropout, split_key
-from ssm_bench.network.scaffold import Scaffold, Slots
+from ssm_bench.network.scaffold import Along, Scaffold, Slots
 
 
 class MLP(Scaffold):
@@ -22,13 +22,13 @@ class MLP(Scaffold):
         self.dropout = slots.dropout
         self.tie_dropout = slots.tie_dropout
 
-    def __call__(
-        self, x: jax.Array, mask: jax.Array | None, *, train: bool = False, key: jax.Array | None = None
+    def block(
+        self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
     ) -> jax.Array:
         """(b, l, h) -> (b, l, h)."""
         mixer_key, branch_key, hidden_key, output_key = split_key(key, 4)
         y = self.mixer_norm(x, mask, train=train) if self.prenorm else x
-        y = self.mixer(y, mask, key=mixer_key)
+        y = along("mixer", y, mixer_key)
         x = x + dropout(y, self.dropout, branch_key, tied=self.tie_dropout)
         x = x if self.prenorm else self.mixer_norm(x, mask, train=train)
 
