@@ -11,15 +11,30 @@ from ssm_bench.network.parameters import Exempt
 class Linear(nnx.Module):
     """An affine map of the last axis: LeCun-normal weights, zero bias."""
 
-    def __init__(self, inputs: int, outputs: int, *, bias: bool = True, rngs: nnx.Rngs):
-        """Creates weights (inputs, outputs) and, if asked, a bias (outputs,)."""
-        self.kernel = nnx.Param(jax.nn.initializers.lecun_normal()(rngs.params(), (inputs, outputs)))
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True, variance: float = 1.0, rngs: nnx.Rngs):
+        """Creates weights (inputs, outputs) of variance `variance / inputs` and, if asked, a bias (outputs,)."""
+        init = jax.nn.initializers.variance_scaling(variance, "fan_in", "truncated_normal")
+        self.kernel = nnx.Param(init(rngs.params(), (inputs, outputs)))
         self.bias = Exempt(jnp.zeros(outputs)) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(..., inputs) -> (..., outputs)."""
         y = x @ self.kernel[...]
         return y if self.bias is None else y + self.bias[...]
+
+
+class GEGLU(nnx.Module):
+    """The gated MLP W3 (gelu(W1 x) * W2 x), with biases (Shazeer 2020, arXiv 2002.05202)."""
+
+    def __init__(self, width: int, hidden: int, *, variance: float = 1.0, rngs: nnx.Rngs):
+        """Creates two maps (width, hidden) and one (hidden, width), whose weights have variance `variance / hidden`."""
+        self.gate = Linear(width, hidden, rngs=rngs)
+        self.value = Linear(width, hidden, rngs=rngs)
+        self.out = Linear(hidden, width, variance=variance, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(..., width) -> (..., width)."""
+        return self.out(jax.nn.gelu(self.gate(x)) * self.value(x))
 
 
 class ShortConv(nnx.Module):

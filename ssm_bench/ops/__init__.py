@@ -1,5 +1,6 @@
 """The mathematics of long-sequence models: pure functions on arrays, layout (b, l, h), no Flax."""
 
+from ssm_bench.ops.attention import local_attention, rotary
 from ssm_bench.ops.convolution import bidirectional_conv, causal_conv
 from ssm_bench.ops.diagonal import diagonal_ssm, diagonal_ssm_extend, diagonal_ssm_step
 from ssm_bench.ops.discretization import discretization_rule, discretize_bilinear, discretize_zoh
@@ -23,11 +24,13 @@ from ssm_bench.ops.initializers import (
     log_input_gain,
     log_uniform_step,
     ring,
+    softplus_step,
 )
 from ssm_bench.ops.kernels import diagonal_kernel
 from ssm_bench.ops.recurrence import linear_recurrence
 from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
+from ssm_bench.ops.ssd import ssd
 
 __all__ = [
     "as_complex",
@@ -52,11 +55,15 @@ __all__ = [
     "hippo_legt",
     "hippo_legt_normal",
     "linear_recurrence",
+    "local_attention",
     "log_input_gain",
     "log_uniform_step",
     "rg_lru",
     "ring",
+    "rotary",
     "s4d_inv",
     "s4d_lin",
     "selective_scan",
+    "softplus_step",
+    "ssd",
 ]

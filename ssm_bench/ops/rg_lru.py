@@ -18,14 +18,15 @@ def rg_lru(
     *,
     c: float = 8.0,
     h0: jax.Array | None = None,
+    fresh: jax.Array | None = None,
     return_last_state: bool = False,
     backend: str = "auto",
 ) -> jax.Array | tuple[jax.Array, jax.Array]:
     """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) sigmoid(gate_x_t) x_t, with log a_t = -c softplus(a_param) sigmoid(gate_a_t).
 
     Without a state before it, the first input is not scaled by the square root: h_1 = sigmoid(gate_x_1) x_1. A state
-    of zeros is a state, so sequences in pieces pass h0 from the second piece on. Gates, decay and state are float32
-    or better.
+    of zeros is a state, so sequences in pieces pass h0 from the second piece on, or h0 at all times with `fresh` for
+    the first. Gates, decay and state are float32 or better.
 
     Args:
         x: inputs (b, l, h), real, l at least 1.
@@ -34,6 +35,7 @@ def rg_lru(
         a_param: (h,); softplus of it is the decay rate over c of an open gate.
         c: how strongly the gate acts on the decay, positive.
         h0: the state before the first step (b, h); None stands for none.
+        fresh: (b,) bool, True for sequences that begin here: their h0 counts as none. None: all go on from h0.
         return_last_state: also return the state after the last step.
         backend: see `linear_recurrence`.
 
@@ -48,13 +50,16 @@ def rg_lru(
     Source: Griffin (De et al. 2024, arXiv 2402.19427), section 2.4 and appendix A; the first step and the bounded
     derivative as published with RecurrentGemma.
     """
-    _check_shapes(x, gate_x, gate_a, a_param, h0)
+    _check_shapes(x, gate_x, gate_a, a_param, h0, fresh)
     dtype = jnp.result_type(jnp.float32, x, a_param)
     gate_x, gate_a = jax.nn.sigmoid(gate_x.astype(dtype)), jax.nn.sigmoid(gate_a.astype(dtype))
     log_a = -c * jax.nn.softplus(a_param.astype(dtype)) * gate_a
     gain = _root(-jnp.expm1(2 * log_a))
     if h0 is None:
         gain = gain.at[:, 0].set(1)
+    elif fresh is not None:
+        gain = gain.at[:, 0].set(jnp.where(fresh[:, None], 1, gain[:, 0]))
+        h0 = jnp.where(fresh[:, None], 0, h0)
     h = linear_recurrence(jnp.exp(log_a), gain * gate_x * x, h0=h0, backend=backend)
     y = h.astype(x.dtype)
     return (y, h[:, -1]) if return_last_state else y
@@ -73,7 +78,7 @@ def _root_jvp(primals, tangents):
     return root, tangent / jnp.maximum(2 * root, 1 / _MAX_ROOT_DERIVATIVE)
 
 
-def _check_shapes(x, gate_x, gate_a, a_param, h0):
+def _check_shapes(x, gate_x, gate_a, a_param, h0, fresh):
     """One sentence for the first array that does not fit x (b, l, h)."""
     if x.ndim != 3 or x.shape[1] < 1 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x must be real (b, l, h) with l at least 1, got {x.dtype} of shape {x.shape}")
@@ -83,3 +88,5 @@ def _check_shapes(x, gate_x, gate_a, a_param, h0):
     for name, (array, shape) in expected.items():
         if array.shape != shape or not jnp.issubdtype(array.dtype, jnp.floating):
             raise ValueError(f"{name} must be real {shape} to fit x {x.shape}, got {array.dtype} {array.shape}")
+    if fresh is not None and (h0 is None or fresh.shape != x.shape[:1] or fresh.dtype != bool):
+        raise ValueError(f"fresh must be bool {x.shape[:1]} beside an h0, got {fresh.dtype} {fresh.shape}")
