@@ -4,7 +4,7 @@ from ssm_bench.ops.attention import local_attention, rotary
 from ssm_bench.ops.convolution import bidirectional_conv, causal_conv
 from ssm_bench.ops.diagonal import diagonal_ssm, diagonal_ssm_extend, diagonal_ssm_step
 from ssm_bench.ops.discretization import discretization_rule, discretize_bilinear, discretize_zoh
-from ssm_bench.ops.dplr import dplr_kernel
+from ssm_bench.ops.dplr import DPLRSystem, dplr_kernel, dplr_step, dplr_system
 from ssm_bench.ops.hippo import (
     hippo_dplr,
     hippo_fout,
@@ -33,6 +33,7 @@ from ssm_bench.ops.selective_scan import selective_scan
 from ssm_bench.ops.ssd import ssd
 
 __all__ = [
+    "DPLRSystem",
     "as_complex",
     "as_pairs",
     "bidirectional_conv",
@@ -46,6 +47,8 @@ __all__ = [
     "discretize_bilinear",
     "discretize_zoh",
     "dplr_kernel",
+    "dplr_step",
+    "dplr_system",
     "hippo_dplr",
     "hippo_fout",
     "hippo_fout_normal",

@@ -19,6 +19,16 @@ def log_uniform_step(key: jax.Array, shape: tuple[int, ...], dt_min: float, dt_m
     return jax.random.uniform(key, shape, minval=math.log(dt_min), maxval=math.log(dt_max))
 
 
+def softplus_step(key: jax.Array, shape: tuple[int, ...], dt_min: float, dt_max: float) -> jax.Array:
+    """Draws what a softplus takes to steps dt like those of `log_uniform_step`: dt + log(1 - exp(-dt)).
+
+    Raises:
+        UserError: unless 0 < dt_min <= dt_max.
+    """
+    dt = jnp.exp(log_uniform_step(key, shape, dt_min, dt_max))
+    return dt + jnp.log(-jnp.expm1(-dt))
+
+
 def ring(
     key: jax.Array, n: int, r_min: float, r_max: float, max_phase: float
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
