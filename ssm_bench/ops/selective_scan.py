@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssm_bench.errors import unknown_name
+from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.ops.recurrence import BACKENDS, linear_recurrence
 
 # Steps whose states (b, 16, d, n) exist at once. Shorter chunks keep more states between chunks for the backward pass,
@@ -46,28 +46,35 @@ def selective_scan(
         h0: the state before the first step (b, d, n); None stands for zero.
         return_last_state: also return the state after the last step.
         backend: "associative", a parallel scan within each chunk; "sequential", a loop over time, which is faster on
-            CPU; "auto" chooses by platform.
+            CPU; "fused", one kernel for NVIDIA GPUs, for real float32 systems with n a power of two up to 256; "auto"
+            chooses by platform and sizes.
 
     Returns:
         y (b, l, d) in the type of u, and with `return_last_state` the last state (b, d, n). Cost O(b l d n).
 
     Raises:
-        UserError: an unknown backend.
+        UserError: an unknown backend, or "fused" where it cannot run.
         ValueError: ranks, shapes or types that do not fit.
 
     Differentiable in reverse mode.
     Source: Mamba (Gu and Dao 2023, arXiv 2312.00752), algorithm 2 and section 3.3, with its simplified rule for B (no
     division by A).
     """
-    if backend not in BACKENDS:
-        raise unknown_name("backend", backend, BACKENDS)
-    if backend == "auto":
-        backend = "sequential" if jax.default_backend() == "cpu" else "associative"
+    if backend not in (*BACKENDS, "fused"):
+        raise unknown_name("backend", backend, (*BACKENDS, "fused"))
     _check_shapes(u, delta, A, B, C, D=D, z=z, delta_bias=delta_bias, h0=h0)
     real = jnp.result_type(jnp.float32, u.dtype, delta.dtype, jnp.finfo(A.dtype).dtype)
     states = jnp.result_type(real, A, B, C, *([] if h0 is None else [h0]))
     if jnp.issubdtype(states, jnp.complexfloating) and not jnp.iscomplexobj(A):
         raise ValueError("a complex B, C or h0 needs a complex A")
+    fits = states == jnp.float32 and A.shape[1] in (1, 2, 4, 8, 16, 32, 64, 128, 256) and _kernel_runs()
+    if backend == "auto":
+        backend = "sequential" if jax.default_backend() == "cpu" else "fused" if fits else "associative"
+    if backend == "fused" and not fits:
+        raise UserError(
+            'backend "fused" needs an NVIDIA GPU, a real float32 system and n a power of two up to 256; got '
+            f"{jax.default_backend()}, {states.name} and n = {A.shape[1]}"
+        )
 
     delta = delta.astype(real)
     if delta_bias is not None:
@@ -76,13 +83,18 @@ def selective_scan(
         delta = jax.nn.softplus(delta)
     batch, length, _ = u.shape
     state = jnp.zeros((batch, *A.shape), states) if h0 is None else h0.astype(states)
-    chunk = min(_CHUNK, length)
-    # Steps of size zero change no state, so the last chunk may be filled up with them.
-    chunks = tuple(_split(x, chunk) for x in (delta, delta * u, B, C))
-    # The loop already keeps the two forward passes of a chunk apart.
-    solve = jax.checkpoint(_loop if backend == "sequential" else _parallel, prevent_cse=False)
-    state, y = lax.scan(lambda h, inputs: solve(A, h, *inputs), state, chunks)
-    y = jnp.moveaxis(y, 0, 1).reshape((batch, -1, *y.shape[3:]))[:, :length]
+    if backend == "fused":
+        from ssm_bench.ops.selective_scan_kernel import fused_scan
+
+        y, state = fused_scan(*(x.astype(real) for x in (u, delta, A, B, C)), state)
+    else:
+        chunk = min(_CHUNK, length)
+        # Steps of size zero change no state, so the last chunk may be filled up with them.
+        chunks = tuple(_split(x, chunk) for x in (delta, delta * u, B, C))
+        # The loop already keeps the two forward passes of a chunk apart.
+        solve = jax.checkpoint(_loop if backend == "sequential" else _parallel, prevent_cse=False)
+        state, y = lax.scan(lambda h, inputs: solve(A, h, *inputs), state, chunks)
+        y = jnp.moveaxis(y, 0, 1).reshape((batch, -1, *y.shape[3:]))[:, :length]
 
     if D is not None:
         y = y + D * u
@@ -90,6 +102,15 @@ def selective_scan(
         y = y * jax.nn.silu(z.astype(real))
     y = y.astype(u.dtype)
     return (y, state) if return_last_state else y
+
+
+def _kernel_runs() -> bool:
+    """Whether the kernel can run; asked of GPUs only, since importing it takes time."""
+    if jax.default_backend() != "gpu":
+        return False
+    from ssm_bench.ops.selective_scan_kernel import available
+
+    return available()
 
 
 def _loop(A, h0, delta, delta_u, B, C):
