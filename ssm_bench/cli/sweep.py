@@ -3,11 +3,13 @@
 import argparse
 
 from ssm_bench.cli import _options
+from ssm_bench.errors import UserError
 
 HELP = "train every model on every task, skipping what is finished, and write the table"
 EXAMPLE = """example:
   ssm-bench sweep --preset quick --models s5,lru --tasks text,image
 
+Worker processes share the cells, as many as --jobs says: by default one a GPU or one a CPU core.
 A sweep that is stopped (Ctrl-C, --deadline) goes on where it was with the same command."""
 
 
@@ -18,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks", type=_options.names, default=[], help="comma-separated; default: all")
     parser.add_argument("--seeds", default="0", help="comma-separated; default: 0")
     parser.add_argument("--budget", default="", metavar="TIME", help="spread this time over the cells, like 4h")
+    parser.add_argument("--jobs", default="auto", metavar="N", help="worker processes (default: one a GPU, or a core)")
     parser.add_argument("--no-table", action="store_true", help="do not write the table at the end")
     _options.add_cell_arguments(parser)
 
@@ -27,9 +30,8 @@ def run(options: argparse.Namespace) -> int:
     _options.prepare_jax()
     from ssm_bench import registry
     from ssm_bench.config import experiment_names
-    from ssm_bench.errors import UserError
     from ssm_bench.record import store
-    from ssm_bench.sweep.cells import cells, sweep
+    from ssm_bench.sweep import cells, workers
     from ssm_bench.sweep.progress import parse_duration
     from ssm_bench.train.stop import Stop
 
@@ -39,17 +41,20 @@ def run(options: argparse.Namespace) -> int:
     budget = parse_duration("--budget", options.budget) if options.budget else None
     choices = _options.choices(options)
     tasks = options.tasks or sorted(registry.names("tasks"), key=_table_order)
-    wanted = cells(options.models or experiment_names(), tasks, _options.seeds(options.seeds))
+    wanted = cells.cells(options.models or experiment_names(), tasks, _options.seeds(options.seeds))
+    places = workers.places(_jobs(options.jobs))[: len(wanted)]
+    runner = cells.Runner(
+        choices=choices,
+        results=options.results,
+        checkpoints=options.checkpoints,
+        rerun=options.rerun,
+        seconds=budget * len(places) / len(wanted) if budget else None,
+    )
     with Stop(deadline) as stop:
-        reached = sweep(
-            wanted,
-            choices,
-            results=options.results,
-            checkpoints=options.checkpoints,
-            stop=stop,
-            rerun=options.rerun,
-            budget=budget,
-        )
+        if len(places) > 1:
+            reached = workers.sweep(wanted, runner, stop, places, _options.prepare_jax)
+        else:
+            reached = cells.sweep(wanted, runner, stop)
     left = len(wanted) - len(reached)
     counts = {status: [s for _, s in reached].count(status) for status in sorted({s for _, s in reached})}
     print(", ".join([f"{n} {status}" for status, n in counts.items()] + ([f"{left} not reached"] if left else [])))
@@ -62,6 +67,15 @@ def run(options: argparse.Namespace) -> int:
         else:
             print("no table yet: no run has left a record")
     return 1 if {"error", "diverged", "oom"} & set(counts) else 0
+
+
+def _jobs(text: str) -> int:
+    """The number of workers, 0 for as many as suit the machine."""
+    if text == "auto":
+        return 0
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"--jobs takes a whole number from 1, or auto; got {text!r}")
+    return int(text)
 
 
 def _table_order(task: str) -> tuple[int, str]:

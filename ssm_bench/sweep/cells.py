@@ -1,4 +1,4 @@
-"""Runs many cells of the table one after another: skips what is finished, goes on after a failure."""
+"""The cells of a sweep: skips what is finished, goes on after a failure."""
 
 import json
 import sys
@@ -75,68 +75,93 @@ def earlier(config: ConfigDict, dataset: Dataset, results: Path) -> RunRecord | 
     return found if same else None
 
 
-def sweep(
-    wanted: Sequence[Cell],
-    choices: Choices,
-    *,
-    results: Path,
-    checkpoints: Path,
-    stop: Stop,
-    rerun: bool = False,
-    budget: float | None = None,
-) -> list[tuple[Cell, str]]:
-    """Runs the cells that have no finished record; a failing cell leaves a record and the next one goes on.
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """What a sweep does with a cell, in this process.
 
-    Args:
-        wanted: cells, in the order to run them.
-        choices: what they share.
+    Attributes:
+        choices: what all cells share.
         results: the folder of all results.
         checkpoints: the folder of all checkpoints.
-        stop: deadline and signals.
         rerun: run what is finished, too.
-        budget: seconds to spread evenly over the cells; each gets the share of its schedule that fits.
-
-    Returns:
-        Every cell that was reached, with its status; "skipped" for one that was finished before.
-
-    Raises:
-        UserError: a mistake that would spoil every cell, found before any of them starts.
+        seconds: time for each cell, which gets the share of its schedule that fits; None: what the choices say.
     """
-    configs = [choices.config(cell) for cell in wanted]
-    if budget is not None:
-        for config in configs:
-            check_budget(config)
-    reached: list[tuple[Cell, str]] = []
-    for number, (cell, config) in enumerate(zip(wanted, configs, strict=True), 1):
-        if stop.reason():
-            break
-        progress = Progress(f"[{number}/{len(wanted)}] {cell.model} {cell.task} seed {cell.seed}")
-        dataset = None
+
+    choices: Choices
+    results: Path
+    checkpoints: Path
+    rerun: bool = False
+    seconds: float | None = None
+
+    def run(self, cell: Cell, stop: Stop, progress: Progress) -> str:
+        """Runs a cell that has no finished record: its status, or "skipped"; a failure leaves a record."""
+        config, dataset = self.choices.config(cell), None
         try:
             config, dataset = opened(config)
-            if budget is not None:
-                share = planned_share(config, dataset, budget / len(wanted), checkpoints)
-                config, dataset = opened(replace(choices, share=share).config(cell))
+            if self.seconds is not None:
+                share = planned_share(config, dataset, self.seconds, self.checkpoints)
+                config, dataset = opened(replace(self.choices, share=share).config(cell))
                 progress.label += f" ({100 * share:g} % of the schedule)"
-            if not rerun and (record := earlier(config, dataset, results)):
+            if not self.rerun and (record := earlier(config, dataset, self.results)):
                 progress.end(f"skipped, finished before: {summary(record)}")
-                reached.append((cell, "skipped"))
-                continue
-            folders = {"results": results, "checkpoints": checkpoints}
-            record = run(config, dataset, **folders, stop=stop, tell=progress, afresh=rerun)
+                return "skipped"
+            folders = {"results": self.results, "checkpoints": self.checkpoints}
+            record = run(config, dataset, **folders, stop=stop, tell=progress, afresh=self.rerun)
         except UserError as error:
             progress.end(f"error: {error}")
-            reached.append((cell, "error"))
-            continue
+            return "error"
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             if dataset is None:
                 raise
-            outcome = Outcome(status="error", message=f"{type(error).__name__}: {error}".splitlines()[0][:300])
-            record = make_record(config, dataset, outcome, parameters=0, state_size=None)
-            store.write(record, results)
+            return self._failed(config, dataset, f"{type(error).__name__}: {error}", progress)
         progress.end(summary(record))
-        reached.append((cell, record.status))
+        return record.status
+
+    def fail(self, cell: Cell, message: str, progress: Progress) -> str:
+        """Leaves the record of a cell whose process died; the message says how."""
+        return self._failed(*opened(self.choices.config(cell)), message, progress)
+
+    def _failed(self, config: ConfigDict, dataset: Dataset, message: str, progress: Progress) -> str:
+        outcome = Outcome(status="error", message=message.splitlines()[0][:300])
+        record = make_record(config, dataset, outcome, parameters=0, state_size=None)
+        store.write(record, self.results)
+        progress.end(summary(record))
+        return record.status
+
+
+def check(wanted: Sequence[Cell], runner: Runner) -> None:
+    """Finds what would spoil cells before any of them starts.
+
+    Raises:
+        UserError: a mistake in names or settings.
+    """
+    for cell in wanted:
+        config = runner.choices.config(cell)
+        if runner.seconds is not None:
+            check_budget(config)
+
+
+def labels(wanted: Sequence[Cell]) -> list[str]:
+    """What progress calls the cells, for example "[3/24] s5 text seed 0"."""
+    return [f"[{i}/{len(wanted)}] {c.model} {c.task} seed {c.seed}" for i, c in enumerate(wanted, 1)]
+
+
+def sweep(wanted: Sequence[Cell], runner: Runner, stop: Stop) -> list[tuple[Cell, str]]:
+    """Runs cells one after another in this process; a failing one leaves a record and the next one goes on.
+
+    Returns:
+        Every cell that was reached, with its status.
+
+    Raises:
+        UserError: as `check`.
+    """
+    check(wanted, runner)
+    reached: list[tuple[Cell, str]] = []
+    for cell, label in zip(wanted, labels(wanted), strict=True):
+        if stop.reason():
+            break
+        reached.append((cell, runner.run(cell, stop, Progress(label))))
     return reached
 
 

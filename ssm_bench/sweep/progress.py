@@ -1,5 +1,6 @@
 """Progress of long work: a live line on a terminal, plain lines now and then elsewhere."""
 
+import shutil
 import sys
 import time
 
@@ -8,32 +9,54 @@ from ssm_bench.errors import UserError
 #: Seconds between plain lines.
 QUIET = 15.0
 
+#: Back to the start of the line, and empties it.
+CLEAR = "\r\x1b[K"
+
+
+class Screen:
+    """Standard error: lines that stay, and on a terminal a line below them that changes."""
+
+    def __init__(self):
+        """Looks whether there is a terminal."""
+        self.live = sys.stderr.isatty()
+        self._parts: dict[int, str] = {}
+
+    def update(self, text: str, worker: int = 0) -> None:
+        """Shows what is under way; several workers share the line."""
+        self._parts[worker] = text
+        width = (shutil.get_terminal_size().columns - 1) // len(self._parts)
+        parts = [f"{self._parts[w][: width - 2]:{width if len(self._parts) > 1 else 0}}" for w in sorted(self._parts)]
+        print(f"{CLEAR}{''.join(parts).rstrip()}", end="", file=sys.stderr, flush=True)
+
+    def line(self, text: str, worker: int = 0) -> None:
+        """Writes a line that stays, in place of what was under way."""
+        self._parts.pop(worker, None)
+        print(f"{CLEAR if self.live else ''}{text}", file=sys.stderr, flush=True)
+
 
 class Progress:
     """Tells how a cell is getting on: step, rate, time left."""
 
-    def __init__(self, label: str):
-        """`label` names the cell, for example "3/24 s5 text"."""
+    def __init__(self, label: str, screen: Screen | None = None):
+        """`label` names the cell, for example "[3/24] s5 text"; the screen is standard error."""
         self.label = label
-        self.live = sys.stderr.isatty()
+        self.screen = screen or Screen()
         self.begun = self.last = time.monotonic()
-        self.first_step: int | None = None
 
     def __call__(self, step: int, steps: int, rate: float, words: str) -> None:
         """Called after every chunk: updates done, planned, updates per second, a few words."""
         now = time.monotonic()
         left = (steps - step) / max(rate, 1e-9)
         line = f"{self.label}: step {step}/{steps}, {rate:.1f} steps/s, {duration(left)} left, {words}"
-        if self.live:
-            print(f"\r\x1b[K{line[:110]}", end="", file=sys.stderr, flush=True)
+        if self.screen.live:
+            self.screen.update(line)
         elif now - self.last > QUIET or step == steps:
-            print(line, file=sys.stderr, flush=True)
+            self.screen.line(line)
             self.last = now
 
     def end(self, words: str) -> None:
         """Closes the cell with one line that stays."""
-        seconds = duration(time.monotonic() - self.begun)
-        print(f"{chr(13) + chr(27) + '[K' if self.live else ''}{self.label}: {words} ({seconds})", file=sys.stderr)
+        self.screen.line(f"{self.label}: {words} ({duration(time.monotonic() - self.begun)})")
 
 
 def duration(seconds: float) -> str:

@@ -34,7 +34,7 @@ def command(tmp_path, monkeypatch, capsys):
 
 
 def sweep_of(*more):
-    return ("sweep", "--preset", "quick", "--data", "synthetic", *SMALL, *more)
+    return ("sweep", "--preset", "quick", "--data", "synthetic", "--jobs", "1", *SMALL, *more)
 
 
 def test_a_sweep_runs_skips_and_writes_the_table(command, tmp_path):

@@ -1,0 +1,263 @@
+"""Worker processes that share the cells of a sweep, each with a GPU or a part of the CPU's cores to itself.
+
+This process hands out one cell at a time over a pipe and shows what comes back. It never starts JAX, which would take
+hold of every GPU.
+"""
+
+import contextlib
+import importlib.util
+import multiprocessing
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from ssm_bench.sweep.cells import Cell, Runner, check, labels
+from ssm_bench.sweep.progress import Progress, Screen
+from ssm_bench.train.stop import Stop
+
+#: CPU workers beyond this cost memory, about a gigabyte each, where nobody asked for them.
+MOST_BY_DEFAULT = 8
+
+#: Part of a GPU's memory that several workers on it share.
+GPU_MEMORY = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What one worker computes on.
+
+    Attributes:
+        gpu: as in CUDA_VISIBLE_DEVICES; None: the CPU.
+        memory: part of the GPU's memory; None: what JAX takes by itself.
+        cores: CPU cores, where a GPU is None.
+    """
+
+    gpu: str | None = None
+    memory: float | None = None
+    cores: tuple[int, ...] = ()
+
+    def settle(self) -> None:
+        """Keeps this process, which has not started JAX yet, to its place."""
+        if self.gpu is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
+            if self.memory is not None:
+                os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{self.memory:.2f}"
+        elif self.cores and hasattr(os, "sched_setaffinity"):
+            # XLA starts as many threads as it may use cores.
+            os.sched_setaffinity(0, self.cores)
+
+
+def gpus() -> list[str]:
+    """The GPUs that JAX would find, as CUDA_VISIBLE_DEVICES names them, without starting it."""
+    plugin = any(p.name.startswith("xla_cuda") for p in entry_points(group="jax_plugins"))
+    if not plugin or os.environ.get("JAX_PLATFORMS", "cuda").split(",")[0] not in ("cuda", "gpu", ""):
+        return []
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in visible.split(",") if name and name != "-1"]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [str(i) for i in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
+
+
+def cores() -> list[int]:
+    """The CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def places(jobs: int = 0) -> list[Place]:
+    """A place for each of `jobs` workers; 0: as many as suit this machine.
+
+    One a GPU; without a GPU, one a core up to MOST_BY_DEFAULT; one on a TPU, which belongs to one process.
+    """
+    if found := gpus():
+        jobs = jobs or len(found)
+        crowd = -(-jobs // len(found))
+        memory = GPU_MEMORY / crowd if crowd > 1 else None
+        return [Place(gpu=found[i % len(found)], memory=memory) for i in range(jobs)]
+    tpu = importlib.util.find_spec("libtpu") and os.environ.get("JAX_PLATFORMS", "tpu") != "cpu"
+    free = cores()
+    jobs = jobs or (1 if tpu else min(len(free), MOST_BY_DEFAULT))
+    return [Place(cores=tuple(free[i::jobs]) or (free[i % len(free)],)) for i in range(jobs)]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell for a worker: to run, or, with a message, to record as failed."""
+
+    cell: Cell
+    label: str
+    failure: str = ""
+
+
+@dataclass
+class Worker:
+    """A worker process, seen from the sweep; `job` is the one it is busy with, None once it may go."""
+
+    process: BaseProcess
+    connection: Connection
+    number: int
+    job: Job | None = None
+
+    def give(self, job: Job | None) -> None:
+        """Hands out a job, or, with None, lets the worker go; one that is dead is noticed when its pipe is read."""
+        self.job = job
+        with contextlib.suppress(OSError):
+            self.connection.send(job)
+
+    def hear(self) -> tuple[str, str]:
+        """What it has to say: ("update" or "line", a text), ("done", a status), or ("gone", how it ended)."""
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            code = self.process.exitcode or 0
+            return "gone", f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+
+
+def sweep(
+    wanted: Sequence[Cell], runner: Runner, stop: Stop, where: Sequence[Place], prepare: Callable[[], None]
+) -> list[tuple[Cell, str]]:
+    """Runs cells in worker processes; a worker that dies leaves a record of failure, and another takes its place.
+
+    Args:
+        wanted: cells, in the order to start them.
+        runner: what to do with a cell.
+        stop: deadline and signals; workers save and leave when it says so.
+        where: a place for each worker.
+        prepare: settings of JAX, made in each worker.
+
+    Returns:
+        Every cell that was reached, with its status, in the order in which they ended.
+
+    Raises:
+        UserError: as `cells.check`.
+    """
+    check(wanted, runner)
+    waiting = deque(map(Job, wanted, labels(wanted)))
+    reached: list[tuple[Cell, str]] = []
+    screen, crew = Screen(), {}
+
+    def hire(number: int) -> None:
+        """A new worker with the next job, if there is one."""
+        if job := next_job():
+            worker = _start(number, where[number], runner, stop.end, prepare)
+            worker.give(job)
+            crew[worker.connection] = worker
+
+    def next_job() -> Job | None:
+        return waiting.popleft() if waiting and not stop.reason() else None
+
+    def replace(worker: Worker, how: str) -> None:
+        del crew[worker.connection]
+        if job := worker.job:
+            message = f"the process of this run ended early: {how}"
+            screen.line(f"{job.label}: {message}", worker.number)
+            if job.failure or stop.reason():
+                reached.append((job.cell, "error"))
+            else:
+                waiting.appendleft(Job(job.cell, job.label, failure=message))
+            hire(worker.number)
+
+    try:
+        for number in range(len(where)):
+            hire(number)
+        leaving = False
+        while crew:
+            if stop.signal and not leaving:
+                leaving = True
+                for worker in crew.values():
+                    worker.process.terminate()
+            # Short, since a signal does no more than set a flag.
+            for connection in wait(list(crew), timeout=0.5):
+                worker = crew[connection]
+                kind, words = worker.hear()
+                if kind == "gone":
+                    replace(worker, words)
+                elif kind == "done":
+                    reached.append((worker.job.cell, words))
+                    worker.give(next_job())
+                else:
+                    getattr(screen, kind)(words, worker.number)
+    finally:
+        for worker in crew.values():
+            worker.process.kill()
+    return reached
+
+
+def _start(number: int, place: Place, runner: Runner, end: float | None, prepare: Callable[[], None]) -> Worker:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs, place, runner, end, prepare), name=f"worker {number}")
+    # A terminal sends Ctrl-C to all: workers are born deaf to it, and hear from the sweep when to leave.
+    earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    # The worker alone holds its end, so that the pipe ends when it does.
+    theirs.close()
+    return Worker(process, ours, number)
+
+
+def work(connection: Connection, place: Place, runner: Runner, end: float | None, prepare: Callable[[], None]) -> None:
+    """A worker's life: takes jobs from the pipe and sends back progress and statuses, until it gets None.
+
+    Args:
+        connection: this worker's end of the pipe.
+        place: what to compute on.
+        runner: what to do with a cell.
+        end: when to have left, on the monotonic clock.
+        prepare: settings of JAX.
+    """
+    place.settle()
+    prepare()
+    screen = _Pipe(connection)
+    with contextlib.suppress(EOFError), _WorkerStop(None if end is None else end - time.monotonic()) as stop:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        while job := connection.recv():
+            progress = Progress(job.label, screen)
+            if job.failure:
+                status = runner.fail(job.cell, job.failure, progress)
+            else:
+                status = runner.run(job.cell, stop, progress)
+            screen.send("done", status)
+
+
+class _WorkerStop(Stop):
+    """Also asks to leave when the sweep is gone."""
+
+    def reason(self, ahead: float = 0.0) -> str:
+        parent = multiprocessing.parent_process()
+        return "the sweep ended" if parent is None or not parent.is_alive() else super().reason(ahead)
+
+
+class _Pipe(Screen):
+    """The screen of the sweep, seen from a worker."""
+
+    def __init__(self, connection: Connection):
+        super().__init__()
+        self.connection = connection
+
+    def send(self, kind: str, words: str) -> None:
+        """Says something to the sweep; if it is gone, `_WorkerStop` knows what to do."""
+        with contextlib.suppress(OSError):
+            self.connection.send((kind, words))
+
+    def update(self, text: str, worker: int = 0) -> None:
+        """Sends what is under way."""
+        self.send("update", text)
+
+    def line(self, text: str, worker: int = 0) -> None:
+        """Sends a line that stays."""
+        self.send("line", text)

@@ -1,0 +1,46 @@
+"""A runner of cells that trains nothing; on the import path of worker processes, as tests are not."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """Does what the name of the model says, and notes what it did in a folder."""
+
+    notes: Path
+    seconds: float | None = None
+
+    @property
+    def choices(self):
+        """Choices that fit every cell."""
+        return SimpleNamespace(config=lambda cell: None)
+
+    def run(self, cell, stop, progress):
+        """A status, a death, or work until told to stop."""
+        (self.notes / f"{cell.model}-{cell.seed}-started").touch()
+        if cell.model == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if cell.model == "hopeless":
+            os._exit(3)
+        while cell.model == "long" and not stop.reason():
+            time.sleep(0.02)
+        (self.notes / f"{cell.model}-{cell.seed}-left").touch()
+        progress.end("done")
+        return "partial" if stop.reason() else "ok"
+
+    def fail(self, cell, message, progress):
+        """Notes the message."""
+        if cell.model == "hopeless":
+            os._exit(3)
+        (self.notes / f"{cell.model}-{cell.seed}-failed").write_text(message)
+        progress.end(message)
+        return "error"
+
+
+def nothing():
+    """No settings of JAX."""

@@ -1,0 +1,154 @@
+"""Workers share cells, die, stop and leave as they should; what they run is a stand-in, but for one sweep."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ssm_bench.cli import main
+from ssm_bench.record import store
+from ssm_bench.sweep import workers
+from ssm_bench.sweep.cells import Cell
+from ssm_bench.sweep.workers import Place
+from ssm_bench.train.stop import Stop
+
+#: Seconds that anything here may take on a busy machine.
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """The module of the stand-in, found by worker processes, too."""
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    return importlib.import_module("stand_in")
+
+
+def cells(*models):
+    return [Cell(model=m, task="text", seed=s) for s, m in enumerate(models)]
+
+
+def run(stand_in, notes, *models, jobs=2, deadline=None):
+    """The statuses of the cells that were reached, by model."""
+    with Stop(deadline) as stop:
+        runner = stand_in.StandIn(notes)
+        reached = workers.sweep(cells(*models), runner, stop, [Place()] * jobs, stand_in.nothing)
+    return {cell.model: status for cell, status in reached}
+
+
+def wait_for(holds):
+    """Waits until something holds."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_worker_that_dies_is_a_failure_and_the_others_go_on(stand_in, tmp_path, capfd):
+    reached = run(stand_in, tmp_path, "killed", "hopeless", "fine", "good")
+    assert reached == {"killed": "error", "hopeless": "error", "fine": "ok", "good": "ok"}
+    assert (tmp_path / "killed-0-failed").read_text() == "the process of this run ended early: killed by SIGKILL"
+    lines = capfd.readouterr().err.splitlines()
+    assert "[1/4] killed text seed 0: the process of this run ended early: killed by SIGKILL" in lines
+    assert lines.count("[2/4] hopeless text seed 1: the process of this run ended early: exit code 3") == 2
+
+
+def test_a_request_to_stop_reaches_every_worker_and_starts_nothing_new(stand_in, tmp_path):
+    def ask():
+        wait_for(lambda: len(list(tmp_path.glob("long-*-started"))) == 2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert run(stand_in, tmp_path, "long", "long", "never") == {"long": "partial"}
+    asking.join()
+    assert len(list(tmp_path.glob("long-*-left"))) == 2
+    assert not (tmp_path / "never-2-started").exists()
+
+
+def test_a_deadline_reaches_every_worker(stand_in, tmp_path):
+    assert run(stand_in, tmp_path, "long", "never", jobs=1, deadline=Stop.MARGIN + 4) == {"long": "partial"}
+
+
+def test_workers_leave_when_the_sweep_is_killed(tmp_path):
+    script = f"""
+from pathlib import Path
+import stand_in
+from ssm_bench.sweep import workers
+from ssm_bench.sweep.cells import Cell
+from ssm_bench.train.stop import Stop
+cells = [Cell(model="long", task="text", seed=s) for s in (0, 1)]
+workers.sweep(cells, stand_in.StandIn(Path({str(tmp_path)!r})), Stop(), [workers.Place()] * 2, stand_in.nothing)
+"""
+    sweep = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parent)
+    wait_for(lambda: len(list(tmp_path.glob("long-*-started"))) == 2)
+    sweep.kill()
+    sweep.wait()
+    wait_for(lambda: len(list(tmp_path.glob("long-*-left"))) == 2)
+
+
+def test_a_sweep_of_two_workers_leaves_the_same_records_as_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sizes = ("--config.train.steps=4", "--config.model.d_model=8", "--config.model.layers=1")
+    data = ("--data", "synthetic", "--config.task.max_length=64", "--config.task.examples=100")
+    sweep = ("sweep", "--models", "transformer,lru", "--tasks", "text", "--no-table", *sizes, *data)
+    for jobs in ("1", "2"):
+        assert main([*sweep, "--jobs", jobs, "--results", jobs, "--checkpoints", f"{jobs}/checkpoints"]) == 0
+        assert "2 ok" in capsys.readouterr().out
+    one, two = ({r.model.name: (r.config_hash, r.result) for r in store.read_all(jobs)} for jobs in ("1", "2"))
+    assert one.keys() == two.keys()
+    for name in one:
+        assert one[name][0] == two[name][0]
+        assert one[name][1].test_accuracy == pytest.approx(two[name][1].test_accuracy, abs=0.05)
+
+
+@pytest.mark.parametrize("jobs", ["0", "two", "-1"])
+def test_a_wrong_number_of_jobs_is_one_sentence(jobs, capsys):
+    assert main(["sweep", f"--jobs={jobs}"]) == 2
+    assert capsys.readouterr().err == f"error: --jobs takes a whole number from 1, or auto; got {jobs!r}\n"
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine of four cores, with a CUDA plugin and two GPUs if asked for."""
+
+    def make(gpus, **settings):
+        plugins = [SimpleNamespace(name="xla_cuda13")] if gpus else []
+        listed = "".join(f"GPU {i}: an accelerator (UUID: GPU-{i})\n" for i in range(gpus))
+        monkeypatch.setattr(workers, "entry_points", lambda group: plugins)
+        monkeypatch.setattr(workers.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=listed))
+        monkeypatch.setattr(workers, "cores", lambda: [0, 1, 2, 3])
+        for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+
+    return make
+
+
+def test_workers_get_a_gpu_each(machine):
+    machine(gpus=2)
+    assert [(p.gpu, p.memory) for p in workers.places()] == [("0", None), ("1", None)]
+    assert [p.gpu for p in workers.places(1)] == ["0"]
+    assert [(p.gpu, p.memory) for p in workers.places(3)] == [("0", 0.45), ("1", 0.45), ("0", 0.45)]
+    machine(gpus=2, CUDA_VISIBLE_DEVICES="5")
+    assert [p.gpu for p in workers.places()] == ["5"]
+
+
+@pytest.mark.parametrize("settings", [{"JAX_PLATFORMS": "cpu"}, {"CUDA_VISIBLE_DEVICES": ""}])
+def test_gpus_that_are_hidden_are_not_used(machine, settings):
+    machine(gpus=2, **settings)
+    assert {p.gpu for p in workers.places()} == {None}
+
+
+def test_workers_get_cores_of_their_own(machine):
+    machine(gpus=0)
+    assert [p.cores for p in workers.places()] == [(0,), (1,), (2,), (3,)]
+    assert [p.cores for p in workers.places(2)] == [(0, 2), (1, 3)]
+    assert [p.cores for p in workers.places(5)] == [(0,), (1,), (2,), (3,), (0,)]
