@@ -2,9 +2,11 @@
 
 from ssm_bench.ops.attention import local_attention, rotary
 from ssm_bench.ops.convolution import bidirectional_conv, causal_conv
+from ssm_bench.ops.dense import dense_recurrence
 from ssm_bench.ops.diagonal import diagonal_ssm, diagonal_ssm_extend, diagonal_ssm_step
 from ssm_bench.ops.discretization import discretization_rule, discretize_bilinear, discretize_zoh
 from ssm_bench.ops.dplr import DPLRSystem, dplr_kernel, dplr_step, dplr_system
+from ssm_bench.ops.gated import gru, lstm
 from ssm_bench.ops.hippo import (
     hippo_dplr,
     hippo_fout,
@@ -39,6 +41,7 @@ __all__ = [
     "bidirectional_conv",
     "causal_conv",
     "complex_normal",
+    "dense_recurrence",
     "diagonal_kernel",
     "diagonal_ssm",
     "diagonal_ssm_extend",
@@ -49,6 +52,7 @@ __all__ = [
     "dplr_kernel",
     "dplr_step",
     "dplr_system",
+    "gru",
     "hippo_dplr",
     "hippo_fout",
     "hippo_fout_normal",
@@ -61,6 +65,7 @@ __all__ = [
     "local_attention",
     "log_input_gain",
     "log_uniform_step",
+    "lstm",
     "rg_lru",
     "ring",
     "rotary",

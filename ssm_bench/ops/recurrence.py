@@ -123,10 +123,10 @@ def _doubling(a: jax.Array, b: jax.Array, logarithmic: bool) -> jax.Array:
     odd = _doubling(2 * a if logarithmic else a * a, pairs, logarithmic)
     between = multiplier * odd[:, : (length - 1) // 2] + b[:, 2::2]
     even = jnp.concatenate([b[:, :1], between], axis=1)
-    return _interleave(even, odd)
+    return interleave(even, odd)
 
 
-def _interleave(even: jax.Array, odd: jax.Array) -> jax.Array:
+def interleave(even: jax.Array, odd: jax.Array) -> jax.Array:
     """even_0, odd_0, even_1, ... along axis 1; padding and adding, because XLA fuses that into its neighbours."""
     short = even.shape[1] - odd.shape[1]
     zero = jnp.zeros((), even.dtype)

@@ -1,0 +1,107 @@
+"""The layer of H3: two gates and a shift around a mixer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ssm_bench import ops
+from ssm_bench.errors import UserError
+from ssm_bench.network.layers import Linear, ShortConv
+from ssm_bench.network.mixer import Mixer
+from ssm_bench.network.parameters import Feedthrough
+
+
+class H3Layer(Mixer):
+    """y = W_o (q * mixer(shift(k) * v)) with q, k and v linear maps of the input, all products by channel.
+
+    The shift lets a position be compared with those just before it, the inner mixer remembers. The layer is causal if
+    the inner mixer is; else the shift looks ahead by half of its width.
+
+    Source: Fu et al. 2023, "Hungry hungry hippos: towards language modeling with state space models"
+    (arXiv 2212.14052), section 3, with heads of one channel.
+    """
+
+    def __init__(self, d_model: int, mixer: Callable[[int, nnx.Rngs], Mixer], *, shift_size: int, rngs: nnx.Rngs):
+        """Creates the maps, the inner mixer and the shift.
+
+        Args:
+            d_model: width h.
+            mixer: makes the inner mixer of a given width.
+            shift_size: inputs that the shift sees, at least 1.
+            rngs: random keys.
+
+        Raises:
+            UserError: a shift that sees nothing.
+        """
+        if shift_size < 1:
+            raise UserError(f"shift_size of H3 must be at least 1; got {shift_size}")
+        self.query = Linear(d_model, d_model, rngs=rngs)
+        self.keys = Linear(d_model, d_model, rngs=rngs)
+        self.values = Linear(d_model, d_model, rngs=rngs)
+        self.out = Linear(d_model, d_model, rngs=rngs)
+        self.mixer = mixer(d_model, rngs)
+        self.causal = self.mixer.causal
+        self.shift = Shift(d_model, shift_size, causal=self.causal, rngs=rngs)
+
+    def _gated(self, x: jax.Array, along: Callable[[str, jax.Array], jax.Array]) -> jax.Array:
+        """The layer; `along` runs the two parts that look along time, by name."""
+        return self.out(self.query(x) * along("mixer", along("shift", self.keys(x)) * self.values(x)))
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+        """(b, l, h) -> (b, l, h), whole sequences."""
+        # A product of two large numbers in the padding would leak through the rounding of a Fourier transform.
+        x = x if mask is None else jnp.where(mask[..., None], x, 0)
+        return self._gated(x, lambda part, u: getattr(self, part)(u, mask, key=key)).astype(x.dtype)
+
+    def initial_state(self, batch: int) -> dict[str, Any]:
+        """The states of the shift and of the inner mixer."""
+        if not self.causal:
+            return super().initial_state(batch)
+        return {"shift": self.shift.initial_state(batch), "mixer": self.mixer.initial_state(batch)}
+
+    def extend(self, x: jax.Array, state: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
+        """A chunk (b, k, h), as fast as the inner mixer does it."""
+        if not self.causal:
+            return super().extend(x, state)
+        new = dict(state)
+
+        def along(part: str, u: jax.Array) -> jax.Array:
+            y, new[part] = getattr(self, part).extend(u, state[part])
+            return y
+
+        return self._gated(x, along).astype(x.dtype), new
+
+    def step(self, x_t: jax.Array, state: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
+        """One step: (b, h) -> (b, h)."""
+        if not self.causal:
+            return super().step(x_t, state)
+        y, state = self.extend(x_t[:, None], state)
+        return y[:, 0], state
+
+    @property
+    def state_size(self) -> int | None:
+        """Real numbers carried by the shift and the inner mixer; None where that of the mixer grows."""
+        inner = self.mixer.state_size
+        return None if inner is None else inner + self.shift.state_size
+
+
+class Shift(ShortConv):
+    """The shift SSM: y_t = C x_t + D u_t, where the state x_t is the last inputs themselves.
+
+    So it is a short convolution, and its weights C start like those of one; D, standard normal, weighs the present
+    input once more. Applied by FFT, which for the 64 inputs of the paper reads less memory than 64 products do.
+    """
+
+    def __init__(self, width: int, size: int, *, causal: bool, rngs: nnx.Rngs):
+        """Creates C (size, width), the newest input last, and D (width)."""
+        super().__init__(width, size, bias=False, causal=causal, rngs=rngs)
+        self.D = Feedthrough(jax.random.normal(rngs.params(), (width,)))
+
+    def _slide(self, x: jax.Array, before: int, after: int) -> jax.Array:
+        size = self.kernel.shape[0]
+        kernel = self.kernel[...].at[size - 1 - self.ahead].add(self.D[...])
+        x = jnp.pad(x, ((0, 0), (before, after), (0, 0)))
+        return ops.causal_conv(x, jnp.flip(kernel, axis=0).T)[:, size - 1 :].astype(x.dtype)
