@@ -45,7 +45,7 @@ class Mamba(Scaffold):
             UserError: an expansion that leaves no channel, or no taps.
         """
         d_model = slots.d_model
-        width = int(expand * d_model)
+        width = round(expand * d_model)
         if width < 1:
             raise UserError(f"--config.scaffold.expand must leave at least one of {d_model} channels; got {expand}")
         self.norm = slots.norm(d_model)
