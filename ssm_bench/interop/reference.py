@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.interop import minimal_lru, s5
+from ssm_bench.interop import mamba, minimal_lru, s4, s5
 from ssm_bench.interop.places import Place, Places, fill, flat
 from ssm_bench.network.backbone import Classifier
 
@@ -24,6 +24,8 @@ from ssm_bench.network.backbone import Classifier
 SOURCES: dict[str, Callable[..., tuple[nnx.Module, Places, Places]]] = {
     "lindermanlab/S5": s5.build,
     "NicolasZucchet/minimal-LRU": minimal_lru.build,
+    "state-spaces/s4": s4.build,
+    "state-spaces/mamba": mamba.build,
 }
 
 

@@ -1,0 +1,131 @@
+"""The layers of state-spaces/s4: S4 and S4D with activation and output mixing, from a `state_dict`."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from flax import nnx
+
+from ssm_bench.errors import unknown_name
+from ssm_bench.interop.places import Place, Places, sizes
+from ssm_bench.models.s4 import S4
+from ssm_bench.models.s4d import S4D
+from ssm_bench.network.layers import Linear
+
+Logarithm = Callable[[np.ndarray], np.ndarray]
+
+#: The logarithm of a positive number that the authors keep in one of these forms.
+LOGARITHMS: dict[str, Logarithm] = {
+    "exp": lambda x: x,
+    "softplus": lambda x: np.log(np.logaddexp(0, x)),
+    "none": np.log,
+}
+
+
+class S4Layer(nnx.Module):
+    """A mixer, a GELU, and the gated linear map (W1 g) * sigmoid(W2 g) if there is one."""
+
+    def __init__(self, mixer: S4 | S4D, width: int, *, gated: bool, rngs: nnx.Rngs):
+        """Keeps the mixer and creates the linear map."""
+        self.mixer = mixer
+        self.output = Linear(width, 2 * width, rngs=rngs) if gated else None
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """(b, l, h) -> (b, l, h)."""
+        g = jax.nn.gelu(self.mixer(x, mask), approximate=False)
+        return g if self.output is None else jax.nn.glu(self.output(g))
+
+
+def build(
+    arrays: dict[str, np.ndarray], *, disc: str = "zoh", dt_transform: str = "exp", real_transform: str = "exp"
+) -> tuple[S4Layer, Places, Places]:
+    """The layer, and the places of its parameters.
+
+    Takes an `S4Block` or `FFTConv` of models/s4/s4.py, or the `S4D` of models/s4/s4d.py, which has no options. It is
+    S4 where the arrays have a P, else S4D; bidirectional where they have two C.
+
+    Args:
+        arrays: parameters by name.
+        disc: discretisation of S4D, "zoh" or "bilinear"; S4 is bilinear.
+        dt_transform: what makes the step size of what is stored: "exp", "softplus" or "none".
+        real_transform: what makes the decay rates of what is stored, likewise.
+    """
+    for option, name in (("dt_transform", dt_transform), ("real_transform", real_transform)):
+        if name not in LOGARITHMS:
+            raise unknown_name(f"option {option}", name, LOGARITHMS)
+    if "kernel.log_A_real" in arrays:
+        mixer, places = _minimal(arrays)
+    else:
+        mixer, places = _block(arrays, disc, LOGARITHMS[dt_transform], LOGARITHMS[real_transform])
+    width = mixer.D.shape[0]
+    layer = S4Layer(mixer, width, gated="output_linear.0.weight" in arrays, rngs=nnx.Rngs(0))
+    if layer.output is not None and layer.output.bias is not None:
+        # A convolution of one tap is the same map with one axis more.
+        shape = (2 * width, width, *arrays["output_linear.0.weight"].shape[2:])
+        weight = Place(layer.output.kernel, shape, convert=lambda weight: weight.reshape(2 * width, width).T)
+        places |= {"output_linear.0.weight": weight, "output_linear.0.bias": Place(layer.output.bias, (2 * width,))}
+    return layer, places, {}
+
+
+def _block(
+    arrays: dict[str, np.ndarray], disc: str, log_dt: Logarithm, log_decay: Logarithm
+) -> tuple[S4 | S4D, Places]:
+    layer = "layer." if "layer.D" in arrays else ""
+    kernel = f"{layer}kernel."
+    directions, width, modes, _ = sizes(arrays, f"{kernel}C", 4)
+    copies, _ = sizes(arrays, f"{kernel}A_real", 2)
+    options = {"state_size": 2 * modes, "copies": copies, "bidirectional": directions == 2, "rngs": nnx.Rngs(0)}
+    length = int(arrays.pop(f"{kernel}l_kernel", 0))
+    if f"{kernel}P" in arrays:
+        init = "legs" if sizes(arrays, f"{kernel}P", 4)[0] == 1 else "legt"
+        mixer, places = S4(width, init=init, **options), {}
+        places[f"{kernel}P"] = Place(mixer.P, mixer.P.shape)
+    else:
+        mixer, places = S4D(width, discretization=disc, **options), {}
+
+    def whole(C: np.ndarray) -> np.ndarray:
+        """Undoes what the authors do to C once, for a kernel of that length: C (1 - A_bar^length)."""
+        decay, dt = np.exp(log_decay(arrays[f"{kernel}A_real"])), np.exp(log_dt(arrays[f"{kernel}inv_dt"]))
+        Lambda = -decay - 1j * arrays[f"{kernel}A_imag"]
+        return _divided(C, Lambda, arrays[f"{kernel}P"], dt, length)
+
+    return mixer, places | {
+        f"{kernel}A_real": Place(mixer.log_decay, (copies, modes), convert=log_decay),
+        f"{kernel}A_imag": Place(mixer.frequency, (copies, modes), convert=np.negative),
+        f"{kernel}B": Place(mixer.B, (1, copies, modes, 2)),
+        f"{kernel}C": Place(mixer.C, mixer.C.shape, convert=whole if length else None),
+        f"{kernel}inv_dt": Place(mixer.log_dt, (width, 1), convert=log_dt),
+        f"{layer}D": Place(mixer.D, (1, width)),
+    }
+
+
+def _minimal(arrays: dict[str, np.ndarray]) -> tuple[S4D, Places]:
+    width, modes = sizes(arrays, "kernel.log_A_real", 2)
+    # The initialisation that leaves B at 1, which this layer has no array for.
+    mixer = S4D(width, state_size=2 * modes, init="lin", bidirectional=False, rngs=nnx.Rngs(0))
+    return mixer, {
+        "kernel.log_A_real": Place(mixer.log_decay, (width, modes)),
+        "kernel.A_imag": Place(mixer.frequency, (width, modes)),
+        "kernel.C": Place(mixer.C, (width, modes, 2)),
+        "kernel.log_dt": Place(mixer.log_dt, (width,)),
+        "D": Place(mixer.D, (width,)),
+    }
+
+
+def _divided(C: np.ndarray, Lambda: np.ndarray, P: np.ndarray, dt: np.ndarray, length: int) -> np.ndarray:
+    """C (1 - A_bar^length)^-1 as pairs (channels, h, n, 2), in float64, with all 2n states of each channel."""
+    Lambda, P, rows = (_with_conjugates(z) for z in (Lambda, P[..., 0] + 1j * P[..., 1], C[..., 0] + 1j * C[..., 1]))
+    identity = np.eye(Lambda.shape[-1])
+    for channel, step in enumerate(dt[:, 0].astype(np.float64)):
+        copy = channel % len(Lambda)
+        A = step / 2 * (np.diag(Lambda[copy]) - P[:, copy].T @ P[:, copy].conj())
+        A_bar = np.linalg.solve(identity - A, identity + A)
+        whole = identity - np.linalg.matrix_power(A_bar, length)
+        rows[:, channel] = np.linalg.solve(whole.T, rows[:, channel].T).T
+    half = rows[..., : C.shape[2]]
+    return np.stack([half.real, half.imag], axis=-1)
+
+
+def _with_conjugates(z: np.ndarray) -> np.ndarray:
+    z = z.astype(np.complex128)
+    return np.concatenate([z, z.conj()], axis=-1)

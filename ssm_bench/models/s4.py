@@ -1,0 +1,110 @@
+"""S4: one structured state space model per channel, diagonal plus low rank, applied as a long convolution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ssm_bench import ops
+from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.network.convolution import ConvolutionMixer, copies_of
+from ssm_bench.network.mixer import Traits
+from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum, StepSize
+
+INITS = ("fout", "legs", "legt")
+
+# Where the authors stop the real part of Lambda at the start: that of LegT and FouT is zero, and has no logarithm.
+SMALLEST_DECAY = 1e-4
+
+
+class S4(ConvolutionMixer):
+    """For each channel: x' = A x + B u, y = 2 Re(C x) + D u, with A = diag(Lambda) - P P*, under the bilinear rule.
+
+    The n/2 complex modes stand for n conjugate ones. Whole sequences are convolved with the impulse response by FFT,
+    in O(b h l log l), plus O(h n l rank + h n^3 log l) for the response: sums over the modes at the roots of unity
+    (Cauchy products), with the low rank put in by the Woodbury identity. Step mode solves for the next state in O(n).
+    A bidirectional layer has a second C, whose response runs backward and starts one step ahead, so that the present
+    step is counted once.
+
+    Source: Gu, Goel and Ré 2022, "Efficiently modeling long sequences with structured state spaces"
+    (arXiv 2111.00396); LegT and FouT: Gu et al. 2022, "How to train your HiPPO" (arXiv 2206.12037).
+    """
+
+    traits = Traits(parametrization="LTI", discretization="bilinear", structure="SISO", implementation="convolution")
+
+    def __init__(
+        self,
+        d_model: int,
+        *,
+        state_size: int = 64,
+        init: str = "legs",
+        copies: int = 0,
+        dt_min: float = 0.001,
+        dt_max: float = 0.1,
+        bidirectional: bool = True,
+        rngs: nnx.Rngs,
+    ):
+        """Creates Lambda, P and B (copies, n/2), C (1 or 2, h, n/2), D (h) and log dt (h); complex ones as real pairs.
+
+        Args:
+            d_model: width h.
+            state_size: n, counting both of each conjugate pair; even.
+            init: the HiPPO matrix A starts from: "legs" or "fout" (rank 1) or "legt" (rank 2).
+            copies: independent sets of Lambda, P and B, dealt to the channels in turn; must divide h. 0: one for each
+                channel.
+            dt_min: smallest initial step.
+            dt_max: largest initial step; log-uniform between, one per channel.
+            bidirectional: convolve in both directions.
+            rngs: random keys.
+
+        Raises:
+            UserError: an unknown choice, an odd state, or copies that do not divide h.
+        """
+        if init not in INITS:
+            raise unknown_name("--config.mixer.init", init, INITS)
+        if state_size < 2 or state_size % 2:
+            raise UserError(
+                f"--config.mixer.state_size counts conjugate pairs and must be even and at least 2; got {state_size}"
+            )
+        copies = copies or d_model
+        if copies < 1 or d_model % copies:
+            raise UserError(f"--config.mixer.copies must divide the width {d_model}, or be 0; got {copies}")
+        self.causal = not bidirectional
+
+        eigenvalues, low_rank, inputs = ops.hippo_dplr(init, state_size)
+        shape = (copies, state_size // 2)
+        self.log_decay = Spectrum(jnp.broadcast_to(np.log(np.maximum(-np.real(eigenvalues), SMALLEST_DECAY)), shape))
+        self.frequency = Spectrum(jnp.broadcast_to(np.imag(eigenvalues), shape))
+        low_rank = ops.as_pairs(jnp.asarray(low_rank))[:, None]
+        self.P = Spectrum(jnp.broadcast_to(low_rank, (len(low_rank), *shape, 2)))
+        self.B = InputMatrix(jnp.broadcast_to(ops.as_pairs(jnp.asarray(inputs)), (*shape, 2)))
+        directions = 2 if bidirectional else 1
+        self.C = OutputMatrix(ops.complex_normal(rngs.params(), (directions, d_model, state_size // 2)))
+        self.D = Feedthrough(jax.random.normal(rngs.params(), (d_model,)))
+        self.log_dt = StepSize(ops.log_uniform_step(rngs.params(), (d_model,), dt_min, dt_max))
+
+    def _kernels(self, length: int) -> jax.Array:
+        Lambda, P, B, dt = self._system()
+        return ops.dplr_kernel(Lambda, P, B, ops.as_complex(self.C[...]), dt, length)
+
+    def _zero_state(self, batch: int) -> jax.Array:
+        return jnp.zeros((batch, *self.C.shape[1:3]), jnp.result_type(self.log_dt[...], jnp.complex64))
+
+    def _discrete(self) -> tuple[ops.DPLRSystem, jax.Array]:
+        return ops.dplr_system(*self._system()), ops.as_complex(self.C[0])
+
+    def _advance(
+        self, system: tuple[ops.DPLRSystem, jax.Array], x_t: jax.Array, state: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        recurrence, C = system
+        state = ops.dplr_step(recurrence, x_t, state)
+        return 2 * jnp.sum(jnp.real(C) * jnp.real(state) - jnp.imag(C) * jnp.imag(state), axis=-1), state
+
+    def _system(self) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """The continuous system of each channel: Lambda (h, n/2), P (rank, h, n/2), B (h, n/2) and dt (h)."""
+        # Negative by construction. The low-rank part only damps, so no mode can grow.
+        Lambda = jax.lax.complex(-jnp.exp(self.log_decay[...]), self.frequency[...])
+        channels = len(self.D[...])
+        P = jax.vmap(lambda P: copies_of(P, channels))(ops.as_complex(self.P[...]))
+        B = ops.as_complex(self.B[...])
+        return copies_of(Lambda, channels), P, copies_of(B, channels), jnp.exp(self.log_dt[...])

@@ -1,0 +1,81 @@
+"""What linear state space models with one system per channel (SISO) share: a convolution that is also a recurrence."""
+
+import abc
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ssm_bench import ops
+from ssm_bench.network.mixer import Mixer
+from ssm_bench.network.parameters import Feedthrough
+
+
+class ConvolutionMixer(Mixer):
+    """y = kernel * u + D u for each channel; with two kernels also backward.
+
+    The backward kernel starts one step ahead, so that the present step is counted once. A subclass creates `D` (h,),
+    sets `causal`, and says the same system twice: by its kernels, and by its recurrence.
+    """
+
+    D: Feedthrough
+
+    @abc.abstractmethod
+    def _kernels(self, length: int) -> jax.Array:
+        """The impulse responses (1 or 2, h, length): forward, and backward if there is one."""
+
+    @abc.abstractmethod
+    def _zero_state(self, batch: int) -> jax.Array:
+        """The state of the forward recurrence before the first step, (b, h, n)."""
+
+    @abc.abstractmethod
+    def _discrete(self) -> Any:
+        """The discrete forward system, as `_advance` takes it: made once for a chunk of steps."""
+
+    @abc.abstractmethod
+    def _advance(self, system: Any, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """One step of the recurrence: x_t (b, h) and the state give y_t (b, h), without D, and the next state."""
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+        """(b, l, h) -> (b, l, h), whole sequences."""
+        x = x if mask is None else jnp.where(mask[..., None], x, 0)
+        kernels = self._kernels(x.shape[1])
+        y = ops.causal_conv(x, kernels[0]) if self.causal else ops.bidirectional_conv(x, kernels[0], kernels[1])
+        return y.astype(x.dtype) + self.D[...].astype(x.dtype) * x
+
+    def initial_state(self, batch: int) -> jax.Array:
+        """Zeros (b, h, n)."""
+        return self._zero_state(batch) if self.causal else super().initial_state(batch)
+
+    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """A chunk (b, k, h), step by step."""
+        if not self.causal:
+            return super().extend(x, state)
+        system = self._discrete()
+
+        def step(state: jax.Array, x_t: jax.Array) -> tuple[jax.Array, jax.Array]:
+            y_t, state = self._step(system, x_t, state)
+            return state, y_t
+
+        state, y = jax.lax.scan(step, state, jnp.moveaxis(x, 1, 0))
+        return jnp.moveaxis(y, 0, 1), state
+
+    def step(self, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """One step: (b, h) -> (b, h)."""
+        return self._step(self._discrete(), x_t, state) if self.causal else super().step(x_t, state)
+
+    def _step(self, system: Any, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+        y_t, state = self._advance(system, x_t, state)
+        return y_t.astype(x_t.dtype) + self.D[...].astype(x_t.dtype) * x_t, state
+
+    @property
+    def state_size(self) -> int:
+        """Real numbers carried along time, in both directions together."""
+        state = jax.eval_shape(lambda: self._zero_state(1))
+        numbers = state.size * (2 if jnp.iscomplexobj(state) else 1)
+        return numbers if self.causal else 2 * numbers
+
+
+def copies_of(array: jax.Array, channels: int) -> jax.Array:
+    """Deals the rows of (copies, n) to the channels in turn: (channels, n)."""
+    return jnp.tile(array, (channels // array.shape[0], 1))
