@@ -26,8 +26,15 @@ class Linear(nnx.Module):
 class GEGLU(nnx.Module):
     """The gated MLP W3 (gelu(W1 x) * W2 x), with biases (Shazeer 2020, arXiv 2002.05202)."""
 
-    def __init__(self, width: int, hidden: int, *, variance: float = 1.0, rngs: nnx.Rngs):
-        """Creates two maps (width, hidden) and one (hidden, width), whose weights have variance `variance / hidden`."""
+    def __init__(self, width: int, expand: float, *, variance: float = 1.0, rngs: nnx.Rngs):
+        """Creates W1, W2 (width, hidden) and W3 (hidden, width) of variance `variance / hidden`.
+
+        Raises:
+            UserError: hidden, which is expand * width rounded, is below 1.
+        """
+        hidden = round(expand * width)
+        if hidden < 1:
+            raise UserError(f"--config.scaffold.mlp_expand must leave a hidden width of at least 1; got {expand}")
         self.gate = Linear(width, hidden, rngs=rngs)
         self.value = Linear(width, hidden, rngs=rngs)
         self.out = Linear(hidden, width, variance=variance, rngs=rngs)
