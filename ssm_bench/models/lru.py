@@ -1,6 +1,7 @@
 """LRU: the linear recurrent unit, a diagonal recurrence with eigenvalues on a ring."""
 
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,9 @@ class LRU(DiagonalMixer):
     """
 
     traits = Traits(parametrization="LTI", discretization="none", structure="MIMO", implementation="scan")
+
+    #: False in the diagonal RNN: no gamma.
+    normalized: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -55,7 +59,7 @@ class LRU(DiagonalMixer):
         nu, theta, log_gamma = ops.ring(rngs.params(), state_size, r_min, r_max, max_phase)
         self.nu = Spectrum(nu)
         self.theta = Spectrum(theta)
-        self.log_gamma = InputMatrix(log_gamma)
+        self.log_gamma = InputMatrix(log_gamma) if self.normalized else None
         directions = 2 if bidirectional else 1
         self.B = InputMatrix(ops.complex_normal(rngs.params(), (state_size, d_model), 1 / d_model))
         self.C = OutputMatrix(ops.complex_normal(rngs.params(), (directions, d_model, state_size), 2 / state_size))
@@ -65,4 +69,6 @@ class LRU(DiagonalMixer):
     def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The recurrence: log lambda (n), gamma B (n, h), C (1 or 2, h, n)."""
         log_a = jax.lax.complex(-jnp.exp(self.nu[...]), jnp.exp(self.theta[...]))
-        return log_a, jnp.exp(self.log_gamma[...])[:, None] * ops.as_complex(self.B[...]), ops.as_complex(self.C[...])
+        B = ops.as_complex(self.B[...])
+        B = B if self.log_gamma is None else jnp.exp(self.log_gamma[...])[:, None] * B
+        return log_a, B, ops.as_complex(self.C[...])

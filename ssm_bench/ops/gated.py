@@ -1,11 +1,22 @@
 """The gated recurrent networks: GRU and LSTM, one step after the other."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Steps in one turn of the loop: what a turn costs by itself is shared by that many.
+# Steps in one turn of the loop on accelerators, where a turn waits for its kernels to be launched. On CPU they only
+# take longer to compile.
 UNROLL = 8
+
+
+def _scan(step: Callable, start: Any, gates: jax.Array) -> tuple[Any, jax.Array]:
+    """Runs `step` over the time axis of gates (b, l, w); the last state and every output (b, l, n)."""
+    unroll = 1 if jax.default_backend() == "cpu" else UNROLL
+    last, h = lax.scan(step, start, jnp.moveaxis(gates, 1, 0), unroll=unroll)
+    return last, jnp.moveaxis(h, 0, 1)
 
 
 def gru(gates: jax.Array, recurrent: jax.Array, bias: jax.Array, h0: jax.Array) -> jax.Array:
@@ -37,8 +48,7 @@ def gru(gates: jax.Array, recurrent: jax.Array, bias: jax.Array, h0: jax.Array) 
         h = (1 - z) * c + z * h
         return h, h
 
-    _, h = lax.scan(step, h0.astype(dtype), jnp.moveaxis(gates.astype(dtype), 1, 0), unroll=UNROLL)
-    return jnp.moveaxis(h, 0, 1)
+    return _scan(step, h0.astype(dtype), gates.astype(dtype))[1]
 
 
 def lstm(
@@ -69,6 +79,5 @@ def lstm(
         h = jax.nn.sigmoid(o) * jnp.tanh(c)
         return (h, c), h
 
-    start = (h0.astype(dtype), c0.astype(dtype))
-    last, h = lax.scan(step, start, jnp.moveaxis(gates.astype(dtype), 1, 0), unroll=UNROLL)
-    return jnp.moveaxis(h, 0, 1), last
+    last, h = _scan(step, (h0.astype(dtype), c0.astype(dtype)), gates.astype(dtype))
+    return h, last

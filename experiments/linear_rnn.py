@@ -1,0 +1,46 @@
+"""Linear RNN: the LRU's recipe with a dense real state matrix, the first rung of the ladder that leads to the LRU.
+
+Paper:    Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences", arXiv 2303.06349, section 3.1.
+Run:      python experiments/linear_rnn.py --task text          (or: ssm-bench train --model linear_rnn --task text)
+Expected: ListOps 50.4, Text 89.1, Retrieval 89.1, Image 72.2 (in colour), Pathfinder and Path-X fail (the paper's
+          Table 7, "Dense A").
+Cost:     not measured yet.
+
+The next rungs are experiments/lru_disk.py, lru_ring.py and lru.py. Sizes and schedule are those of the LRU (the paper's
+Table 9). Known deviations: those of experiments/lru.py; and A starts in a disk of radius 0.9, where the paper says
+Glorot, radius 1. Some eigenvalue of a Glorot matrix of these sizes is larger than 1, which 4,096 steps in float32 do
+not survive (Bar et al., arXiv 2505.19827).
+"""
+
+import sys
+
+from ssm_bench.config import experiment
+
+#: Options of the mixer at toy size; the fewer the states, the further eigenvalues stray from the disk.
+TINY = {"state_size": 16, "radius": 0.7}
+
+#: The radius of the disk that the eigenvalues of A start in (ours).
+RECIPES = {"listops": 0.9, "text": 0.9, "retrieval": 0.9, "image": 0.9, "pathfinder": 0.9, "pathx": 0.9}
+
+
+def get_config(task: str):
+    """The recipe of the LRU with another recurrence."""
+    config = experiment("lru").get_config(task)
+    config.model.update(mixer="linear_rnn")
+    config.mixer = {
+        "state_size": config.mixer.state_size,
+        "radius": RECIPES[task],
+        "bidirectional": config.mixer.bidirectional,
+    }
+    config.report.update(
+        title="Linear RNN",
+        published_row="Dense linear RNN",
+        published_source="Orvieto et al., arXiv 2303.06349",
+    )
+    return config
+
+
+if __name__ == "__main__":
+    from ssm_bench.cli import main
+
+    sys.exit(main(["train", "--model", "linear_rnn", *sys.argv[1:]]))

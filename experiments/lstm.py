@@ -1,0 +1,46 @@
+"""LSTM: long short-term memory, a nonlinear baseline.
+
+Paper:    Hochreiter, Schmidhuber, "Long Short-Term Memory", Neural Computation 9(8), 1997; the form in use today:
+          Greff et al., arXiv 1503.04069.
+Run:      python experiments/lstm.py --task text          (or: ssm-bench train --model lstm --task text)
+Expected: no published numbers on these tasks.
+Cost:     not measured yet. A step in time waits for the one before it: expect many times the LRU's.
+
+The recipes are ours, those of experiments/gru.py with other cells. Known deviations: the paper has no forget gate and
+neither residual blocks nor these tasks; cells have no peepholes.
+"""
+
+import sys
+
+from ssm_bench.config import experiment
+
+BIBTEX = """@article{hochreiter1997lstm,
+  title = {Long Short-Term Memory},
+  author = {Hochreiter, Sepp and Schmidhuber, J{\\"u}rgen},
+  journal = {Neural Computation},
+  volume = {9},
+  number = {8},
+  pages = {1735--1780},
+  year = {1997},
+}"""
+
+#: Options of the mixer at toy size.
+TINY = {"state_size": 0}
+
+#: The tasks; 0: as many hidden units as the model is wide (ours).
+RECIPES = {"listops": 0, "text": 0, "retrieval": 0, "image": 0, "pathfinder": 0, "pathx": 0}
+
+
+def get_config(task: str):
+    """The recipe of the GRU with other cells."""
+    config = experiment("gru").get_config(task)
+    config.model.update(mixer="lstm")
+    config.mixer.update(state_size=RECIPES[task])
+    config.report.update(title="LSTM", bibtex=BIBTEX)
+    return config
+
+
+if __name__ == "__main__":
+    from ssm_bench.cli import main
+
+    sys.exit(main(["train", "--model", "lstm", *sys.argv[1:]]))
