@@ -15,13 +15,14 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.interop import mamba, minimal_lru, s4, s5
+from ssm_bench.interop import mamba, minimal_lru, recurrentgemma, s4, s5
 from ssm_bench.interop.places import Place, Places, fill, flat
 from ssm_bench.network.backbone import Classifier
 
 #: What builds the model of a source: arrays by name and the authors' options, to a module of ours (a classifier, or a
 #: layer called with x and a mask) and the places of parameters and of running statistics.
 SOURCES: dict[str, Callable[..., tuple[nnx.Module, Places, Places]]] = {
+    "google-deepmind/recurrentgemma": recurrentgemma.build,
     "lindermanlab/S5": s5.build,
     "NicolasZucchet/minimal-LRU": minimal_lru.build,
     "state-spaces/s4": s4.build,
