@@ -45,7 +45,7 @@ def base_config(task: str) -> ConfigDict:
                 "tie_dropout": True,  # one dropout mask for all positions
                 "input_dropout": 0.0,  # on what enters the first block
                 "embedding_std": 1.0,  # of the initial token table, as in PyTorch's embedding
-                "encoder": "auto",  # "embedding", "one_hot", "linear"; auto: embedding of tokens, linear for pixels
+                "encoder": "auto",  # "embedding", "one_hot", "linear" (of one number); auto: linear for pixels
                 "positions": "none",  # "sinusoidal", "learned"
                 "pooling": "mean",  # "last", "cls"
                 # Under protocol "paper", what sees padding: "everywhere", the "norms" alone, or "nowhere".

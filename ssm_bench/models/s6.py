@@ -85,8 +85,8 @@ class S6Cell(nnx.Module):
         """Creates log(-A), or its real and imaginary parts, (h, n); the projections; and D (h)."""
         if complex_states:
             eigenvalues = np.tile(ops.s4d_lin(state_size), (width, 1))
-            self.log_decay = Spectrum(jnp.log(-eigenvalues.real))
-            self.frequency = Spectrum(jnp.asarray(eigenvalues.imag))
+            self.log_decay = Spectrum(jnp.log(-np.real(eigenvalues)))
+            self.frequency = Spectrum(jnp.asarray(np.imag(eigenvalues)))
         else:
             self.log_decay = Spectrum(jnp.log(jnp.tile(jnp.arange(1.0, state_size + 1), (width, 1))))
             self.frequency = None
@@ -109,7 +109,7 @@ class S6Cell(nnx.Module):
         factor, B, C = jnp.split(self.projection(x), [rank, rank + n], axis=-1)
         if self.frequency is not None:
             B, C = (ops.as_complex(s.reshape(*s.shape[:-1], -1, 2)) for s in (B, C))
-        return ops.selective_scan(
+        y, state = ops.selective_scan(
             x,
             factor @ self.dt_kernel[...],
             self._spectrum(),
@@ -121,6 +121,7 @@ class S6Cell(nnx.Module):
             h0=state,
             return_last_state=True,
         )
+        return y, state
 
     def _spectrum(self) -> jax.Array:
         """A (h, n), or complex (h, n/2); negative real parts by construction."""

@@ -43,8 +43,8 @@ class OneHot(nnx.Module):
         return rows if self.linear.bias is None else rows + self.linear.bias[...]
 
 
-class Pixels(nnx.Module):
-    """A linear map of normalised inputs with `channels` values a position."""
+class Numbers(nnx.Module):
+    """A linear map of normalised inputs with `channels` numbers a position: gray levels, or token ids taken as such."""
 
     def __init__(self, channels: int, width: int, *, mean: float, std: float, rngs: nnx.Rngs):
         """Creates the linear map (channels, width); mean and std are in the units of the input."""
@@ -52,10 +52,10 @@ class Pixels(nnx.Module):
         self.mean = mean
         self.std = std
 
-    def __call__(self, pixels: jax.Array) -> jax.Array:
-        """(b, l) gray levels, or (b, l, channels) -> (b, l, h)."""
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-        return self.linear((pixels.astype(jnp.float32) - self.mean) / self.std)
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(b, l) or (b, l, channels) -> (b, l, h)."""
+        x = x[..., None] if x.ndim == 2 else x
+        return self.linear((x.astype(jnp.float32) - self.mean) / self.std)
 
 
 def sinusoidal_positions(length: int, width: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from ssm_bench import registry
 from ssm_bench.config import check_choice
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.network.backbone import ENCODERS, Classifier, Embedding, OneHot, Pixels
+from ssm_bench.network.backbone import ENCODERS, Classifier, Embedding, Numbers, OneHot
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.parameters import role_of
@@ -42,7 +42,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         config: a whole configuration (`ssm_bench.config`).
         spec: the task's `TaskSpec`: classes, documents, kind.
         vocab_size: number of token ids; for pixels the number of gray levels.
-        pixels: mean and standard deviation of gray levels, for the "linear" encoder.
+        pixels: mean and standard deviation of gray levels, for the "linear" encoder of pixels.
         rngs: random keys.
 
     Raises:
@@ -127,8 +127,8 @@ def _encoder(config: ConfigDict, spec: Any, vocab_size: int, pixels: tuple[float
         return Embedding(vocab_size, width, std=config.model.embedding_std, rngs=rngs)
     if kind == "one_hot":
         return OneHot(vocab_size, width, rngs=rngs)
-    if kind == "linear" and spec.kind != "pixels":
-        raise UserError(f"--config.model.encoder 'linear' takes pixels, and {spec.name} has {spec.kind}")
     if kind == "linear":
-        return Pixels(1, width, mean=pixels[0], std=pixels[1], rngs=rngs)
+        # Token ids enter as they are, one number each.
+        mean, std = pixels if spec.kind == "pixels" else (0.0, 1.0)
+        return Numbers(1, width, mean=mean, std=std, rngs=rngs)
     raise unknown_name("--config.model.encoder", kind, (*ENCODERS, "auto"))
