@@ -28,7 +28,7 @@ from ssm_bench.ops.initializers import (
     ring,
     softplus_step,
 )
-from ssm_bench.ops.kernels import diagonal_kernel
+from ssm_bench.ops.kernels import diagonal_kernel, softmax_recurrence
 from ssm_bench.ops.recurrence import linear_recurrence
 from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
@@ -72,6 +72,7 @@ __all__ = [
     "s4d_inv",
     "s4d_lin",
     "selective_scan",
+    "softmax_recurrence",
     "softplus_step",
     "ssd",
 ]

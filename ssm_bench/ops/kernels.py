@@ -14,12 +14,19 @@ _DSS_EPSILON = 1e-7
 
 
 def diagonal_kernel(
-    Lambda: jax.Array, B: jax.Array, C: jax.Array, dt: jax.Array, length: int, *, discretization: str
+    Lambda: jax.Array,
+    B: jax.Array,
+    C: jax.Array,
+    dt: jax.Array,
+    length: int,
+    *,
+    discretization: str,
+    horizon: int | None = None,
 ) -> jax.Array:
     """The impulse response K[k] = 2 Re sum over n of C_n a_n^k gain_n B_n, for k < length.
 
-    The n modes stand for n conjugate pairs. "dss" is the softmax form, normalised over this length: it has no
-    conjugate pairs (so no factor 2), and its eigenvalues may have positive real parts.
+    The n modes stand for n conjugate pairs. "dss" is the softmax form, see `softmax_recurrence`: it has no conjugate
+    pairs (so no factor 2), and its eigenvalues may have positive real parts.
 
     Args:
         Lambda: eigenvalues (h, n), complex.
@@ -28,6 +35,7 @@ def diagonal_kernel(
         dt: step sizes (h,), real and positive.
         length: taps wanted, at least 1.
         discretization: "zoh", "bilinear" or "dss".
+        horizon: for "dss", the steps it normalises over, at least length; None: length.
 
     Returns:
         (channels, h, length), real. Cost O(channels h n length) by matrix products of about sqrt(length) squared.
@@ -41,21 +49,48 @@ def diagonal_kernel(
     if discretization not in DISCRETIZATIONS:
         raise unknown_name("discretization", discretization, DISCRETIZATIONS)
     if discretization == "dss":
-        return _softmax_kernel(Lambda, B * C, dt[:, None], length)
+        return _softmax_kernel(Lambda, B * C, dt[:, None], length, horizon or length)
     rule = discretize_zoh if discretization == "zoh" else discretize_bilinear
     log_a, gain = rule(Lambda, dt[:, None])
     return 2 * _sum_of_powers(gain * B * C, log_a, length)
 
 
-def _softmax_kernel(Lambda: jax.Array, weight: jax.Array, dt: jax.Array, length: int) -> jax.Array:
-    """Each mode's exponential over time sums to 1 / Lambda; growing modes are run backward, where they decay."""
+def softmax_recurrence(Lambda: jax.Array, dt: jax.Array, horizon: int) -> tuple[jax.Array, jax.Array]:
+    """The softmax form of DSS as a recurrence: x_t = exp(log_a) x_{t-1} + gain u_t, an output is Re(C x).
+
+    The powers of a mode are divided by their sum over `horizon` steps, so that this holds for so many steps and no
+    more: gain = (a - 1) / (Lambda (a^horizon - 1)).
+
+    Args:
+        Lambda: eigenvalues, complex, real parts of either sign.
+        dt: step sizes, real and positive, broadcast against Lambda.
+        horizon: steps to normalise over, at least 1.
+
+    Returns:
+        log_a = Lambda dt, and the gain. That of a mode which grows beyond the largest float in `horizon` steps is 0.
+
+    Source: DSS (Gupta et al. 2022, arXiv 2203.14343), proposition 1 and section 3.
+    """
+    z, growing, gain = _softmax(Lambda, dt, horizon)
+    return jnp.where(growing, -z, z), jnp.where(growing, jnp.exp((horizon - 1) * z), 1) * gain
+
+
+def _softmax(Lambda: jax.Array, dt: jax.Array, horizon: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Lambda dt with growing modes turned to decay, which ones were, and the gain of the last of their powers."""
     z = Lambda * dt
     growing = jnp.real(z) > 0
     z = jnp.where(growing, -z, z)
-    normaliser = jnp.expm1(z * length) * Lambda
-    weight = weight * jnp.expm1(z) * jnp.conj(normaliser) / (jnp.square(jnp.abs(normaliser)) + _DSS_EPSILON)
+    normaliser = jnp.expm1(horizon * z) * Lambda
+    return z, growing, jnp.expm1(z) * jnp.conj(normaliser) / (jnp.square(jnp.abs(normaliser)) + _DSS_EPSILON)
+
+
+def _softmax_kernel(Lambda: jax.Array, weight: jax.Array, dt: jax.Array, length: int, horizon: int) -> jax.Array:
+    """Growing modes are run backward from the horizon, where they decay."""
+    z, growing, gain = _softmax(Lambda, dt, horizon)
+    weight = weight * gain
     decaying = _sum_of_powers(jnp.where(growing, 0, weight), z, length)
-    return decaying + jnp.flip(_sum_of_powers(jnp.where(growing, weight, 0), z, length), axis=-1)
+    backward = _sum_of_powers(jnp.where(growing, weight * jnp.exp((horizon - length) * z), 0), z, length)
+    return decaying + jnp.flip(backward, axis=-1)
 
 
 def _sum_of_powers(weight: jax.Array, log_a: jax.Array, length: int) -> jax.Array:

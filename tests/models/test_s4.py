@@ -1,0 +1,163 @@
+"""S4: the authors' kernels through the layer, its initialisations, and kernel, scan and recurrence of one system."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from ssm_bench import ops
+from ssm_bench.errors import UserError
+from ssm_bench.models.s4 import S4
+
+from . import ssm_checks as checks
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+# The golden kernels are float32 themselves.
+PARITY = 1e-5
+
+
+def small(**options):
+    return S4(checks.WIDTH, **{"state_size": 8, "rngs": nnx.Rngs(0)} | options)
+
+
+@pytest.mark.parametrize("name", ["legs", "legt"])
+def test_authors_impulse_responses(name):
+    """The answer to an impulse in the middle: the authors' first kernel forward, their second backward, and D."""
+    golden = np.load(GOLDEN / f"s4_kernel_{name}.npz")
+    width, modes = golden["Lambda"].shape
+    mixer = S4(width, state_size=2 * modes, init=name, rngs=nnx.Rngs(0))
+    mixer.log_decay[...], mixer.frequency[...] = np.log(-golden["Lambda"].real), golden["Lambda"].imag
+    for parameter in "PBC":
+        getattr(mixer, parameter)[...] = ops.as_pairs(golden[parameter])
+    mixer.log_dt[...] = np.log(golden["dt"])
+    forward, backward = (np.asarray(kernel).T for kernel in golden["K"])
+    length = len(forward)
+    impulse = jnp.zeros((1, 2 * length, width)).at[0, length].set(1.0)
+    expected = np.concatenate([backward[::-1], forward]) + mixer.D[...] * impulse[0]
+    # Kernels of twice the length begin like these.
+    np.testing.assert_allclose(jax.jit(mixer)(impulse)[0], expected, rtol=PARITY, atol=PARITY * abs(golden["K"]).max())
+
+
+@pytest.mark.parametrize("init", ["legs", "legt", "fout"])
+def test_initial_system_is_hippo(init):
+    """In its own basis: the same eigenvalues, but for the decay that Lambda gets where it has none."""
+    n = 8
+    mixer = small(init=init, copies=1, state_size=n)
+    Lambda = np.asarray(-np.exp(mixer.log_decay[0]) + 1j * mixer.frequency[0])
+    P = np.asarray(ops.as_complex(mixer.P[...])[:, 0])
+    Lambda, P = (np.concatenate([x, x.conj()], axis=-1) for x in (Lambda, P))
+    A = np.diag(Lambda) - P.T @ P.conj()
+    expected, _ = {"legs": ops.hippo_legs, "legt": ops.hippo_legt, "fout": ops.hippo_fout}[init](n)
+    coefficients = np.poly(expected)
+    decay = 0 if init == "legs" else 1e-4
+    shifted = np.poly(expected - decay * np.eye(n))
+    np.testing.assert_allclose(np.poly(A).real, shifted, rtol=1e-4, atol=1e-5 * abs(coefficients).max())
+    assert (mixer.log_decay[...] >= np.log(1e-4) - 1e-5).all()
+
+
+@pytest.mark.parametrize("init", ["legs", "legt", "fout"])
+def test_convolution_scan_and_recurrence_agree(init):
+    options = {"bidirectional": False, "init": init, "copies": 3}
+    checks.check_steps_agree(small(**options), checks.FLOAT32)
+    with jax.enable_x64(True):
+        mixer = small(**options)
+        checks.check_steps_agree(mixer, checks.FLOAT64)
+        x = checks.random_inputs()
+        np.testing.assert_allclose(
+            dense_scan(mixer, x), jax.jit(mixer)(x), rtol=checks.FLOAT64, atol=checks.FLOAT64 * jnp.abs(x).max()
+        )
+
+
+def dense_scan(mixer, x):
+    """The same system with dense matrices and all conjugate pairs, in a loop over time."""
+    Lambda, P, B, dt = (np.asarray(z, np.complex128) for z in mixer._system())
+    C = np.asarray(ops.as_complex(mixer.C[0]))
+    Lambda, P, B, C = (np.concatenate([z, z.conj()], axis=-1) for z in (Lambda, P, B, C))
+    y = np.array(mixer.D[...] * x)
+    for i in range(x.shape[-1]):
+        A = dt[i] / 2 * (np.diag(Lambda[i]) - P[:, i].T @ P[:, i].conj())
+        inverse = np.linalg.inv(np.eye(len(A)) - A)
+        state = np.zeros((len(x), len(A)), complex)
+        for t in range(x.shape[1]):
+            state = (state @ (np.eye(len(A)) + A).T + dt[i] * B[i] * x[:, t, i, None]) @ inverse.T
+            y[:, t, i] += (state @ C[i]).real
+    return y
+
+
+def test_copies_are_dealt_to_channels_in_turn():
+    mixer = small(copies=2)
+    assert mixer.log_decay.shape == (2, 4) and mixer.P.shape == (1, 2, 4, 2) and mixer.B.shape == (2, 4, 2)
+    mixer.B[...] = jnp.stack([jnp.ones((4, 2)), jnp.zeros((4, 2))])
+    mixer.D[...] = jnp.zeros(checks.WIDTH)
+    response = jnp.abs(jax.jit(mixer)(checks.random_inputs())).sum((0, 1))
+    assert (response[::2] > 0).all() and (response[1::2] == 0).all()
+
+
+def test_roles():
+    assert checks.roles(small()) == {
+        "log_decay": "spectrum",
+        "frequency": "spectrum",
+        "P": "spectrum",
+        "B": "input_matrix",
+        "C": "output_matrix",
+        "D": "feedthrough",
+        "log_dt": "step_size",
+    }
+
+
+def test_bidirectional():
+    checks.check_bidirectional(small())
+    assert small().state_size == 2 * checks.WIDTH * 8
+
+
+def test_padding():
+    checks.check_padding(small())
+
+
+def test_low_precision():
+    checks.check_low_precision(small())
+
+
+@pytest.mark.parametrize("init", ["legs", "legt", "fout"])
+def test_training_stays_finite(init):
+    """Also where Lambda has next to no decay of its own, at a rate ten times the published one."""
+    mixer = small(init=init, bidirectional=False, dt_max=1.0)
+    graph, params = nnx.split(mixer)
+    optimizer = optax.adam(1e-2)
+    x = checks.random_inputs()
+
+    @jax.jit
+    def train(params):
+        def loss(params):
+            # The running mean of the last inputs.
+            return jnp.mean((nnx.merge(graph, params)(x) - jnp.cumsum(x, axis=1) / 10) ** 2)
+
+        def step(carry, _):
+            params, state = carry
+            value, gradients = jax.value_and_grad(loss)(params)
+            updates, state = optimizer.update(gradients, state, params)
+            return (optax.apply_updates(params, updates), state), value
+
+        return jax.lax.scan(step, (params, optimizer.init(params)), length=100)
+
+    (params, _), losses = train(params)
+    assert jnp.isfinite(losses).all() and losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"state_size": 7}, "must be even.*got 7"),
+        ({"init": "legz"}, "'legz'.*legs"),
+        ({"copies": 4}, "divide the width 6, or be 0; got 4"),
+        ({"copies": -1}, "got -1"),
+        ({"dt_max": 1e-5}, "dt_max"),
+    ],
+)
+def test_impossible_options(options, message):
+    with pytest.raises(UserError, match=message):
+        small(**options)
