@@ -47,12 +47,13 @@ def dense_recurrence(
         raise unknown_name("backend", backend, BACKENDS)
     if backend == "auto":
         backend = "sequential" if jax.default_backend() == "cpu" else "associative"
+    A, b = jnp.asarray(A), jnp.asarray(b)
     if b.ndim != 3 or A.shape != (b.shape[2], b.shape[2]):
         raise ValueError(f"A of shape {A.shape} fits no b of shape {b.shape}: it needs (n, n) for (b, l, n)")
     dtype = jnp.result_type(jnp.float32, A, b, *([] if h0 is None else [h0]))
     A, b = A.astype(dtype), b.astype(dtype)
     if h0 is not None:
-        b = b.at[:, -1 if reverse else 0].add(_product(h0.astype(dtype), A.T))
+        b = b.at[:, -1 if reverse else 0].add(_product(jnp.asarray(h0, dtype), A.T))
     return _solve(A, b, reverse, backend)
 
 

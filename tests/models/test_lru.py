@@ -1,4 +1,4 @@
-"""LRU: the published layer, its ring, and what holds for every mixer."""
+"""LRU: the published layer, its ring, the steps that lead to it, and what holds for every mixer."""
 
 import math
 from pathlib import Path
@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from ssm_bench.config import get_config
 from ssm_bench.errors import UserError
+from ssm_bench.models.diagonal_rnn import DiagonalRNN
 from ssm_bench.models.lru import LRU
 
 from . import ssm_checks as checks
@@ -60,6 +62,28 @@ def test_roles():
         "C": "output_matrix",
         "D": "feedthrough",
     }
+
+
+def test_without_gamma_it_is_the_diagonal_rnn():
+    """The same seed gives the same parameters, and gamma = 1 the same outputs."""
+    lru, plain = small(), DiagonalRNN(checks.WIDTH, state_size=8, rngs=nnx.Rngs(0))
+    assert set(checks.roles(plain)) == set(checks.roles(lru)) - {"log_gamma"}
+    lru.log_gamma[...] = jnp.zeros(8)
+    x = checks.random_inputs()
+    np.testing.assert_allclose(jax.jit(plain)(x), jax.jit(lru)(x), rtol=PARITY, atol=PARITY)
+
+
+def test_a_rung_of_the_ladder_changes_the_recurrence_alone():
+    for task in ("text", "pathx"):
+        lru = get_config("lru", task)
+        for rung in ("linear_rnn", "lru_disk", "lru_ring"):
+            config = get_config(rung, task)
+            assert config.mixer.state_size == lru.mixer.state_size
+            assert config.mixer.bidirectional == lru.mixer.bidirectional
+            for section in ("scaffold", "optimizer", "train"):
+                assert config[section].to_dict() == lru[section].to_dict()
+            changed = {name for name, value in config.model.items() if value != lru.model[name]}
+            assert changed == {"name", "mixer"}
 
 
 def test_steps_agree():
