@@ -14,9 +14,8 @@ from ssm_bench.network.parameters import Exempt, Spectrum
 
 INITS = ("griffin", "log_uniform", "recurrentgemma")
 
-# How strongly the gate acts on the decay, and the range in which the decay of an open gate starts.
+# How strongly the gate acts on the decay.
 C = 8.0
-SLOWEST, FASTEST = 0.999, 0.9
 
 
 class RGLRU(RecurrentMixer):
@@ -33,39 +32,56 @@ class RGLRU(RecurrentMixer):
     traits = Traits(parametrization="LTV", discretization="none", structure="MIMO", implementation="scan")
 
     def __init__(
-        self, d_model: int, *, blocks: int = 1, init: str = "griffin", bidirectional: bool = False, rngs: nnx.Rngs
+        self,
+        d_model: int,
+        *,
+        blocks: int = 1,
+        init: str = "griffin",
+        r_min: float = 0.9,
+        r_max: float = 0.999,
+        bidirectional: bool = False,
+        rngs: nnx.Rngs,
     ):
         """Creates alpha (h) and the gates.
 
         Args:
             d_model: width h.
             blocks: diagonal blocks of each gate; must divide h. 1: dense gates.
-            init: where alpha starts, in terms of s, the decay a_t of an open gate (r_t = 1). "griffin", as the paper
-                says: s uniform in [0.9, 0.999]. "recurrentgemma", as its code does: s = u^8, u^2 uniform in
-                [0.9^2, 0.999^2]. "log_uniform": log(-log s) uniform for s in [0.9, 0.999], so that memories of all
-                lengths between are as frequent.
+            init: where alpha starts, in terms of s, the a_t of an open gate (r_t = 1). "griffin", as the paper says:
+                s uniform in [r_min, r_max]. "recurrentgemma", as its code does: s = u^8 with u^2 uniform in
+                [r_min^2, r_max^2]. "log_uniform": log(-log s) uniform for s in [r_min, r_max], so that memories of
+                all lengths between are equally frequent.
+            r_min: smallest radius, above 0.
+            r_max: largest radius, below 1.
             bidirectional: also run from the end.
             rngs: random keys.
 
         Raises:
-            UserError: blocks that do not divide the width, or an unknown init.
+            UserError: blocks that do not divide the width, an unknown init, or radii out of order.
         """
         if blocks < 1 or d_model % blocks:
             raise UserError(f"--config.mixer.blocks must divide the width {d_model}; got {blocks}")
         if init not in INITS:
             raise unknown_name("--config.mixer.init", init, INITS)
-        super().__init__(lambda: RGLRUCell(d_model, blocks=blocks, init=init, rngs=rngs), bidirectional=bidirectional)
+        if not 0 < r_min < r_max < 1:
+            raise UserError(
+                f"--config.mixer.r_min and r_max must be in order between 0 and 1; got r_min {r_min} and r_max {r_max}"
+            )
+
+        def cell() -> RGLRUCell:
+            return RGLRUCell(_initial_rate(rngs.params(), d_model, init, r_min, r_max), blocks, rngs=rngs)
+
+        super().__init__(cell, bidirectional=bidirectional)
 
 
 class RGLRUCell(nnx.Module):
     """One direction of an RG-LRU."""
 
-    def __init__(self, width: int, *, blocks: int, init: str, rngs: nnx.Rngs):
-        """Creates alpha (h) and two gates."""
-        rate = _initial_rate(rngs.params(), width, init)
+    def __init__(self, rate: jax.Array, blocks: int, *, rngs: nnx.Rngs):
+        """Creates alpha (h), whose softplus is `rate` at first, and two gates."""
         self.a_param = Spectrum(jnp.log(jnp.expm1(rate)))
-        self.input_gate = BlockDiagonal(width, blocks, rngs=rngs)
-        self.a_gate = BlockDiagonal(width, blocks, rngs=rngs)
+        self.input_gate = BlockDiagonal(len(rate), blocks, rngs=rngs)
+        self.a_gate = BlockDiagonal(len(rate), blocks, rngs=rngs)
 
     def initial_state(self, batch: int) -> dict[str, jax.Array]:
         """h (b, h), and whether nothing was read yet (b,): a state of zeros is not the same."""
@@ -106,12 +122,11 @@ class BlockDiagonal(nnx.Module):
         return y.reshape(x.shape) + self.bias[...]
 
 
-def _initial_rate(key: jax.Array, width: int, init: str) -> jax.Array:
+def _initial_rate(key: jax.Array, width: int, init: str, r_min: float, r_max: float) -> jax.Array:
     """softplus(alpha) (h,), the decay rate of an open gate over c."""
     if init == "recurrentgemma":
-        square = jax.random.uniform(key, (width,), minval=FASTEST**2, maxval=SLOWEST**2)
-        return -0.5 * jnp.log(square)
+        return -0.5 * jnp.log(jax.random.uniform(key, (width,), minval=r_min**2, maxval=r_max**2))
     if init == "log_uniform":
-        low, high = math.log(-math.log(SLOWEST)), math.log(-math.log(FASTEST))
-        return jnp.exp(jax.random.uniform(key, (width,), minval=low, maxval=high)) / C
-    return -jnp.log(jax.random.uniform(key, (width,), minval=FASTEST, maxval=SLOWEST)) / C
+        slow, fast = math.log(-math.log(r_max)), math.log(-math.log(r_min))
+        return jnp.exp(jax.random.uniform(key, (width,), minval=slow, maxval=fast)) / C
+    return -jnp.log(jax.random.uniform(key, (width,), minval=r_min, maxval=r_max)) / C
