@@ -29,6 +29,7 @@ from ssm_bench.ops.initializers import (
     softplus_step,
 )
 from ssm_bench.ops.kernels import diagonal_kernel, softmax_recurrence
+from ssm_bench.ops.krylov import dense_kernel, discretize_dense
 from ssm_bench.ops.recurrence import linear_recurrence
 from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
@@ -41,6 +42,7 @@ __all__ = [
     "bidirectional_conv",
     "causal_conv",
     "complex_normal",
+    "dense_kernel",
     "dense_recurrence",
     "diagonal_kernel",
     "diagonal_ssm",
@@ -48,6 +50,7 @@ __all__ = [
     "diagonal_ssm_step",
     "discretization_rule",
     "discretize_bilinear",
+    "discretize_dense",
     "discretize_zoh",
     "dplr_kernel",
     "dplr_step",
