@@ -39,6 +39,7 @@ def build(arrays: dict[str, np.ndarray]) -> tuple[Layer, Places, Places]:
     *_, taps = sizes(arrays, "conv1d.weight", 3)
     layer = Layer(width, inner / width, taps, states, rank, nnx.Rngs(0))
     block, cell = layer.block, layer.block.mixer.forward
+    assert block.conv.bias is not None
     places = {
         "in_proj.weight": Place(block.expand.kernel, (2 * inner, width), convert=np.transpose),
         # (channels, 1, taps), the newest position last.
