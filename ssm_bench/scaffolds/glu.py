@@ -7,15 +7,15 @@ from ssm_bench.errors import unknown_name
 from ssm_bench.network.layers import Linear, dropout, split_key
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
 
-ACTIVATIONS = ("gelu", "glu", "half_glu1", "half_glu2")
+ACTIVATIONS = ("gelu", "glu", "half_glu1", "half_glu2", "linear")
 
 
 class GLU(Scaffold):
     """x + gate(mixer(norm(x))), without an MLP.
 
-    With y the mixer's output and g = gelu(y): "gelu" gives g; "glu" (W1 g) * sigmoid(W2 g), the mixing of S4
-    (Gu et al. 2022) and the LRU; "half_glu1" g * sigmoid(W g); "half_glu2" y * sigmoid(W g), both of S5
-    (Smith et al. 2023, appendix G). Dropout follows the GELU and the gate.
+    With y the mixer's output and g = gelu(y): "gelu" gives g; "linear" W g, the mixing of the first S4 and of DSS;
+    "glu" (W1 g) * sigmoid(W2 g), that of S4 (Gu et al. 2022) since and of the LRU; "half_glu1" g * sigmoid(W g);
+    "half_glu2" y * sigmoid(W g), both of S5 (Smith et al. 2023, appendix G). Dropout follows the GELU and the gate.
     """
 
     def __init__(self, slots: Slots, *, activation: str = "glu", rngs: nnx.Rngs):
@@ -29,8 +29,8 @@ class GLU(Scaffold):
         width = slots.d_model
         self.norm = slots.norm(width)
         self.mixer = slots.mixer(width, rngs)
-        self.value = Linear(width, width, rngs=rngs) if activation == "glu" else None
-        self.gate = Linear(width, width, rngs=rngs) if activation != "gelu" else None
+        self.value = Linear(width, width, rngs=rngs) if activation in ("glu", "linear") else None
+        self.gate = Linear(width, width, rngs=rngs) if activation not in ("gelu", "linear") else None
         self.activation = activation
         self.prenorm = slots.prenorm
         self.dropout = slots.dropout
@@ -48,7 +48,5 @@ class GLU(Scaffold):
 
     def _gated(self, y: jax.Array, key: jax.Array | None) -> jax.Array:
         g = dropout(jax.nn.gelu(y), self.dropout, key, tied=self.tie_dropout)
-        if self.gate is None:
-            return g
         value = self.value(g) if self.value is not None else y if self.activation == "half_glu2" else g
-        return value * jax.nn.sigmoid(self.gate(g))
+        return value if self.gate is None else value * jax.nn.sigmoid(self.gate(g))
