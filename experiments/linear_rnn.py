@@ -8,8 +8,8 @@ Cost:     not measured yet.
 
 The next rungs are experiments/lru_disk.py, lru_ring.py and lru.py. Sizes and schedule are those of the LRU (the paper's
 Table 9). Known deviations: those of experiments/lru.py; and A starts in a disk of radius 0.9, where the paper says
-Glorot, radius 1. Some eigenvalue of a Glorot matrix of these sizes is larger than 1, as a rule, and then 4,096 steps can
-leave float32 (Bar et al., arXiv 2505.19827).
+Glorot, radius 1. A Glorot matrix of these sizes has, as a rule, eigenvalues larger than 1, and 4,096 steps can then
+take the state out of float32 (Bar et al., arXiv 2505.19827).
 """
 
 import sys
