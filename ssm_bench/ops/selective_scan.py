@@ -7,9 +7,13 @@ from jax import lax
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.ops.recurrence import BACKENDS, linear_recurrence
 
-# Steps whose states (b, 16, d, n) exist at once. Shorter chunks keep more states between chunks for the backward pass,
-# longer ones sweep the states of a chunk more often.
+# Steps whose states (b, k, d, n) exist at once, or more where these are small. Shorter chunks keep more states between
+# chunks for the backward pass, longer ones sweep the states of a chunk more often.
 _CHUNK = 16
+
+# Numbers in the states of a chunk that a parallel scan makes at once. A pass over 64 MiB takes an accelerator ten times
+# as long as to start it; larger chunks gain little and take memory.
+_PARALLEL_STATES = 2**24
 
 
 def selective_scan(
@@ -88,7 +92,7 @@ def selective_scan(
 
         y, state = fused_scan(*(x.astype(real) for x in (u, delta, A, B, C)), state)
     else:
-        chunk = min(_CHUNK, length)
+        chunk = min(_CHUNK if backend == "sequential" else _parallel_chunk(state.size), length)
         # Steps of size zero change no state, so the last chunk may be filled up with them.
         chunks = tuple(_split(x, chunk) for x in (delta, delta * u, B, C))
         # The loop already keeps the two forward passes of a chunk apart.
@@ -111,6 +115,11 @@ def _kernel_runs() -> bool:
     from ssm_bench.ops.selective_scan_kernel import available
 
     return available()
+
+
+def _parallel_chunk(states: int) -> int:
+    """Steps of a chunk, a power of two, for a number of states of one step."""
+    return max(_CHUNK, 2 ** (max(_PARALLEL_STATES // max(states, 1), 1).bit_length() - 1))
 
 
 def _loop(A, h0, delta, delta_u, B, C):

@@ -1,5 +1,6 @@
 """The selective scan: the authors' values and gradients, a float64 loop, and one backend against the other."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,14 @@ FLOAT32 = 1e-5
 FLOAT64 = 1e-12
 
 OPTIONAL = ("D", "z", "delta_bias", "h0")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shortest_chunks():
+    """Also the parallel scan takes several chunks here, which by itself takes these small problems whole."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[selective_scan.__module__], "_PARALLEL_STATES", 1)
+        yield
 
 
 def authors_problem(name):
@@ -160,14 +169,22 @@ def test_under_vmap(x64, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_states_never_exist_for_the_whole_length(backend):
-    """Not even in the backward pass: 1024 steps of states would take 33.5 MB."""
-    b, length, d, n = 2, 1024, 64, 64
+def test_states_never_exist_for_the_whole_length(backend, monkeypatch):
+    """Not even in the backward pass: 32768 steps of states would take 8 GiB."""
+    monkeypatch.setattr(sys.modules[selective_scan.__module__], "_PARALLEL_STATES", 2**24)
+    b, length, d, n = 16, 32768, 64, 64
     shapes = [(b, length, d), (b, length, d), (d, n), (b, length, n), (b, length, n)]
     arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     loss = jax.grad(lambda *x: jnp.sum(selective_scan(*x, backend=backend) ** 2), argnums=(0, 1, 2, 3, 4))
     compiled = jax.jit(loss).lower(*arguments).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 4 * b * length * d * n / 2
+
+
+@pytest.mark.parametrize(("states", "steps"), [(1, 2**24), (2**10, 2**14), (3 * 2**16, 64), (2**20, 16), (2**30, 16)])
+def test_small_states_take_long_chunks(monkeypatch, states, steps):
+    module = sys.modules[selective_scan.__module__]
+    monkeypatch.setattr(module, "_PARALLEL_STATES", 2**24)
+    assert module._parallel_chunk(states) == steps
 
 
 def test_low_precision_inputs_keep_a_single_precision_state():
