@@ -160,3 +160,21 @@ def test_unknown_backend():
     *arguments, _ = random_problem(4)
     with pytest.raises(UserError, match=r"'parallel'.*associative.*sequential"):
         rg_lru(*(jnp.asarray(array) for array in arguments), backend="parallel")
+
+
+def test_fresh_sequences_have_no_state_before_them(x64):
+    *arguments, h0 = (jnp.asarray(array) for array in random_problem(5, batch=3))
+    fresh = jnp.array([True, False, True])
+    scan = jax.jit(rg_lru)
+    mixed = scan(*arguments, h0=h0, fresh=fresh)
+    np.testing.assert_array_equal(mixed[fresh], scan(*arguments)[fresh])
+    np.testing.assert_array_equal(mixed[~fresh], scan(*arguments, h0=h0)[~fresh])
+
+
+@pytest.mark.parametrize("fresh", [np.ones(3, bool), np.ones(2)])
+def test_fresh_is_one_flag_a_sequence(fresh):
+    *arguments, h0 = random_problem(4)
+    with pytest.raises(ValueError, match=r"fresh must be bool \(2,\)"):
+        rg_lru(*arguments, h0=h0, fresh=fresh)
+    with pytest.raises(ValueError, match="beside an h0"):
+        rg_lru(*arguments, fresh=np.ones(2, bool))

@@ -1,0 +1,101 @@
+"""Local attention and rotary positions: plain loops in float64, gradients, and their edges."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssm_bench.ops import local_attention, rotary
+
+# Softmax is float32 whatever it is given: sums of a few dozen terms.
+FLOAT32 = 1e-5
+
+
+def draw(seed, length, heads, kv_heads, size=4):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(2, length, n, size)).astype(np.float32) for n in (heads, kv_heads, kv_heads)]
+
+
+def attention_loop(q, k, v, window, causal, lengths):
+    """One position and head after the other, in float64."""
+    q, k, v = (np.asarray(t, float) for t in (q, k, v))
+    y = np.zeros_like(q)
+    for b, i, n in np.ndindex(q.shape[:3]):
+        group = n * k.shape[2] // q.shape[2]
+        seen = [j for j in range(lengths[b]) if abs(i - j) < window and (j <= i or not causal)]
+        if seen:
+            scores = k[b, seen, group] @ q[b, i, n] / np.sqrt(q.shape[3])
+            weights = np.exp(scores - scores.max())
+            y[b, i, n] = weights @ v[b, seen, group] / weights.sum()
+    return y
+
+
+@settings(max_examples=8)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.sampled_from([(1, 1), (5, 1), (5, 2), (12, 4), (13, 4), (13, 13), (13, 20)]),
+    heads=st.sampled_from([(1, 1), (4, 1), (4, 2)]),
+    causal=st.booleans(),
+    padded=st.booleans(),
+)
+def test_any_window_is_the_loop(seed, sizes, heads, causal, padded):
+    length, window = sizes
+    q, k, v = draw(seed, length, *heads)
+    lengths = np.array([length, (length + 1) // 2]) if padded else np.array([length, length])
+    attend = jax.jit(partial(local_attention, window=window, causal=causal))
+    y = attend(q, k, v, lengths=lengths if padded else None)
+    expected = attention_loop(q, k, v, window, causal, lengths)
+    for row, true in enumerate(lengths):
+        np.testing.assert_allclose(y[row, :true], expected[row, :true], rtol=FLOAT32, atol=FLOAT32)
+    assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_gradients_are_those_of_the_masked_matrix(causal):
+    arguments = draw(0, 11, 2, 1)
+
+    def masked(q, k, v):
+        distance = np.arange(11)[:, None] - np.arange(11)
+        mask = (np.abs(distance) < 3) & ((distance >= 0) | (not causal))
+        return jax.nn.dot_product_attention(q, k, v, mask=mask[None, None])
+
+    def gradients(function):
+        return jax.jit(jax.grad(lambda *x: jnp.sum(jnp.sin(function(*x))), argnums=range(3)))(*arguments)
+
+    found, expected = gradients(partial(local_attention, window=3, causal=causal)), gradients(masked)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=FLOAT32, atol=FLOAT32), found, expected)
+
+
+def test_rotary_is_a_rotation_of_pairs_of_the_first_half():
+    x = np.random.default_rng(1).normal(size=(2, 7, 3, 8)).astype(np.float32)
+    y = rotary(x, jnp.arange(7))
+    for t in range(7):
+        for j, frequency in enumerate((1.0, 0.01)):
+            turned = (x[:, t, :, j] + 1j * x[:, t, :, j + 2]) * np.exp(1j * t * frequency)
+            np.testing.assert_allclose(y[:, t, :, j], turned.real, rtol=FLOAT32, atol=FLOAT32)
+            np.testing.assert_allclose(y[:, t, :, j + 2], turned.imag, rtol=FLOAT32, atol=FLOAT32)
+    np.testing.assert_array_equal(y[..., 4:], x[..., 4:])
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32 - 1), i=st.integers(-50, 50), j=st.integers(-50, 50), shift=st.integers(-100, 100))
+def test_rotary_products_depend_on_the_distance_only(seed, i, j, shift):
+    q, k, _ = draw(seed, 1, 1, 1, size=8)
+
+    def product(i, j):
+        return jnp.sum(rotary(q, jnp.array([i])) * rotary(k, jnp.array([j])))
+
+    # Angles of a few hundred radians are exact to 2e-5 in float32.
+    np.testing.assert_allclose(product(i + shift, j + shift), product(i, j), rtol=1e-3, atol=1e-3)
+
+
+def test_impossible_sizes():
+    q, k, v = draw(0, 3, 1, 1)
+    with pytest.raises(ValueError, match="window must be at least 1, got 0"):
+        local_attention(q, k, v, window=0, causal=True)
+    with pytest.raises(ValueError, match="multiple of 4 channels a head, got 6"):
+        rotary(np.zeros((1, 2, 1, 6)), jnp.arange(2))
