@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssm_bench.ops import diagonal_kernel, dplr, dplr_kernel, hippo_legs, hippo_legs_diagonal, hippo_legs_normal
+from ssm_bench.ops import (
+    diagonal_kernel,
+    dplr,
+    dplr_kernel,
+    dplr_step,
+    dplr_system,
+    hippo_legs,
+    hippo_legs_diagonal,
+    hippo_legs_normal,
+)
 
 from . import oracles
 
@@ -104,6 +113,36 @@ def test_long_kernels_of_published_size():
     kernel, expected = kernel_of(*system, length=4096), dense_kernel(*system, 4096)
     for i in range(3):
         assert oracles.relative_error(kernel[:, i], expected[:, i]) < FLOAT32
+
+
+@jax.jit
+def stepped_kernel(Lambda, P, B, C, dt, impulse):
+    """The answer to an impulse (l,), step by step."""
+    system = dplr_system(Lambda, P, B, dt)
+
+    def step(state, u_t):
+        state = dplr_step(system, jnp.broadcast_to(u_t, (1, len(dt))), state)
+        return state, 2 * jnp.real(jnp.einsum("chn,hn->ch", C, state[0]))
+
+    return jnp.moveaxis(jax.lax.scan(step, jnp.zeros((1, *B.shape), B.dtype), impulse)[1], 0, -1)
+
+
+@settings(max_examples=5)
+@given(seed=st.integers(0, 2**32 - 1), rank=st.integers(0, 3), log_dt=st.sampled_from([0.0, -1.0, -4.0]))
+def test_steps_of_any_rank(seed, rank, log_dt):
+    system = random_system(seed, rank, log_dt=log_dt)
+    expected = dense_kernel(*system, 12)
+    impulse = np.eye(12)[0]
+    assert oracles.relative_error(stepped_kernel(*narrowed([*system, impulse])), expected) < FLOAT32
+    with jax.enable_x64(True):
+        assert oracles.relative_error(stepped_kernel(*system, impulse), expected) < FLOAT64
+
+
+def test_many_steps_of_hippo():
+    """As far as the kernel, with steps of every size."""
+    system = narrowed(legs_system(64, np.array([1e-4, 1e-2, 1e-1])))
+    found = stepped_kernel(*system, np.eye(1024, dtype=np.float32)[0])
+    assert oracles.relative_error(found, dense_kernel(*system, 1024)) < FLOAT32
 
 
 def test_gradients(x64):
