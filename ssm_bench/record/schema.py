@@ -162,8 +162,11 @@ class RunRecord(_Part, frozen=True):
         return _text(self.to_dict())
 
 
-class SpeedRecord(_Part, frozen=True):
-    """One speed measurement; `measurements` is free in its names, which carry the units."""
+class SpeedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """One speed measurement; `measurements` is free in its names, which carry the units.
+
+    `notes`, which are left out where there are none, say what is missing and why.
+    """
 
     schema_version: Literal[1]
     kind: Literal["speed"]
@@ -171,6 +174,7 @@ class SpeedRecord(_Part, frozen=True):
     model: Name | None
     task: Name | None
     measurements: Annotated[dict[str, float | int | None], Meta(min_length=1)]
+    notes: list[Text] = []
     config_hash: ConfigHash | None
     device: Device
     versions: dict[str, str]

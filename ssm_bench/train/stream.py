@@ -1,0 +1,179 @@
+"""What a token costs in a stream, against its position: latency, state and memory of a causal model."""
+
+import itertools
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ssm_bench.errors import UserError
+from ssm_bench.network.build import Split
+from ssm_bench.train import provenance
+from ssm_bench.train.step import count_parameters
+from ssm_bench.train.stop import Stop
+
+#: A stream is read in chunks of at most this many tokens.
+CHUNK = 4096
+
+#: Chunks below this would take hours for a million tokens.
+SHORTEST_CHUNK = 64
+
+#: Tokens in the compiled loop that is timed, and how often it is.
+SCAN_STEPS, REPEATS = 32, 5
+
+#: Calls of one token each, of which the median counts.
+CALLS = 50
+
+#: Part of the free memory that a state may take.
+FREE_SHARE = 0.8
+
+
+def chunk_of(lengths: Sequence[int]) -> int:
+    """The largest chunk, up to CHUNK, that divides every length.
+
+    Raises:
+        UserError: lengths out of order, or with no common divisor of a useful size.
+    """
+    if not lengths or lengths[0] < 1 or any(b <= a for a, b in itertools.pairwise(lengths)):
+        raise UserError(f"--lengths takes growing whole numbers like 1024,16384; got {','.join(map(str, lengths))}")
+    common = math.gcd(*lengths)
+    chunk = max(d for d in range(1, min(common, CHUNK) + 1) if common % d == 0)
+    if chunk < SHORTEST_CHUNK:
+        raise UserError(f"--lengths must be multiples of one number from {SHORTEST_CHUNK} on; the largest is {common}")
+    return chunk
+
+
+def measure_stream(
+    make: Callable[[int], Split], lengths: Sequence[int], stop: Stop, tell: Callable[[str], None]
+) -> tuple[dict[str, float], list[str]]:
+    """Times one token after `lengths` tokens of a single stream.
+
+    A model with a state of constant size reads the whole stream, in chunks, and is timed on the way. One whose cache
+    grows gets an empty cache of that length instead: what stands in it changes no time, and filling it would take
+    the square of the length.
+
+    Args:
+        make: a causal model with room for a stream of a given length.
+        lengths: positions to time at, growing.
+        stop: deadline and signals.
+        tell: progress, in words.
+
+    Returns:
+        Measurements, and in words what is missing and why. At each length l: latency_ms_at_l (per token, in one
+        compiled loop), latency_ms_one_per_call_at_l (the host waits for every token), state_bytes_at_l,
+        temporary_bytes_at_l, and peak_bytes_at_l where the device tells. Also parameters, and read_tokens_per_second
+        of the chunks.
+
+    Raises:
+        UserError: as `chunk_of`.
+    """
+    chunk = chunk_of(lengths)
+    found: dict[str, float] = {}
+    notes: list[str] = []
+    constant = make(lengths[0]).state_size is not None
+    model = make(lengths[-1] if constant else lengths[0])
+    state = None
+    found["parameters"] = count_parameters(model.params)
+    if not constant:
+        notes.append("the cache is as long as the stream and empty: its content changes no time")
+    begun, position = time.monotonic(), 0
+    for length in lengths:
+        if not constant:
+            model, state = make(length), None
+        size = state_bytes(model)
+        if size > FREE_SHARE * free_bytes():
+            notes.append(f"no time at {length}: a state of {size / 1e9:.1f} GB does not fit in memory")
+            continue
+        found[f"state_bytes_at_{length}"] = size
+        if state is None:
+            state = initial_state(model)
+        if constant:
+            read = _compiled(_read, model, state, chunk)
+            while position < length and not stop.reason():
+                _, state = read(model.params, model.stats, state, _tokens(chunk, position))
+                jax.block_until_ready(state)
+                position += chunk
+                rate = position / (time.monotonic() - begun)
+                tell(f"{position:,} of {lengths[-1]:,} tokens, {rate:,.0f} tokens/s")
+        if reason := stop.reason():
+            notes.append(f"no time from {length} on: {reason}")
+            break
+        found |= {f"{name}_at_{length}": value for name, value in _time_tokens(model, state).items()}
+        tell(f"{length:,} tokens: {found[f'latency_ms_at_{length}']:.3f} ms a token, state of {size:,} bytes")
+    if constant and position:
+        found["read_tokens_per_second"] = round(position / (time.monotonic() - begun), 1)
+    return found, notes
+
+
+def initial_state(model: Split) -> Any:
+    """The state of one stream before its first token."""
+    return jax.jit(lambda p, s: nnx.merge(model.graph, p, s).initial_state(1))(model.params, model.stats)
+
+
+def state_bytes(model: Split) -> int:
+    """Bytes of the state of one stream, without making it."""
+    state = jax.eval_shape(lambda p, s: nnx.merge(model.graph, p, s).initial_state(1), model.params, model.stats)
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+
+
+def free_bytes() -> float:
+    """Bytes of memory that are free on the device; on a CPU, of the machine."""
+    statistics = jax.devices()[0].memory_stats()
+    if statistics and "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _time_tokens(model: Split, state: Any) -> dict[str, float]:
+    """Milliseconds a token and bytes; the state itself is left as it is."""
+    found: dict[str, float] = {}
+    for name, steps, repeats in (("latency_ms", SCAN_STEPS, REPEATS), ("latency_ms_one_per_call", 1, CALLS)):
+        program = _compiled(_steps, model, state, steps)
+        running, tokens, times = jax.tree.map(jnp.copy, state), _tokens(steps, 0), []
+        for _ in range(repeats + 1):
+            begun = time.perf_counter()
+            logits, running = program(model.params, model.stats, running, tokens)
+            np.asarray(logits)
+            times.append((time.perf_counter() - begun) / steps)
+        found[name] = round(1000 * float(np.median(times[1:])), 5)
+        if steps == 1 and (memory := program.memory_analysis()) is not None:
+            found["temporary_bytes"] = int(memory.temp_size_in_bytes)
+    if (peak := provenance.peak_memory_bytes()) is not None:
+        found["peak_bytes"] = peak
+    return found
+
+
+def _tokens(count: int, begin: int) -> jax.Array:
+    """Tokens that every task has: zeros and ones."""
+    return (jnp.arange(begin, begin + count) % 2).astype(jnp.uint8)
+
+
+def _read(model: Any, state: Any, tokens: jax.Array) -> tuple[jax.Array, Any]:
+    """A chunk at once."""
+    return model.extend(tokens[None], state)
+
+
+def _steps(model: Any, state: Any, tokens: jax.Array) -> tuple[jax.Array, Any]:
+    """Token by token; the logits after the last one."""
+
+    def step(state: Any, token: jax.Array) -> tuple[Any, jax.Array]:
+        logits, state = model.extend(token[None, None], state)
+        return state, logits
+
+    state, logits = jax.lax.scan(step, state, tokens)
+    return logits[-1], state
+
+
+def _compiled(run: Callable, model: Split, state: Any, count: int) -> Any:
+    """The program of `run` for that many tokens; it takes over the state's memory."""
+
+    def program(params: Any, stats: Any, state: Any, tokens: jax.Array) -> tuple[jax.Array, Any]:
+        return run(nnx.merge(model.graph, params, stats), state, tokens)
+
+    return jax.jit(program, donate_argnums=2).lower(model.params, model.stats, state, _tokens(count, 0)).compile()
