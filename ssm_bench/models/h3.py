@@ -18,7 +18,7 @@ class H3(H3Layer):
     (arXiv 2212.14052).
     """
 
-    traits = Traits(parametrization="LTV", discretization="bilinear", structure="SISO", implementation="convolution")
+    traits = Traits(parametrization="LTV", discretization="bilinear", structure="MIMO", implementation="convolution")
 
     def __init__(
         self,

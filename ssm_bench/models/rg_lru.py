@@ -29,7 +29,7 @@ class RGLRU(RecurrentMixer):
     google-deepmind/recurrentgemma.
     """
 
-    traits = Traits(parametrization="LTV", discretization="none", structure="MIMO", implementation="scan")
+    traits = Traits(parametrization="LTV", discretization="none", structure="SISO", implementation="scan")
 
     def __init__(
         self,

@@ -1,12 +1,16 @@
 """The interface of a sequence mixer."""
 
 import abc
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from ssm_bench.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +22,8 @@ class Traits:
             the input) or "nonlinear".
         discretization: the rule that makes it discrete, "none" for one that was never continuous; a mixer with the
             option `discretization` gives the default of that option.
-        structure: "SISO", each channel a system of its own, or "MIMO", channels meet inside.
+        structure: "SISO", each channel a system of its own, which the others reach through its coefficients at most:
+            a channel without input gives what it gives if no channel has any; or "MIMO", where channels meet.
         implementation: how whole sequences are computed: "convolution", "scan", "recurrence" or "matrix product".
     """
 
@@ -26,6 +31,25 @@ class Traits:
     discretization: str
     structure: str
     implementation: str
+
+
+#: Axes of what enters each of a mixer's ways of running.
+AXES = {"__call__": "(batch, length, width)", "extend": "(batch, length, width)", "step": "(batch, width)"}
+
+
+def _checked(run: Callable) -> Callable:
+    """One of a mixer's ways of running that refuses arrays of another rank, or of integers."""
+    axes = AXES[run.__name__]
+
+    @functools.wraps(run)
+    def checked(self: "Mixer", x: jax.Array, *rest: Any, **named: Any) -> Any:
+        if x.ndim != axes.count(",") + 1:
+            raise UserError(f"{type(self).__name__} takes inputs {axes}; got the shape {x.shape}")
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise UserError(f"{type(self).__name__} takes inputs of a float type; got {x.dtype}")
+        return run(self, x, *rest, **named)
+
+    return checked
 
 
 class Mixer(nnx.Module, abc.ABC):
@@ -39,6 +63,12 @@ class Mixer(nnx.Module, abc.ABC):
 
     #: True where an output depends on earlier inputs only, so that step mode exists.
     causal: bool
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Has every way of running a mixer refuse inputs that do not fit, in one sentence."""
+        super().__init_subclass__(**options)
+        for name in AXES.keys() & vars(cls).keys():
+            setattr(cls, name, _checked(vars(cls)[name]))
 
     @abc.abstractmethod
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
@@ -62,6 +92,7 @@ class Mixer(nnx.Module, abc.ABC):
         """One step: x_t (b, h) and the state give y_t (b, h) and the next state."""
         raise TypeError(f"{type(self).__name__} has no step mode: it is not causal")
 
+    @_checked
     def extend(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
         """Goes on with a sequence by a chunk: x (b, k, h) and the state give (b, k, h) and the next state.
 

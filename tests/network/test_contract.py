@@ -12,6 +12,7 @@ from flax import nnx
 from ssm_bench import registry
 from ssm_bench.config import experiment_names
 from ssm_bench.data import spec
+from ssm_bench.errors import UserError
 from ssm_bench.network.build import build, options_of, split
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.mixer import Mixer
@@ -31,12 +32,12 @@ SCAFFOLDS = registry.names("scaffolds")
 BATCH, LENGTH, WIDTH = 3, 23, 8
 
 
-def make_mixer(name, **options):
+def make_mixer(name, *, width=WIDTH, **options):
     kind = registry.subclass("models", name, Mixer)
     known = options_of(kind)
-    small = {"state_size": 4, "blocks": 1, "heads": 2}
+    small = {"state_size": 4, "blocks": 1, "heads": 2, "shift_size": 3}
     options = {k: v for k, v in (small | options).items() if k in known}
-    return kind(WIDTH, **options, rngs=nnx.Rngs(0))
+    return kind(width, **options, rngs=nnx.Rngs(0))
 
 
 def apply(mixer, *arguments):
@@ -120,24 +121,103 @@ def test_a_bidirectional_mixer_says_that_it_has_no_step_mode(name):
         mixer.step(jnp.zeros((1, WIDTH)), None)
 
 
-@pytest.mark.parametrize("scaffold", SCAFFOLDS)
-@pytest.mark.parametrize("mixer", MIXERS)
-@pytest.mark.parametrize("prenorm", [True, False])
-def test_any_mixer_sits_in_any_scaffold(mixer, scaffold, prenorm):
+# The whole product runs operation by operation on a sequence this short: compiling each pair would take minutes, and
+# here every operation is compiled once for all pairs.
+SHORT = 4
+RAGGED = np.arange(SHORT) < np.array([[SHORT], [3]])
+
+
+def short_inputs(seed=0):
+    return jax.random.normal(jax.random.key(seed), (2, SHORT, WIDTH))
+
+
+def make_block(scaffold, mixer, *, both, prenorm):
+    kind = registry.subclass("scaffolds", scaffold, Scaffold)
+    small = {"expand": 1.0, "mlp_expand": 1.0, "shift_size": 3, "window": 3}
     slots = Slots(
         d_model=WIDTH,
-        mixer=lambda width, rngs: make_mixer(mixer),
+        mixer=lambda width, rngs: make_mixer(mixer, width=width, bidirectional=both),
         norm=lambda width: make_norm("batch", width),
         prenorm=prenorm,
         dropout=0.1,
         tie_dropout=True,
         layers=1,
     )
-    block = registry.subclass("scaffolds", scaffold, Scaffold)(slots, rngs=nnx.Rngs(0))
+    return kind(slots, **{k: v for k, v in small.items() if k in options_of(kind)}, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize(("mixer", "both", "scaffold"), [(*case, scaffold) for case in CASES for scaffold in SCAFFOLDS])
+def test_any_mixer_sits_in_any_scaffold(mixer, both, scaffold):
+    # Either place of the norm meets every mixer and every scaffold.
+    block = make_block(scaffold, mixer, both=both, prenorm=not both)
     assert isinstance(block.mixer, Mixer)
-    mask = jnp.arange(LENGTH) < jnp.array([[LENGTH], [5], [1]])
-    y = block(inputs(), mask, train=True, key=jax.random.key(0))
-    assert y.shape == (BATCH, LENGTH, WIDTH) and np.isfinite(y).all()
+    x = short_inputs()
+    with jax.disable_jit():
+        # What stands in the padding reaches no true position,
+        whole = block(jnp.where(RAGGED[..., None], x, 50.0), RAGGED)
+        if block.mixer.causal:
+            # and a stream, which has none, goes through the same outputs in chunks, with a state of constant size.
+            state = block.initial_state(2)
+            first, later = block.extend(x[:, :2], state)
+            second, later = block.extend(x[:, 2:], later)
+            other = jnp.concatenate([first, second], 1)
+            assert jax.tree.map(shape_and_type, state) == jax.tree.map(shape_and_type, later)
+            if block.state_size is not None:
+                assert real_numbers(later) == block.state_size
+        else:
+            other = block(x, RAGGED)
+            with pytest.raises(TypeError, match="no step mode"):
+                block.initial_state(2)
+    assert np.isfinite(whole[RAGGED]).all()
+    np.testing.assert_allclose(whole[RAGGED], other[RAGGED], rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def shape_and_type(array):
+    return array.shape, array.dtype
+
+
+@pytest.mark.parametrize("scaffold", SCAFFOLDS)
+@pytest.mark.parametrize("prenorm", [True, False])
+def test_a_scaffold_trains_with_its_norm_on_either_side(scaffold, prenorm):
+    block = make_block(scaffold, "lru", both=False, prenorm=prenorm)
+    x, key = short_inputs(), jax.random.key(0)
+    before = block(x, RAGGED)
+    y = block(jnp.where(RAGGED[..., None], x, 50.0), RAGGED, train=True, key=key)
+    assert y.shape == x.shape and np.isfinite(y).all()
+    # Dropout is on, and batch statistics moved.
+    assert np.abs(y - block(x, RAGGED, train=True, key=jax.random.key(1)))[RAGGED].max() > TOLERANCE
+    assert np.abs(block(x, RAGGED) - before)[RAGGED].max() > TOLERANCE
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_traits_are_what_the_mixer_does(name):
+    traits = registry.subclass("models", name, Mixer).traits
+    mixer = make_mixer(name, bidirectional=False)
+    x, y = short_inputs(), short_inputs(1)
+    nothing = jnp.zeros_like(x)
+    with jax.disable_jit():
+        gx, silent = mixer(x), mixer(nothing)
+        superposed = mixer(x + 2 * y) - (gx + 2 * mixer(y))
+        delayed = mixer(jnp.concatenate([nothing[:, :1], x[:, :-1]], 1))[:, 1:] - gx[:, :-1]
+        reached = (mixer(x.at[..., 0].set(0.0)) - silent)[..., 0]
+    linear = np.abs(superposed).max() < TOLERANCE and np.abs(silent).max() < TOLERANCE
+    assert linear == (traits.parametrization == "LTI")
+    if linear and mixer.causal:
+        assert np.abs(delayed).max() < TOLERANCE
+    assert traits.parametrization in ("LTI", "LTV", "nonlinear")
+    assert traits.structure == ("MIMO" if np.abs(reached).max() > TOLERANCE else "SISO")
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_inputs_of_another_rank_or_type_are_refused_in_one_sentence(name):
+    mixer = make_mixer(name, bidirectional=False)
+    for ways in (mixer, lambda x: mixer.extend(x, None)):
+        with pytest.raises(UserError, match=r"takes inputs \(batch, length, width\); got the shape \(3, 8\)"):
+            ways(jnp.zeros((3, WIDTH)))
+        with pytest.raises(UserError, match="takes inputs of a float type; got int32"):
+            ways(jnp.zeros((3, 5, WIDTH), jnp.int32))
+    with pytest.raises(UserError, match=r"takes inputs \(batch, width\); got the shape \(1, 3, 8\)"):
+        mixer.step(jnp.zeros((1, 3, WIDTH)), None)
 
 
 @pytest.mark.parametrize("package", ["models", "scaffolds"])
