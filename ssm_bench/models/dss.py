@@ -7,7 +7,7 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.network.convolution import ConvolutionMixer, copies_of
+from ssm_bench.network.convolution import ConvolutionMixer, check_copies, deal
 from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Feedthrough, OutputMatrix, Spectrum, StepSize
 
@@ -71,9 +71,7 @@ class DSS(ConvolutionMixer):
         for option, value in (("state_size", state_size), ("kernel_length", kernel_length)):
             if value < 1:
                 raise UserError(f"--config.mixer.{option} must be at least 1; got {value}")
-        copies = copies or d_model
-        if copies < 1 or d_model % copies:
-            raise UserError(f"--config.mixer.copies must divide the width {d_model}, or be 0; got {copies}")
+        copies = check_copies(copies, d_model)
         self.version = version
         self.kernel_length = kernel_length
         self.causal = not bidirectional
@@ -105,9 +103,6 @@ class DSS(ConvolutionMixer):
             )
         return ops.diagonal_kernel(Lambda, B, C, dt, length, discretization="dss", horizon=self.kernel_length)
 
-    def _zero_state(self, batch: int) -> jax.Array:
-        return jnp.zeros((batch, *self.C.shape[1:3]), jnp.result_type(self.log_dt[...], jnp.complex64))
-
     def _discrete(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         Lambda, dt = self._system()
         if self.version == "exp":
@@ -125,7 +120,7 @@ class DSS(ConvolutionMixer):
 
     def _system(self) -> tuple[jax.Array, jax.Array]:
         """The continuous system of each channel: Lambda (h, n) and dt (h)."""
-        decay, frequency = (copies_of(part[...], len(self.D[...])) for part in (self.decay, self.frequency))
+        decay, frequency = (deal(part[...], len(self.D[...])) for part in (self.decay, self.frequency))
         decay = jnp.exp(decay) if self.version == "exp" else decay
         dt = jnp.exp(self.log_dt[...])
         # The frequencies' own step, as a factor on them.

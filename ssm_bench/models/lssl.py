@@ -64,9 +64,6 @@ class LSSL(ConvolutionMixer):
         A, B, dt = self._system()
         return ops.dense_kernel(A, B, self.C[...], dt, length)
 
-    def _zero_state(self, batch: int) -> jax.Array:
-        return jnp.zeros((batch, *self.C.shape[1:]), self.C[...].dtype)
-
     def _discrete(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         return *ops.discretize_dense(*self._system()), self.C[0]
 

@@ -6,8 +6,8 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.network.convolution import ConvolutionMixer, copies_of
+from ssm_bench.errors import unknown_name
+from ssm_bench.network.convolution import ConvolutionMixer, check_copies, check_pairs, deal
 from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum, StepSize
 
@@ -62,33 +62,23 @@ class S4(ConvolutionMixer):
         """
         if init not in INITS:
             raise unknown_name("--config.mixer.init", init, INITS)
-        if state_size < 2 or state_size % 2:
-            raise UserError(
-                f"--config.mixer.state_size counts conjugate pairs and must be even and at least 2; got {state_size}"
-            )
-        copies = copies or d_model
-        if copies < 1 or d_model % copies:
-            raise UserError(f"--config.mixer.copies must divide the width {d_model}, or be 0; got {copies}")
+        shape = (check_copies(copies, d_model), check_pairs(state_size))
         self.causal = not bidirectional
 
         eigenvalues, low_rank, inputs = ops.hippo_dplr(init, state_size)
-        shape = (copies, state_size // 2)
         self.log_decay = Spectrum(jnp.broadcast_to(np.log(np.maximum(-np.real(eigenvalues), SMALLEST_DECAY)), shape))
         self.frequency = Spectrum(jnp.broadcast_to(np.imag(eigenvalues), shape))
         low_rank = ops.as_pairs(jnp.asarray(low_rank))[:, None]
         self.P = Spectrum(jnp.broadcast_to(low_rank, (len(low_rank), *shape, 2)))
         self.B = InputMatrix(jnp.broadcast_to(ops.as_pairs(jnp.asarray(inputs)), (*shape, 2)))
         directions = 2 if bidirectional else 1
-        self.C = OutputMatrix(ops.complex_normal(rngs.params(), (directions, d_model, state_size // 2)))
+        self.C = OutputMatrix(ops.complex_normal(rngs.params(), (directions, d_model, shape[1])))
         self.D = Feedthrough(jax.random.normal(rngs.params(), (d_model,)))
         self.log_dt = StepSize(ops.log_uniform_step(rngs.params(), (d_model,), dt_min, dt_max))
 
     def _kernels(self, length: int) -> jax.Array:
         Lambda, P, B, dt = self._system()
         return ops.dplr_kernel(Lambda, P, B, ops.as_complex(self.C[...]), dt, length)
-
-    def _zero_state(self, batch: int) -> jax.Array:
-        return jnp.zeros((batch, *self.C.shape[1:3]), jnp.result_type(self.log_dt[...], jnp.complex64))
 
     def _discrete(self) -> tuple[ops.DPLRSystem, jax.Array]:
         return ops.dplr_system(*self._system()), ops.as_complex(self.C[0])
@@ -105,6 +95,6 @@ class S4(ConvolutionMixer):
         # Negative by construction. The low-rank part only damps, so no mode can grow.
         Lambda = jax.lax.complex(-jnp.exp(self.log_decay[...]), self.frequency[...])
         channels = len(self.D[...])
-        P = jax.vmap(lambda P: copies_of(P, channels))(ops.as_complex(self.P[...]))
+        P = jax.vmap(lambda P: deal(P, channels))(ops.as_complex(self.P[...]))
         B = ops.as_complex(self.B[...])
-        return copies_of(Lambda, channels), P, copies_of(B, channels), jnp.exp(self.log_dt[...])
+        return deal(Lambda, channels), P, deal(B, channels), jnp.exp(self.log_dt[...])

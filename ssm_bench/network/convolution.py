@@ -1,32 +1,32 @@
 """What linear state space models with one system per channel (SISO) share: a convolution that is also a recurrence."""
 
 import abc
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ssm_bench import ops
+from ssm_bench.errors import UserError
 from ssm_bench.network.mixer import Mixer
-from ssm_bench.network.parameters import Feedthrough
+from ssm_bench.network.parameters import Feedthrough, OutputMatrix
 
 
 class ConvolutionMixer(Mixer):
     """y = kernel * u + D u for each channel; with two kernels also backward.
 
-    The backward kernel starts one step ahead, so that the present step is counted once. A subclass creates `D` (h,),
-    sets `causal`, and says the same system twice: by its kernels, and by its recurrence.
+    The backward kernel starts one step ahead, so that the present step is counted once. A subclass creates `C` (1 or 2,
+    h, n), with a last axis for real pairs if it is complex, and `D` (h,), sets `causal`, and says the same system
+    twice: by its kernels, and by its recurrence.
     """
 
+    C: OutputMatrix
     D: Feedthrough
 
     @abc.abstractmethod
     def _kernels(self, length: int) -> jax.Array:
         """The impulse responses (1 or 2, h, length): forward, and backward if there is one."""
-
-    @abc.abstractmethod
-    def _zero_state(self, batch: int) -> jax.Array:
-        """The state of the forward recurrence before the first step, (b, h, n)."""
 
     @abc.abstractmethod
     def _discrete(self) -> Any:
@@ -44,8 +44,13 @@ class ConvolutionMixer(Mixer):
         return y.astype(x.dtype) + self.D[...].astype(x.dtype) * x
 
     def initial_state(self, batch: int) -> jax.Array:
-        """Zeros (b, h, n)."""
-        return self._zero_state(batch) if self.causal else super().initial_state(batch)
+        """Zeros (b, h, n), complex if C is."""
+        if not self.causal:
+            return super().initial_state(batch)
+        real = self.C[...].dtype
+        return jnp.zeros(
+            (batch, *self.C.shape[1:3]), real if self.C.ndim == 3 else jnp.result_type(real, jnp.complex64)
+        )
 
     def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
         """A chunk (b, k, h), step by step."""
@@ -70,12 +75,34 @@ class ConvolutionMixer(Mixer):
 
     @property
     def state_size(self) -> int:
-        """Real numbers carried along time, in both directions together."""
-        state = jax.eval_shape(lambda: self._zero_state(1))
-        numbers = state.size * (2 if jnp.iscomplexobj(state) else 1)
-        return numbers if self.causal else 2 * numbers
+        """Real numbers carried along time, in both directions together: one for each of C."""
+        return math.prod(self.C.shape)
 
 
-def copies_of(array: jax.Array, channels: int) -> jax.Array:
+def check_pairs(state_size: int) -> int:
+    """The number of complex modes of a state that counts both of each conjugate pair.
+
+    Raises:
+        UserError: an odd number of states, or none.
+    """
+    if state_size < 2 or state_size % 2:
+        raise UserError(
+            f"--config.mixer.state_size counts conjugate pairs and must be even and at least 2; got {state_size}"
+        )
+    return state_size // 2
+
+
+def check_copies(copies: int, channels: int) -> int:
+    """The number of independent systems, where 0 stands for one for each channel.
+
+    Raises:
+        UserError: a number that does not divide the channels.
+    """
+    if copies < 0 or channels % (copies or channels):
+        raise UserError(f"--config.mixer.copies must divide the width {channels}, or be 0; got {copies}")
+    return copies or channels
+
+
+def deal(array: jax.Array, channels: int) -> jax.Array:
     """Deals the rows of (copies, n) to the channels in turn: (channels, n)."""
     return jnp.tile(array, (channels // array.shape[0], 1))

@@ -18,6 +18,7 @@ from ssm_bench.ops.hippo import (
     hippo_legt_normal,
     s4d_inv,
     s4d_lin,
+    s4d_real,
 )
 from ssm_bench.ops.initializers import (
     as_complex,
@@ -74,6 +75,7 @@ __all__ = [
     "rotary",
     "s4d_inv",
     "s4d_lin",
+    "s4d_real",
     "selective_scan",
     "softmax_recurrence",
     "softplus_step",

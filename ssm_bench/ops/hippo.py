@@ -139,3 +139,8 @@ def s4d_lin(n: int) -> np.ndarray:
 def s4d_inv(n: int) -> np.ndarray:
     """S4D-Inv: n/2 eigenvalues -1/2 + i (n / pi) (n / (2k + 1) - 1), of n conjugate ones (S4D, section 4)."""
     return -0.5 + 1j * n / np.pi * (n / (2 * np.arange(n // 2) + 1) - 1)
+
+
+def s4d_real(n: int) -> np.ndarray:
+    """S4D-Real: n/2 eigenvalues -(k + 1), those of HiPPO-LegS itself, without frequencies (S4D, section 4)."""
+    return -(np.arange(n // 2) + 1.0) + 0j

@@ -41,10 +41,15 @@ def test_authors_impulse_response(name, discretization):
     np.testing.assert_allclose(jax.jit(mixer)(impulse)[0], expected, rtol=PARITY, atol=PARITY * abs(kernel).max())
 
 
-@pytest.mark.parametrize("init", ["lin", "inv", "legs"])
+@pytest.mark.parametrize("init", ["lin", "inv", "legs", "real"])
 def test_initial_spectra(init):
     mixer = S4D(4, state_size=16, init=init, rngs=nnx.Rngs(0))
-    expected = {"lin": ops.s4d_lin(16), "inv": ops.s4d_inv(16), "legs": ops.hippo_legs_diagonal(16)[0][:8]}[init]
+    expected = {
+        "lin": ops.s4d_lin(16),
+        "inv": ops.s4d_inv(16),
+        "legs": ops.hippo_legs_diagonal(16)[0][:8],
+        "real": -np.arange(1, 9),
+    }[init]
     A = -np.exp(mixer.log_decay[...]) + 1j * mixer.frequency[...]
     np.testing.assert_allclose(A, np.tile(expected, (4, 1)), rtol=1e-6)
     B = ops.as_complex(mixer.B[...])
