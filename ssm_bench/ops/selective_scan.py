@@ -90,7 +90,8 @@ def selective_scan(
     if backend == "fused":
         from ssm_bench.ops.selective_scan_kernel import fused_scan
 
-        y, state = fused_scan(*(x.astype(real) for x in (u, delta, A, B, C)), state)
+        solved: tuple[jax.Array, jax.Array] = fused_scan(*(x.astype(real) for x in (u, delta, A, B, C)), state)
+        y, state = solved
     else:
         chunk = min(_CHUNK if backend == "sequential" else _parallel_chunk(state.size), length)
         # Steps of size zero change no state, so the last chunk may be filled up with them.
