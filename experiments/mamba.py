@@ -6,11 +6,11 @@ Expected: ListOps 44.86, Text 81.27, Retrieval 86.51, Image 68.74, Pathfinder 74
 Cost:     not measured yet.
 
 The paper has no LRA. The recipes are those of fluderm/MLRA@ea30f9e (Mamba_report.pdf, section on Mamba, completed from
-configs/experiment/lra/mamba-lra-*.yaml where the report is silent: batch, warm-up, beta2); Path-X is ours, Pathfinder's
-with the steps and the smallest step size of S4. Known deviations: one rate for the whole schedule after the warm-up, as
-in the report (the file for Image has a cosine); no positional encoding, which the files name; Pathfinder has no
-feed-forward of width 64 beside each block; A, D and step sizes have no weight decay, as the authors of Mamba mark them;
-projections start LeCun-normal.
+configs/experiment/lra/mamba-lra-*.yaml where the report is silent: batch, warm-up, beta2); parameters on ListOps, Text
+and Retrieval are as many as there. Path-X is ours: the size of the token tasks, the steps, the warm-up and the smallest
+step size of S4. Known deviations: one rate for the whole schedule after the warm-up, as in the report (the file for
+Image has a cosine); no positional encoding, which the files name; Pathfinder has no feed-forward of width 64 beside
+each block; A, D and step sizes have no weight decay, as the authors of Mamba mark them; projections start LeCun-normal.
 """
 
 import math

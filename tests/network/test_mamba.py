@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from ssm_bench.data import spec
 from ssm_bench.errors import UserError
 from ssm_bench.models.lru import LRU
 from ssm_bench.models.s6 import S6
 from ssm_bench.models.ssd import SSD
+from ssm_bench.network.build import build
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.scaffold import Slots
 from ssm_bench.scaffolds.mamba import Mamba
+from ssm_bench.sweep.recipe import resolve
+from ssm_bench.train.step import count_parameters
 
 BATCH, LENGTH, WIDTH = 2, 13, 4
 # Two orders of the same float32 sums of some tens of terms.
@@ -116,6 +120,13 @@ def test_the_branch_shrinks_with_the_depth():
 @pytest.mark.parametrize(("expand", "width"), [(2.0, 8), (2.5, 10), (0.5, 2)])
 def test_the_width_of_the_mixer(expand, width):
     assert block("lru", expand=expand).expand.kernel.shape == (WIDTH, 2 * width)
+
+
+def test_the_recipe_has_the_published_number_of_parameters():
+    """634K on ListOps (fluderm/MLRA@ea30f9e, Mamba_report.pdf, Table 1), with some twenty symbols."""
+    config = resolve("mamba", "listops", preset="paper")
+    model = nnx.eval_shape(lambda: build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0)))
+    assert round(count_parameters(nnx.state(model, nnx.Param)) / 1000) == 634
 
 
 @pytest.mark.parametrize(
