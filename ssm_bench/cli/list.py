@@ -1,10 +1,19 @@
 """`ssm-bench list`: what there is."""
 
 import argparse
+import sys
+from pathlib import Path
+
+from ssm_bench.cli import _options
+from ssm_bench.errors import UserError, unknown_name
 
 HELP = "list models, tasks, mixers, scaffolds or presets"
-EXAMPLE = """example:
-  ssm-bench list models"""
+EXAMPLE = """examples:
+  ssm-bench list models
+  ssm-bench list models --format latex --out results/tables/models.tex
+
+With --format models are a table of what kind of system each is, with its parameters and state size on every task, after
+Table I of arXiv 2403.16899; read from the classes and the published recipes."""
 
 KINDS = ("models", "tasks", "mixers", "scaffolds", "presets")
 
@@ -12,18 +21,55 @@ KINDS = ("models", "tasks", "mixers", "scaffolds", "presets")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
     parser.add_argument("what", nargs="?", default="models", help=f"one of {', '.join(KINDS)} (default: models)")
+    parser.add_argument("--format", default="", help="models as a table: csv, latex or markdown")
+    parser.add_argument("--models", type=_options.names, default=[], help="rows of the table (default: all)")
+    parser.add_argument("--data", default="auto", help="whose vocabularies size embeddings: auto, real or synthetic")
+    parser.add_argument("--out", type=Path, help="write the table to this file")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb: one line each, name first."""
-    from ssm_bench.errors import unknown_name
-
+    """Runs the verb: one line each, name first; or the table of models."""
     if options.what not in KINDS:
         raise unknown_name("list", options.what, KINDS)
+    if options.format:
+        return _table(options)
+    if options.out:
+        raise UserError("--out takes a table: say its --format")
     rows = globals()[f"_{options.what}"]()
     width = max(len(name) for name, _ in rows)
     for name, words in rows:
         print(f"{name:{width}}  {words}")
+    return 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    from ssm_bench.config import experiment_names
+    from ssm_bench.data import spec
+    from ssm_bench.record.store import write_text
+    from ssm_bench.report.layout import TASKS
+    from ssm_bench.report.overview import FORMATS
+    from ssm_bench.sweep.overview import overview
+    from ssm_bench.sweep.progress import Screen
+
+    if options.what != "models":
+        raise UserError(f"--format is for list models, not for list {options.what}")
+    if options.format not in FORMATS:
+        raise unknown_name("--format", options.format, FORMATS)
+    screen = Screen()
+
+    def tell(words: str) -> None:
+        if screen.live:
+            screen.update(words)
+
+    titles = {task: spec(task).title for task in TASKS}
+    rows, notes = overview(options.models or experiment_names(), list(titles), data=options.data, tell=tell)
+    if screen.live:
+        screen.line(f"{len(rows)} models")
+    text = FORMATS[options.format](rows, titles, notes)
+    if options.out:
+        print(f"wrote {write_text(text, options.out)}")
+    else:
+        sys.stdout.write(text)
     return 0
 
 

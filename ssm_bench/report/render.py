@@ -128,20 +128,20 @@ def markdown_compact(table: Table) -> str:
 
     summary = "<details><summary>What the cells mean, data, failures</summary>"
     notes = [summary, "", *_markdown_notes(table, compact=True), "", "</details>"]
-    return "\n".join([f"**{_md(table.title)}**", "", *_markdown_rows(table, small), "", *notes])
+    return "\n".join([f"**{md(table.title)}**", "", *_markdown_rows(table, small), "", *notes])
 
 
 def _markdown_rows(table: Table, more_lines: Callable[[Entry], list[str]]) -> list[str]:
     def line(cells: list[str]) -> str:
         return f"| {' | '.join(cells)} |"
 
-    heads = [_md(title) + _sup(table.heads.get(column, [])) for column, title in table.columns.items()]
+    heads = [md(title) + _sup(table.heads.get(column, [])) for column, title in table.columns.items()]
     lines = [line(["Model", *heads]), line([":---", *[":---:"] * len(heads)])]
     for row, title in table.rows.items():
-        cells = [_md(title)]
+        cells = [md(title)]
         for column in table.columns:
             entry = table.entries[row, column]
-            number = {1: "**{}**", 2: "<ins>{}</ins>"}.get(entry.rank or 0, "{}").format(_md(accuracy_text(entry)))
+            number = {1: "**{}**", 2: "<ins>{}</ins>"}.get(entry.rank or 0, "{}").format(md(accuracy_text(entry)))
             if entry.interval is not None:
                 number += f" ± {entry.interval:.2f}"
             cells.append("<br>".join([number + _sup(entry.marks), *(more_lines(entry) if entry.cell else [])]))
@@ -151,8 +151,8 @@ def _markdown_rows(table: Table, more_lines: Callable[[Entry], list[str]]) -> li
 
 def _markdown_notes(table: Table, compact: bool = False) -> list[str]:
     notes = table.notes if not compact else [_compact_note(*note) for note in table.notes]
-    lines = [f"- **{_md(subject)}**: {_md(text)}" for subject, text in notes]
-    return lines + [f"- <sup>{mark}</sup> {_md(text)}" for mark, text in table.footnotes.items()]
+    lines = [f"- **{md(subject)}**: {md(text)}" for subject, text in notes]
+    return lines + [f"- <sup>{mark}</sup> {md(text)}" for mark, text in table.footnotes.items()]
 
 
 def _compact_note(subject: str, text: str) -> tuple[str, str]:
@@ -169,7 +169,8 @@ def _sup(marks: list[str]) -> str:
     return f"<sup>{','.join(marks)}</sup>" if marks else ""
 
 
-def _md(text: str) -> str:
+def md(text: str) -> str:
+    """Text for a cell of a Markdown table: special characters escaped."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|$~#])", r"\\\1", " ".join(text.split()))
 
@@ -177,7 +178,7 @@ def _md(text: str) -> str:
 def latex(table: Table) -> str:
     r"""A tabular and its notes, to be \input inside a table environment; needs the package booktabs."""
     columns = len(table.columns)
-    heads = [_two_lines(_tex(title)) + _raised(table.heads.get(column, [])) for column, title in table.columns.items()]
+    heads = [_two_lines(tex(title)) + _raised(table.heads.get(column, [])) for column, title in table.columns.items()]
     lines = [
         f"% {WRITTEN_BY} Needs booktabs; \\input it inside a table environment.",
         r"\begingroup",
@@ -193,15 +194,15 @@ def latex(table: Table) -> str:
         entries = [table.entries[row, column] for column in table.columns]
         if number:
             lines.append(r"\addlinespace")
-        lines.append(rf"{_tex(title)} & {' & '.join(_latex_number(entry) for entry in entries)} \\")
+        lines.append(rf"{tex(title)} & {' & '.join(_latex_number(entry) for entry in entries)} \\")
         if row != RANDOM:
             for text in (published_text, effort_text):
-                small = [rf"{{\scriptsize {_tex(text(entry))}}}" if entry.cell else "" for entry in entries]
+                small = [rf"{{\scriptsize {tex(text(entry))}}}" if entry.cell else "" for entry in entries]
                 lines.append(rf" & {' & '.join(small)} \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\par\medskip", r"\begin{minipage}{\linewidth}"]
     lines += [r"\scriptsize\raggedright\setlength{\parskip}{2pt}\setlength{\parindent}{0pt}"]
-    lines += [rf"\textbf{{{_tex(subject)}}}: {_tex(text)}\par" for subject, text in table.notes]
-    lines += [rf"\textsuperscript{{{mark}}}\,{_tex(text)}.\quad" for mark, text in table.footnotes.items()]
+    lines += [rf"\textbf{{{tex(subject)}}}: {tex(text)}\par" for subject, text in table.notes]
+    lines += [rf"\textsuperscript{{{mark}}}\,{tex(text)}.\quad" for mark, text in table.footnotes.items()]
     return "\n".join([*lines, r"\end{minipage}", r"\endgroup", ""])
 
 
@@ -216,7 +217,7 @@ def latex_document(table: Table) -> str:
         r"\pagestyle{empty}",
         r"\begin{document}",
         r"\begin{table}[h!]",
-        rf"\caption{{{_tex(table.title)}.}}",
+        rf"\caption{{{tex(table.title)}.}}",
         r"\medskip",
         rf"\input{{{table.name}.tex}}",
         r"\end{table}",
@@ -227,7 +228,7 @@ def latex_document(table: Table) -> str:
 
 
 def _latex_number(entry: Entry) -> str:
-    number = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}.get(entry.rank or 0, "{}").format(_tex(accuracy_text(entry)))
+    number = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}.get(entry.rank or 0, "{}").format(tex(accuracy_text(entry)))
     if entry.interval is not None:
         number += rf"\,{{\scriptsize$\pm$\,{entry.interval:.2f}}}"
     return number + _raised(entry.marks)
@@ -235,7 +236,7 @@ def _latex_number(entry: Entry) -> str:
 
 def _raised(marks: list[str]) -> str:
     # Marks take no width, so that the numbers of a column stay under one another.
-    return rf"\rlap{{\textsuperscript{{{_tex(','.join(marks))}}}}}" if marks else ""
+    return rf"\rlap{{\textsuperscript{{{tex(','.join(marks))}}}}}" if marks else ""
 
 
 def _two_lines(head: str) -> str:
@@ -266,7 +267,7 @@ _TEX = {
 _TEX_ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030c": "v", "\u0327": "c"}
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
     """Text for pdflatex: special characters escaped, accents in TeX's way, letters it has no glyph for as "?"."""
     if text == MISSING:
         return "--"

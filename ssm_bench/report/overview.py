@@ -1,0 +1,109 @@
+"""What kind of system each model is: Table I of the control theoretic overview (arXiv 2403.16899), for the models here.
+
+The rows come from the classes and their recipes (`ssm_bench.sweep.overview`); this module only writes them down.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from ssm_bench.report.render import md, tex
+
+#: Field of a row -> head of its column.
+COLUMNS = {
+    "title": "Model",
+    "parametrization": "Parametrization",
+    "discretization": "Discretization",
+    "structure": "Structure",
+    "implementation": "Implementation",
+    "scaffold": "Scaffolding",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Real trainable numbers of a model, and real numbers it carries per sequence; None: they grow with the length."""
+
+    parameters: int
+    state: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A model; where recipes of tasks differ, a text names all that occur."""
+
+    name: str
+    title: str
+    parametrization: str
+    discretization: str
+    structure: str
+    implementation: str
+    scaffold: str
+    sizes: Mapping[str, Size] = field(default_factory=dict)
+
+
+def csv(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = ()) -> str:
+    """One line a model, exact numbers; the state is "grows" where it grows with the length."""
+    lines = []
+    for row in rows:
+        line = {"model": row.name} | {name: getattr(row, name) for name in COLUMNS}
+        for task in tasks:
+            size = row.sizes[task]
+            line |= {f"{task}_parameters": size.parameters, f"{task}_state_size": size.state or "grows"}
+        lines.append(line)
+    return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
+
+
+def markdown(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = ()) -> str:
+    """A table of Markdown: for each task parameters, then the state."""
+    heads = [*COLUMNS.values(), *tasks.values()]
+    lines = [f"| {' | '.join(heads)} |", f"| {' | '.join([':---'] * len(COLUMNS) + ['---:'] * len(tasks))} |"]
+    for row in rows:
+        texts = [md(getattr(row, name)) for name in COLUMNS]
+        sizes = [f"{short(row.sizes[t].parameters)}, {_state(row.sizes[t].state)}" for t in tasks]
+        lines.append(f"| {' | '.join([*texts, *sizes])} |")
+    return "\n".join(["\n".join(lines), *(f"\n{md(note)}" for note in (SIZES, *notes))]) + "\n"
+
+
+def latex(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = ()) -> str:
+    r"""A tabular to be \input inside a table environment; needs the package booktabs."""
+    heads = [*COLUMNS.values(), *map(tex, tasks.values())]
+    lines = [
+        r"% Written by `ssm-bench list models --format latex`. Needs booktabs; \input it inside a table environment.",
+        r"\begingroup",
+        r"\centering",
+        r"\scriptsize",
+        r"\setlength{\tabcolsep}{3.5pt}",
+        rf"\begin{{tabular}}{{@{{}}{'l' * len(COLUMNS)}{'r' * len(tasks)}@{{}}}}",
+        r"\toprule",
+        rf"{' & '.join(heads)} \\",
+        r"\midrule",
+    ]
+    for row in rows:
+        texts = [tex(getattr(row, name)) for name in COLUMNS]
+        sizes = [f"{short(row.sizes[t].parameters)}, {tex(_state(row.sizes[t].state))}" for t in tasks]
+        lines.append(rf"{' & '.join([*texts, *sizes])} \\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
+    lines += [rf"{tex(note)}\par" for note in (SIZES, *notes)]
+    return "\n".join([*lines, r"\endgroup", ""])
+
+
+#: What the columns of the tasks hold.
+SIZES = (
+    "Each task: trainable real numbers, and real numbers carried per sequence; \N{EN DASH}: they grow with the length."
+)
+
+FORMATS = {"csv": csv, "latex": latex, "markdown": markdown}
+
+
+def short(number: int) -> str:
+    """A number with three digits: 512, 4.1k, 1.23M."""
+    for unit, factor in (("M", 1e6), ("k", 1e3)):
+        if number >= 0.9995 * factor:
+            return f"{number / factor:.3g}{unit}"
+    return str(number)
+
+
+def _state(size: int | None) -> str:
+    return "\N{EN DASH}" if size is None else short(size)

@@ -1,0 +1,74 @@
+"""What kind of system every model is, and how large: read from classes and recipes, no array is made."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import jax
+from flax import nnx
+from ml_collections import ConfigDict
+
+from ssm_bench import registry
+from ssm_bench.data import Dataset
+from ssm_bench.network.backbone import Classifier
+from ssm_bench.network.build import build
+from ssm_bench.network.mixer import Mixer
+from ssm_bench.report.overview import Row, Size
+from ssm_bench.sweep.cells import Cell, Choices, opened
+
+
+def overview(
+    models: Sequence[str], tasks: Sequence[str], *, data: str = "auto", tell: Callable[[str], None] = print
+) -> tuple[list[Row], list[str]]:
+    """A row for every model, and notes on the data whose vocabularies give the sizes of embeddings.
+
+    Args:
+        models: names of experiments.
+        tasks: whose recipes are sized.
+        data: "auto", "real" or "synthetic", as for a run.
+        tell: progress, in words.
+
+    Raises:
+        UserError: an unknown name, or no such data.
+    """
+    choices = Choices(preset="paper", data=data)
+    facts: dict[str, list[dict[str, str]]] = {model: [] for model in models}
+    sizes: dict[str, dict[str, Size]] = {model: {} for model in models}
+    identities = []
+    # Task by task, so that each data set is opened once.
+    for task in tasks:
+        for model in models:
+            tell(f"{model} on {task}")
+            config, dataset = opened(choices.config(Cell(model=model, task=task, seed=0)))
+            traits = registry.subclass("models", config.model.mixer, Mixer).traits
+            facts[model].append(
+                {
+                    "title": config.report.title or model,
+                    "parametrization": traits.parametrization,
+                    "discretization": config.mixer.get("discretization", traits.discretization),
+                    "structure": traits.structure,
+                    "implementation": traits.implementation,
+                    "scaffold": config.model.scaffold,
+                }
+            )
+            sizes[model][task] = _size(config, dataset)
+        identities.append(f"{dataset.spec.title}: {dataset.card['identity']}")
+    rows = [
+        Row(name=model, sizes=sizes[model], **{name: _each(f[name] for f in facts[model]) for name in facts[model][0]})
+        for model in models
+    ]
+    return rows, [f"Vocabularies of the data found here: {'; '.join(identities)}."]
+
+
+def _each(texts: Iterable[str]) -> str:
+    """All different texts, in their order."""
+    return ", ".join(dict.fromkeys(texts))
+
+
+def _size(config: ConfigDict, dataset: Dataset) -> Size:
+    def make() -> Classifier:
+        pixels = (dataset.pixel_mean, dataset.pixel_std)
+        vocabulary = dataset.vocab_size or 256
+        return build(config, dataset.spec, vocab_size=vocabulary, pixels=pixels, rngs=nnx.Rngs(0))
+
+    model = nnx.eval_shape(make)
+    leaves = jax.tree.leaves(nnx.state(model, nnx.Param))
+    return Size(parameters=sum(leaf.size for leaf in leaves), state=model.state_size)

@@ -1,0 +1,80 @@
+"""Table I from rows, byte by byte."""
+
+import pytest
+
+from ssm_bench.report.overview import FORMATS, Row, Size, csv, latex, markdown, short
+
+ROWS = [
+    Row(
+        name="s5",
+        title="S5",
+        parametrization="LTI",
+        discretization="zoh",
+        structure="MIMO",
+        implementation="scan",
+        scaffold="glu",
+        sizes={"text": Size(parameters=1_294_082, state=2304), "image": Size(parameters=512, state=16)},
+    ),
+    Row(
+        name="ours_2",
+        title="Ours & co_2",
+        parametrization="nonlinear",
+        discretization="none",
+        structure="MIMO",
+        implementation="matrix product",
+        scaffold="mlp, glu",
+        sizes={"text": Size(parameters=999_600, state=None), "image": Size(parameters=123_456, state=None)},
+    ),
+]
+TASKS = {"text": "Text", "image": "Image"}
+NOTES = ["Vocabularies of the data found here: Text: 100 % synthetic."]
+
+CSV = """\
+model,title,parametrization,discretization,structure,implementation,scaffold,text_parameters,text_state_size,\
+image_parameters,image_state_size
+s5,S5,LTI,zoh,MIMO,scan,glu,1294082,2304,512,16
+ours_2,Ours & co_2,nonlinear,none,MIMO,matrix product,"mlp, glu",999600,grows,123456,grows
+"""
+
+MARKDOWN = """\
+| Model | Parametrization | Discretization | Structure | Implementation | Scaffolding | Text | Image |
+| :--- | :--- | :--- | :--- | :--- | :--- | ---: | ---: |
+| S5 | LTI | zoh | MIMO | scan | glu | 1.29M, 2.3k | 512, 16 |
+| Ours &amp; co\\_2 | nonlinear | none | MIMO | matrix product | mlp, glu | 1M, \N{EN DASH} | 123k, \N{EN DASH} |
+
+Each task: trainable real numbers, and real numbers carried per sequence; \N{EN DASH}: they grow with the length.
+
+Vocabularies of the data found here: Text: 100 % synthetic.
+"""
+
+LATEX = r"""% Written by `ssm-bench list models --format latex`. Needs booktabs; \input it inside a table environment.
+\begingroup
+\centering
+\scriptsize
+\setlength{\tabcolsep}{3.5pt}
+\begin{tabular}{@{}llllllrr@{}}
+\toprule
+Model & Parametrization & Discretization & Structure & Implementation & Scaffolding & Text & Image \\
+\midrule
+S5 & LTI & zoh & MIMO & scan & glu & 1.29M, 2.3k & 512, 16 \\
+Ours \& co\_2 & nonlinear & none & MIMO & matrix product & mlp, glu & 1M, -- & 123k, -- \\
+\bottomrule
+\end{tabular}
+\par\medskip
+Each task: trainable real numbers, and real numbers carried per sequence; --: they grow with the length.\par
+Vocabularies of the data found here: Text: 100\,\% synthetic.\par
+\endgroup
+"""
+
+
+@pytest.mark.parametrize(("write", "text"), [(csv, CSV), (markdown, MARKDOWN), (latex, LATEX)])
+def test_the_table_is_written_like_this(write, text):
+    assert write in FORMATS.values()
+    assert write(ROWS, TASKS, NOTES) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0"), (999, "999"), (1000, "1k"), (9994, "9.99k"), (999_600, "1M"), (12_345_678, "12.3M")]
+)
+def test_numbers_have_three_digits(number, text):
+    assert short(number) == text
