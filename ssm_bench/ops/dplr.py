@@ -48,7 +48,9 @@ def dplr_kernel(Lambda: jax.Array, P: jax.Array, B: jax.Array, C: jax.Array, dt:
     # and cosine nothing is divided by 1 + z, which vanishes at the last frequency.
     angle = np.pi * np.arange(length // 2 + 1) / length
     size, (h, n) = len(angle), Lambda.shape
-    block = min(size, max(1, _BLOCK_NUMBERS // (h * n)))
+    # Blocks of one size, so that little is padded.
+    blocks = -(-size * h * n // _BLOCK_NUMBERS)
+    block = -(-size // blocks)
     angles = np.pad(angle, (0, -size % block)).reshape(-1, block)
     waves = tuple(jnp.asarray(wave(angles), dt.dtype) for wave in (np.sin, np.cos))
     # The loop already keeps the two forward passes of a block apart.
