@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-HELP = "draw learning curves, and accuracy against cost and size, from the records"
+HELP = "draw learning curves, accuracy against cost and size, and streams, from the records"
 EXAMPLE = """examples:
   ssm-bench figures                      every preset that has records
   ssm-bench figures --preset budget      one preset
@@ -31,8 +31,12 @@ def run(options: argparse.Namespace) -> int:
     check_protocol(options.protocol)
     records = store.read_all(options.results, options.preset)
     wanted = [name for name in names(records) if options.protocol in (None, name[1])]
-    if not wanted:
+    speeds = [] if options.preset or options.protocol else store.read_all_speed(options.results)
+    streams = figures.write_streams(speeds, options.results)
+    if not wanted and not streams:
         raise no_records(options)
+    for path in streams:
+        print(f"wrote {path}")
     for preset, protocol in wanted:
         for path in figures.write(records, preset, protocol, options.results):
             print(f"wrote {path}")

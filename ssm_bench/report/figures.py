@@ -1,7 +1,7 @@
-"""Figures from records: learning curves, accuracy against cost, against parameters and against state size.
+"""Figures from records: learning curves, accuracy against cost, against parameters and against state size; streams.
 
-A figure is a grid with one panel a task. A model has one colour and one marker in all figures of a preset, from a
-palette that colour-blind readers can tell apart (Okabe and Ito, https://jfly.uni-koeln.de/color/, without its yellow,
+A figure of runs is a grid with one panel a task. A model has one colour and one marker in all figures of a preset, from
+a palette that colour-blind readers can tell apart (Okabe and Ito, https://jfly.uni-koeln.de/color/, without its yellow,
 too light for lines); after seven models the colours come again with other markers and dashes.
 """
 
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ssm_bench.record import RunRecord
+from ssm_bench.record import RunRecord, SpeedRecord
 from ssm_bench.report import aggregate, layout
 from ssm_bench.report.aggregate import Cell
 
@@ -82,12 +82,24 @@ def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, 
             records, cells, title, "state size (numbers per sequence)", lambda run: run.model.state_size
         ),
     }
-    files = {}
-    for name, figure in drawn.items():
-        if figure is not None:
-            files[f"{protocol}-{name}.svg"] = _bytes(figure, "svg", {"Date": None, "Creator": None})
-            files[f"{protocol}-{name}.png"] = _bytes(figure, "png", {"Software": None})
-    return files
+    return _files({f"{protocol}-{name}": figure for name, figure in drawn.items() if figure is not None})
+
+
+def draw_streams(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
+    """File name -> content of one figure a device: time of a token and bytes of the state against the position.
+
+    Speed records that `ssm-bench bench stream` did not write are left out.
+    """
+    devices: dict[tuple[str, str], dict[str, SpeedRecord]] = {}
+    for record in records:
+        if record.model and any(name.startswith("latency_ms_at_") for name in record.measurements):
+            device = (record.device.platform, record.device.kind)
+            devices.setdefault(device, {})[record.model] = record
+    figures = {}
+    for (platform, kind), models in sorted(devices.items()):
+        name = f"stream-{platform}"
+        figures[f"{name}-{len(figures)}" if name in figures else name] = _streams(models, kind)
+    return _files(figures)
 
 
 def write(records: Iterable[RunRecord], preset: str, protocol: str, root: Path | str) -> list[Path]:
@@ -99,6 +111,59 @@ def write(records: Iterable[RunRecord], preset: str, protocol: str, root: Path |
         (folder / name).write_bytes(content)
         paths.append(folder / name)
     return paths
+
+
+def write_streams(records: Iterable[SpeedRecord], root: Path | str) -> list[Path]:
+    """Writes the figures of streams to results/figures/speed/; returns their paths."""
+    folder = Path(root) / "figures" / "speed"
+    paths = []
+    for name, content in draw_streams(records).items():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+        paths.append(folder / name)
+    return paths
+
+
+def _streams(models: dict[str, SpeedRecord], device: str) -> Figure:
+    """Two panels with logarithmic axes: milliseconds a token, and bytes of the state."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, ROW_HEIGHT + 0.9), layout="constrained")
+        figure.suptitle(
+            f"One token of a single stream, against its position · {device}", fontsize=8.5, x=0.01, ha="left"
+        )
+        panels = figure.subplots(1, 2)
+        order = sorted(models)
+        for panel, measure, title in zip(
+            panels, ("latency_ms", "state_bytes"), ("time of a token (ms)", "state (bytes)"), strict=True
+        ):
+            points = {model: _along(models[model], f"{measure}_at_") for model in order}
+            for place, model in enumerate(order):
+                panel.plot(*zip(*points[model], strict=True), **_style(place), ms=4, mec="white", mew=0.4)
+            panel.set_title(title, loc="left", fontweight="bold")
+            panel.set_xlabel("position in the stream (tokens)")
+            panel.set_xscale("log", base=2)
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _binary(value)))
+            panel.set_yscale("log")
+            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+            panel.yaxis.set_minor_formatter(NullFormatter())
+        handles = [Line2D([], [], **_style(place), ms=5, mec="white", mew=0.5) for place in range(len(order))]
+        columns = math.ceil(len(order) / math.ceil(len(order) / LEGEND_COLUMNS))
+        figure.legend(handles, order, loc="outside lower center", ncols=columns, handlelength=2.4)
+        return figure
+
+
+def _along(record: SpeedRecord, prefix: str) -> list[tuple[int, float]]:
+    """Measurements with a position in their name, in its order."""
+    found = {int(n.removeprefix(prefix)): v for n, v in record.measurements.items() if n.startswith(prefix) and v}
+    return sorted(found.items())
+
+
+def _binary(value: float) -> str:
+    """65536 as 64Ki."""
+    for unit, factor in (("Mi", 2**20), ("Ki", 2**10)):
+        if value >= factor:
+            return f"{value / factor:g}{unit}"
+    return f"{value:g}"
 
 
 def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell], title: str) -> Figure | None:
@@ -212,7 +277,10 @@ def _names(records: list[RunRecord], places: Iterable[tuple[str, str]]) -> tuple
 
 def _look(records: list[RunRecord], model: str) -> dict:
     """Colour, marker and dash of a model: by its place among all models of the preset."""
-    place = list(layout.models(records)).index(model)
+    return _style(list(layout.models(records)).index(model))
+
+
+def _style(place: int) -> dict:
     turn, colour = divmod(place, len(COLOURS))
     return {
         "color": COLOURS[colour],
@@ -278,6 +346,15 @@ def _legend(figure: Figure, handles: list[Line2D], labels: list[str]) -> None:
     handles, labels = [*handles, chance], [*labels, "chance"]
     columns = math.ceil(len(labels) / math.ceil(len(labels) / LEGEND_COLUMNS))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=1.8)
+
+
+def _files(figures: dict[str, Figure]) -> dict[str, bytes]:
+    """Each figure as SVG and PNG."""
+    files = {}
+    for name, figure in figures.items():
+        files[f"{name}.svg"] = _bytes(figure, "svg", {"Date": None, "Creator": None})
+        files[f"{name}.png"] = _bytes(figure, "png", {"Software": None})
+    return files
 
 
 def _bytes(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:

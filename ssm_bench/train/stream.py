@@ -88,7 +88,7 @@ def measure_stream(
             model, state = make(length), None
         size = state_bytes(model)
         if size > FREE_SHARE * free_bytes():
-            notes.append(f"no time at {length}: a state of {size / 1e9:.1f} GB does not fit in memory")
+            notes.append(f"no time at {length}: a state of {size:,} bytes does not fit in memory")
             continue
         found[f"state_bytes_at_{length}"] = size
         if state is None:

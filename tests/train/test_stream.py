@@ -1,0 +1,103 @@
+"""Times of tokens in a stream: that they are there, that the stream is read, and that gaps are told."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from ssm_bench.cli import main
+from ssm_bench.errors import UserError
+from ssm_bench.record import store
+from ssm_bench.sweep.cells import Cell, Choices, opened
+from ssm_bench.train import stream
+from ssm_bench.train.run import make_program
+from ssm_bench.train.stop import Stop
+
+LENGTHS = [64, 192]
+SIZES = ("--config.model.d_model=8", "--config.model.layers=1", "--config.model.positions=none")
+
+
+@pytest.fixture(scope="module")
+def make():
+    """Makes a small causal LRU, whatever the length."""
+    overrides = (*SIZES, "--config.mixer.state_size=4", "--config.mixer.bidirectional=false")
+    choices = Choices(preset="custom", data="synthetic", overrides=overrides)
+    config, dataset = opened(choices.config(Cell(model="lru", task="listops", seed=0)))
+    model = make_program(config, dataset).model
+    return lambda length: model
+
+
+def silent(words):
+    """No progress."""
+
+
+def test_a_stream_of_a_constant_state_is_read_and_timed(make):
+    found, notes = stream.measure_stream(make, LENGTHS, Stop(), silent)
+    for length in LENGTHS:
+        assert found[f"latency_ms_at_{length}"] > 0 and found[f"latency_ms_one_per_call_at_{length}"] > 0
+        # Four complex states, the sum of eight features, and how many there were.
+        assert found[f"state_bytes_at_{length}"] == 4 * (2 * 4 + 8 + 1)
+    assert found["read_tokens_per_second"] > 0 and notes == []
+
+
+def test_the_programs_that_are_timed_compute_the_model(make):
+    model = make(0)
+    tokens = np.arange(64, dtype=np.uint8) % 2
+    whole = nnx.merge(model.graph, model.params, model.stats)(tokens[None, None])
+    for run in (stream._read, stream._steps):
+        program = stream._compiled(run, model, stream.initial_state(model), 64)
+        logits, _ = program(model.params, model.stats, stream.initial_state(model), jax.numpy.asarray(tokens))
+        np.testing.assert_allclose(logits, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_what_does_not_fit_is_said_in_words(make, monkeypatch):
+    monkeypatch.setattr(stream, "free_bytes", lambda: 10.0)
+    found, notes = stream.measure_stream(make, LENGTHS, Stop(), silent)
+    assert set(found) == {"parameters"}
+    assert notes == [f"no time at {n}: a state of 68 bytes does not fit in memory" for n in LENGTHS]
+
+
+def test_a_stream_out_of_time_says_so(make):
+    found, notes = stream.measure_stream(make, LENGTHS, Stop(1.0), silent)
+    assert "latency_ms_at_64" not in found and notes == ["no time from 64 on: deadline"]
+
+
+@pytest.mark.parametrize("lengths", [[], [0, 64], [128, 64], [64, 64]])
+def test_lengths_grow(lengths):
+    with pytest.raises(UserError, match="takes growing whole numbers"):
+        stream.chunk_of(lengths)
+
+
+def test_chunks_divide_every_length():
+    assert stream.chunk_of([1024, 16384]) == 1024
+    assert stream.chunk_of([2**20]) == stream.CHUNK
+    with pytest.raises(UserError, match="multiples of one number from 64 on; the largest is 3"):
+        stream.chunk_of([999, 1002])
+
+
+def test_the_verb_records_and_the_figure_shows_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("bench", "stream", "--models", "lru,transformer", "--lengths", "64,128", *SIZES)
+    assert main([*arguments, "--config.model.d_model=16"]) == 0
+    assert "the cache is as long as the stream and empty" in capsys.readouterr().out
+    lru, transformer = store.read_all_speed("results")
+    assert lru.name.startswith("stream-lru-") and lru.notes == []
+    sizes = [transformer.measurements[f"state_bytes_at_{length}"] for length in (64, 128)]
+    assert sizes[1] > 1.9 * sizes[0] and transformer.notes
+    assert main(["figures"]) == 0
+    platform = jax.default_backend()
+    assert (tmp_path / f"results/figures/speed/stream-{platform}.svg").read_text().startswith("<?xml")
+    assert main(["verify"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--lengths", "64"), "bench stream takes --models, like s5,transformer"),
+        (("--models", "lru", "--lengths", "a"), "--lengths takes growing whole numbers like 1024,16384; got a"),
+        (("--models", "lru", "--lengths", "64", "--task", "retrieval"), "streams are single documents"),
+    ],
+)
+def test_a_mistake_is_one_sentence(arguments, sentence, capsys):
+    assert main(["bench", "stream", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
