@@ -84,14 +84,21 @@ def dplr_system(Lambda: jax.Array, P: jax.Array, B: jax.Array, dt: jax.Array) ->
 
     Source: S4 (Gu et al. 2022, arXiv 2111.00396), appendix C.2.
     """
-    rate = 2 / dt[:, None]
-    inverse = 1 / (rate - Lambda)
+    inverse, correction = _inverse(Lambda, P, dt)
+    return DPLRSystem(2 / dt[:, None] + Lambda, inverse, P, correction, B)
+
+
+def _inverse(Lambda: jax.Array, P: jax.Array, dt: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The inverse of 2/dt - A by Woodbury, as a function of x: inverse (x - P (correction x)).
+
+    Returns the diagonal inverse (h, n) and the correction (rank, h, n).
+    """
+    inverse = 1 / (2 / dt[:, None] - Lambda)
     rows = jnp.conj(P) * inverse
     # Twice the real part: each mode has its conjugate beside it.
     gram = 2 * jnp.real(jnp.einsum("rhn,shn->hrs", rows, P, precision=lax.Precision.HIGHEST))
     mixing = jnp.linalg.inv(jnp.eye(len(P), dtype=gram.dtype) + gram)
-    correction = jnp.einsum("hrs,shn->rhn", mixing.astype(rows.dtype), rows, precision=lax.Precision.HIGHEST)
-    return DPLRSystem(rate + Lambda, inverse, P, correction, B)
+    return inverse, jnp.einsum("hrs,shn->rhn", mixing.astype(rows.dtype), rows, precision=lax.Precision.HIGHEST)
 
 
 def dplr_step(system: DPLRSystem, u_t: jax.Array, state: jax.Array) -> jax.Array:
@@ -147,13 +154,12 @@ def _truncated_output(Lambda, P, C, dt, length):
     """
     product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
     n = Lambda.shape[-1]
-    diagonal = jnp.real(Lambda)[..., None] * jnp.eye(n)
-    rotation = jnp.imag(Lambda)[..., None] * jnp.eye(n)
-    factor = jnp.concatenate([jnp.real(P), jnp.imag(P)], axis=-1)
-    A = jnp.block([[diagonal, -rotation], [rotation, diagonal]])
-    A = A - 2 * jnp.einsum("rhi,rhj->hij", factor, factor, precision=lax.Precision.HIGHEST)
-    A = dt[:, None, None] * A
-    excess = jnp.linalg.solve(jnp.eye(2 * n) - A / 2, A)
+    # A_bar - I = 2 (2/dt - A)^-1 A, and the inverse is diagonal plus low rank again.
+    inverse, correction = _inverse(Lambda, P, dt)
+    column = jnp.moveaxis(jnp.concatenate([jnp.real(P), jnp.imag(P)], axis=-1), 0, -1)
+    A = _real_matrix(Lambda) - product(column, _real_rows(jnp.conj(P)))
+    diagonal = _real_matrix(inverse)
+    excess = 2 * product(diagonal - product(product(diagonal, column), _real_rows(correction)), A)
 
     start = jnp.moveaxis(jnp.concatenate([jnp.real(C), -jnp.imag(C)], axis=-1), 0, 1)
     change = jnp.zeros_like(start)
@@ -164,6 +170,17 @@ def _truncated_output(Lambda, P, C, dt, length):
             change = change + product(start + change, excess)
     change = jnp.moveaxis(change, 1, 0)
     return lax.complex(-change[..., :n], change[..., n:])
+
+
+def _real_matrix(z: jax.Array) -> jax.Array:
+    """Multiplication by the complex z (h, n) of n complex states as 2n real ones, (h, 2n, 2n)."""
+    real, imag = (part[..., None] * jnp.eye(z.shape[-1], dtype=part.dtype) for part in (jnp.real(z), jnp.imag(z)))
+    return jnp.block([[real, -imag], [imag, real]])
+
+
+def _real_rows(rows: jax.Array) -> jax.Array:
+    """2 Re(rows x), for rows (rank, h, n), of the same states: (h, rank, 2n)."""
+    return 2 * jnp.moveaxis(jnp.concatenate([jnp.real(rows), -jnp.imag(rows)], axis=-1), 0, 1)
 
 
 def _check_shapes(Lambda, P, B, C, dt, length):
