@@ -37,7 +37,11 @@ def get_config(task: str):
     config = experiment("lru").get_config(task)
     config.model.update(mixer="diagonal_rnn")
     config.mixer.update(r_min=r_min, r_max=r_max, max_phase=2 * math.pi)
-    config.report.update(title="LRU, disk", published_row="", published_source="")
+    config.report.update(
+        title="LRU, disk",
+        published_row="LRU on the disk (stable exp)",
+        published_source="Orvieto et al., arXiv 2303.06349",
+    )
     return config
 
 

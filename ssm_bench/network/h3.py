@@ -14,6 +14,11 @@ from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.parameters import Feedthrough
 
 
+# Standard deviation at which the four maps start. A product of three signals of unit scale has long tails: with maps
+# that keep the scale, gradients are too rough to learn from.
+_MAP_STD = 0.02
+
+
 class H3Layer(Mixer):
     """y = W_o (q * mixer(shift(k) * v)) with q, k and v linear maps of the input, all products by channel.
 
@@ -38,10 +43,9 @@ class H3Layer(Mixer):
         """
         if shift_size < 1:
             raise UserError(f"shift_size of H3 must be at least 1; got {shift_size}")
-        self.query = Linear(d_model, d_model, rngs=rngs)
-        self.keys = Linear(d_model, d_model, rngs=rngs)
-        self.values = Linear(d_model, d_model, rngs=rngs)
-        self.out = Linear(d_model, d_model, rngs=rngs)
+        self.query, self.keys, self.values, self.out = (
+            Linear(d_model, d_model, variance=_MAP_STD**2 * d_model, rngs=rngs) for _ in range(4)
+        )
         self.mixer = mixer(d_model, rngs)
         self.causal = self.mixer.causal
         self.shift = Shift(d_model, shift_size, causal=self.causal, rngs=rngs)
