@@ -24,11 +24,11 @@ CHUNK = 4096
 #: Chunks below this would take hours for a million tokens.
 SHORTEST_CHUNK = 64
 
-#: Tokens in the compiled loop that is timed, and how often it is.
-SCAN_STEPS, REPEATS = 32, 5
+#: Tokens in the compiled loop that is timed, how often it is, and how often one token by itself; medians count.
+SCAN_STEPS, REPEATS, CALLS = 32, 5, 50
 
-#: Calls of one token each, of which the median counts.
-CALLS = 50
+#: Seconds after which no timing is repeated, and loops have fewer tokens.
+SECONDS = 5.0
 
 #: Part of the free memory that a state may take.
 FREE_SHARE = 0.8
@@ -133,17 +133,22 @@ def free_bytes() -> float:
 def _time_tokens(model: Split, state: Any) -> dict[str, float]:
     """Milliseconds a token and bytes; the state itself is left as it is."""
     found: dict[str, float] = {}
-    for name, steps, repeats in (("latency_ms", SCAN_STEPS, REPEATS), ("latency_ms_one_per_call", 1, CALLS)):
+    steps = 1
+    for name, repeats in (("latency_ms_one_per_call", CALLS), ("latency_ms", REPEATS)):
         program = _compiled(_steps, model, state, steps)
         running, tokens, times = jax.tree.map(jnp.copy, state), _tokens(steps, 0), []
-        for _ in range(repeats + 1):
+        end = time.monotonic() + SECONDS
+        # The first call warms up.
+        while len(times) < 2 or (len(times) <= repeats and time.monotonic() < end):
             begun = time.perf_counter()
             logits, running = program(model.params, model.stats, running, tokens)
             np.asarray(logits)
             times.append((time.perf_counter() - begun) / steps)
-        found[name] = round(1000 * float(np.median(times[1:])), 5)
+        seconds = float(np.median(times[1:]))
+        found[name] = round(1000 * seconds, 5)
         if steps == 1 and (memory := program.memory_analysis()) is not None:
             found["temporary_bytes"] = int(memory.temp_size_in_bytes)
+        steps = max(2, min(SCAN_STEPS, round(SECONDS / seconds)))
     if (peak := provenance.peak_memory_bytes()) is not None:
         found["peak_bytes"] = peak
     return found
