@@ -15,7 +15,7 @@ from ssm_bench.train.batches import training_batches
 from ssm_bench.train.run import make_trainer
 
 #: Shares a cell can get. Few and round, so that a small change of speed does not make another experiment.
-SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+SHARES = (0.001, 0.002, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 #: Part of the time left for compiling, evaluating and saving.
 OVERHEAD = 0.25
