@@ -72,8 +72,9 @@ def resolve(
     _check_overrides(preset, overrides)
     config = get_config(model, task)
     config.preset, config.protocol, config.seed, config.task.data = preset, protocol, seed, data
-    # The slots come first: which options exist depends on what sits in them.
-    chosen = [a for a in overrides if a.startswith(("--config.model.mixer=", "--config.model.scaffold="))]
+    # The slots come first, since which options exist depends on what sits in them; and the steps that a share is of.
+    first = ("--config.model.mixer=", "--config.model.scaffold=", "--config.train.published_steps=")
+    chosen = [a for a in overrides if a.startswith(first)]
     config = override(config, chosen)
     for section, package, interface in SLOTS:
         defaults = options_of(registry.subclass(package, config.model[section], interface))

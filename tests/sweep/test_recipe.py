@@ -144,3 +144,8 @@ def test_a_share_makes_whole_chunks_near_the_steps_asked_for(model, share):
 def test_every_preset_resolves_every_cell(preset):
     for model, task in CELLS:
         assert resolve(model, task, preset=preset).train.steps > 0
+
+
+def test_a_share_is_of_the_steps_that_an_override_names():
+    config = resolve("lru", "text", share=0.5, overrides=("--config.train.published_steps=400",))
+    assert config.train.published_steps == 400 and 200 <= config.train.steps <= 400
