@@ -3,7 +3,7 @@
 Paper:    Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv 2312.00752.
 Run:      python experiments/mamba.py --task text          (or: ssm-bench train --model mamba --task text)
 Expected: ListOps 44.86, Text 81.27, Retrieval 86.51, Image 68.74, Pathfinder 74.17 (MLRA); Path-X was not run.
-Cost:     not measured yet.
+Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 26 min.
 
 The paper has no LRA. The recipes are those of fluderm/MLRA@ea30f9e (Mamba_report.pdf, section on Mamba, completed from
 configs/experiment/lra/mamba-lra-*.yaml where the report is silent: batch, warm-up, beta2); parameters on ListOps, Text

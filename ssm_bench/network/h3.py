@@ -13,7 +13,6 @@ from ssm_bench.network.layers import Linear, ShortConv
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.parameters import Feedthrough
 
-
 # Standard deviation at which the four maps start. A product of three signals of unit scale has long tails: with maps
 # that keep the scale, gradients are too rough to learn from.
 _MAP_STD = 0.02
