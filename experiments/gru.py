@@ -4,7 +4,8 @@ Paper:    Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder
           arXiv 1406.1078.
 Run:      python experiments/gru.py --task text          (or: ssm-bench train --model gru --task text)
 Expected: no published numbers on these tasks.
-Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 57 min. A step in time waits for the one before it: expect many times the LRU's.
+Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 57 min.
+          A step in time waits for the one before it.
 
 The recipes are ours: widths, batches, dropout and weight decay of the LRU (arXiv 2303.06349, Table 9) with a third of
 its layers and a part of its steps, because they are slow; the small rate, the clipped gradients and one direction are

@@ -4,7 +4,8 @@ Paper:    Hochreiter, Schmidhuber, "Long Short-Term Memory", Neural Computation 
           Greff et al., arXiv 1503.04069.
 Run:      python experiments/lstm.py --task text          (or: ssm-bench train --model lstm --task text)
 Expected: no published numbers on these tasks.
-Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 53 min. A step in time waits for the one before it: expect many times the LRU's.
+Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 53 min.
+          A step in time waits for the one before it.
 
 The recipes are ours, those of experiments/gru.py with other cells. Known deviations: the paper has no forget gate and
 neither residual blocks nor these tasks; cells have no peepholes.
