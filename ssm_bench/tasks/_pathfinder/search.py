@@ -352,6 +352,10 @@ def clean_scene(mask, before, empty, t, radius, a, b, inks, tips, chosen, pivots
         if not placed:
             continue
         _tips(t, side, a, b, tips)
+        # Nor may an edge of the image cut a marker.
+        inner = int(radius) + 1
+        if tips.min() < inner or tips.max() >= side - inner:
+            continue
         if not _choose_tips(tips, radius, tolerance, chosen, rng):
             continue
         inks[0] = 0
