@@ -32,7 +32,7 @@ def make(variant: str, numbers: range, seed: int = SEED) -> tuple[np.ndarray, np
     from ssm_bench.tasks._pathfinder import search
 
     chosen = VARIANTS[variant]
-    key = search.mix(np.uint64(zlib.crc32(variant.encode()) << 32 | seed))
+    key = np.uint64(search.mix(np.uint64(zlib.crc32(variant.encode()) << 32 | seed)))
     pixels = np.empty((len(numbers), chosen.resolution, chosen.resolution), np.uint8)
     facts = np.zeros((len(numbers), len(search.FACTS)), np.int32)
     margins = np.empty(len(numbers), np.int64)
@@ -41,7 +41,7 @@ def make(variant: str, numbers: range, seed: int = SEED) -> tuple[np.ndarray, np
     scales = np.asarray([chosen.target_contrast, chosen.contrast, 1.0])
     for i, margin in enumerate(chosen.margins):
         search.images(
-            np.uint64(key),
+            key,
             np.flatnonzero(margins == i),
             numbers.start,
             len(chosen.margins),

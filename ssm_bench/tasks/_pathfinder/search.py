@@ -44,7 +44,9 @@ FACTS = (
     "crossing",  # pixels where both targets have ink
 )
 
-_compiled = njit(cache=True, nogil=True)
+_compiled = njit(cache=True, nogil=True, error_model="numpy")
+# For what is called from compiled code alone, no door to Python is compiled.
+_inner = njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @_compiled
@@ -55,14 +57,14 @@ def mix(value):
     return value ^ (value >> _31)
 
 
-@_compiled
+@_inner
 def below(rng, count):
     """A random whole number of 0..count-1, count up to 2**31; rng (1,) uint64 is a SplitMix64 generator."""
     rng[0] += _GOLDEN
     return np.int64(((mix(rng[0]) >> _32) * np.uint64(count)) >> _32)
 
 
-@_compiled
+@_inner
 def start(key, number, margins, rng):
     """Begins the stream of an image; returns its label and the index of its margin."""
     rng[0] = mix(key + np.uint64(number) * _GOLDEN)
@@ -77,7 +79,13 @@ def margin_indices(key, numbers, margins, indices):
         indices[i] = start(key, numbers[i], margins, rng)[1]
 
 
-@_compiled
+@_inner
+def _copy(source, target):
+    for i in range(len(source)):
+        target[i] = source[i]
+
+
+@_inner
 def _occupy(mask, t, dash):
     """Adds the footprint of a dash (orientation, pixel) to the mask."""
     for i in range(t.foot_start[dash[0]], t.foot_start[dash[0] + 1]):
@@ -86,7 +94,7 @@ def _occupy(mask, t, dash):
             mask[pixel] = t.foot[i, 1]
 
 
-@_compiled
+@_inner
 def _collides(mask, t, orientation, pixel):
     """Whether the footprint of a dash drawn at a pixel meets that of others."""
     first = t.foot_start[orientation]
@@ -96,7 +104,7 @@ def _collides(mask, t, orientation, pixel):
     return False
 
 
-@_compiled
+@_inner
 def _extend(mask, t, pivot, orientation, dash, sums, rng):
     """Places the next dash after a pivot, writing its orientation and pixel; False where none fits."""
     first, last = t.choice_start[orientation], t.choice_start[orientation + 1]
@@ -122,7 +130,7 @@ def _extend(mask, t, pivot, orientation, dash, sums, rng):
     return False
 
 
-@_compiled
+@_inner
 def _follow(mask, t, dashes, n, pivots, k, sums, rng):
     """Places dash n of contour k, and only then adds the footprint of dash n - 1."""
     orientation = dashes[n - 1, 0]
@@ -134,7 +142,7 @@ def _follow(mask, t, dashes, n, pivots, k, sums, rng):
     return True
 
 
-@_compiled
+@_inner
 def _begin(t, side, degree, y, x, dash, pivots, k):
     """Makes a first dash of contour k, unless its head or its pivot would lie outside of the image."""
     seed = t.seed[degree]
@@ -147,7 +155,7 @@ def _begin(t, side, degree, y, x, dash, pivots, k):
     return True
 
 
-@_compiled
+@_inner
 def _two_first_dashes(t, side, a, b, pivots, rng):
     """Places the first dashes of both targets: one about the centre, one at a fixed distance from it, unchecked."""
     y = x = 0
@@ -172,12 +180,12 @@ def _two_first_dashes(t, side, a, b, pivots, rng):
     return False
 
 
-@_compiled
+@_inner
 def two_contours(mask, empty, t, side, a, b, pivots, sums, rng):
     """One try at the two targets, grown in turns: a, b (dashes, 2). False where one is stuck."""
     if not _two_first_dashes(t, side, a[0], b[0], pivots, rng):
         return False
-    mask[:] = empty
+    _copy(empty, mask)
     for n in range(1, len(a)):
         if not _follow(mask, t, a, n, pivots, 0, sums, rng) or not _follow(mask, t, b, n, pivots, 1, sums, rng):
             return False
@@ -185,7 +193,7 @@ def two_contours(mask, empty, t, side, a, b, pivots, sums, rng):
     return True
 
 
-@_compiled
+@_inner
 def _has_room(mask, t, side, degree, y, x):
     """Whether a first dash at (y, x) would touch nothing."""
     pixel = (y + t.border) * (side + 2 * t.border) + x + t.border
@@ -195,7 +203,7 @@ def _has_room(mask, t, side, degree, y, x):
     return True
 
 
-@_compiled
+@_inner
 def _free_start(mask, t, side, degree, rng):
     """Chooses evenly among the pixels where a first dash has room; -1 where there is none."""
     for _ in range(_QUICK_TRIES):
@@ -216,7 +224,7 @@ def _free_start(mask, t, side, degree, rng):
     return -1
 
 
-@_compiled
+@_inner
 def contour(mask, before, t, side, any_degree, dashes, pivots, sums, rng):
     """One try at a contour that starts anywhere; where it is stuck, the mask is left as it was."""
     begun = False
@@ -232,16 +240,16 @@ def contour(mask, before, t, side, any_degree, dashes, pivots, sums, rng):
             break
     if not begun:
         return False
-    before[:] = mask
+    _copy(mask, before)
     for n in range(1, len(dashes)):
         if not _follow(mask, t, dashes, n, pivots, 0, sums, rng):
-            mask[:] = before
+            _copy(before, mask)
             return False
     _occupy(mask, t, dashes[-1])
     return True
 
 
-@_compiled
+@_inner
 def _almost_full(mask, side):
     free = 0
     for value in mask:
@@ -249,7 +257,7 @@ def _almost_full(mask, side):
     return free * 100 < side * side
 
 
-@_compiled
+@_inner
 def _draw(ink, t, dashes):
     """Draws the dashes of a contour."""
     side = len(ink)
@@ -262,7 +270,7 @@ def _draw(ink, t, dashes):
                 ink[v, u] = t.line[i, 2]
 
 
-@_compiled
+@_inner
 def distractors(mask, before, ink, t, any_degree, count, dashes, pivots, sums, rng):
     """Places up to `count` short contours and draws them; returns how many there was room for."""
     placed = 0
@@ -277,13 +285,13 @@ def distractors(mask, before, ink, t, any_degree, count, dashes, pivots, sums, r
     return placed
 
 
-@_compiled
+@_inner
 def _tip(t, side, dash, tip):
     row = side + 2 * t.border
     tip[0], tip[1] = dash[1] // row - t.border, dash[1] % row - t.border
 
 
-@_compiled
+@_inner
 def _tips(t, side, a, b, tips):
     """Start and end of both targets."""
     _tip(t, side, a[0], tips[0])
@@ -292,12 +300,12 @@ def _tips(t, side, a, b, tips):
     _tip(t, side, b[-1], tips[3])
 
 
-@_compiled
+@_inner
 def _distance(one, other):
     return np.sqrt(float((one[0] - other[0]) ** 2 + (one[1] - other[1]) ** 2))
 
 
-@_compiled
+@_inner
 def _choose_tips(tips, radius, tolerance, chosen, rng):
     """Chooses a tip from which the other end of its contour is as far as a tip of the other contour.
 
@@ -317,7 +325,7 @@ def _choose_tips(tips, radius, tolerance, chosen, rng):
     return found > 0
 
 
-@_compiled
+@_inner
 def _fill(image, tip, radius, value):
     """Sets the pixels within the radius of a tip; returns whether one of them was not zero before."""
     side, reach, met = len(image), int(radius) + 1, False
@@ -329,8 +337,8 @@ def _fill(image, tip, radius, value):
     return met
 
 
-@_compiled
-def clean_scene(mask, before, empty, t, radius, a, b, inks, tips, chosen, pivots, sums, rng):
+@_inner
+def clean_scene(mask, before, empty, t, any_degree, radius, a, b, inks, tips, chosen, pivots, sums, rng):
     """Two targets that do not meet, anywhere in the image, with tips that tell nothing by where they are.
 
     Returns the number of contours tried. See docs/data.md.
@@ -339,14 +347,14 @@ def clean_scene(mask, before, empty, t, radius, a, b, inks, tips, chosen, pivots
     tolerance = max(1.0, side / 64)
     tries = 0
     while True:
-        mask[:] = empty
+        _copy(empty, mask)
         tries += 1
-        if not contour(mask, before, t, side, True, a, pivots, sums, rng):
+        if not contour(mask, before, t, side, any_degree, a, pivots, sums, rng):
             continue
         placed = False
         for _ in range(_PARTNER_TRIES):
             tries += 1
-            placed = contour(mask, before, t, side, True, b, pivots, sums, rng)
+            placed = contour(mask, before, t, side, any_degree, b, pivots, sums, rng)
             if placed:
                 break
         if not placed:
@@ -358,8 +366,7 @@ def clean_scene(mask, before, empty, t, radius, a, b, inks, tips, chosen, pivots
             continue
         if not _choose_tips(tips, radius, tolerance, chosen, rng):
             continue
-        inks[0] = 0
-        inks[1] = 0
+        inks.fill(0)
         _draw(inks[0], t, a)
         _draw(inks[1], t, b)
         hidden = False
@@ -370,7 +377,7 @@ def clean_scene(mask, before, empty, t, radius, a, b, inks, tips, chosen, pivots
             return tries
 
 
-@_compiled
+@_inner
 def _edge(place, side, h):
     """Index of the disc whose centre has that row or column."""
     if place < h:
@@ -378,7 +385,7 @@ def _edge(place, side, h):
     return 2 * h - (side - 1 - place) if side - 1 - place < h else h
 
 
-@_compiled
+@_inner
 def _mark(ink, discs, tip):
     side, h = len(ink), len(discs) // 2
     disc = discs[_edge(tip[0], side, h), _edge(tip[1], side, h)]
@@ -387,7 +394,7 @@ def _mark(ink, discs, tip):
             ink[v, u] = max(ink[v, u], disc[v - tip[0] + h, u - tip[1] + h])
 
 
-@_compiled
+@_inner
 def _levels(inks, scales, stretch, image):
     """Gray levels: the brightest layer at each pixel, stretched from the darkest to the brightest if asked for."""
     layers, side = len(inks), len(image)
@@ -413,7 +420,7 @@ def _levels(inks, scales, stretch, image):
             image[y, x] = level
 
 
-@_compiled
+@_inner
 def _turned(side, y, x, symmetry):
     """Where a pixel goes under one of the eight symmetries of the square."""
     v = side - 1 - y if symmetry & 1 else y
@@ -421,13 +428,16 @@ def _turned(side, y, x, symmetry):
     return (u, v) if symmetry & 4 else (v, u)
 
 
-@_compiled
+@_inner
 def _turn(image, facts, symmetry, turned):
+    """Turns an image, using an array of its size, and the places in its facts."""
     side = len(image)
     for y in range(side):
         for x in range(side):
             v, u = _turned(side, y, x, symmetry)
             turned[v, u] = image[y, x]
+    for y in range(side):
+        _copy(turned[y], image[y])
     for column in range(4, 10, 2):
         facts[column], facts[column + 1] = _turned(side, facts[column], facts[column + 1], symmetry)
 
@@ -470,9 +480,9 @@ def images(key, rows, first, margins, t, sizes, discs, radius, scales, clean, pi
     for i in rows:
         label = start(key, first + i, margins, rng)[0]
         searches = 1
-        inks[:] = 0
+        inks.fill(0)
         if clean:
-            searches = clean_scene(mask, before, empty, t, radius, a, b, inks, tips, chosen, pivots, sums, rng)
+            searches = clean_scene(mask, before, empty, t, clean, radius, a, b, inks, tips, chosen, pivots, sums, rng)
             origin, end = chosen[0], chosen[1] if label else chosen[2]
             for k in range(4):
                 # Distractors keep away from all four tips, so that none looks as if it were marked.
@@ -494,10 +504,10 @@ def images(key, rows, first, margins, t, sizes, discs, radius, scales, clean, pi
                 one, two = inks[0, y, x] * layer_scales[0], inks[1, y, x] * layer_scales[1]
                 crossing += one > 0.25 and two > 0.25
         facts[i, 0], facts[i, 1], facts[i, 2], facts[i, 3] = label, t.margin, searches, placed
-        facts[i, 4:6], facts[i, 6:8], facts[i, 8:10] = tips[origin], tips[end], tips[0]
+        for axis in range(2):
+            facts[i, 4 + axis], facts[i, 6 + axis] = tips[origin, axis], tips[end, axis]
+            facts[i, 8 + axis] = tips[0, axis]
         facts[i, 10] = crossing
+        _levels(inks, layer_scales, not clean, pixels[i])
         if clean:
-            _levels(inks, layer_scales, False, drawn)
-            _turn(drawn, facts[i], below(rng, 8), pixels[i])
-        else:
-            _levels(inks, layer_scales, True, pixels[i])
+            _turn(pixels[i], facts[i], below(rng, 8), drawn)

@@ -41,7 +41,7 @@ LEAST_WEIGHT = math.ceil(1e-4 * 255 * WEIGHT_ONE)
 #: From this far on, no edge of an image changes how a disc is reduced.
 _LANCZOS_REACH = 3
 
-# Shifts are applied to whole pixels; at the middle of a canvas, as there, floating point swallows what is not a pixel.
+# Pixels of a circle are cut off towards zero, so they are taken about a place where that means down.
 _ORIGIN = 64
 
 
@@ -91,8 +91,9 @@ SEED_COLUMNS = (
 
 def shift(orientation: float, distance: float) -> tuple[int, int]:
     """(y, x) from a pixel to the one at that distance, rounded up."""
-    y, x = distance * math.sin(orientation), distance * math.cos(orientation)
-    return math.ceil(_ORIGIN + y) - _ORIGIN, math.ceil(_ORIGIN + x) - _ORIGIN
+    # Rounded first: what is whole but for floating point must not become one more.
+    y, x = round(distance * math.sin(orientation), 9), round(distance * math.cos(orientation), 9)
+    return math.ceil(y), math.ceil(x)
 
 
 def opposite(orientation: float) -> float:
@@ -117,9 +118,9 @@ def dash(variant: Variant, margin: int, orientation: float) -> tuple[np.ndarray,
     """Ink and footprint of a dash that starts in the middle: two (2 reach + 1, 2 reach + 1) uint8."""
     reach = _reach(variant, margin)
     middle, side = reach * SCALE, 2 * reach + 1
-    y, x = shift(orientation, variant.dash_length * SCALE)
+    y, x = (middle + variant.dash_length * SCALE * f(orientation) for f in (math.sin, math.cos))
     canvas = Image.new("F", (2 * middle + 1, 2 * middle + 1), 0)
-    ends = [(middle, middle), (middle + x, middle + y)]
+    ends = [(middle, middle), (math.ceil(x), math.ceil(y))]
     ImageDraw.Draw(canvas).line(ends, fill=255, width=round(variant.thickness * SCALE))
     ink = np.asarray(canvas)
     grown = ndimage.grey_dilation(ink, footprint=disc(margin * SCALE), mode="constant", cval=0)
@@ -220,9 +221,7 @@ def _seed(variant: Variant, margin: int, orientation: float, room: np.ndarray) -
     back = shift(reverse, variant.dash_length + margin)
     first, beyond = 2 * variant.seed_distance, variant.resolution - 2 * variant.seed_distance
     (top, left), (bottom, right) = first - room.min(axis=0), beyond - room.max(axis=0)
-    around = [
-        round(_ORIGIN + variant.seed_distance * f(orientation + math.pi)) - _ORIGIN for f in (math.sin, math.cos)
-    ]
+    around = [round(variant.seed_distance * f(orientation + math.pi)) for f in (math.sin, math.cos)]
     return *head, head[0] + back[0], head[1] + back[1], top, bottom, left, right, *around, _usable(room)
 
 
