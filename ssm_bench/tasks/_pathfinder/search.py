@@ -194,30 +194,32 @@ def two_contours(mask, empty, t, side, a, b, pivots, sums, rng):
 
 
 @_inner
-def _has_room(mask, t, side, degree, y, x):
-    """Whether a first dash at (y, x) would touch nothing."""
+def _has_room(mask, t, side, beyond, degree, y, x):
+    """Whether a first dash at (y, x) would touch nothing; `beyond` the image there is nothing, or all is occupied."""
     pixel = (y + t.border) * (side + 2 * t.border) + x + t.border
     for i in range(t.room_start[degree], t.room_start[degree + 1]):
-        if mask[pixel + t.room[i]] > FREE:
-            return False
+        if mask[pixel + t.room[i, 0]] > FREE:
+            inside = 0 <= y + t.room[i, 1] < side and 0 <= x + t.room[i, 2] < side
+            if inside or not beyond:
+                return False
     return True
 
 
 @_inner
-def _free_start(mask, t, side, degree, rng):
+def _free_start(mask, t, side, beyond, degree, rng):
     """Chooses evenly among the pixels where a first dash has room; -1 where there is none."""
     for _ in range(_QUICK_TRIES):
         pixel = below(rng, side * side)
-        if _has_room(mask, t, side, degree, pixel // side, pixel % side):
+        if _has_room(mask, t, side, beyond, degree, pixel // side, pixel % side):
             return pixel
     free = 0
     for pixel in range(side * side):
-        free += _has_room(mask, t, side, degree, pixel // side, pixel % side)
+        free += _has_room(mask, t, side, beyond, degree, pixel // side, pixel % side)
     if free == 0:
         return -1
     skip = below(rng, free)
     for pixel in range(side * side):
-        if _has_room(mask, t, side, degree, pixel // side, pixel % side):
+        if _has_room(mask, t, side, beyond, degree, pixel // side, pixel % side):
             if skip == 0:
                 return pixel
             skip -= 1
@@ -232,7 +234,7 @@ def contour(mask, before, t, side, any_degree, dashes, pivots, sums, rng):
         degree = below(rng, DEGREES)
         if not (any_degree or t.seed[degree, _USABLE]):
             return False
-        pixel = _free_start(mask, t, side, degree, rng)
+        pixel = _free_start(mask, t, side, not any_degree, degree, rng)
         if pixel < 0:
             return False
         begun = _begin(t, side, degree, pixel // side, pixel % side, dashes[0], pivots, 0)

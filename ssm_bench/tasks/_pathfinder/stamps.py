@@ -57,7 +57,7 @@ class Stamps(NamedTuple):
         border: width of the border.
         step: (o,) place of the pivot of a dash, from the pivot of the dash before, which has orientation o.
         seed: (360, len(SEED_COLUMNS)) what is known of a first dash.
-        room_start, room: (..,) places that must be free around the tail of a first dash.
+        room_start, room: (.., 3) what must be free around the tail of a first dash: place, y and x.
         choice_start, choice: (.., 3) dashes that may follow orientation o: their orientation, the place of their head from
             the pivot, and their weight, up to WEIGHT_ONE.
         foot_start, foot: (.., 2) footprint of a dash: place and value 1..255, values above 203 first.
@@ -158,7 +158,7 @@ def stamps(variant: Variant, margin: int) -> Stamps:
         step=_table([shift(o, length + 2 * margin) for o in orientations] @ row),
         seed=_table([_seed(variant, margin, o, room) for o, room in zip(degrees, rooms, strict=True)]),
         room_start=_starts(rooms),
-        room=_table(np.concatenate(rooms) @ row),
+        room=_table([[place @ row, *place] for place in np.concatenate(rooms)]),
         choice_start=_starts(choices),
         choice=_table(np.concatenate(choices)),
         foot_start=_starts(feet),
