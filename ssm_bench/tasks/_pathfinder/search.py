@@ -20,7 +20,7 @@ _DISTRACTOR_TRIES = 5
 #: Random pixels that are tried before all free ones are listed; both ways choose evenly among them.
 _QUICK_TRIES = 64
 #: Of a clean set: tries of the second contour beside a first one.
-_PARTNER_TRIES = 40
+_PARTNER_TRIES = 100
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX1, _MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -308,18 +308,30 @@ def _distance(one, other):
 
 
 @_inner
-def _choose_tips(tips, radius, tolerance, chosen, rng):
-    """Chooses a tip from which the other end of its contour is as far as a tip of the other contour.
+def _edge_distance(place, side):
+    return min(min(place[0], side - 1 - place[0]), min(place[1], side - 1 - place[1]))
 
-    Writes the numbers of the tip, of the end of its contour, and of the tip of the other contour; False where there is no
-    such choice.
+
+@_inner
+def _choose_tips(tips, side, radius, tolerance, chosen, rng):
+    """Chooses a tip for which the other end of its contour and a tip of the other contour lie alike.
+
+    Alike: as far from the first tip, from the middle and from the nearest edge. So, seen from the first tip, one is about
+    the mirror image of the other, or they are neighbours. Writes the numbers of the tip, of the end of its contour, and of
+    the tip of the other contour; False where there is no such choice.
     """
+    middle = ((side - 1) / 2, (side - 1) / 2)
     found = 0
     for origin in range(4):
         own = origin ^ 1
         for other in ((origin + 2) % 4, 3 - origin):
             one, two = _distance(tips[origin], tips[own]), _distance(tips[origin], tips[other])
-            if abs(one - two) <= tolerance and min(one, two) > 2 * radius + 1:
+            if (
+                abs(one - two) <= tolerance
+                and min(one, two) > 2 * radius + 1
+                and abs(_distance(tips[own], middle) - _distance(tips[other], middle)) <= tolerance
+                and abs(_edge_distance(tips[own], side) - _edge_distance(tips[other], side)) <= tolerance
+            ):
                 found += 1
                 # Each of those found is kept with the same chance.
                 if below(rng, found) == 0:
@@ -340,43 +352,42 @@ def _fill(image, tip, radius, value):
 
 
 @_inner
-def clean_scene(mask, before, empty, t, any_degree, radius, a, b, inks, tips, chosen, pivots, sums, rng):
+def clean_scene(mask, before, first, empty, t, any_degree, radius, a, b, inks, tips, chosen, pivots, sums, rng):
     """Two targets that do not meet, anywhere in the image, with tips that tell nothing by where they are.
 
     Returns the number of contours tried. See docs/data.md.
     """
     side = inks.shape[1]
     tolerance = max(1.0, side / 64)
+    # No edge of the image may cut a marker.
+    inner = int(radius) + 1
     tries = 0
     while True:
         _copy(empty, mask)
         tries += 1
         if not contour(mask, before, t, side, any_degree, a, pivots, sums, rng):
             continue
-        placed = False
+        _copy(mask, first)
         for _ in range(_PARTNER_TRIES):
             tries += 1
-            placed = contour(mask, before, t, side, any_degree, b, pivots, sums, rng)
-            if placed:
-                break
-        if not placed:
-            continue
-        _tips(t, side, a, b, tips)
-        # Nor may an edge of the image cut a marker.
-        inner = int(radius) + 1
-        if tips.min() < inner or tips.max() >= side - inner:
-            continue
-        if not _choose_tips(tips, radius, tolerance, chosen, rng):
-            continue
-        inks.fill(0)
-        _draw(inks[0], t, a)
-        _draw(inks[1], t, b)
-        hidden = False
-        for k in range(4):
-            # A marker must not cover the contour that it does not belong to.
-            hidden = hidden or _fill(inks[1 - k // 2], tips[k], radius + 1, 0)
-        if not hidden:
-            return tries
+            if not contour(mask, before, t, side, any_degree, b, pivots, sums, rng):
+                continue
+            _tips(t, side, a, b, tips)
+            if (
+                tips.min() >= inner
+                and tips.max() < side - inner
+                and _choose_tips(tips, side, radius, tolerance, chosen, rng)
+            ):
+                inks.fill(0)
+                _draw(inks[0], t, a)
+                _draw(inks[1], t, b)
+                hidden = False
+                for k in range(4):
+                    # A marker must not cover the contour that it does not belong to.
+                    hidden = hidden or _fill(inks[1 - k // 2], tips[k], radius + 1, 0)
+                if not hidden:
+                    return tries
+            _copy(first, mask)
 
 
 @_inner
@@ -469,7 +480,7 @@ def images(key, rows, first, margins, t, sizes, discs, radius, scales, clean, pi
     edge = t.border + padding
     square[edge : row - edge, edge : row - edge] = 0
     empty = square.ravel()
-    mask, before = empty.copy(), empty.copy()
+    mask, before, kept = empty.copy(), empty.copy(), empty.copy()
     masked = mask.reshape((row, row))[t.border : row - t.border, t.border : row - t.border]
     # Layers: both targets (kept apart to count crossings), distractors, markers.
     inks = np.zeros((4, side, side), np.uint8)
@@ -484,7 +495,7 @@ def images(key, rows, first, margins, t, sizes, discs, radius, scales, clean, pi
         searches = 1
         inks.fill(0)
         if clean:
-            searches = clean_scene(mask, before, empty, t, clean, radius, a, b, inks, tips, chosen, pivots, sums, rng)
+            searches = clean_scene(mask, before, kept, empty, t, clean, radius, a, b, inks, tips, chosen, pivots, sums, rng)
             origin, end = chosen[0], chosen[1] if label else chosen[2]
             for k in range(4):
                 # Distractors keep away from all four tips, so that none looks as if it were marked.
