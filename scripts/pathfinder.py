@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Looks at generated Pathfinder sets: numbers with intervals, pictures, and what marker geometry alone tells.
 
-examples:
+Examples:
   scripts/pathfinder.py statistics 32-hard 128-hard --images 2000
   scripts/pathfinder.py shortcuts 32-hard 32-hard-clean --images 20000
   scripts/pathfinder.py picture 32-easy 32-intermediate 32-hard 64-hard-short 128-hard 256-hard --output contours.png
@@ -65,7 +65,10 @@ def _shortcuts(options: argparse.Namespace, work: Work) -> None:
     for variant in options.variants:
         _, facts = _sample(variant, options.images, options.seed, work)
         mean, half = geometry_accuracy(facts, VARIANTS[variant].resolution)
-        print(f"{variant}: the markers' places alone tell {100 * mean:.1f} +- {100 * half:.1f} % of the labels", flush=True)
+        print(
+            f"{variant}: the markers' places alone tell {100 * mean:.1f} +- {100 * half:.1f} % of the labels",
+            flush=True,
+        )
 
 
 def _picture(options: argparse.Namespace, work: Work) -> None:

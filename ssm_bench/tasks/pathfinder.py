@@ -1,4 +1,4 @@
-"""Pathfinder: are two markers joined by a dashed contour, at 32 x 32 pixels; other sizes and difficulties as variants."""
+"""Pathfinder: are two markers joined by a dashed contour, at 32 x 32 pixels; other sets as variants."""
 
 from ssm_bench.tasks._contours import ContourTask, contour_spec
 from ssm_bench.tasks._pathfinder.variants import VARIANTS

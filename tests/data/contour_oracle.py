@@ -41,7 +41,9 @@ def inside(place, side):
 
 
 def disc(radius):
-    return [(y, x) for y in range(-radius, radius + 1) for x in range(-radius, radius + 1) if y * y + x * x <= radius**2]
+    return [
+        (y, x) for y in range(-radius, radius + 1) for x in range(-radius, radius + 1) if y * y + x * x <= radius**2
+    ]
 
 
 def dilate(image, offsets):
@@ -64,7 +66,9 @@ def small_dash(orientation, length, thickness, margin):
     ink = np.asarray(canvas)
     foot = np.maximum(dilate(ink, disc(2 * margin)), 0)
     return [
-        np.asarray(Image.fromarray(a.astype(np.uint8)).resize((2 * reach + 1,) * 2, Image.Resampling.LANCZOS)).astype(int)
+        np.asarray(Image.fromarray(a.astype(np.uint8)).resize((2 * reach + 1,) * 2, Image.Resampling.LANCZOS)).astype(
+            int
+        )
         for a in (ink, foot)
     ]
 
@@ -94,7 +98,9 @@ class Scene:
         """Offsets of the kernel with which the reference looks for a place of a first dash."""
         v = self.variant
         half = v.dash_length + self.margin
-        foot = place_on(2 * half + 1, small_dash(orientation, v.dash_length, v.thickness, self.margin)[1], (half + 1,) * 2)
+        foot = place_on(
+            2 * half + 1, small_dash(orientation, v.dash_length, v.thickness, self.margin)[1], (half + 1,) * 2
+        )
         return [(int(y) - half, int(x) - half) for y, x in np.argwhere(foot == 255)]
 
     def free(self, mask, orientation):

@@ -37,21 +37,20 @@ def test_images_are_those_of_the_plain_generator(name, images):
 
 # What was measured on a few hundred images of the reference at most. The slack is what such a sample may err by; the
 # interval of our own sample comes on top.
+NAMES = ("success", "distractors", "ink", "black", "crossing")
+# Images of our sample; value and slack of each fact, marker distance with slack; where the first contour starts.
 FACTS = {
-    "32-hard": (400, {"success": (0.0030, 0.0008), "distractors": (1.2, 0.2), "ink": (0.079, 0.001), "black": (0.66, 0.01),
-                      "crossing": (0.25, 0.05)}, (13.4, 1.0), (14, 16)),
-    "32-easy": (800, {"success": (0.043, 0.01), "distractors": (3.2, 0.4), "ink": (0.050, 0.002), "black": (0.775, 0.01),
-                      "crossing": (0.14, 0.04)}, (14.9, 1.0), (14, 16)),
-    "128-hard": (100, {"success": (0.0035, 0.0025), "distractors": (7.7, 0.2), "ink": (0.031, 0.001), "black": (0.86, 0.01),
-                       "crossing": (0.06, 0.05)}, (80.0, 5.0), (40, 87)),
-}  # fmt: skip
+    "32-hard": (400, ((0.0030, 0.0008), (1.2, 0.2), (0.079, 0.001), (0.66, 0.01), (0.25, 0.05)), (13.4, 1.0), (14, 16)),
+    "32-easy": (800, ((0.043, 0.01), (3.2, 0.4), (0.050, 0.002), (0.775, 0.01), (0.14, 0.04)), (14.9, 1.0), (14, 16)),
+    "128-hard": (100, ((0.0035, 0.0025), (7.7, 0.2), (0.031, 0.001), (0.86, 0.01), (0.06, 0.05)), (80, 5), (40, 87)),
+}
 
 
 @pytest.mark.parametrize("name", FACTS)
 def test_statistics_are_those_of_the_reference(name):
     images, expected, (distance, slack), (first, last) = FACTS[name]
     found = statistics.statistics(*make(name, range(images)))
-    for fact, (value, within) in expected.items():
+    for fact, (value, within) in zip(NAMES, expected, strict=True):
         assert getattr(found, fact).covers(value, within), fact
     assert found.label.covers(0.5, slack=0.02)
     assert all(estimate.covers(distance, slack) for estimate in found.distance)
@@ -153,7 +152,11 @@ def test_an_interrupted_set_goes_on(monkeypatch, cache_folder):
     assert not (cache_folder / "pathfinder-32-easy-pixels-generated").exists()
     begun.clear()
     with monkeypatch.context() as patch:
-        patch.setattr(generate, "make", lambda variant, numbers, seed: (begun.append(numbers.start), make(variant, numbers, seed))[1])
+        patch.setattr(
+            generate,
+            "make",
+            lambda variant, numbers, seed: (begun.append(numbers.start), make(variant, numbers, seed))[1],
+        )
         dataset = load("pathfinder-32-easy", data="real", progress=False)
     assert begun == [0, 500], "the first image compiles, then only the last part is made"
     assert (dataset.values == make("32-easy", range(700))[0].ravel()).all()

@@ -1,1 +1,1 @@
-"""The Pathfinder generator: variants, stamps (what a dash looks like), the compiled search, sets and their statistics."""
+"""The Pathfinder generator: variants, stamps (how a dash looks), the compiled search, sets, statistics."""

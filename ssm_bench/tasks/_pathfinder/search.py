@@ -1,9 +1,10 @@
 """The compiled search: from a seed and the number of an image to its pixels.
 
 The steps are those of the generator of 2019. Occupancy is a mask of 0..255; a dash adds its footprint to it only when
-the next dash of its contour is placed, so that a contour does not collide with its own newest dash. As in the reference,
-nothing else sees that dash either: the two targets may cross there. All arithmetic up to the finished scene is in
-integers, and every image has its own stream of random numbers, so an image depends on nothing but its seed and number.
+the next dash of its contour is placed, so that a contour does not collide with its own newest dash. As in the
+reference, nothing else sees that dash either: the two targets may cross there. All arithmetic up to the finished scene
+is in integers, and every image has its own stream of random numbers, so an image depends on nothing but its seed and
+number.
 
 Nothing here holds Python's lock: images may be made by several threads at once.
 """
@@ -46,7 +47,7 @@ FACTS = (
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 # For what is called from compiled code alone, no door to Python is compiled.
-_inner = njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_inner = njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # pyright: ignore
 
 
 @_compiled
@@ -162,7 +163,12 @@ def _two_first_dashes(t, side, a, b, pivots, rng):
     placed = False
     for _ in range(_DASH_DRAWS):
         degree = below(rng, DEGREES)
-        top, bottom, left, right = t.seed[degree, _BOX], t.seed[degree, _BOX + 1], t.seed[degree, _BOX + 2], t.seed[degree, _BOX + 3]
+        top, bottom, left, right = (
+            t.seed[degree, _BOX],
+            t.seed[degree, _BOX + 1],
+            t.seed[degree, _BOX + 2],
+            t.seed[degree, _BOX + 3],
+        )
         if not t.seed[degree, _USABLE] or bottom <= top or right <= left:
             return False
         pixel = below(rng, (bottom - top) * (right - left))
@@ -316,9 +322,9 @@ def _edge_distance(place, side):
 def _choose_tips(tips, side, radius, tolerance, chosen, rng):
     """Chooses a tip for which the other end of its contour and a tip of the other contour lie alike.
 
-    Alike: as far from the first tip, from the middle and from the nearest edge. So, seen from the first tip, one is about
-    the mirror image of the other, or they are neighbours. Writes the numbers of the tip, of the end of its contour, and of
-    the tip of the other contour; False where there is no such choice.
+    Alike: as far from the first tip, from the middle and from the nearest edge. So, seen from the first tip, one is
+    about the mirror image of the other, or they are neighbours. Writes the numbers of the tip, of the end of its
+    contour, and of the tip of the other contour; False where there is no such choice.
     """
     middle = ((side - 1) / 2, (side - 1) / 2)
     found = 0
@@ -495,7 +501,9 @@ def images(key, rows, first, margins, t, sizes, discs, radius, scales, clean, pi
         searches = 1
         inks.fill(0)
         if clean:
-            searches = clean_scene(mask, before, kept, empty, t, clean, radius, a, b, inks, tips, chosen, pivots, sums, rng)
+            searches = clean_scene(
+                mask, before, kept, empty, t, clean, radius, a, b, inks, tips, chosen, pivots, sums, rng
+            )
             origin, end = chosen[0], chosen[1] if label else chosen[2]
             for k in range(4):
                 # Distractors keep away from all four tips, so that none looks as if it were marked.

@@ -1,11 +1,11 @@
 """What a dash looks like at every orientation it can take, as tables for the compiled search.
 
-A dash is always drawn at a whole pixel, and its orientation is either a whole degree (the first dash of a contour) or one
-of the few that lead to a pixel of the circle around the end of the dash before. So every dash, the room it needs and
-every weight of the search can be computed once.
+A dash is always drawn at a whole pixel, and its orientation is either a whole degree (the first dash of a contour) or
+one of the few that lead to a pixel of the circle around the end of the dash before. So every dash, the room it needs
+and every weight of the search can be computed once.
 
-Drawing follows the generator of 2019, which used scipy.misc: lines by Pillow on a canvas of twice the size, reduced by a
-Lanczos filter to 8 bits, rounding of shifted points by ceiling. Everything the search needs is integers, so a set
+Drawing follows the generator of 2019, which used scipy.misc: lines by Pillow on a canvas of twice the size, reduced by
+a Lanczos filter to 8 bits, rounding of shifted points by ceiling. Everything the search needs is integers, so a set
 does not depend on the floating point of a machine.
 """
 
@@ -49,8 +49,8 @@ class Stamps(NamedTuple):
     """Tables of one variant and margin; o is an orientation, the first 360 of which are whole degrees.
 
     The search works on a mask with a border around the image that is taken for occupied, so that it need never ask
-    where the image ends. "Places" are differences of pixel numbers in that mask, row by row. Ragged tables lie one after
-    another: the rows of orientation o are start[o]:start[o + 1].
+    where the image ends. "Places" are differences of pixel numbers in that mask, row by row. Ragged tables lie one
+    after another: the rows of orientation o are start[o]:start[o + 1].
 
     Attributes:
         margin: the gap around a dash.
@@ -58,8 +58,8 @@ class Stamps(NamedTuple):
         step: (o,) place of the pivot of a dash, from the pivot of the dash before, which has orientation o.
         seed: (360, len(SEED_COLUMNS)) what is known of a first dash.
         room_start, room: (.., 3) what must be free around the tail of a first dash: place, y and x.
-        choice_start, choice: (.., 3) dashes that may follow orientation o: their orientation, the place of their head from
-            the pivot, and their weight, up to WEIGHT_ONE.
+        choice_start, choice: (.., 3) dashes that may follow orientation o: their orientation, the place of their head
+            from the pivot, and their weight, up to WEIGHT_ONE.
         foot_start, foot: (.., 2) footprint of a dash: place and value 1..255, values above 203 first.
         foot_core: (o,) how many of them are above 203; only these can collide.
         line_start, line: (.., 3) ink of a dash: y, x and value 1..255.
@@ -174,8 +174,8 @@ def stamps(variant: Variant, margin: int) -> Stamps:
 def markers(variant: Variant) -> np.ndarray:
     """Marker discs by how far they are from the edges: (2 h + 1, 2 h + 1, 2 h + 1, 2 h + 1) uint8.
 
-    Entry [h, h] is the disc far from every edge, [i, j] with i below h the one whose centre has row i, and with i above h
-    the one whose centre is 2 h - i rows from the last. Its pixels run from h before the centre to h after it.
+    Entry [h, h] is the disc far from every edge, [i, j] with i below h the one whose centre has row i, and with i above
+    h the one whose centre is 2 h - i rows from the last. Its pixels run from h before the centre to h after it.
     """
     radius = variant.marker_radius
     h = math.ceil(radius) + _LANCZOS_REACH

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ssm_bench.tasks._pathfinder.search import FACTS
 
@@ -80,8 +80,8 @@ def statistics(pixels: np.ndarray, facts: np.ndarray) -> Statistics:
 def geometry_accuracy(facts: np.ndarray, side: int) -> Estimate:
     """How often the places of the two markers alone tell the label: 0.5 where they tell nothing.
 
-    Nearest neighbours, learnt on one half and scored on the other, see the distance of the markers and how far each is from
-    the middle and from the nearest edge; which of them is the start of a contour cannot be seen.
+    Nearest neighbours, learnt on one half and scored on the other, see the distance of the markers and how far each is
+    from the middle and from the nearest edge; which of them is the start of a contour cannot be seen.
     """
     column = {name: facts[:, i].astype(float) for i, name in enumerate(FACTS)}
     origin = np.stack([column["origin_y"], column["origin_x"]], axis=1)
@@ -92,6 +92,6 @@ def geometry_accuracy(facts: np.ndarray, side: int) -> Estimate:
     features = np.stack([np.hypot(*(origin - end).T), *radius, *edge], axis=1)
     features /= features.std(axis=0)
     labels, half = column["label"], len(features) // 2
-    _, nearest = cKDTree(features[:half]).query(features[half:], _NEIGHBOURS)
+    _, nearest = KDTree(features[:half]).query(features[half:], _NEIGHBOURS)
     guess = labels[:half][nearest].mean(axis=1) > labels[:half].mean()
     return estimate(guess == labels[half:])
