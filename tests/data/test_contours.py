@@ -1,8 +1,7 @@
 """Generated contours are those of the reference, depend on their number alone, and outlast an interruption."""
 
-import multiprocessing
-import os
-import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -100,28 +99,41 @@ def test_marker_geometry_tells_nothing_of_a_clean_set():
     assert abs(statistics.geometry_accuracy(facts, VARIANTS[name].resolution).mean - 0.5) < 5 * 0.5 / 3000**0.5
 
 
-def _slow_part(numbers):
+SLOWLY = """
+import sys, time
+import numpy as np
+from pathlib import Path
+from ssm_bench.data import parts
+from ssm_bench.data.work import Work
+
+def make(numbers):
     time.sleep(0.05)
     return {"values": np.repeat(np.arange(numbers.start, numbers.stop)[:, None], 3, axis=1)}
 
+parts.fill(Path(sys.argv[1]), "a", {"values": ((100, 3), np.int64)}, 10, make, Work(1, progress=False), "test")
+"""
 
-def _fill(folder, make=_slow_part, identity="a"):
+
+def _part(numbers):
+    return {"values": np.repeat(np.arange(numbers.start, numbers.stop)[:, None], 3, axis=1)}
+
+
+def _fill(folder, make=_part, identity="a"):
     return parts.fill(folder, identity, {"values": ((100, 3), np.int64)}, 10, make, Work(1, progress=False), "test")
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_finished_parts_outlast_a_kill(tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=_fill, args=(tmp_path / "set",))
-    process.start()
+    process = subprocess.Popen([sys.executable, "-c", SLOWLY, str(tmp_path / "set")])
     log = tmp_path / "set" / "done.txt"
     while not log.exists() or log.read_text().count("\n") < 4:
+        assert process.poll() is None
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    process.kill()
+    process.wait()
     with log.open("a") as file:
         file.write("9")  # half of "90": not finished
     made = []
-    values = _fill(tmp_path / "set", lambda numbers: made.append(numbers.start) or _slow_part(numbers))["values"]
+    values = _fill(tmp_path / "set", lambda numbers: made.append(numbers.start) or _part(numbers))["values"]
     assert values.tolist() == np.repeat(np.arange(100), 3).tolist()
     assert 1 <= len(made) <= 7
     assert 0 not in made
