@@ -138,10 +138,12 @@ def get_config(model: str, task: str) -> ConfigDict:
         UserError: unknown model, or a task that its experiment file has no recipe for.
     """
     module = experiment(model)
-    if task not in module.RECIPES:
+    # A variant of a task, such as "pathfinder-64-easy", has the recipe of the task.
+    recipe = task.partition("-")[0]
+    if recipe not in module.RECIPES:
         raise unknown_name(f"task of model {model}", task, module.RECIPES)
-    config = module.get_config(task)
-    config.model.name = model
+    config = module.get_config(recipe)
+    config.task.name, config.model.name = task, model
     if not config.train.steps:
         config.train.steps = config.train.published_steps
     return config

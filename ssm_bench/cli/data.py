@@ -133,14 +133,15 @@ def _describe(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from ssm_bench.data import cache, raw, tasks
+    from ssm_bench.data import cache, raw
+    from ssm_bench.data.dataset import tasks_and_variants
     from ssm_bench.errors import UserError
 
     raw_folder = raw.folder()
     print(f"prepared, in {cache.root()}:")
     found = [
         (task, folder)
-        for task in tasks()
+        for task in tasks_and_variants()
         for tokens in task.tokenizations
         for _, folder in cache.prepared(task, tokens)
     ]
@@ -153,27 +154,28 @@ def _list(options: argparse.Namespace) -> int:
     if not found:
         print("  nothing")
     print(f"\nfiles, in {raw_folder}:" if raw_folder else f"\nfiles: {raw.VARIABLE} is not set")
-    for task in tasks():
+    for task in tasks_and_variants():
         forms = raw.available(task)
         for form, paths in forms:
             rest = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             print(f"  {task.spec.name:<12} {form.kind:<10} {sum(map(_bytes, paths)) / 1e6:>9,.1f} MB  {paths[0]}{rest}")
-        if raw_folder and not forms:
+        if raw_folder and not forms and not task.variant:
             print(f"  {task.spec.name:<12} nothing found: {task.wanted}")
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from ssm_bench.data import cache, tasks
+    from ssm_bench.data import cache
+    from ssm_bench.data.dataset import tasks_and_variants
     from ssm_bench.errors import UserError
 
-    chosen = tasks(options.tasks)
+    chosen = tasks_and_variants(options.tasks)
     folders = [
         (task, folder) for task in chosen for tokens in task.tokenizations for _, folder in cache.prepared(task, tokens)
     ]
     if not folders:
         raise UserError(
-            f"nothing to verify: {cache.root()} holds no prepared data of {', '.join(t.spec.name for t in chosen)}"
+            f"nothing to verify: {cache.root()} holds no prepared data of {', '.join(options.tasks) or 'any task'}"
         )
     damaged = 0
     for task, folder in folders:
@@ -183,7 +185,7 @@ def _verify(options: argparse.Namespace) -> int:
         for sentence in wrong:
             print(f"  {sentence}")
         if wrong:
-            print(f"  run: ssm-bench data prepare {task.spec.name} --again")
+            print(f"  run: ssm-bench data prepare {task.data_name} --again")
     return 1 if damaged else 0
 
 

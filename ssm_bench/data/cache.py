@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,12 @@ def root() -> Path:
 
 def path_of(task: Task, tokens: str, kind: str) -> Path:
     """The folder of one prepared set."""
-    return root() / f"{task.spec.name}-{tokens}-{kind}"
+    return root() / f"{task.data_name}-{tokens}-{kind}"
+
+
+def scratch_of(folder: Path) -> Path:
+    """Where a set that takes long to make keeps its finished parts until it is prepared; it may not exist yet."""
+    return folder.parent / f".{folder.name}.parts"
 
 
 def prepared(task: Task, tokens: str) -> list[tuple[str, Path]]:
@@ -114,6 +119,7 @@ def store(task: Task, tokens: str, kind: str, read: Callable[[], Corpus], work: 
             corpus = read()
             with _writing(folder) as partial:
                 _write(task, corpus, partial)
+            shutil.rmtree(scratch_of(folder), ignore_errors=True)
     return folder
 
 
@@ -148,7 +154,7 @@ def verify(folder: Path, classes: int) -> list[str]:
 
 def damaged(folder: Path, reason: str) -> UserError:
     """The error for a folder that cannot be used, with what to do."""
-    task = folder.name.split("-")[0]
+    task = folder.name.rsplit("-", 2)[0]
     return UserError(f"{folder} is damaged ({reason}); run: ssm-bench data prepare {task} --again")
 
 
@@ -156,9 +162,20 @@ def _write(task: Task, corpus: Corpus, folder: Path) -> None:
     card = {"format": FORMAT, **new_card(task, corpus, task.spec.max_length)}
     for name in ARRAYS:
         path = folder / f"{name}.npy"
-        np.save(path, getattr(corpus, name), allow_pickle=False)
+        _save(path, getattr(corpus, name))
         card["arrays"][name]["bytes"] = path.stat().st_size
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """Writes an array; one that fills a file of its own is given a second name instead of a copy."""
+    if isinstance(array, np.memmap) and array.filename and array.ndim == 1:
+        whole = array.offset + array.nbytes == Path(array.filename).stat().st_size
+        with suppress(OSError):
+            if whole:
+                os.link(array.filename, path)
+                return
+    np.save(path, array, allow_pickle=False)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def new_card(task: Task, corpus: Corpus, max_length: int) -> dict:
     arrays = {name: array_facts(getattr(corpus, name)) for name in ARRAYS}
     vocabulary = corpus.vocabulary
     return {
-        "task": task.spec.name,
+        "task": task.data_name,
         "identity": corpus.identity,
         "kind": corpus.kind,
         "source": corpus.source,

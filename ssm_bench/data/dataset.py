@@ -24,12 +24,18 @@ _FEWEST_HELD_OUT = 64
 
 
 def find(name: str) -> Task:
-    """The task of that name.
+    """The task of that name, or the variant of a task: "pathfinder", "pathfinder-64-easy".
 
     Raises:
         UserError: there is none; the message lists the names.
     """
-    return registry.subclass("tasks", name, Task)()
+    task, _, variant = name.partition("-")
+    if not variant or task not in registry.names("tasks"):
+        return registry.subclass("tasks", name, Task)()
+    found = registry.subclass("tasks", task, Task)
+    if variant not in found.variants:
+        raise unknown_name(f"variant of task {task}", name, [task, *(f"{task}-{known}" for known in found.variants)])
+    return found(variant)
 
 
 def tasks(names: Iterable[str] = ()) -> list[Task]:
@@ -39,6 +45,18 @@ def tasks(names: Iterable[str] = ()) -> list[Task]:
         UserError: there is no task of one of the names.
     """
     return [find(name) for name in names or registry.names("tasks")]
+
+
+def tasks_and_variants(names: Iterable[str] = ()) -> list[Task]:
+    """The tasks of those names; without names, all, each with all of its variants, but no data twice.
+
+    Raises:
+        UserError: there is no task of one of the names.
+    """
+    if names:
+        return tasks(names)
+    every = [found for task in tasks() for found in (task, *map(type(task), task.variants))]
+    return list({task.data_name: task for task in reversed(every)}.values())[::-1]
 
 
 def spec(name: str) -> TaskSpec:
@@ -139,7 +157,7 @@ def load(
     """Opens a task's data, preparing them first where need be.
 
     Args:
-        task: name of a module of `ssm_bench.tasks`.
+        task: name of a module of `ssm_bench.tasks`, or of a variant such as "pathfinder-64-easy".
         data: "real" (the prepared cache, the user's files, a download or a generator), "synthetic" (a small stand-in),
             or "auto" (real where the cache or the user's files have it, else synthetic).
         protocol: "strict" or "paper"; it decides the splits.

@@ -56,9 +56,14 @@ class Task(abc.ABC):
     """One task of the benchmark: where its data come from and how they are split.
 
     A task is a module of `ssm_bench.tasks` with one final subclass of this class.
+
+    Args:
+        variant: one of `variants`, or "" for the task itself.
     """
 
-    spec: ClassVar[TaskSpec]
+    spec: TaskSpec
+    #: Other sets that the task offers: `--task pathfinder-64-easy` is variant "64-easy" of pathfinder.
+    variants: ClassVar[tuple[str, ...]] = ()
     #: The tokenisations offered, the default first; a task with only one takes it whatever the caller asks for.
     tokenizations: ClassVar[tuple[str, ...]]
     #: The paper to cite.
@@ -69,6 +74,14 @@ class Task(abc.ABC):
     wanted: ClassVar[str]
     #: The kind of what `fetch` downloads ("official") or makes ("generated"); None where it can do neither.
     fetch_kind: ClassVar[str | None] = None
+
+    def __init__(self, variant: str = ""):
+        self.variant = variant
+
+    @property
+    def data_name(self) -> str:
+        """Name of the data in the cache: two tasks that share data share the name."""
+        return self.spec.name
 
     def raw_files(self) -> tuple[RawFiles, ...]:
         """The forms that can be read, the most official first."""

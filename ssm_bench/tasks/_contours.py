@@ -1,4 +1,4 @@
-"""What Pathfinder and Path-X share: images of contours, at one resolution and difficulty."""
+"""What Pathfinder and Path-X share: images of contours, released or generated, at several sizes and difficulties."""
 
 from functools import partial
 from pathlib import Path
@@ -6,14 +6,20 @@ from typing import ClassVar
 
 import numpy as np
 
-from ssm_bench.data import raw, splits, synthetic
+from ssm_bench.data import cache, raw, splits, synthetic
 from ssm_bench.data.corpus import PIXELS, Corpus, offsets_of, single_documents
 from ssm_bench.data.task import RawFiles, Task, TaskSpec
 from ssm_bench.data.work import Work
 from ssm_bench.errors import UserError
+from ssm_bench.tasks._pathfinder import generate
+from ssm_bench.tasks._pathfinder.stamps import fingerprint
+from ssm_bench.tasks._pathfinder.variants import VARIANTS
 
-#: The folder of the release that holds the hard set: contours of 14 dashes.
-HARD = "curv_contour_length_14"
+#: The folders of the release, by difficulty.
+FOLDERS = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9", "hard": "curv_contour_length_14"}
+
+#: The sets that have a name of their own in the benchmark: name and title of their data.
+NAMED = {"32-hard": ("pathfinder", "Pathfinder"), "128-hard": ("pathx", "Path-X")}
 
 #: Images of one resolution and difficulty in the release.
 IMAGES = 200_000
@@ -36,14 +42,14 @@ def contour_spec(name: str, title: str, resolution: int) -> TaskSpec:
 class ContourTask(Task):
     """Are two markers on one contour (label 1) or on two (label 0).
 
-    A subclass names its resolution and, where it is not the hard set, its difficulty.
+    A subclass names the set that it is without a variant, such as "32-hard"; of its variants, those without a flaw or a
+    caution of their own are in the release too.
     """
 
-    #: Pixels along a side.
-    resolution: ClassVar[int]
-    #: The folder of the release.
-    difficulty: ClassVar[str] = HARD
+    #: The set of the task itself, a name of VARIANTS.
+    own_set: ClassVar[str]
     tokenizations = ("pixels",)
+    fetch_kind = "generated"
     citation = "D. Linsley et al., Learning Long-Range Spatial Dependencies with Horizontal Gated Recurrent Units, 2018"
     licence = "generator: MIT; none stated for the released images"
     wanted = (
@@ -51,11 +57,47 @@ class ContourTask(Task):
         "into the folder that SSM_BENCH_RAW names"
     )
 
+    def __init__(self, variant: str = ""):
+        super().__init__(variant)
+        self.set = variant or self.own_set
+        if variant:
+            title = f"{self.spec.title} ({variant})"
+            self.spec = contour_spec(f"{self.spec.name}-{variant}", title, VARIANTS[variant].resolution)
+
+    @property
+    def data_name(self) -> str:
+        """That of the set: a variant of Path-X has the data of the same variant of Pathfinder."""
+        return NAMED[self.set][0] if self.set in NAMED else f"pathfinder-{self.set}"
+
+    @property
+    def _title(self) -> str:
+        return NAMED[self.set][1] if self.set in NAMED else f"Pathfinder {self.set}"
+
     def raw_files(self) -> tuple[RawFiles, ...]:
-        """The folder of the release."""
-        folder = f"pathfinder{self.resolution}/{self.difficulty}"
-        read = partial(read_release, resolution=self.resolution, title=self.spec.title)
+        """The folder of the release; none where the release has no such set."""
+        resolution, difficulty, *flavour = self.set.split("-")
+        if flavour:
+            return ()
+        folder = f"pathfinder{resolution}/{FOLDERS[difficulty]}"
+        read = partial(read_release, resolution=int(resolution), title=self._title)
         return (RawFiles((f"{folder}/metadata", f"{folder}/imgs"), "official", read),)
+
+    def fetch(self, tokens: str, work: Work) -> Corpus:
+        """Generates the set with the default seed; finished parts outlast an interruption."""
+        folder = cache.scratch_of(cache.path_of(self, tokens, "generated"))
+        values, labels = generate.make_set(self.set, IMAGES, folder, work, self._title)
+        return Corpus(
+            values,
+            offsets_of(np.full(len(labels), self.spec.max_length)),
+            single_documents(len(labels)),
+            labels,
+            {"all": len(labels)},
+            PIXELS,
+            identity=f"{self._title} (generated, seed {generate.SEED})",
+            kind="generated",
+            source=f"generator of this package, set {self.set}",
+            notes={"tables": fingerprint(VARIANTS[self.set])},
+        )
 
     def splits(self, parts: dict[str, np.ndarray], protocol: str) -> dict[str, np.ndarray]:
         """Both protocols: 80, 10 and 10 %, the same images as in S4 and S5."""

@@ -45,7 +45,7 @@ def test_describe_real_examples_as_text(raw_folder, capsys):
     [
         (["prepare", "lisstops"], "listops"),
         (["prepare", "listops", "pathh"], "pathx"),
-        (["prepare", "pathx"], "lra_release.gz"),
+        (["prepare", "retrieval"], "lra_release.gz"),
         (["prepare", "text", "--tokens", "words"], "characters"),
         (["prepare", "text", "--workers", "-1"], "-1"),
         (["describe", "text", "--examples-shown", "-1"], "-1"),

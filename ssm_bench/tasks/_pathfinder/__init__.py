@@ -1,0 +1,1 @@
+"""The Pathfinder generator: variants, stamps (how a dash looks), the compiled search, sets, statistics."""
