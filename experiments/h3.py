@@ -8,10 +8,10 @@ Cost:     not measured yet.
 
 The layer and its block (layer norm before, an MLP of four times the width after) are those of HazyResearch/H3@5c4d06b:
 state and shift of 64, S4D-Lin, bilinear. The same model is `--config.model.scaffold=h3` with the mixer s4d. The recipes
-are ours: steps, batches, layers and dropout of S4D (experiments/s4d.py) at half its width, which gives about as many
-weights, with a smaller rate and clipped gradients. Known deviations: the paper trains causal language models, this is a
-bidirectional classifier with a centred shift; heads have one channel (the default of the authors' code); the MLP starts
-LeCun-normal, where all maps of the authors' start with a standard deviation of 0.02, as those of the layer do here.
+are ours: steps, batches, layers and dropout of S4D (experiments/s4d.py) at half its width, which gives 1.0 to 1.5 times
+as many weights, with a smaller rate and clipped gradients. Known deviations: the paper trains causal language models,
+this is a bidirectional classifier with a centred shift; heads have one channel (the default of the authors' code); the
+MLP starts LeCun-normal, theirs with standard deviations of 0.02 and, in its last map, 0.02 / sqrt(2 layers).
 """
 
 import sys

@@ -10,7 +10,9 @@ configs/experiment/lra/mamba-lra-*.yaml where the report is silent: batch, warm-
 and Retrieval are as many as there. Path-X is ours: the size of the token tasks, the steps, the warm-up and the smallest
 step size of S4. Known deviations: one rate for the whole schedule after the warm-up, as in the report (the file for
 Image has a cosine); no positional encoding, which the files name; Pathfinder has no feed-forward of width 64 beside
-each block; A, D and step sizes have no weight decay, as the authors of Mamba mark them; projections start LeCun-normal.
+each block; A and D have no weight decay, as the authors of Mamba mark them, and the map to the step sizes has none
+either; projections start LeCun-normal, the last of each block smaller by the square root of their number, as in the
+authors' language models.
 """
 
 import math

@@ -13,7 +13,8 @@ protocol or the common backbone asks for: a validation split chooses the model (
 padding reaches nothing, and the mean is over true lengths (there: over padding as well); the loss is the cross-entropy
 of the logits (there: of softmax outputs taken for logits); Retrieval has the four-part head of all models here (there:
 two outputs of two numbers each are combined); the cosine runs by step (there: by epoch); projections start
-LeCun-normal (there: PyTorch's uniform). For S6 at its best see s6_tuned.
+LeCun-normal, the last of each block smaller by the square root of their number (there: PyTorch's uniform). For S6 at
+its best see s6_tuned.
 """
 
 import math
