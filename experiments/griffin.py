@@ -16,57 +16,21 @@ on Image and Pathfinder the window is the whole sequence. On GPUs attention is c
 
 import sys
 
-from ssm_bench.config import base_config
-
-BIBTEX = """@misc{de2024griffin,
-  title = {Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models},
-  author = {De, Soham and Smith, Samuel L. and Fernando, Anushan and Botev, Aleksandar and Cristian-Muraru, George and
-            Gu, Albert and Haroun, Ruba and Berrada, Leonard and Chen, Yutian and Srinivasan, Srivatsan and
-            Desjardins, Guillaume and Doucet, Arnaud and Budden, David and Teh, Yee Whye and Pascanu, Razvan and
-            De Freitas, Nando and Gulcehre, Caglar},
-  year = {2024},
-  eprint = {2402.19427},
-  archiveprefix = {arXiv},
-}"""
+from ssm_bench.config import experiment
 
 #: Options of the mixer at toy size.
 TINY = {"blocks": 2}
 
-#: d_model, heads, dropout, batch, learning rate, steps.
-RECIPES = {
-    "listops": (128, 1, 0.0, 32, 0.001, 80_000),
-    "text": (128, 1, 0.1, 32, 0.001, 50_000),
-    "retrieval": (128, 1, 0.1, 64, 0.001, 100_000),
-    "image": (256, 2, 0.1, 50, 0.001, 180_000),
-    "pathfinder": (128, 1, 0.0, 64, 0.001, 500_000),
-    "pathx": (128, 1, 0.0, 32, 0.0005, 250_000),
-}
+#: Heads of the attention.
+RECIPES = {"listops": 1, "text": 1, "retrieval": 1, "image": 2, "pathfinder": 1, "pathx": 1}
 
 
 def get_config(task: str):
-    """Our recipe for a task."""
-    d_model, heads, dropout, batch, lr, steps = RECIPES[task]
-    config = base_config(task)
-    config.model.update(
-        mixer="rg_lru",
-        scaffold="griffin",
-        d_model=d_model,
-        layers=6,
-        norm="rms",
-        prenorm=True,
-        final_norm=True,
-        dropout=dropout,
-        tie_dropout=True,
-        pooling="mean",
-        paper_padding="nowhere",
-    )
-    config.mixer.update(blocks=8, init="griffin", r_min=0.9, r_max=0.999, bidirectional=False)
-    config.scaffold.update(expand=4 / 3, taps=4, mlp_expand=3.0, heads=heads, window=1024)
-    config.optimizer.update(
-        lr=lr, ssm_lr=lr, weight_decay=0.05, schedule="cosine", warmup=0.1, clip_norm=1.0
-    )
-    config.train.update(batch_size=batch, published_steps=steps, evaluations=50)
-    config.report.update(title="Griffin", bibtex=BIBTEX)
+    """Our recipe for a task: that of Hawk with attention in every third block."""
+    config = experiment("hawk").get_config(task)
+    config.model.update(scaffold="griffin")
+    config.scaffold.update(heads=RECIPES[task], window=1024)
+    config.report.update(title="Griffin")
     return config
 
 

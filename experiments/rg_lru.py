@@ -24,18 +24,7 @@ so for "uniform". For the RG-LRU at its best see rg_lru_tuned.
 
 import sys
 
-from ssm_bench.config import base_config
-
-BIBTEX = """@misc{de2024griffin,
-  title = {Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models},
-  author = {De, Soham and Smith, Samuel L. and Fernando, Anushan and Botev, Aleksandar and Cristian-Muraru, George and
-            Gu, Albert and Haroun, Ruba and Berrada, Leonard and Chen, Yutian and Srinivasan, Srivatsan and
-            Desjardins, Guillaume and Doucet, Arnaud and Budden, David and Teh, Yee Whye and Pascanu, Razvan and
-            De Freitas, Nando and Gulcehre, Caglar},
-  year = {2024},
-  eprint = {2402.19427},
-  archiveprefix = {arXiv},
-}"""
+from ssm_bench.config import base_config, experiment
 
 #: Options of the mixer at toy size.
 TINY = {"blocks": 1}
@@ -73,7 +62,7 @@ def get_config(task: str):
     config.train.update(batch_size=batch, published_steps=steps, evaluations=epochs)
     config.report.update(
         title="RG-LRU",
-        bibtex=BIBTEX,
+        bibtex=experiment("hawk").BIBTEX,
         published_row="RG-LRU",
         published_source="arXiv 2403.16899 Table II",
     )

@@ -17,18 +17,7 @@ instead of one number each, and memories of all lengths equally frequent at the 
 
 import sys
 
-from ssm_bench.config import base_config
-
-BIBTEX = """@misc{de2024griffin,
-  title = {Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models},
-  author = {De, Soham and Smith, Samuel L. and Fernando, Anushan and Botev, Aleksandar and Cristian-Muraru, George and
-            Gu, Albert and Haroun, Ruba and Berrada, Leonard and Chen, Yutian and Srinivasan, Srivatsan and
-            Desjardins, Guillaume and Doucet, Arnaud and Budden, David and Teh, Yee Whye and Pascanu, Razvan and
-            De Freitas, Nando and Gulcehre, Caglar},
-  year = {2024},
-  eprint = {2402.19427},
-  archiveprefix = {arXiv},
-}"""
+from ssm_bench.config import base_config, experiment
 
 #: Options of the mixer at toy size.
 TINY = {"blocks": 2}
@@ -65,7 +54,7 @@ def get_config(task: str):
     config.scaffold.update(expand=1.0, taps=4, mlp_expand=1.0)
     config.optimizer.update(lr=lr, ssm_lr=0.5 * lr, weight_decay=0.05, schedule="cosine", warmup=0.1)
     config.train.update(batch_size=batch, published_steps=steps, evaluations=50)
-    config.report.update(title="RG-LRU (tuned)", bibtex=BIBTEX)
+    config.report.update(title="RG-LRU (tuned)", bibtex=experiment("hawk").BIBTEX)
     return config
 
 

@@ -20,14 +20,7 @@ its best see s6_tuned.
 import math
 import sys
 
-from ssm_bench.config import base_config
-
-BIBTEX = """@inproceedings{gu2024mamba,
-  title = {Mamba: Linear-Time Sequence Modeling with Selective State Spaces},
-  author = {Gu, Albert and Dao, Tri},
-  booktitle = {Conference on Language Modeling},
-  year = {2024},
-}"""
+from ssm_bench.config import base_config, experiment
 
 #: Options of the mixer at toy size.
 TINY = {"state_size": 8, "dt_rank": 2}
@@ -64,7 +57,7 @@ def get_config(task: str):
     config.train.update(batch_size=batch, published_steps=steps, evaluations=epochs)
     config.report.update(
         title="S6",
-        bibtex=BIBTEX,
+        bibtex=experiment("mamba").BIBTEX,
         published_row="S6 (Mamba)",
         published_source="arXiv 2403.16899 Table II",
     )

@@ -18,14 +18,7 @@ Learning rates, clipping and lengths of the schedules are our choice. Known devi
 import math
 import sys
 
-from ssm_bench.config import base_config
-
-BIBTEX = """@inproceedings{gu2024mamba,
-  title = {Mamba: Linear-Time Sequence Modeling with Selective State Spaces},
-  author = {Gu, Albert and Dao, Tri},
-  booktitle = {Conference on Language Modeling},
-  year = {2024},
-}"""
+from ssm_bench.config import base_config, experiment
 
 #: Options of the mixer at toy size.
 TINY = {"state_size": 8, "dt_rank": 2}
@@ -69,7 +62,7 @@ def get_config(task: str):
     config.optimizer.update(lr=lr, ssm_lr=0.1 * lr, weight_decay=decay, schedule="cosine", warmup=0.1, clip_norm=1.0)
     config.optimizer.groups.update(spectrum="ssm", step_size="ssm", feedthrough="global", exempt="global")
     config.train.update(batch_size=batch, published_steps=steps, evaluations=50)
-    config.report.update(title="S6 (tuned)", bibtex=BIBTEX)
+    config.report.update(title="S6 (tuned)", bibtex=experiment("mamba").BIBTEX)
     return config
 
 
