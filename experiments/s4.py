@@ -27,42 +27,38 @@ BIBTEX = """@inproceedings{gu2022s4,
 #: Options of the mixer at toy size.
 TINY = {"state_size": 16, "copies": 0}
 
-#: "dict" is what the authors' files call a dictionary of rates: A, P and B have the small one, dt and C the global one.
-#: "scalar": all of the kernel has the small rate. Only C decays in either.
-RATES = {
-    "dict": {"spectrum": "ssm", "input_matrix": "ssm", "step_size": "global", "output_matrix": "global+decay"},
-    "scalar": {"spectrum": "ssm", "input_matrix": "ssm", "step_size": "ssm", "output_matrix": "ssm+decay"},
-}
-
+#: Step sizes have the global rate where the authors' files give a dictionary of rates, and the small one of A, P and B
+#: where they give one number. C has the global rate and decays: in their code of v3 (@d589d98) neither form reaches it;
+#: since July 2023 the one number does.
 RECIPES = {
     "listops": {
         "layers": 8, "d_model": 128, "norm": "batch", "prenorm": False, "dropout": 0.0,
-        "batch_size": 50, "lr": 0.01, "ssm_lr": 0.001, "rates": "dict", "weight_decay": 0.05,
+        "batch_size": 50, "lr": 0.01, "ssm_lr": 0.001, "step_size": "global", "weight_decay": 0.05,
         "steps": 80_000, "warmup_steps": 1_000, "evaluations": 40,
     },
     "text": {
         "layers": 6, "d_model": 256, "norm": "batch", "prenorm": True, "dropout": 0.0,
-        "batch_size": 16, "lr": 0.01, "ssm_lr": 0.001, "rates": "dict", "weight_decay": 0.05,
+        "batch_size": 16, "lr": 0.01, "ssm_lr": 0.001, "step_size": "global", "weight_decay": 0.05,
         "steps": 50_000, "warmup_steps": 1_000, "evaluations": 32,
     },
     "retrieval": {
         "layers": 6, "d_model": 256, "norm": "batch", "prenorm": True, "dropout": 0.0,
-        "batch_size": 64, "lr": 0.01, "ssm_lr": 0.001, "rates": "dict", "weight_decay": 0.05,
+        "batch_size": 64, "lr": 0.01, "ssm_lr": 0.001, "step_size": "global", "weight_decay": 0.05,
         "steps": 50_000, "warmup_steps": 2_500, "evaluations": 20,
     },
     "image": {
         "layers": 6, "d_model": 512, "norm": "layer", "prenorm": False, "dropout": 0.1,
-        "batch_size": 50, "lr": 0.01, "ssm_lr": 0.001, "rates": "dict", "weight_decay": 0.05, "copies": 2,
+        "batch_size": 50, "lr": 0.01, "ssm_lr": 0.001, "step_size": "global", "weight_decay": 0.05, "copies": 2,
         "steps": 180_000, "warmup_steps": 900, "evaluations": 200,
     },
     "pathfinder": {
         "layers": 6, "d_model": 256, "norm": "batch", "prenorm": True, "dropout": 0.0,
-        "batch_size": 64, "lr": 0.004, "ssm_lr": 0.001, "rates": "scalar", "weight_decay": 0.03, "pooling": "last",
+        "batch_size": 64, "lr": 0.004, "ssm_lr": 0.001, "step_size": "ssm", "weight_decay": 0.03, "pooling": "last",
         "steps": 500_000, "warmup_steps": 2_500, "evaluations": 200,
     },
     "pathx": {
         "layers": 6, "d_model": 256, "norm": "batch", "prenorm": True, "dropout": 0.0,
-        "batch_size": 16, "lr": 0.0005, "ssm_lr": 0.0005, "rates": "scalar", "weight_decay": 0.05, "dt_min": 0.0001,
+        "batch_size": 16, "lr": 0.0005, "ssm_lr": 0.0005, "step_size": "ssm", "weight_decay": 0.05, "dt_min": 0.0001,
         "steps": 500_000, "warmup_steps": 10_000, "evaluations": 50,
     },
 }  # fmt: skip
@@ -103,7 +99,7 @@ def get_config(task: str):
         schedule="cosine",
         warmup=recipe["warmup_steps"] / recipe["steps"],
     )
-    config.optimizer.groups.update(RATES[recipe["rates"]])
+    config.optimizer.groups.update(step_size=recipe["step_size"])
     config.train.update(
         batch_size=recipe["batch_size"], published_steps=recipe["steps"], evaluations=recipe["evaluations"]
     )
