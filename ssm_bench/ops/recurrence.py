@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssm_bench.errors import unknown_name
+from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.ops.gpu import kernels_run
 
 BACKENDS = ("auto", "associative", "sequential")
 
@@ -35,22 +36,23 @@ def linear_recurrence(
         log_a: the logarithm of a constant `a`, in its place: with both given, values and gradients use `log_a`.
         h0: the state before the first step (b, ...); None stands for zero. With `reverse`, the one after the last step.
         reverse: run from the last step to the first: h_t = a_t h_{t+1} + b_t.
-        backend: "associative", a parallel scan; "sequential", a loop over time, which is faster on CPU; "auto"
-            chooses by platform.
+        backend: "associative", a parallel scan; "sequential", a loop over time, which is faster on CPU; "fused", one
+            kernel for NVIDIA GPUs, as exact as the loop, for float32 and complex64; "auto" chooses the first or the
+            second by platform.
 
     Returns:
         Every state h (b, l, ...).
 
     Raises:
-        UserError: an unknown backend.
+        UserError: an unknown backend, or "fused" where it cannot run.
         ValueError: shapes that do not fit.
 
     Gradients are those of autodiff, computed by the recurrence run the other way (reverse mode only).
     Source: Blelloch 1990, "Prefix sums and their applications"; for the adjoint, Martin and Cundy 2018
     (arXiv 1709.04057).
     """
-    if backend not in BACKENDS:
-        raise unknown_name("backend", backend, BACKENDS)
+    if backend not in (*BACKENDS, "fused"):
+        raise unknown_name("backend", backend, (*BACKENDS, "fused"))
     if backend == "auto":
         backend = "sequential" if jax.default_backend() == "cpu" else "associative"
     coefficient, logarithmic = (a, False) if log_a is None else (log_a, True)
@@ -66,6 +68,11 @@ def linear_recurrence(
 
     given = [coefficient, b] if h0 is None else [coefficient, b, h0]
     dtype = jnp.result_type(jnp.float32, *given)
+    if backend == "fused" and not (dtype in (jnp.float32, jnp.complex64) and kernels_run()):
+        raise UserError(
+            'backend "fused" needs an NVIDIA GPU and float32 or complex64; '
+            f"got {jax.default_backend()} and {dtype.name}"
+        )
     shape = (1, 1, *b.shape[2:]) if constant else b.shape
     coefficient = coefficient.reshape((1, 1, *coefficient.shape)) if constant else coefficient
     if not constant and coefficient.shape[1] != b.shape[1]:
@@ -85,6 +92,11 @@ def _solve(a: jax.Array, b: jax.Array, constant: bool, logarithmic: bool, revers
     """The recurrence from a zero state; `a` (1, 1, ...) or like `b`, or its logarithm."""
     if backend == "sequential":
         return _sequential(jnp.exp(a) if logarithmic else a, b, constant, reverse)
+    if backend == "fused":
+        from ssm_bench.ops.recurrence_kernel import fused_recurrence
+
+        coefficient, log_a = (jnp.exp(a), a) if logarithmic else (a, None)
+        return fused_recurrence(coefficient, b, log_a, constant=constant, reverse=reverse)
     flip = partial(jnp.flip, axis=1) if reverse else lambda x: x
     if constant:
         return flip(_doubling(a, flip(b), logarithmic))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.ops.gpu import kernels_run
 from ssm_bench.ops.recurrence import BACKENDS, linear_recurrence
 
 # Steps whose states (b, k, d, n) exist at once, or more where these are small. Shorter chunks keep more states between
@@ -71,7 +72,7 @@ def selective_scan(
     states = jnp.result_type(real, A, B, C, *([] if h0 is None else [h0]))
     if jnp.issubdtype(states, jnp.complexfloating) and not jnp.iscomplexobj(A):
         raise ValueError("a complex B, C or h0 needs a complex A")
-    fits = states == jnp.float32 and A.shape[1] in (1, 2, 4, 8, 16, 32, 64, 128, 256) and _kernel_runs()
+    fits = states == jnp.float32 and A.shape[1] in (1, 2, 4, 8, 16, 32, 64, 128, 256) and kernels_run()
     if backend == "auto":
         backend = "sequential" if jax.default_backend() == "cpu" else "fused" if fits else "associative"
     if backend == "fused" and not fits:
@@ -107,15 +108,6 @@ def selective_scan(
         y = y * jax.nn.silu(z.astype(real))
     y = y.astype(u.dtype)
     return (y, state) if return_last_state else y
-
-
-def _kernel_runs() -> bool:
-    """Whether the kernel can run; asked of GPUs only, since importing it takes time."""
-    if jax.default_backend() != "gpu":
-        return False
-    from ssm_bench.ops.selective_scan_kernel import available
-
-    return available()
 
 
 def _parallel_chunk(states: int) -> int:

@@ -1,7 +1,6 @@
 """The selective scan as one kernel for NVIDIA GPUs: the states stay in registers and never reach memory.
 
-Pallas lowers it through Triton, a route that JAX has announced to remove; `available` says whether this JAX still has
-it. The reference in `selective_scan` computes the same everywhere.
+The reference in `selective_scan` computes the same everywhere.
 """
 
 from functools import partial
@@ -12,10 +11,7 @@ import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
 
-try:
-    from jax.experimental.pallas import triton
-except ImportError:
-    triton = None
+from ssm_bench.ops.gpu import call
 
 # Steps between two states that the forward pass keeps. The backward pass holds the states of so many steps in
 # registers at once: with 16 it runs out of them and takes twice the time.
@@ -26,11 +22,6 @@ _STATES = 256
 _PROGRAMS = 1024
 
 _LOG2_E = float(np.log2(np.e))
-
-
-def available() -> bool:
-    """Whether this JAX still has the route to this GPU, which must be NVIDIA's."""
-    return triton is not None and "nvidia" in jax.devices()[0].device_kind.lower()
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(6,))
@@ -60,11 +51,11 @@ def _forward(u, delta, A, B, C, h0, interpret):
     u, delta, B, C, length = *_filled(u, delta, B, C), u.shape[1]
     (b, l, d), n = u.shape, A.shape[1]
     width = _channels(b, d, n)
-    y, boundaries, last = _call(
+    y, boundaries, last = call(
         partial(_forward_kernel, width=width),
         (b, d // width),
         [(b, l, d), (b, l // _CHUNK, d, n), (b, d, n)],
-        interpret,
+        interpret=interpret,
     )(u, delta, A * _LOG2_E, B, C, h0)
     return (y[:, :length], last), (u, delta, A, B, C, boundaries)
 
@@ -76,11 +67,11 @@ def _backward(interpret, residuals, cotangents):
     dy = jnp.pad(dy, ((0, 0), (0, l - length), (0, 0)))
     width = _channels(b, d, n)
     blocks = d // width
-    du, ddelta, dA, dB, dC, dh0 = _call(
+    du, ddelta, dA, dB, dC, dh0 = call(
         partial(_backward_kernel, width=width),
         (b, blocks),
         [(b, l, d), (b, l, d), (b, d, n), (b, blocks, l, n), (b, blocks, l, n), (b, d, n)],
-        interpret,
+        interpret=interpret,
     )(u, delta, A * _LOG2_E, B, C, boundaries, dy, dlast)
     # Sums over channels and over the batch cross programs; kept apart and added here they come out the same each time.
     du, ddelta, dB, dC = (x[:, :length] for x in (du, ddelta, dB.sum(1), dC.sum(1)))
@@ -100,16 +91,6 @@ def _channels(b: int, d: int, n: int) -> int:
     """Channels of one program: a power of two that divides d."""
     wanted = max(1, min(_STATES // n, b * d // _PROGRAMS))
     return min(1 << wanted.bit_length() - 1, d & -d)
-
-
-def _call(kernel, grid, shapes, interpret):
-    return pl.pallas_call(
-        kernel,
-        grid=grid,
-        out_shape=[jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes],
-        interpret=interpret,
-        compiler_params=None if interpret or triton is None else triton.CompilerParams(num_warps=1, num_stages=1),
-    )
 
 
 def _step(A, h, u, delta, B):
