@@ -96,13 +96,13 @@ class Attention(Mixer):
             y = ops.local_attention(q, k, v, window=window, causal=self.causal, lengths=lengths)
         else:
             y = jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=lengths, is_causal=self.causal)
-        return self._join(y.astype(x.dtype))
+        return self._join(y, x.dtype)
 
     def _split(self, x: jax.Array) -> jax.Array:
         return x.reshape(*x.shape[:-1], -1, self.size)
 
-    def _join(self, y: jax.Array) -> jax.Array:
-        return self.out(y.reshape(*y.shape[:-2], -1))
+    def _join(self, y: jax.Array, dtype: jnp.dtype) -> jax.Array:
+        return self.out(y.astype(dtype).reshape(*y.shape[:-2], -1)).astype(dtype)
 
     def initial_state(self, batch: int) -> dict[str, jax.Array]:
         """An empty ring of keys and values (b, positions, kv_heads, d), and the number of positions seen."""
@@ -125,7 +125,7 @@ class Attention(Mixer):
         q = self._split(self.query(x_t))[:, None]
         exists = (age <= seen[:, None])[:, None, None, :]
         y = jax.nn.dot_product_attention(q, k, values, mask=exists)
-        return self._join(y[:, 0]), {"keys": keys, "values": values, "seen": seen + 1}
+        return self._join(y[:, 0], x_t.dtype), {"keys": keys, "values": values, "seen": seen + 1}
 
     @property
     def state_size(self) -> int | None:
