@@ -9,8 +9,6 @@ from flax import nnx
 from ssm_bench.errors import UserError
 from ssm_bench.models.attention import Attention
 
-from . import ssm_checks as checks
-
 BATCH, LENGTH, WIDTH = 2, 13, 16
 # Softmax is float32 whatever it is given: sums of a few dozen terms.
 FLOAT32 = 1e-5
@@ -88,10 +86,6 @@ def test_without_a_window_the_last_steps_are_kept():
     y, _ = jax.jit(forgetful.extend)(inputs(), forgetful.initial_state(BATCH))
     windowed = small(bidirectional=False, window=4)
     np.testing.assert_allclose(y, jax.jit(windowed)(inputs()), rtol=FLOAT32, atol=FLOAT32)
-
-
-def test_low_precision():
-    checks.check_low_precision(Attention(checks.WIDTH, heads=2, rngs=nnx.Rngs(0)))
 
 
 @pytest.mark.parametrize(

@@ -128,10 +128,6 @@ def test_both_directions(version):
     checks.check_gradients(mixer)
 
 
-def test_low_precision():
-    checks.check_low_precision(small())
-
-
 def test_sequences_longer_than_the_softmax():
     with pytest.raises(UserError, match=r"kernel_length.*at least the length of the sequences, 21; got 20"):
         small(kernel_length=20)(checks.random_inputs())

@@ -82,10 +82,6 @@ def test_start():
     }
 
 
-def test_low_precision():
-    checks.check_low_precision(GRU(checks.WIDTH, state_size=8, rngs=nnx.Rngs(0)))
-
-
 def test_impossible_size():
     with pytest.raises(UserError, match="state_size must be at least 1, or 0 for the width; got -1"):
         GRU(4, state_size=-1, rngs=nnx.Rngs(0))

@@ -123,10 +123,6 @@ def test_padding(bidirectional):
     checks.check_padding(small(bidirectional=bidirectional))
 
 
-def test_low_precision():
-    checks.check_low_precision(small())
-
-
 def test_state_size():
     # Per channel 8 numbers of the SSM and the 3 inputs before the present one; both directions count.
     assert small(bidirectional=False).state_size == checks.WIDTH * (8 + 3)

@@ -110,10 +110,6 @@ def test_gradients():
     checks.check_gradients(small())
 
 
-def test_low_precision():
-    checks.check_low_precision(small())
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

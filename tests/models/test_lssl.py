@@ -64,10 +64,6 @@ def test_causal():
     checks.check_causal(small(bidirectional=False), exact=False)
 
 
-def test_low_precision():
-    checks.check_low_precision(small())
-
-
 def test_training_keeps_the_state_matrix_stable():
     """At ten times the rate of the recipes."""
     graph, params = nnx.split(small(bidirectional=False, dt_max=1.0))

@@ -79,10 +79,6 @@ def test_start():
     assert named["recurrent"] == "weight" and named["bias"] == "exempt"
 
 
-def test_low_precision():
-    checks.check_low_precision(LSTM(checks.WIDTH, state_size=8, rngs=nnx.Rngs(0)))
-
-
 def test_impossible_size():
     with pytest.raises(UserError, match="state_size must be at least 1, or 0 for the width; got -1"):
         LSTM(4, state_size=-1, rngs=nnx.Rngs(0))

@@ -118,10 +118,6 @@ def test_padding():
     checks.check_padding(small())
 
 
-def test_low_precision():
-    checks.check_low_precision(small())
-
-
 @pytest.mark.parametrize("init", ["legs", "legt", "fout"])
 def test_training_stays_finite(init):
     """Also where Lambda has next to no decay of its own, at a rate ten times the published one."""

@@ -103,10 +103,6 @@ def test_gradients(complex_states):
     checks.check_gradients(small(complex_states=complex_states, bidirectional=True))
 
 
-def test_low_precision():
-    checks.check_low_precision(small())
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -24,6 +24,9 @@ from ssm_bench.sweep.cells import Cell, Choices, opened
 TOLERANCE = 2e-5
 TOLERANCE_FLOAT64 = 1e-10
 
+# Numbers in bfloat16 are rounded by up to 2^-8 of their size; a mixer rounds a few times on the way.
+HALF_PRECISION = 0.02
+
 # jax.nn.dot_product_attention takes its softmax in float32 whatever it is given.
 FLOAT32_INSIDE = {"attention"}
 
@@ -198,6 +201,14 @@ def test_traits_are_what_the_mixer_does(name):
         assert np.abs(delayed).max() < TOLERANCE
     assert traits.parametrization in ("LTI", "LTV", "nonlinear")
     assert traits.structure == ("MIMO" if np.abs(reached).max() > TOLERANCE else "SISO")
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_half_precision_comes_back_as_such_and_as_far_off_as_its_rounding(name):
+    mixer, x = make_mixer(name, bidirectional=True), inputs()
+    exact, rounded = jax.jit(lambda x: (mixer(x), mixer(x.astype(jnp.bfloat16))))(x)
+    assert rounded.dtype == jnp.bfloat16
+    assert jnp.linalg.norm(rounded.astype(jnp.float32) - exact) < HALF_PRECISION * jnp.linalg.norm(exact)
 
 
 @pytest.mark.parametrize("name", MIXERS)
