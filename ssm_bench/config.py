@@ -159,6 +159,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     for argument in arguments:
         name, equals, value = argument.removeprefix("--config.").partition("=")
         known = _leaves(config.to_dict())
+        if inside := [f"--config.{k}" for k in known if k.startswith(f"{name}.")]:
+            raise UserError(f"--config.{name} is a section of settings, not one: {', '.join(inside)}")
         if name not in known:
             section = name.rpartition(".")[0]
             siblings = [k for k in known if k.rpartition(".")[0] == section] or known

@@ -93,7 +93,7 @@ def _stream(options: argparse.Namespace) -> int:
     from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen, parse_duration
     from ssm_bench.sweep.recipe import resolve
-    from ssm_bench.train.run import make_program, open_data
+    from ssm_bench.train.run import check_sizes, make_program, open_data
     from ssm_bench.train.stop import Stop
     from ssm_bench.train.stream import chunk_of, measure_stream
 
@@ -114,6 +114,7 @@ def _stream(options: argparse.Namespace) -> int:
             config, dataset = open_data(config)
             if dataset.spec.documents > 1:
                 raise UserError(f"streams are single documents, and {options.task} compares two; try --task listops")
+            check_sizes(config, dataset)
 
             def make(length: int, config: Any = config, dataset: Any = dataset) -> Any:
                 if "max_steps" in config.mixer:

@@ -39,7 +39,7 @@ class H3(H3Layer):
             d_model: width h.
             state_size: of the S4D, per channel, counting both of each conjugate pair; even.
             shift_size: inputs that the shift sees.
-            init: "lin", "inv" or "legs": the eigenvalues that the S4D starts from.
+            init: "lin", "inv", "legs" or "real": the eigenvalues that the S4D starts from.
             dt_min: smallest initial step.
             dt_max: largest initial step; log-uniform between, one per channel.
             discretization: "zoh" or "bilinear".

@@ -45,12 +45,12 @@ class LinearRNN(Mixer):
             rngs: random keys.
 
         Raises:
-            UserError: a size below 1, or a radius that is not positive.
+            UserError: a size below 1, or a radius that is not a number above 0.
         """
         if state_size < 1:
             raise UserError(f"--config.mixer.state_size must be at least 1; got {state_size}")
-        if radius <= 0:
-            raise UserError(f"--config.mixer.radius must be positive; got {radius}")
+        if not 0 < radius < math.inf:
+            raise UserError(f"--config.mixer.radius must be a number above 0; got {radius}")
         directions = 2 if bidirectional else 1
         self.A = Spectrum(_normal(rngs, (state_size, state_size), radius**2 / state_size))
         self.B = InputMatrix(_normal(rngs, (state_size, d_model), 1 / d_model))

@@ -35,6 +35,17 @@ def _checked(section: str, name: str, kind: type, options: ConfigDict) -> dict[s
     return options.to_dict()
 
 
+def _made(section: str, kind: type, *arguments: Any, **options: Any) -> Any:
+    """A mixer or scaffold, whose complaints about its options say in which section of the settings they are."""
+    try:
+        return kind(*arguments, **options)
+    except UserError as error:
+        if "--config." in str(error):
+            raise
+        # Operations and shared parts know their arguments, not where those come from.
+        raise UserError(f"--config.{section}: {error}") from error
+
+
 def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float, float], rngs: nnx.Rngs) -> Classifier:
     """The classifier that a configuration describes.
 
@@ -64,7 +75,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
 
     slots = Slots(
         d_model=model.d_model,
-        mixer=lambda width, rngs: mixer_class(width, **mixer_options, rngs=rngs),
+        mixer=lambda width, rngs: _made("mixer", mixer_class, width, **mixer_options, rngs=rngs),
         norm=norm,
         prenorm=model.prenorm,
         dropout=model.dropout,
@@ -73,7 +84,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
     )
     return Classifier(
         encoder=_encoder(config, spec, vocab_size, pixels, rngs),
-        block=lambda i, rngs: scaffold_class(replace(slots, index=i), **scaffold_options, rngs=rngs),
+        block=lambda i, rngs: _made("scaffold", scaffold_class, replace(slots, index=i), **scaffold_options, rngs=rngs),
         layers=model.layers,
         d_model=model.d_model,
         classes=spec.classes,

@@ -23,6 +23,21 @@ class Linear(nnx.Module):
         return y if self.bias is None else y + self.bias[...]
 
 
+#: No layer is wider: what is meant as a factor of the width is sometimes given as a width.
+WIDEST = 2**24
+
+
+def expanded(width: int, expand: float, setting: str) -> int:
+    """`expand` times a width, rounded.
+
+    Raises:
+        UserError: not between 1 and WIDEST; the message names the setting.
+    """
+    if not (0 < expand <= WIDEST and 1 <= round(expand * width) <= WIDEST):
+        raise UserError(f"{setting} times the width {width} must be a width of 1 to {WIDEST}; got {expand}")
+    return round(expand * width)
+
+
 class GEGLU(nnx.Module):
     """The gated MLP W3 (gelu(W1 x) * W2 x), with biases (Shazeer 2020, arXiv 2002.05202)."""
 
@@ -30,11 +45,9 @@ class GEGLU(nnx.Module):
         """Creates W1, W2 (width, hidden) and W3 (hidden, width) of variance `variance / hidden`.
 
         Raises:
-            UserError: hidden, which is expand * width rounded, is below 1.
+            UserError: no such width, as `expanded`.
         """
-        hidden = round(expand * width)
-        if hidden < 1:
-            raise UserError(f"--config.scaffold.mlp_expand must leave a hidden width of at least 1; got {expand}")
+        hidden = expanded(width, expand, "--config.scaffold.mlp_expand")
         self.gate = Linear(width, hidden, rngs=rngs)
         self.value = Linear(width, hidden, rngs=rngs)
         self.out = Linear(hidden, width, variance=variance, rngs=rngs)
@@ -57,7 +70,7 @@ class ShortConv(nnx.Module):
             UserError: fewer than one tap.
         """
         if taps < 1:
-            raise UserError(f"a short convolution needs at least 1 tap; got {taps}")
+            raise UserError(f"taps of a short convolution must be at least 1; got {taps}")
         bound = taps**-0.5
         self.kernel = nnx.Param(jax.random.uniform(rngs.params(), (taps, width), minval=-bound, maxval=bound))
         self.bias = Exempt(jnp.zeros(width)) if bias else None

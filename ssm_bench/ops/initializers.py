@@ -12,10 +12,10 @@ def log_uniform_step(key: jax.Array, shape: tuple[int, ...], dt_min: float, dt_m
     """Draws log dt with dt between dt_min and dt_max, uniform in the logarithm.
 
     Raises:
-        UserError: unless 0 < dt_min <= dt_max.
+        UserError: unless 0 < dt_min <= dt_max, both finite.
     """
-    if not 0 < dt_min <= dt_max:
-        raise UserError(f"dt_min and dt_max must satisfy 0 < dt_min <= dt_max, got {dt_min} and {dt_max}")
+    if not 0 < dt_min <= dt_max < math.inf:
+        raise UserError(f"dt_min and dt_max must satisfy 0 < dt_min <= dt_max, both finite; got {dt_min} and {dt_max}")
     return jax.random.uniform(key, shape, minval=math.log(dt_min), maxval=math.log(dt_max))
 
 
@@ -23,7 +23,7 @@ def softplus_step(key: jax.Array, shape: tuple[int, ...], dt_min: float, dt_max:
     """Draws what a softplus takes to steps dt like those of `log_uniform_step`: dt + log(1 - exp(-dt)).
 
     Raises:
-        UserError: unless 0 < dt_min <= dt_max.
+        UserError: unless 0 < dt_min <= dt_max, both finite.
     """
     dt = jnp.exp(log_uniform_step(key, shape, dt_min, dt_max))
     return dt + jnp.log(-jnp.expm1(-dt))
@@ -50,9 +50,9 @@ def ring(
     Source: LRU (Orvieto et al. 2023, arXiv 2303.06349), lemma 3.2 and section 3.4.
     """
     if not 0 <= r_min < r_max <= 1:
-        raise UserError(f"r_min and r_max must satisfy 0 <= r_min < r_max <= 1, got {r_min} and {r_max}")
+        raise UserError(f"r_min and r_max must satisfy 0 <= r_min < r_max <= 1; got {r_min} and {r_max}")
     if not 0 < max_phase <= 2 * math.pi + 1e-6:
-        raise UserError(f"max_phase must lie in (0, 2 pi], got {max_phase}")
+        raise UserError(f"max_phase must lie in (0, 2 pi]; got {max_phase}")
     radius_key, phase_key = jax.random.split(key)
     # Open intervals: a radius of 0 or 1, or a phase of 0, has no finite logarithm.
     tiny = jnp.finfo(jnp.float32).eps

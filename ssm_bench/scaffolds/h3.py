@@ -26,7 +26,7 @@ class H3(MLP):
             rngs: random keys.
 
         Raises:
-            UserError: an empty shift.
+            UserError: an empty shift, or a negative width.
         """
 
         def layer(d_model: int, rngs: nnx.Rngs) -> H3Layer:

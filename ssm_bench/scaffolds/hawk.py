@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.network.layers import GEGLU, Linear, ShortConv, split_key
+from ssm_bench.network.layers import GEGLU, WIDEST, Linear, ShortConv, split_key
 from ssm_bench.network.residual import Residual
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
 
@@ -32,10 +32,10 @@ class Hawk(Scaffold):
             rngs: random keys.
 
         Raises:
-            UserError: an expansion of 0 or less, or no taps.
+            UserError: an expansion that is not above 0, or beyond all sense, or no taps.
         """
-        if expand <= 0:
-            raise UserError(f"--config.scaffold.expand must be above 0; got {expand}")
+        if not 0 < expand <= WIDEST:
+            raise UserError(f"--config.scaffold.expand must be above 0 and at most {WIDEST}; got {expand}")
         width = max(8, 8 * round(expand * slots.d_model / 8))
         self.mixer_residual = Residual(slots)
         self.enter = Linear(slots.d_model, width, rngs=rngs)

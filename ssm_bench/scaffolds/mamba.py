@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ssm_bench.errors import UserError
-from ssm_bench.network.layers import Linear, RMSNorm, ShortConv, dropout, split_key
+from ssm_bench.network.layers import Linear, RMSNorm, ShortConv, dropout, expanded, split_key
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
 
 
@@ -45,9 +44,7 @@ class Mamba(Scaffold):
             UserError: an expansion that leaves no channel, or no taps.
         """
         d_model = slots.d_model
-        width = round(expand * d_model)
-        if width < 1:
-            raise UserError(f"--config.scaffold.expand must leave at least one of {d_model} channels; got {expand}")
+        width = expanded(d_model, expand, "--config.scaffold.expand")
         self.norm = slots.norm(d_model)
         self.expand = Linear(d_model, 2 * width, bias=False, rngs=rngs)
         self.mixer = slots.mixer(width, rngs)

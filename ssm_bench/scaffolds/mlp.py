@@ -3,6 +3,7 @@
 import jax
 from flax import nnx
 
+from ssm_bench.errors import UserError
 from ssm_bench.network.layers import Linear, dropout, split_key
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
 
@@ -11,7 +12,18 @@ class MLP(Scaffold):
     """x + mixer(norm(x)), then x + W2 gelu(W1 norm(x)) (Vaswani et al. 2017; pre-norm: Xiong et al. 2020)."""
 
     def __init__(self, slots: Slots, *, width: int = 0, rngs: nnx.Rngs):
-        """Creates mixer, MLP and their norms; `width` is the hidden width of the MLP, 0: 4 d_model."""
+        """Creates mixer, MLP and their norms.
+
+        Args:
+            slots: what the backbone hands over.
+            width: hidden width of the MLP; 0: 4 d_model.
+            rngs: random keys.
+
+        Raises:
+            UserError: a negative width.
+        """
+        if width < 0:
+            raise UserError(f"--config.scaffold.width must be at least 1, or 0 for 4 d_model; got {width}")
         d_model = slots.d_model
         self.mixer_norm = slots.norm(d_model)
         self.mixer = slots.mixer(d_model, rngs)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
-from ssm_bench.config import experiment, get_config, override
+from ssm_bench.config import check_choice, experiment, get_config, override
 from ssm_bench.data import spec
 from ssm_bench.data.dataset import DATA, PROTOCOLS
 from ssm_bench.errors import UserError, unknown_name
@@ -77,6 +77,7 @@ def resolve(
     chosen = [a for a in overrides if a.startswith(first)]
     config = override(config, chosen)
     for section, package, interface in SLOTS:
+        check_choice(f"model.{section}", config.model[section], registry.names(package))
         defaults = options_of(registry.subclass(package, config.model[section], interface))
         given = config[section].to_dict()
         swapped = any(a.startswith(f"--config.model.{section}=") for a in chosen)

@@ -81,7 +81,8 @@ def test_gradients():
     ("options", "message"),
     [
         ({"state_size": 0}, "state_size must be at least 1; got 0"),
-        ({"radius": 0.0}, "radius must be positive; got 0.0"),
+        ({"radius": 0.0}, "radius must be a number above 0; got 0.0"),
+        ({"radius": float("inf")}, "radius must be a number above 0; got inf"),
     ],
 )
 def test_impossible_options(options, message):

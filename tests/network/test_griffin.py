@@ -108,9 +108,12 @@ def test_last_maps_start_smaller_in_deeper_models():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (Hawk, {"expand": 0.0}, "expand must be above 0; got 0.0"),
-        (Hawk, {"taps": 0}, "at least 1 tap; got 0"),
-        (GatedMLP, {"mlp_expand": -1.0}, "mlp_expand.*at least 1; got -1.0"),
+        (Hawk, {"expand": 0.0}, "expand must be above 0 .*; got 0.0"),
+        (Hawk, {"expand": float("nan")}, "expand must be above 0 .*; got nan"),
+        (Hawk, {"expand": float("inf")}, "expand must be above 0 .*; got inf"),
+        (Hawk, {"taps": 0}, "taps .* at least 1; got 0"),
+        (GatedMLP, {"mlp_expand": -1.0}, "mlp_expand times the width .* got -1.0"),
+        (GatedMLP, {"mlp_expand": 1e30}, "mlp_expand times the width .* got 1e.30"),
         (Griffin, {"window": 0}, "window must be at least 1; got 0"),
         (Griffin, {"heads": 4}, "heads must divide the width 8 into multiples of 4; got 4"),
     ],

@@ -131,7 +131,11 @@ def test_the_recipe_has_the_published_number_of_parameters():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"expand": 0.1}, "expand must leave at least one of 4 channels; got 0.1"), ({"taps": 0}, "at least 1 tap")],
+    [
+        ({"expand": 0.1}, "expand times the width 4 must be a width of 1 to 16777216; got 0.1"),
+        ({"expand": float("nan")}, "expand times the width 4 .* got nan"),
+        ({"taps": 0}, "taps of a short convolution must be at least 1; got 0"),
+    ],
 )
 def test_impossible_options(options, message):
     with pytest.raises(UserError, match=message):

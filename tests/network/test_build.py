@@ -1,0 +1,32 @@
+"""From a configuration to a classifier: mistakes are told by the name of their setting."""
+
+import pytest
+from flax import nnx
+
+from ssm_bench.data import spec
+from ssm_bench.errors import UserError
+from ssm_bench.network.build import build
+from ssm_bench.sweep.recipe import resolve
+
+
+@pytest.mark.parametrize(
+    ("mixer", "scaffold", "setting", "sentence"),
+    [
+        ("s4", "glu", "mixer.dt_min=0", "--config.mixer: dt_min and dt_max .* both finite; got 0.0 and 0.1"),
+        ("s6", "glu", "mixer.dt_max=inf", "--config.mixer: dt_min and dt_max .* got 0.001 and inf"),
+        ("lru", "hawk", "mixer.r_max=2", "--config.mixer: r_min and r_max .* got 0.0 and 2.0"),
+        ("lru", "glu", "mixer.max_phase=-1", "--config.mixer: max_phase .* got -1.0"),
+        ("s5", "mamba", "mixer.discretization=foh", "--config.mixer: unknown discretization 'foh'"),
+        ("h3", "mamba", "mixer.shift_size=0", "--config.mixer: shift_size .* got 0"),
+        ("s5", "h3", "scaffold.shift_size=0", "--config.scaffold: shift_size .* got 0"),
+        ("s5", "mamba", "scaffold.taps=0", "--config.scaffold: taps .* got 0"),
+        ("s5", "mamba", "scaffold.expand=inf", "^--config.scaffold.expand times the width 32 .* got inf"),
+        ("s5", "mlp", "scaffold.width=-1", "^--config.scaffold.width must be at least 1, or 0 .* got -1"),
+        ("attention", "griffin", "mixer.heads=3", "^--config.mixer.heads must divide the width 40; got 3"),
+    ],
+)
+def test_an_impossible_option_is_told_with_its_section(mixer, scaffold, setting, sentence):
+    overrides = [f"--config.{s}" for s in (f"model.mixer={mixer}", f"model.scaffold={scaffold}", setting)]
+    config = resolve("s5", "listops", preset="quick", overrides=overrides)
+    with pytest.raises(UserError, match=sentence):
+        build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
