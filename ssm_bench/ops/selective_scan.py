@@ -51,7 +51,7 @@ def selective_scan(
         h0: the state before the first step (b, d, n); None stands for zero.
         return_last_state: also return the state after the last step.
         backend: "associative", a parallel scan within each chunk; "sequential", a loop over time, which is faster on
-            CPU; "fused", one kernel for NVIDIA GPUs, for real float32 systems with n a power of two up to 256; "auto"
+            CPU; "fused", one kernel for NVIDIA GPUs, in single precision and with n a power of two up to 256; "auto"
             chooses by platform and sizes.
 
     Returns:
@@ -72,12 +72,13 @@ def selective_scan(
     states = jnp.result_type(real, A, B, C, *([] if h0 is None else [h0]))
     if jnp.issubdtype(states, jnp.complexfloating) and not jnp.iscomplexobj(A):
         raise ValueError("a complex B, C or h0 needs a complex A")
-    fits = states == jnp.float32 and A.shape[1] in (1, 2, 4, 8, 16, 32, 64, 128, 256) and kernels_run()
+    powers = {1, 2, 4, 8, 16, 32, 64, 128, 256}
+    fits = states in (jnp.float32, jnp.complex64) and A.shape[1] in powers and kernels_run()
     if backend == "auto":
         backend = "sequential" if jax.default_backend() == "cpu" else "fused" if fits else "associative"
     if backend == "fused" and not fits:
         raise UserError(
-            'backend "fused" needs an NVIDIA GPU, a real float32 system and n a power of two up to 256; got '
+            'backend "fused" needs an NVIDIA GPU, float32 or complex64, and n a power of two up to 256; got '
             f"{jax.default_backend()}, {states.name} and n = {A.shape[1]}"
         )
 
@@ -91,8 +92,8 @@ def selective_scan(
     if backend == "fused":
         from ssm_bench.ops.selective_scan_kernel import fused_scan
 
-        solved: tuple[jax.Array, jax.Array] = fused_scan(*(x.astype(real) for x in (u, delta, A, B, C)), state)
-        y, state = solved
+        A, B, C = (x.astype(states) for x in (A, B, C))
+        y, state = fused_scan(u.astype(real), delta, A, B, C, state)
     else:
         chunk = min(_CHUNK if backend == "sequential" else _parallel_chunk(state.size), length)
         # Steps of size zero change no state, so the last chunk may be filled up with them.

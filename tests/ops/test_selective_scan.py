@@ -225,5 +225,5 @@ def test_unknown_backend():
 
 def test_the_kernel_says_what_it_needs():
     u, delta, A, B, C = (jnp.ones(shape) for shape in ((1, 3, 2), (1, 3, 2), (2, 3), (1, 3, 3), (1, 3, 3)))
-    with pytest.raises(UserError, match="NVIDIA GPU, a real float32 system and n a power of two"):
+    with pytest.raises(UserError, match="NVIDIA GPU, float32 or complex64, and n a power of two"):
         selective_scan(u, delta, A, B, C, backend="fused")

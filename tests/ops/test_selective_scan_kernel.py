@@ -14,19 +14,24 @@ from ssm_bench.ops.selective_scan_kernel import fused_scan
 TOLERANCE = 2e-6
 
 
-@pytest.mark.parametrize(("length", "channels", "states"), [(1, 1, 1), (37, 24, 16), (16, 3, 64)])
-def test_values_and_gradients_equal_the_reference(length, channels, states):
-    keys = iter(jax.random.split(jax.random.key(length), 8))
-    normal = lambda *shape: jax.random.normal(next(keys), shape)  # noqa: E731
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.complex64])
+@pytest.mark.parametrize(("length", "channels", "states"), [(37, 24, 16), (16, 3, 64)])
+def test_values_and_gradients_equal_the_reference(length, channels, states, dtype):
+    keys = iter(jax.random.split(jax.random.key(length), 9))
+
+    def normal(*shape, dtype=jnp.float32):
+        return jax.random.normal(next(keys), shape, dtype)
+
+    frequency = 1j * normal(channels, states) if dtype == jnp.complex64 else 0
     arguments = (
         normal(2, length, channels),
         jax.nn.softplus(normal(2, length, channels)),
-        -jnp.exp(normal(channels, states)),
-        normal(2, length, states),
-        normal(2, length, states),
-        normal(2, channels, states),
+        -jnp.exp(normal(channels, states)) + frequency,
+        normal(2, length, states, dtype=dtype),
+        normal(2, length, states, dtype=dtype),
+        normal(2, channels, states, dtype=dtype),
     )
-    weight, weight_of_state = normal(2, length, channels), normal(2, channels, states)
+    weight, weight_of_state = normal(2, length, channels), normal(2, channels, states, dtype=dtype)
 
     def reference(u, delta, A, B, C, h0):
         return selective_scan(u, delta, A, B, C, h0=h0, return_last_state=True, backend="sequential")
@@ -34,7 +39,7 @@ def test_values_and_gradients_equal_the_reference(length, channels, states):
     def value_and_gradients(scan):
         def loss(*arguments):
             y, last = scan(*arguments)
-            return jnp.sum(y * weight) + jnp.sum(last * weight_of_state), (y, last)
+            return jnp.sum(y * weight) + jnp.sum(jnp.real(last * weight_of_state)), (y, last)
 
         return jax.jit(jax.value_and_grad(loss, argnums=range(6), has_aux=True))(*arguments)
 
@@ -44,13 +49,15 @@ def test_values_and_gradients_equal_the_reference(length, channels, states):
         np.testing.assert_allclose(actual, desired, rtol=TOLERANCE, atol=TOLERANCE * np.abs(desired).max())
 
 
-def test_the_kernel_lowers_for_a_gpu():
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.complex64])
+def test_the_kernel_lowers_for_a_gpu(dtype):
     shapes = [(2, 32, 64), (2, 32, 64), (64, 16), (2, 32, 16), (2, 32, 16), (2, 64, 16)]
-    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    dtypes = [jnp.float32] * 2 + [dtype] * 4
+    arguments = [jax.ShapeDtypeStruct(*pair) for pair in zip(shapes, dtypes, strict=True)]
 
     def loss(*arguments):
         y, last = fused_scan(*arguments)
-        return y.sum() + last.sum()
+        return y.sum() + jnp.real(last.sum())
 
     lowered = jax.jit(jax.grad(loss, argnums=range(6))).trace(*arguments).lower(lowering_platforms=("cuda",))
     assert lowered.as_text().count("__gpu$xla.gpu.triton") == 2
