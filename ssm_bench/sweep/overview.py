@@ -7,7 +7,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
-from ssm_bench.data import Dataset
+from ssm_bench.data import Dataset, spec
 from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.build import build
 from ssm_bench.network.mixer import Mixer
@@ -38,6 +38,8 @@ def overview(
         for model in models:
             tell(f"{model} on {task}")
             config, dataset = opened(choices.config(Cell(model=model, task=task, seed=0)))
+            # Stand-ins are shorter than the task, and tables of positions are not.
+            config.task.max_length = spec(task).max_length
             traits = registry.subclass("models", config.model.mixer, Mixer).traits
             facts[model].append(
                 {

@@ -33,3 +33,8 @@ def test_the_verb_writes_a_file_and_refuses_what_makes_no_sense(tmp_path, capsys
     for arguments, sentence in mistakes.items():
         assert main(["list", *arguments]) == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_a_table_of_positions_has_the_length_of_the_task():
+    ((row,), _) = overview(["transformer"], ["pathx"], data="synthetic", tell=lambda _: None)
+    assert row.sizes["pathx"].parameters > 16_384 * 32
