@@ -11,7 +11,7 @@ from ssm_bench.network.layers import ShortConv
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
 from ssm_bench.scaffolds.gated_mlp import GatedMLP
-from ssm_bench.scaffolds.hawk import Hawk
+from ssm_bench.scaffolds.hawk import Hawk, mixer_width
 
 
 class Griffin(Scaffold):
@@ -67,8 +67,8 @@ class Griffin(Scaffold):
                 window=window,
                 rotary=True,
                 output_bias=True,
-                # Made only to be asked which way it looks.
-                bidirectional=not slots.mixer(width, rngs).causal,
+                # Made only to be asked which way it looks, as wide as in the other blocks.
+                bidirectional=not slots.mixer(mixer_width(width, expand), rngs).causal,
                 rngs=rngs,
             )
             mixer.out.kernel[...] = mixer.out.kernel[...] * (2 / slots.layers) ** 0.5

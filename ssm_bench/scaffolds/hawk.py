@@ -34,9 +34,7 @@ class Hawk(Scaffold):
         Raises:
             UserError: an expansion that is not above 0, or beyond all sense, or no taps.
         """
-        if not 0 < expand <= WIDEST:
-            raise UserError(f"--config.scaffold.expand must be above 0 and at most {WIDEST}; got {expand}")
-        width = max(8, 8 * round(expand * slots.d_model / 8))
+        width = mixer_width(slots.d_model, expand)
         self.mixer_residual = Residual(slots)
         self.enter = Linear(slots.d_model, width, rngs=rngs)
         self.gate = Linear(slots.d_model, width, rngs=rngs)
@@ -58,3 +56,14 @@ class Hawk(Scaffold):
         mixer_key, mlp_key = split_key(key, 2)
         x = self.mixer_residual(x, branch, mask=mask, train=train, key=mixer_key)
         return self.mlp_residual(x, lambda y, _: self.mlp(y), mask=mask, train=train, key=mlp_key)
+
+
+def mixer_width(d_model: int, expand: float) -> int:
+    """`expand` times d_model, rounded to a multiple of 8.
+
+    Raises:
+        UserError: an expansion that is not above 0, or beyond all sense.
+    """
+    if not 0 < expand <= WIDEST:
+        raise UserError(f"--config.scaffold.expand must be above 0 and at most {WIDEST}; got {expand}")
+    return max(8, 8 * round(expand * d_model / 8))

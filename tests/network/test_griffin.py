@@ -20,10 +20,10 @@ BATCH, LENGTH, WIDTH = 2, 11, 8
 TOLERANCE = 2e-5
 
 
-def make(kind, *, index=0, bidirectional=False, layers=6, **options):
+def make(kind, *, index=0, bidirectional=False, layers=6, mixer=None, **options):
     slots = Slots(
         d_model=WIDTH,
-        mixer=lambda width, rngs: RGLRU(width, bidirectional=bidirectional, rngs=rngs),
+        mixer=mixer or (lambda width, rngs: RGLRU(width, bidirectional=bidirectional, rngs=rngs)),
         norm=lambda width: make_norm("rms", width),
         prenorm=True,
         dropout=0.1,
@@ -44,6 +44,15 @@ def test_every_third_block_of_griffin_attends():
     attention = make(Griffin, index=2, heads=2, window=5).mixer
     assert (attention.window, attention.kv_heads, attention.rotary, attention.causal) == (5, 1, True, True)
     assert not make(Griffin, index=2, bidirectional=True).mixer.causal
+
+
+def test_the_mixer_need_not_fit_the_width_of_the_residual_stream():
+    def mixer(width, rngs):
+        assert width == 16
+        return RGLRU(width, rngs=rngs)
+
+    for index in range(3):
+        make(Griffin, index=index, mixer=mixer, expand=2.0)
 
 
 BLOCKS = [(GatedMLP, 0, {}), (Hawk, 0, {"expand": 2.0}), (Griffin, 1, {}), (Griffin, 2, {"window": 4, "heads": 2})]
