@@ -17,6 +17,6 @@ def unknown_name(kind: str, value: str, allowed: Iterable[str]) -> UserError:
         allowed: every name that would have been taken.
     """
     allowed = sorted(allowed)
-    near = difflib.get_close_matches(value, allowed, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(str(value), allowed, n=3, cutoff=0.5)
     hint = f" (did you mean {' or '.join(near)}?)" if near else ""
     return UserError(f"unknown {kind} {value!r}{hint}; allowed: {', '.join(allowed) or 'none'}")

@@ -61,7 +61,7 @@ def _step(options: argparse.Namespace) -> int:
     from ssm_bench.data import spec
     from ssm_bench.sweep.recipe import resolve
     from ssm_bench.train.checkpoint import Checkpoints
-    from ssm_bench.train.run import make_trainer, open_data
+    from ssm_bench.train.run import make_trainer, open_data, writable
     from ssm_bench.train.speed import measure_loop, measure_step
 
     config = resolve(options.model, options.task, preset="paper", data="synthetic", protocol=options.protocol)
@@ -69,6 +69,7 @@ def _step(options: argparse.Namespace) -> int:
     config.train.update(steps=4 * config.train.chunk, evaluations=1)
     config, dataset = open_data(override(config, options.overrides))
     trainer = make_trainer(config, dataset)
+    writable(options.results)
     measurements = measure_step(trainer, scan_steps=options.steps, repeats=options.repeats)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Path(folder))
@@ -93,7 +94,7 @@ def _stream(options: argparse.Namespace) -> int:
     from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen, parse_duration
     from ssm_bench.sweep.recipe import resolve
-    from ssm_bench.train.run import check_sizes, make_program, open_data
+    from ssm_bench.train.run import check_sizes, make_program, open_data, writable
     from ssm_bench.train.stop import Stop
     from ssm_bench.train.stream import chunk_of, measure_stream
 
@@ -108,6 +109,8 @@ def _stream(options: argparse.Namespace) -> int:
         if "bidirectional" in config.mixer:
             config.mixer.bidirectional = False
         configs[model] = override(config, options.overrides)
+        _check_forward(configs[model])
+    writable(options.results)
     screen = Screen()
     with Stop(deadline) as stop:
         for model, config in configs.items():
@@ -141,6 +144,17 @@ def _stream(options: argparse.Namespace) -> int:
             if stop.reason():
                 break
     return 0
+
+
+def _check_forward(config: Any) -> None:
+    """Refuses what has no place in a stream that is read forward, position by position, without an end."""
+    if config.mixer.get("bidirectional"):
+        raise UserError("a stream is read forward: --config.mixer.bidirectional must be false; got true")
+    for name, allowed in (("pooling", ("mean", "last")), ("positions", ("none",))):
+        if config.model[name] not in allowed:
+            raise UserError(
+                f"in a stream --config.model.{name} must be {' or '.join(allowed)}; got {config.model[name]}"
+            )
 
 
 def _lengths(text: str) -> list[int]:

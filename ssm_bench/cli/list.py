@@ -55,6 +55,8 @@ def _table(options: argparse.Namespace) -> int:
         raise UserError(f"--format is for list models, not for list {options.what}")
     if options.format not in FORMATS:
         raise unknown_name("--format", options.format, FORMATS)
+    if options.out and options.out.is_dir():
+        raise UserError(f"--out takes a file to write; {options.out} is a folder")
     screen = Screen()
 
     def tell(words: str) -> None:

@@ -42,13 +42,21 @@ Places = dict[str, Place]
 
 
 def flat(tree: Mapping[str, Any], root: str) -> dict[str, np.ndarray]:
-    """Arrays by their names joined with "/", without the root."""
+    """Arrays by their names joined with "/", without the root.
+
+    Raises:
+        UserError: no mapping, or something else than numbers in it.
+    """
+    if not isinstance(tree, Mapping):
+        raise UserError(f"{root} must be a mapping from names to arrays; got {type(tree).__name__}")
     arrays = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
             arrays |= {f"{name}/{inner}": array for inner, array in flat(value, "").items()}
         else:
             arrays[name] = np.asarray(value)
+            if not jnp.issubdtype(arrays[name].dtype, jnp.number):
+                raise UserError(f"{name} must be an array of numbers; got {value!r:.60}")
     return {name.removeprefix(f"{root}/"): array for name, array in arrays.items()}
 
 
@@ -56,8 +64,8 @@ def sizes(arrays: dict[str, np.ndarray], name: str, rank: int) -> tuple[int, ...
     """The shape of an array that tells the sizes of the model."""
     if name not in arrays:
         raise UserError(f"parameter {name} is missing; seen: {_some(arrays)}")
-    if arrays[name].ndim != rank:
-        raise UserError(f"parameter {name} must have {rank} axes; its shape is {arrays[name].shape}")
+    if arrays[name].ndim != rank or not arrays[name].size:
+        raise UserError(f"parameter {name} must have {rank} axes, none empty; its shape is {arrays[name].shape}")
     return arrays[name].shape
 
 

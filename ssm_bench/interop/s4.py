@@ -61,7 +61,7 @@ def build(
     layer = S4Layer(mixer, width, gated="output_linear.0.weight" in arrays, rngs=nnx.Rngs(0))
     if layer.output is not None and layer.output.bias is not None:
         # A convolution of one tap is the same map with one axis more.
-        shape = (2 * width, width, *arrays["output_linear.0.weight"].shape[2:])
+        shape = (2 * width, width, 1)[: max(2, arrays["output_linear.0.weight"].ndim)]
         weight = Place(layer.output.kernel, shape, convert=lambda weight: weight.reshape(2 * width, width).T)
         places |= {"output_linear.0.weight": weight, "output_linear.0.bias": Place(layer.output.bias, (2 * width,))}
     return layer, places, {}
@@ -75,8 +75,8 @@ def _block(
     directions, width, modes, _ = sizes(arrays, f"{kernel}C", 4)
     copies, _ = sizes(arrays, f"{kernel}A_real", 2)
     options = {"state_size": 2 * modes, "copies": copies, "bidirectional": directions == 2, "rngs": nnx.Rngs(0)}
-    length = int(arrays.pop(f"{kernel}l_kernel", 0))
-    if f"{kernel}P" in arrays:
+    length = int(np.max(arrays.pop(f"{kernel}l_kernel", 0)))
+    if length or f"{kernel}P" in arrays:
         init = "legs" if sizes(arrays, f"{kernel}P", 4)[0] == 1 else "legt"
         mixer, places = S4(width, init=init, **options), {}
         places[f"{kernel}P"] = Place(mixer.P, mixer.P.shape)

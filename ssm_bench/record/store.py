@@ -84,17 +84,24 @@ def find(root: Path | str, preset: str, task: str, model: str, config_hash: str,
 
 
 def write_text(text: str, path: Path) -> Path:
-    """Writes a text file through a temporary neighbour and a rename, creating folders on the way."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Writes a text file through a temporary neighbour and a rename, creating folders on the way.
+
+    Raises:
+        UserError: it can not be written.
+    """
+    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"can not write the file {path}: {error.strerror}") from error
     return path
 
 

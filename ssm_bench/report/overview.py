@@ -67,26 +67,30 @@ def markdown(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str]
 
 
 def latex(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = ()) -> str:
-    r"""A tabular to be \input inside a table environment; needs the package booktabs."""
-    heads = [*COLUMNS.values(), *map(tex, tasks.values())]
+    r"""Two tabulars, kinds and sizes, to be \input inside a table environment; needs the package booktabs."""
+    described = [[tex(getattr(row, name)) for name in COLUMNS] for row in rows]
+    sized = [
+        [tex(row.title), *(f"{short(row.sizes[t].parameters)}, {tex(_state(row.sizes[t].state))}" for t in tasks)]
+        for row in rows
+    ]
     lines = [
         r"% Written by `ssm-bench list models --format latex`. Needs booktabs; \input it inside a table environment.",
         r"\begingroup",
         r"\centering",
         r"\scriptsize",
         r"\setlength{\tabcolsep}{3.5pt}",
-        rf"\begin{{tabular}}{{@{{}}{'l' * len(COLUMNS)}{'r' * len(tasks)}@{{}}}}",
-        r"\toprule",
-        rf"{' & '.join(heads)} \\",
-        r"\midrule",
+        *_tabular("l" * len(COLUMNS), [*COLUMNS.values()], described),
+        # All in one would be twice as wide as a page.
+        *_tabular("l" + "r" * len(tasks), [COLUMNS["title"], *map(tex, tasks.values())], sized),
     ]
-    for row in rows:
-        texts = [tex(getattr(row, name)) for name in COLUMNS]
-        sizes = [f"{short(row.sizes[t].parameters)}, {tex(_state(row.sizes[t].state))}" for t in tasks]
-        lines.append(rf"{' & '.join([*texts, *sizes])} \\")
-    lines += [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
     lines += [rf"{tex(note)}\par" for note in (SIZES, *notes)]
     return "\n".join([*lines, r"\endgroup", ""])
+
+
+def _tabular(columns: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    lines = [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule", rf"{' & '.join(heads)} \\", r"\midrule"]
+    lines += [rf"{' & '.join(row)} \\" for row in cells]
+    return [*lines, r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
 
 
 #: What the columns of the tasks hold.

@@ -102,6 +102,12 @@ def test_parameters_that_do_not_fit():
         load_reference(LRU, params | {decay: np.zeros(13)})
     with pytest.raises(UserError, match=r"encoder/encoder/kernel is missing"):
         load_reference(LRU, {})
+    with pytest.raises(UserError, match="params must be a mapping from names to arrays; got list"):
+        load_reference(LRU, [1, 2])
+    with pytest.raises(UserError, match=rf"{decay} must be an array of numbers; got 'a'"):
+        load_reference(LRU, params | {decay: "a"})
+    with pytest.raises(UserError, match=r"decoder/kernel must have 2 axes, none empty; its shape is \(0, 5\)"):
+        load_reference(LRU, params | {"decoder/kernel": np.zeros((0, 5))})
     with pytest.raises(UserError, match=r"batch statistics.*missing"):
         load_reference(LRU, params, dict(list(statistics.items())[1:]))
     # The gates of another activation than the arrays hold.

@@ -75,7 +75,13 @@ def test_parameters_that_do_not_fit():
         load_reference(SOURCE, params | {"layer.E": np.zeros(3)})
     with pytest.raises(UserError, match=r"kernel\.P must have shape \(1, 6, 8, 2\); got \(1, 6, 9, 2\)"):
         load_reference(SOURCE, params | {"layer.kernel.P": np.zeros((1, 6, 9, 2))})
+    with pytest.raises(UserError, match=r"kernel\.P is missing"):
+        load_reference(SOURCE, {name: array for name, array in params.items() if name != "layer.kernel.P"})
+    with pytest.raises(UserError, match=r"output_linear.0.weight must have shape \(12, 6, 1\); got \(12, 6, 2\)"):
+        load_reference(SOURCE, params | {"output_linear.0.weight": np.zeros((12, 6, 2))})
     with pytest.raises(UserError, match=r"kernel\.C is missing"):
         load_reference(SOURCE, {})
+    with pytest.raises(UserError, match=r"option real_transform None"):
+        load_reference(SOURCE, params, real_transform=None)
     with pytest.raises(UserError, match=r"option dt_transform 'softmax'.*softplus"):
         load_reference(SOURCE, params, dt_transform="softmax")

@@ -52,12 +52,21 @@ LATEX = r"""% Written by `ssm-bench list models --format latex`. Needs booktabs;
 \centering
 \scriptsize
 \setlength{\tabcolsep}{3.5pt}
-\begin{tabular}{@{}llllllrr@{}}
+\begin{tabular}{@{}llllll@{}}
 \toprule
-Model & Parametrization & Discretization & Structure & Implementation & Scaffolding & Text & Image \\
+Model & Parametrization & Discretization & Structure & Implementation & Scaffolding \\
 \midrule
-S5 & LTI & zoh & MIMO & scan & glu & 1.29M, 2.3k & 512, 16 \\
-Ours \& co\_2 & nonlinear & none & MIMO & matrix product & mlp, glu & 1M, -- & 123k, -- \\
+S5 & LTI & zoh & MIMO & scan & glu \\
+Ours \& co\_2 & nonlinear & none & MIMO & matrix product & mlp, glu \\
+\bottomrule
+\end{tabular}
+\par\medskip
+\begin{tabular}{@{}lrr@{}}
+\toprule
+Model & Text & Image \\
+\midrule
+S5 & 1.29M, 2.3k & 512, 16 \\
+Ours \& co\_2 & 1M, -- & 123k, -- \\
 \bottomrule
 \end{tabular}
 \par\medskip

@@ -29,6 +29,16 @@ def test_the_verb_writes_a_file_and_refuses_what_makes_no_sense(tmp_path, capsys
         ("models", "--format", "csw"): "unknown --format 'csw' (did you mean csv",
         ("tasks", "--format", "csv"): "--format is for list models, not for list tasks",
         ("models", "--out", "x"): "--out takes a table: say its --format",
+        ("models", "--format", "csv", "--out", str(tmp_path)): "--out takes a file to write; ",
+        (
+            "models",
+            "--models",
+            "lru",
+            "--format",
+            "csv",
+            "--out",
+            "/dev/null/x.csv",
+        ): "can not write the file /dev/null/x",
     }
     for arguments, sentence in mistakes.items():
         assert main(["list", *arguments]) == 2

@@ -96,6 +96,14 @@ def test_the_verb_records_and_the_figure_shows_it(tmp_path, monkeypatch, capsys)
         (("--lengths", "64"), "bench stream takes --models, like s5,transformer"),
         (("--models", "lru", "--lengths", "a"), "--lengths takes growing whole numbers like 1024,16384; got a"),
         (("--models", "lru", "--lengths", "64", "--task", "retrieval"), "streams are single documents"),
+        (("--models", "lru", "--lengths", "64", "--config.mixer.bidirectional=true"), "bidirectional must be false"),
+        (("--models", "lru", "--lengths", "64", "--config.model.pooling=cls"), "pooling must be mean or last; got cls"),
+        (("--models", "lru", "--lengths", "64", "--config.model.positions=learned"), "positions must be none; got"),
+        (
+            ("--models", "lru", "--lengths", "64", "--config.model.head_width=-1"),
+            "head_width must be 0 or more; got -1",
+        ),
+        (("--models", "lru", "--lengths", "64", "--results", "/dev/null/x"), "can not write to the folder /dev/null/x"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, sentence, capsys):
