@@ -76,10 +76,10 @@ def classifier(
         name = f"encoder/layers_{layer}"
         for gate, ours in (("out1", block.value), ("out2", block.gate)):
             places |= dense(f"{name}/{gate}", ours) if ours is not None else {}
-        places[f"{name}/{norm}/scale"] = Place(block.norm.scale, (width,))
-        places[f"{name}/{norm}/bias"] = Place(block.norm.bias, (width,))
-        statistics[f"{name}/{norm}/mean"] = Place(block.norm.mean, (width,))
-        statistics[f"{name}/{norm}/var"] = Place(block.norm.var, (width,))
+        places[f"{name}/{norm}/scale"] = Place(block.residual.norm.scale, (width,))
+        places[f"{name}/{norm}/bias"] = Place(block.residual.norm.bias, (width,))
+        statistics[f"{name}/{norm}/mean"] = Place(block.residual.norm.mean, (width,))
+        statistics[f"{name}/{norm}/var"] = Place(block.residual.norm.var, (width,))
     return model, places, statistics
 
 

@@ -36,7 +36,6 @@ class S6(RecurrentMixer):
         dt_rank: int = 0,
         dt_min: float = 0.001,
         dt_max: float = 0.1,
-        feedthrough: bool = True,
         bidirectional: bool = False,
         rngs: nnx.Rngs,
     ):
@@ -49,7 +48,6 @@ class S6(RecurrentMixer):
             dt_rank: rank of the map from inputs to step sizes; 0: h / 16, rounded up.
             dt_min: smallest initial step.
             dt_max: largest initial step; log-uniform between, one per channel.
-            feedthrough: the direct path D.
             bidirectional: read from both ends.
             rngs: random keys.
 
@@ -64,7 +62,7 @@ class S6(RecurrentMixer):
         rank = dt_rank or math.ceil(d_model / 16)
 
         def cell() -> S6Cell:
-            return S6Cell(d_model, state_size, rank, (dt_min, dt_max), complex_states, feedthrough, rngs)
+            return S6Cell(d_model, state_size, rank, (dt_min, dt_max), complex_states, rngs)
 
         super().__init__(cell, bidirectional=bidirectional)
 
@@ -79,7 +77,6 @@ class S6Cell(nnx.Module):
         dt_rank: int,
         steps: tuple[float, float],
         complex_states: bool,
-        feedthrough: bool,
         rngs: nnx.Rngs,
     ):
         """Creates log(-A), or its real and imaginary parts, (h, n); the projections; and D (h)."""
@@ -95,7 +92,7 @@ class S6Cell(nnx.Module):
         bound = dt_rank**-0.5
         self.dt_kernel = StepSize(jax.random.uniform(rngs.params(), (dt_rank, width), minval=-bound, maxval=bound))
         self.dt_bias = StepSize(ops.softplus_step(rngs.params(), (width,), *steps))
-        self.D = Feedthrough(jnp.ones(width)) if feedthrough else None
+        self.D = Feedthrough(jnp.ones(width))
         self._state_size = state_size
 
     def initial_state(self, batch: int) -> jax.Array:
@@ -115,7 +112,7 @@ class S6Cell(nnx.Module):
             self._spectrum(),
             B,
             C,
-            None if self.D is None else self.D[...],
+            self.D[...],
             delta_bias=self.dt_bias[...],
             delta_softplus=True,
             h0=state,

@@ -5,6 +5,7 @@ from flax import nnx
 
 from ssm_bench.errors import unknown_name
 from ssm_bench.network.layers import Linear, dropout, split_key
+from ssm_bench.network.residual import Residual
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
 
 ACTIVATIONS = ("gelu", "glu", "half_glu1", "half_glu2", "linear")
@@ -27,12 +28,11 @@ class GLU(Scaffold):
         if activation not in ACTIVATIONS:
             raise unknown_name("--config.scaffold.activation", activation, ACTIVATIONS)
         width = slots.d_model
-        self.norm = slots.norm(width)
+        self.residual = Residual(slots)
         self.mixer = slots.mixer(width, rngs)
         self.value = Linear(width, width, rngs=rngs) if activation in ("glu", "linear") else None
         self.gate = Linear(width, width, rngs=rngs) if activation not in ("gelu", "linear") else None
         self.activation = activation
-        self.prenorm = slots.prenorm
         self.dropout = slots.dropout
         self.tie_dropout = slots.tie_dropout
 
@@ -40,11 +40,12 @@ class GLU(Scaffold):
         self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
     ) -> jax.Array:
         """(b, l, h) -> (b, l, h)."""
-        mixer_key, inner_key, outer_key = split_key(key, 3)
-        y = self.norm(x, mask, train=train) if self.prenorm else x
-        y = self._gated(along("mixer", y, mixer_key), inner_key)
-        x = x + dropout(y, self.dropout, outer_key, tied=self.tie_dropout)
-        return x if self.prenorm else self.norm(x, mask, train=train)
+
+        def branch(y: jax.Array, key: jax.Array | None) -> jax.Array:
+            mixer_key, gate_key = split_key(key, 2)
+            return self._gated(along("mixer", y, mixer_key), gate_key)
+
+        return self.residual(x, branch, mask=mask, train=train, key=key)
 
     def _gated(self, y: jax.Array, key: jax.Array | None) -> jax.Array:
         g = dropout(jax.nn.gelu(y), self.dropout, key, tied=self.tie_dropout)

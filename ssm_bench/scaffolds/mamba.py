@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench.network.layers import Linear, RMSNorm, ShortConv, dropout, expanded, split_key
+from ssm_bench.network.residual import Residual
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
 
 
@@ -45,7 +46,7 @@ class Mamba(Scaffold):
         """
         d_model = slots.d_model
         width = expanded(d_model, expand, "--config.scaffold.expand")
-        self.norm = slots.norm(d_model)
+        self.residual = Residual(slots)
         self.expand = Linear(d_model, 2 * width, bias=False, rngs=rngs)
         self.mixer = slots.mixer(width, rngs)
         self.conv = ShortConv(width, taps, causal=self.mixer.causal, rngs=rngs)
@@ -54,7 +55,6 @@ class Mamba(Scaffold):
         # So that the sum of all branches keeps its scale whatever the depth.
         self.contract.kernel[...] = self.contract.kernel[...] * slots.layers**-0.5
         self.glu = Linear(d_model, 2 * d_model, rngs=rngs) if glu else None
-        self.prenorm = slots.prenorm
         self.dropout = slots.dropout
         self.tie_dropout = slots.tie_dropout
 
@@ -62,14 +62,16 @@ class Mamba(Scaffold):
         self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
     ) -> jax.Array:
         """(b, l, h) -> (b, l, h)."""
-        mixer_key, inner_key, outer_key = split_key(key, 3)
-        y = self.norm(x, mask, train=train) if self.prenorm else x
-        y = self.gated(y, along, mixer_key)
-        if self.glu is not None:
-            y = dropout(jax.nn.gelu(y), self.dropout, inner_key, tied=self.tie_dropout)
-            y = jax.nn.glu(self.glu(y))
-        x = x + dropout(y, self.dropout, outer_key, tied=self.tie_dropout)
-        return x if self.prenorm else self.norm(x, mask, train=train)
+
+        def branch(y: jax.Array, key: jax.Array | None) -> jax.Array:
+            mixer_key, glu_key = split_key(key, 2)
+            y = self.gated(y, along, mixer_key)
+            if self.glu is None:
+                return y
+            y = dropout(jax.nn.gelu(y), self.dropout, glu_key, tied=self.tie_dropout)
+            return jax.nn.glu(self.glu(y))
+
+        return self.residual(x, branch, mask=mask, train=train, key=key)
 
     def gated(self, x: jax.Array, along: Along, key: jax.Array | None) -> jax.Array:
         """The layer that the authors call Mamba: (b, l, h) -> (b, l, h), without norm and residual."""

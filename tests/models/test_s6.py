@@ -43,7 +43,7 @@ def plain_loop(cell, x):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"complex_states": True, "bidirectional": True}, {"dt_rank": 3, "feedthrough": False}],
+    [{}, {"complex_states": True, "bidirectional": True}, {"dt_rank": 3}],
     ids=["real", "complex, both ways", "rank 3"],
 )
 def test_the_mixer_is_the_loop(x64, options):

@@ -53,7 +53,7 @@ def close(actual, desired):
 def written_out(b, x):
     """The published formulas, part by part."""
     silu = lambda v: v / (1 + np.exp(-v))  # noqa: E731
-    y = np.asarray(b.norm(x)) if b.prenorm else np.asarray(x)
+    y = np.asarray(b.residual.norm(x)) if b.residual.prenorm else np.asarray(x)
     u, z = np.split(y @ np.asarray(b.expand.kernel[...]), 2, axis=-1)
     y = np.asarray(b.mixer(silu(np.asarray(b.conv(u))))) * silu(z)
     if b.gated_norm is not None:
@@ -62,7 +62,7 @@ def written_out(b, x):
     if b.glu is not None:
         value, gate = np.split(np.asarray(b.glu(jax.nn.gelu(y))), 2, axis=-1)
         y = value / (1 + np.exp(-gate))
-    return np.asarray(x) + y if b.prenorm else np.asarray(b.norm(x + y))
+    return np.asarray(x) + y if b.residual.prenorm else np.asarray(b.residual.norm(x + y))
 
 
 @pytest.mark.parametrize(
