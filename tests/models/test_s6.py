@@ -36,8 +36,7 @@ def plain_loop(cell, x):
         delta = np.log1p(np.exp(factor @ value(cell.dt_kernel) + value(cell.dt_bias)))[..., None]
         h = np.exp(delta * A) * h + delta * B[:, None] * x[:, t, :, None]
         y[:, t] = (2 if paired else 1) * (C[:, None] * h).sum(-1).real
-        if cell.D is not None:
-            y[:, t] += value(cell.D) * x[:, t]
+        y[:, t] += value(cell.D) * x[:, t]
     return y
 
 
