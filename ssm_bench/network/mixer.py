@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -38,18 +39,31 @@ AXES = {"__call__": "(batch, length, width)", "extend": "(batch, length, width)"
 
 
 def _checked(run: Callable) -> Callable:
-    """One of a mixer's ways of running that refuses arrays of another rank, or of integers."""
+    """One of a mixer's ways of running that refuses arrays of another rank or width, or of integers."""
     axes = AXES[run.__name__]
 
     @functools.wraps(run)
     def checked(self: "Mixer", x: jax.Array, *rest: Any, **named: Any) -> Any:
         if x.ndim != axes.count(",") + 1:
             raise UserError(f"{type(self).__name__} takes inputs {axes}; got the shape {x.shape}")
+        if x.shape[-1] != self.d_model:
+            raise UserError(f"{type(self).__name__} takes inputs of width {self.d_model}; got the shape {x.shape}")
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise UserError(f"{type(self).__name__} takes inputs of a float type; got {x.dtype}")
         return run(self, x, *rest, **named)
 
     return checked
+
+
+def _noting_the_width(make: Callable) -> Callable:
+    """The constructor of a mixer that also keeps the width it is made for."""
+
+    @functools.wraps(make)
+    def noting(self: "Mixer", d_model: int, *rest: Any, **named: Any) -> None:
+        self.d_model = d_model
+        make(self, d_model, *rest, **named)
+
+    return noting
 
 
 class Mixer(nnx.Module, abc.ABC):
@@ -61,6 +75,9 @@ class Mixer(nnx.Module, abc.ABC):
 
     traits: ClassVar[Traits]
 
+    #: Width h of what it maps.
+    d_model: int
+
     #: True where an output depends on earlier inputs only, so that step mode exists.
     causal: bool
 
@@ -69,6 +86,9 @@ class Mixer(nnx.Module, abc.ABC):
         super().__init_subclass__(**options)
         for name in AXES.keys() & vars(cls).keys():
             setattr(cls, name, _checked(vars(cls)[name]))
+        make = vars(cls).get("__init__")
+        if make is not None and "d_model" in inspect.signature(make).parameters:
+            cls.__init__ = _noting_the_width(make)
 
     @abc.abstractmethod
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:

@@ -212,13 +212,17 @@ def test_half_precision_comes_back_as_such_and_as_far_off_as_its_rounding(name):
 
 
 @pytest.mark.parametrize("name", MIXERS)
-def test_inputs_of_another_rank_or_type_are_refused_in_one_sentence(name):
+def test_inputs_of_another_rank_width_or_type_are_refused_in_one_sentence(name):
     mixer = make_mixer(name, bidirectional=False)
     for ways in (mixer, lambda x: mixer.extend(x, None)):
         with pytest.raises(UserError, match=r"takes inputs \(batch, length, width\); got the shape \(3, 8\)"):
             ways(jnp.zeros((3, WIDTH)))
         with pytest.raises(UserError, match="takes inputs of a float type; got int32"):
             ways(jnp.zeros((3, 5, WIDTH), jnp.int32))
+        # A width of one would be broadcast by many.
+        for width in (1, WIDTH + 1):
+            with pytest.raises(UserError, match=rf"takes inputs of width 8; got the shape \(3, 5, {width}\)"):
+                ways(jnp.zeros((3, 5, width)))
     with pytest.raises(UserError, match=r"takes inputs \(batch, width\); got the shape \(1, 3, 8\)"):
         mixer.step(jnp.zeros((1, 3, WIDTH)), None)
 
