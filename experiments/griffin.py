@@ -21,6 +21,9 @@ from ssm_bench.config import experiment
 #: Options of the mixer at toy size.
 TINY = {"blocks": 2}
 
+#: Blocks at toy size: the third is the first with attention.
+TINY_LAYERS = 3
+
 #: Heads of the attention.
 RECIPES = {"listops": 1, "text": 1, "retrieval": 1, "image": 2, "pathfinder": 1, "pathx": 1}
 

@@ -14,7 +14,8 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
     """Toy size, seconds a cell on two CPU cores: proves the path, says nothing about a model."""
     model, train = config.model, config.train
     model.d_model = min(model.d_model, 32)
-    model.layers = min(model.layers, 2)
+    # Two blocks, unless blocks differ and the third is the first of its kind.
+    model.layers = min(model.layers, getattr(experiment, "TINY_LAYERS", 2))
     model.dropout = 0.0
     model.input_dropout = 0.0
     model.head_width = 0

@@ -36,6 +36,11 @@ def test_every_experiment_has_a_complete_recipe_for_every_task(model, task):
     assert len(config_hash(config.to_dict())) == 12
 
 
+def test_griffin_at_toy_size_has_a_block_with_attention():
+    assert resolve("griffin", "text", preset="quick").model.layers == 3
+    assert resolve("hawk", "text", preset="quick").model.layers == 2
+
+
 @pytest.mark.parametrize("model", experiment_names())
 def test_the_header_of_an_experiment_says_what_a_reader_needs(model):
     header = experiment(model).__doc__ or ""
