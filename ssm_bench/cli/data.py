@@ -35,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     actions.add_parser("list", help="show what is prepared and which files are found")
 
-    verify = actions.add_parser("verify", help="recompute checksums and counts of what is prepared")
+    verify = actions.add_parser("verify", help="recompute what is known of prepared data, and look for duplicates")
     verify.add_argument("tasks", nargs="*", metavar="TASK", help="names of tasks (default: all)")
+    verify.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
 
 
 def _tokens(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,7 @@ def _tokens(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs one action; verify returns 1 where something is damaged."""
+    """Runs one action; verify returns 1 where something is damaged or differs from what is recorded."""
     return _ACTIONS[options.action](options)
 
 
@@ -167,6 +168,8 @@ def _list(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from ssm_bench.data import cache
     from ssm_bench.data.dataset import tasks_and_variants
+    from ssm_bench.data.verify import verify
+    from ssm_bench.data.work import Work
     from ssm_bench.errors import UserError
 
     chosen = tasks_and_variants(options.tasks)
@@ -177,16 +180,22 @@ def _verify(options: argparse.Namespace) -> int:
         raise UserError(
             f"nothing to verify: {cache.root()} holds no prepared data of {', '.join(options.tasks) or 'any task'}"
         )
-    damaged = 0
+    failed = 0
     for task, folder in folders:
-        wrong = cache.verify(folder, task.spec.classes)
-        damaged += bool(wrong)
-        print(f"{folder.name}: {'damaged' if wrong else 'whole'}")
-        for sentence in wrong:
+        damage, checks = verify(task, folder, Work(options.workers))
+        failed += bool(damage) or not all(check.holds for check in checks)
+        print(f"{folder.name}: {'damaged' if damage else 'whole'}")
+        for sentence in damage:
             print(f"  {sentence}")
-        if wrong:
+        if damage:
             print(f"  run: ssm-bench data prepare {task.data_name} --again")
-    return 1 if damaged else 0
+        width = max((len(check.name) for check in checks), default=0)
+        for check in checks:
+            verdict = "" if not check.expected else " = " if check.holds else " DIFFERS from "
+            print(f"  {check.name:<{width}}  {check.seen}{verdict}{check.expected}")
+        if checks and (facts := task.facts.get(cache.read_card(folder)["kind"])):
+            print(f"  recorded: {facts.source}")
+    return 1 if failed else 0
 
 
 _ACTIONS = {"prepare": _prepare, "describe": _describe, "list": _list, "verify": _verify}

@@ -6,12 +6,13 @@ import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 
 from ssm_bench.data import download, raw, splits, synthetic
 from ssm_bench.data.corpus import PIXELS, Corpus, offsets_of, single_documents
+from ssm_bench.data.facts import Facts
 from ssm_bench.data.task import RawFiles, Task, TaskSpec
 from ssm_bench.data.work import Work
 from ssm_bench.errors import UserError
@@ -163,6 +164,15 @@ class Image(Task):
     wanted = (
         "put cifar-10-python.tar.gz, or the folder cifar-10-batches-py it unpacks to, into the folder that "
         "SSM_BENCH_RAW names"
+    )
+
+    facts: ClassVar = dict.fromkeys(
+        ("official", "rebuilt"),
+        Facts(
+            "the published data set",
+            IMAGES,
+            labels={part: (count // CLASSES,) * CLASSES for part, count in IMAGES.items()},
+        ),
     )
 
     def raw_files(self) -> tuple[RawFiles, ...]:

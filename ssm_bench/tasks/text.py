@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from ssm_bench.data import download, raw, splits, synthetic
 from ssm_bench.data.corpus import Corpus, encode_texts, single_documents
+from ssm_bench.data.facts import Facts
 from ssm_bench.data.task import RawFiles, Task, TaskSpec
 from ssm_bench.data.work import Work
 from ssm_bench.errors import UserError
@@ -23,6 +25,12 @@ REVIEWS = {"train": 25_000, "test": 25_000}
 
 #: UTF-8 bytes of all reviews of each part, as in the published data set: with the counts, the mark of the true set.
 TEXT_BYTES = {"train": 33_132_823, "test": 32_350_685}
+
+#: Of the prepared arrays, by tokenisation: every form of the true set gives the same.
+CHECKSUMS = {
+    "characters": "7f7dab89816f434b29dce9bb900d363c9b513992eaeadd3d36ae77894785b927",
+    "bytes": "65233469edb81ab7c8d9dd3d495463b656b043f982706352a7d30d4267be7216",
+}
 
 ARCHIVE = "aclImdb_v1.tar.gz"
 ARCHIVE_SHA256 = "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"
@@ -136,6 +144,16 @@ class Text(Task):
     citation = "A. Maas et al., Learning Word Vectors for Sentiment Analysis, ACL 2011"
     licence = "none stated by the authors; offered for research"
     wanted = f"put {ARCHIVE}, or the folder aclImdb it unpacks to, into the folder that SSM_BENCH_RAW names"
+
+    facts: ClassVar = {
+        "official": Facts(
+            "the published data set",
+            REVIEWS,
+            labels={part: (count // 2, count // 2) for part, count in REVIEWS.items()},
+            shared={("train", "train"): 96, ("test", "test"): 199, ("train", "test"): 123},
+            checksums=CHECKSUMS,
+        )
+    }
 
     def raw_files(self) -> tuple[RawFiles, ...]:
         """The unpacked folder, the archive, or one compressed file of lines."""
