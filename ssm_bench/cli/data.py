@@ -1,8 +1,9 @@
-"""`ssm-bench data`: prepares, describes, lists and verifies the data of the tasks."""
+"""`ssm-bench data`: prepares, describes, lists, verifies and exports the data of the tasks."""
 
 import argparse
+from pathlib import Path
 
-HELP = "prepare, describe, list or verify the data of the tasks"
+HELP = "prepare, describe, list, verify or export the data of the tasks"
 EXAMPLE = """examples:
   ssm-bench data list
   ssm-bench data prepare listops text --workers 2
@@ -17,7 +18,7 @@ _SHOWN_VOCABULARY = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the four actions."""
+    """Adds the actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     prepare = actions.add_parser("prepare", help="prepare tasks into the cache, downloading or generating if need be")
@@ -38,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify = actions.add_parser("verify", help="recompute what is known of prepared data, and look for duplicates")
     verify.add_argument("tasks", nargs="*", metavar="TASK", help="names of tasks (default: all)")
     verify.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
+
+    export = actions.add_parser("export", help="write a task for TensorFlow Datasets, without TensorFlow")
+    export.add_argument("task", metavar="TASK", help="listops, retrieval, pathfinder or pathx")
+    _tokens(export)
+    export.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="TensorFlow Datasets' data_dir")
 
 
 def _tokens(parser: argparse.ArgumentParser) -> None:
@@ -198,7 +204,23 @@ def _verify(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-_ACTIONS = {"prepare": _prepare, "describe": _describe, "list": _list, "verify": _verify}
+def _export(options: argparse.Namespace) -> int:
+    from ssm_bench.errors import UserError
+
+    try:
+        from ssm_bench.data import tfds_builders
+    except ImportError as error:
+        raise UserError(f"export needs TensorFlow Datasets: pip install 'ssm-bench[data]' ({error})") from error
+    name, folder = tfds_builders.build(options.task, options.tokens, options.data_dir.expanduser())
+    print(f"{name}, {folder}")
+    print(
+        f'read it with: tfds.data_source("{name}", data_dir="{options.data_dir}", '
+        f'builder_kwargs={{"file_format": "{tfds_builders.FILE_FORMAT}"}})'
+    )
+    return 0
+
+
+_ACTIONS = {"prepare": _prepare, "describe": _describe, "list": _list, "verify": _verify, "export": _export}
 
 
 def _size(folder) -> str:

@@ -109,6 +109,18 @@ def _official(batches: dict[str, tuple[np.ndarray, np.ndarray]], source: Path) -
     return _corpus(images, labels, source, "CIFAR-10 gray", "official")
 
 
+def read_tfds(paths: list[Path], tokens: str, work: Work) -> Corpus:
+    """What TFDS's own builder prepared: colour images, whose ids tell the official order."""
+    source = paths[0].parent
+    images = {part: np.empty((count, SIDE * SIDE), np.uint8) for part, count in IMAGES.items()}
+    labels = {part: np.full(count, -1) for part, count in IMAGES.items()}
+    for part, _, row in download.prepared_examples(source, IMAGES, "Image", work):
+        number = int(row["id"].decode().rpartition("_")[2])
+        planes = np.asarray(row["image"]).reshape(1, SIDE * SIDE, 3).transpose(0, 2, 1)
+        images[part][number], labels[part][number] = gray(planes)[0], row["label"]
+    return _corpus(images, labels, source, "CIFAR-10 gray", "official")
+
+
 def read_gray(paths: list[Path], tokens: str, work: Work) -> Corpus:
     """cifar10_gray.npz.xz: gray images in the official order, some of them stand-ins decoded from JPEG."""
     (path,) = paths
@@ -176,13 +188,14 @@ class Image(Task):
     )
 
     def raw_files(self) -> tuple[RawFiles, ...]:
-        """The official folders and archives, Python or binary version, or one compressed file of gray images."""
+        """The official folders and archives, Python or binary, what TFDS prepared, or a file of gray images."""
         names = [name for part in _BATCHES.values() for name in part]
         return (
             RawFiles(tuple(f"{_PYTHON}/{name}" for name in names), "official", _from_folder(_from_pickle, "")),
             RawFiles(("cifar-10-python.tar.gz",), "official", _from_archive(_from_pickle, "")),
             RawFiles(tuple(f"{_BINARY}/{name}.bin" for name in names), "official", _from_folder(_from_binary, ".bin")),
             RawFiles(("cifar-10-binary.tar.gz",), "official", _from_archive(_from_binary, ".bin")),
+            RawFiles(("cifar10/3.0.2/dataset_info.json",), "official", read_tfds),
             RawFiles(("cifar10_gray.npz.xz",), "rebuilt", read_gray),
         )
 

@@ -6,7 +6,7 @@ import lzma
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -46,6 +46,9 @@ _FOLDERS = {"pos": _POSITIVE, "neg": _NEGATIVE}
 _REVIEW = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+)_\d+\.txt$")
 
 
+_LABELS = {part: (count // 2, count // 2) for part, count in REVIEWS.items()}
+
+
 @dataclass(frozen=True)
 class _Review:
     part: str
@@ -80,6 +83,17 @@ def read_lines(paths: list[Path], tokens: str, work: Work) -> Corpus:
     (path,) = paths
     with raw.reading(path, "file of the IMDb reviews"), lzma.open(path, "rt", encoding="utf-8") as lines:
         return _corpus(map(_from_line, lines), path, tokens, work)
+
+
+def read_tfds(paths: list[Path], tokens: str, work: Work) -> Corpus:
+    """What TFDS's own builder prepared: no file names, so in its order, and without white space at the ends."""
+    source = paths[0].parent
+    examples = download.prepared_examples(source, REVIEWS, "Text", work)
+    found = (_Review(part, int(row["label"]), number, row["text"].decode("utf-8")) for part, number, row in examples)
+    corpus = _corpus(found, source, tokens, work)
+    return replace(
+        corpus, identity="IMDb (TFDS imdb_reviews, white space stripped)", kind="rebuilt", source="imdb_reviews"
+    )
 
 
 def _official(files: Iterable[tuple[str, Callable[[], bytes]]]) -> Iterator[_Review]:
@@ -149,18 +163,20 @@ class Text(Task):
         "official": Facts(
             "the published data set",
             REVIEWS,
-            labels={part: (count // 2, count // 2) for part, count in REVIEWS.items()},
+            labels=_LABELS,
             shared={("train", "train"): 96, ("test", "test"): 199, ("train", "test"): 123},
             checksums=CHECKSUMS,
-        )
+        ),
+        "rebuilt": Facts("the published data set", REVIEWS, labels=_LABELS),
     }
 
     def raw_files(self) -> tuple[RawFiles, ...]:
-        """The unpacked folder, the archive, or one compressed file of lines."""
+        """The unpacked folder, the archive, one compressed file of lines, or what TFDS prepared."""
         return (
             RawFiles(("aclImdb/train/pos", "aclImdb/test/neg"), "official", read_folder),
             RawFiles((ARCHIVE,), "official", read_archive),
             RawFiles(("imdb.jsonl.xz",), "official", read_lines),
+            RawFiles(("imdb_reviews/plain_text/1.0.0/dataset_info.json",), "rebuilt", read_tfds),
         )
 
     def fetch(self, tokens: str, work: Work) -> Corpus:
