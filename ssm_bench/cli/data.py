@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     describe.add_argument("task", metavar="TASK")
     _tokens(describe)
     describe.add_argument("--data", default="auto", help="auto, real or synthetic (default: auto)")
-    describe.add_argument("--protocol", default="strict", help="strict or paper (default: strict)")
+    describe.add_argument("--protocol", default="strict", help="strict, paper or lra (default: strict)")
     describe.add_argument("--examples-shown", type=int, default=3, metavar="N", help="training examples (default: 3)")
 
     actions.add_parser("list", help="show what is prepared and which files are found")

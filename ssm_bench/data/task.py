@@ -98,14 +98,14 @@ class Task(abc.ABC):
         """
         raise NotImplementedError(f"{self.spec.name} has nothing to fetch")
 
-    def splits(self, parts: dict[str, np.ndarray], protocol: str) -> dict[str, np.ndarray]:
-        """Makes train, validation and test of the parts of the source.
+    def splits(self, corpus: Corpus, protocol: str) -> dict[str, np.ndarray]:
+        """Makes train, validation and test of the parts of the source: the indices of their examples.
 
         Args:
-            parts: example indices of each part.
-            protocol: "strict" (validation held out of train) or "paper" (as published).
+            corpus: the data.
+            protocol: "strict" (validation held out of train), "paper" (as published) or "lra" (as LRA's own code).
         """
-        return parts
+        return corpus.ranges()
 
     def checks(self, corpus: Corpus, work: Work) -> list[Check]:
         """What only this task can check or measure of its prepared data, such as the answers or a shortcut."""

@@ -87,7 +87,7 @@ def _duplicates(task: Task, corpus: Corpus, work: Work) -> list[Check]:
     contents = contents_of(corpus, work)
     # The parts of the source first: they are what the records of others speak of.
     counts = shared_examples(contents, corpus.ranges())
-    counts |= shared_examples(contents, task.splits(corpus.ranges(), "strict")) | counts
+    counts |= shared_examples(contents, task.splits(corpus, "strict")) | counts
     found = []
     for (a, b), count in counts.items():
         expected = recorded.get((a, b))
@@ -98,7 +98,7 @@ def _duplicates(task: Task, corpus: Corpus, work: Work) -> list[Check]:
 
 def _majority(task: Task, corpus: Corpus) -> Check:
     """What always giving the class most frequent in training scores on the test split."""
-    splits = task.splits(corpus.ranges(), "strict")
+    splits = task.splits(corpus, "strict")
     train, test = (np.bincount(corpus.labels[splits[name]], minlength=task.spec.classes) for name in ("train", "test"))
     return Check("shortcut: one class always", f"{test[train.argmax()] / max(test.sum(), 1):.1%} of test")
 

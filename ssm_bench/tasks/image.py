@@ -204,10 +204,14 @@ class Image(Task):
         path = download.archive("cifar10", "cifar-10-binary.tar.gz", self.wanted, work)
         return _from_archive(_from_binary, ".bin")([path], tokens, work)
 
-    def splits(self, parts: dict[str, np.ndarray], protocol: str) -> dict[str, np.ndarray]:
-        """Both protocols: 45,000 and 5,000 of the training images, the same ones as in S4 and S5."""
+    def splits(self, corpus: Corpus, protocol: str) -> dict[str, np.ndarray]:
+        """45,000 and 5,000 of the training images: those of S4 and S5; under "lra" those of LRA."""
+        parts = corpus.ranges()
         train = parts["train"]
         kept = int(len(train) * (1 - VALIDATION_SHARE))
+        if protocol == "lra":
+            order = train[splits.tfds_order(range(len(train)), "train")]
+            return {"train": np.sort(order[:kept]), "validation": np.sort(order[kept:]), "test": parts["test"]}
         dealt = splits.held_out(train, {"train": kept, "validation": len(train) - kept})
         return {**dealt, "test": parts["test"]}
 

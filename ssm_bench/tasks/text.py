@@ -183,10 +183,11 @@ class Text(Task):
         """Downloads the official archive."""
         return read_archive([download.archive("imdb_reviews", ARCHIVE, self.wanted, work)], tokens, work)
 
-    def splits(self, parts: dict[str, np.ndarray], protocol: str) -> dict[str, np.ndarray]:
-        """Strict: a tenth of train held out. Paper: the test set is the validation set, as everyone published."""
+    def splits(self, corpus: Corpus, protocol: str) -> dict[str, np.ndarray]:
+        """Strict: a tenth of train held out. Paper, LRA: the test set is the validation set, as everyone published."""
+        parts = corpus.ranges()
         train, test = parts["train"], parts["test"]
-        if protocol == "paper":
+        if protocol != "strict":
             return {"train": train, "validation": test, "test": test}
         held_out = int(VALIDATION_SHARE * len(train))
         return {**splits.held_out(train, {"train": len(train) - held_out, "validation": held_out}), "test": test}
