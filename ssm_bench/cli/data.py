@@ -7,8 +7,10 @@ HELP = "prepare, describe, list, verify or export the data of the tasks"
 EXAMPLE = """examples:
   ssm-bench data list
   ssm-bench data prepare listops text --workers 2
-  ssm-bench data describe text --examples-shown 1
+  ssm-bench data describe text --examples 1
+  ssm-bench data describe image --examples 6 --out image.png
   ssm-bench data verify
+  ssm-bench data export listops --data-dir ~/tensorflow_datasets
 
 SSM_BENCH_RAW names the folder with the files you have, SSM_BENCH_CACHE the folder for prepared arrays
 (~/.cache/ssm_bench without it). See docs/data.md for what is looked for."""
@@ -32,7 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _tokens(describe)
     describe.add_argument("--data", default="auto", help="auto, real or synthetic (default: auto)")
     describe.add_argument("--protocol", default="strict", help="strict, paper or lra (default: strict)")
-    describe.add_argument("--examples-shown", type=int, default=3, metavar="N", help="training examples (default: 3)")
+    describe.add_argument(
+        "--examples", "--examples-shown", type=int, default=3, metavar="N", help="training examples (default: 3)"
+    )
+    describe.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the examples alone: a page .md or picture .png"
+    )
 
     actions.add_parser("list", help="show what is prepared and which files are found")
 
@@ -98,12 +105,17 @@ def _report(task, folder) -> None:
 
 
 def _describe(options: argparse.Namespace) -> int:
-    from ssm_bench.data import load
+    from ssm_bench.data import examples, load
     from ssm_bench.errors import UserError
 
-    if options.examples_shown < 0:
-        raise UserError(f"--examples-shown {options.examples_shown} must be 0 or more")
+    if options.examples < 0:
+        raise UserError(f"--examples {options.examples} must be 0 or more")
     dataset = load(options.task, data=options.data, protocol=options.protocol, tokens=options.tokens)
+    if options.out:
+        named = f"ssm-bench data describe {options.task} --data {options.data} --examples {options.examples}"
+        examples.write(dataset, options.examples, options.out, f"{named} --out {options.out}")
+        print(f"wrote {options.out}: {options.examples} examples of {dataset.card['identity']}")
+        return 0
     card = dataset.card
     facts = {
         "data": card["identity"],
@@ -129,7 +141,7 @@ def _describe(options: argparse.Namespace) -> int:
         print(f"  {'labels':<12} " + "  ".join(f"{i}: {n:,}" for i, n in enumerate(card["labels"][split])))
         quantiles = "  ".join(f"{float(q):.0%}: {length:,}" for q, length in card["lengths"][split].items())
         print(f"  {'lengths':<12} {quantiles}")
-    for example in dataset.splits["train"][: options.examples_shown].tolist():
+    for example in dataset.splits["train"][: options.examples].tolist():
         text = dataset.decode(example)
         cut = (
             f"\n... ({len(text):,} characters)" if card["tokens"] != "pixels" and len(text) > _SHOWN_CHARACTERS else ""

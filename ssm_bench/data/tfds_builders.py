@@ -111,9 +111,13 @@ class LraRetrieval(_Builder):
 
 
 class LraPathfinder(_Builder):
-    """Pathfinder and Path-X: `image`, gray levels (side, side, 1)."""
+    """Pathfinder, Path-X and their variants: `image`, gray levels (side, side, 1)."""
 
-    BUILDER_CONFIGS = tuple(Config(name=task, task=task) for task in ("pathfinder", "pathx"))
+    BUILDER_CONFIGS = tuple(
+        Config(name=found.spec.name, task=found.spec.name)
+        for task in ("pathfinder", "pathx")
+        for found in (find(task), *(find(f"{task}-{variant}") for variant in find(task).variants))
+    )
 
     @property
     def _shape(self) -> tuple[int, int, int]:

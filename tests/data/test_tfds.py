@@ -57,6 +57,18 @@ def test_a_task_is_written_and_read_back(raw_folder, tmp_path, task, write, name
     assert info.metadata["identity"] == dataset.card["identity"]
 
 
+def test_a_variant_is_a_configuration(raw_folder, tmp_path):
+    files.pathfinder(raw_folder, 64, difficulty="curv_baseline")
+    assert files.run("export", "pathfinder-64-easy", "--data-dir", str(tmp_path)) == 0
+    assert sources("lra_pathfinder/pathfinder-64-easy", tmp_path)["test"][0]["image"].shape == (64, 64, 1)
+
+
+@pytest.mark.parametrize("task", ["text", "lisstops"])
+def test_a_task_without_a_builder_is_told(task, tmp_path):
+    with pytest.raises(UserError, match="listops"):
+        files.run("export", task, "--data-dir", str(tmp_path))
+
+
 def test_papers_are_stored_as_their_bytes(raw_folder, tmp_path):
     files.aan_tsv(raw_folder)
     assert files.run("export", "retrieval", "--tokens", "bytes", "--data-dir", str(tmp_path)) == 0
