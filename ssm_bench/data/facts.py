@@ -31,12 +31,12 @@ class Sample:
     """Shares measured on a sample of another set of the same kind.
 
     Attributes:
-        size: examples of the sample.
+        size: examples of the sample; math.inf where the shares are known and not measured.
         labels: share of each class.
         lengths: tokens of a document (end token included) at each quantile.
     """
 
-    size: int
+    size: float
     labels: tuple[float, ...] = ()
     lengths: Mapping[float, int] = field(default_factory=dict)
 

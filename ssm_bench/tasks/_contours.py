@@ -1,12 +1,14 @@
 """What Pathfinder and Path-X share: images of contours, released or generated, at several sizes and difficulties."""
 
 from functools import partial
+from math import inf
 from typing import ClassVar
 
 import numpy as np
 
 from ssm_bench.data import cache, splits, synthetic
 from ssm_bench.data.corpus import PIXELS, Corpus, offsets_of, single_documents
+from ssm_bench.data.facts import Facts, Sample
 from ssm_bench.data.task import RawFiles, Task, TaskSpec
 from ssm_bench.data.work import Work
 from ssm_bench.tasks import _release
@@ -46,6 +48,11 @@ class ContourTask(Task):
     wanted = (
         "unpack lra_release.gz of the Long Range Arena (it holds a folder for each resolution, such as pathfinder32) "
         "into the folder that SSM_BENCH_RAW names"
+    )
+
+    facts: ClassVar = dict.fromkeys(
+        ("official", "generated"),
+        Facts("the generator: a fair coin for each label", {"all": IMAGES}, sample=Sample(inf, labels=(0.5, 0.5))),
     )
 
     def __init__(self, variant: str = ""):
