@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--deadline", default="", metavar="TIME", help="end the streams before this time, like 9m")
     parser.add_argument("--name", default="", help="name of the record (default: step-<model>-<task>-<platform>)")
-    parser.add_argument("--protocol", default="strict", help="strict (default) or paper")
+    parser.add_argument("--protocol", default="strict", help="strict (default), paper or lra")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
     _options.accept_overrides(parser)
 

@@ -1,13 +1,16 @@
-"""`ssm-bench data`: prepares, describes, lists and verifies the data of the tasks."""
+"""`ssm-bench data`: prepares, describes, lists, verifies and exports the data of the tasks."""
 
 import argparse
+from pathlib import Path
 
-HELP = "prepare, describe, list or verify the data of the tasks"
+HELP = "prepare, describe, list, verify or export the data of the tasks"
 EXAMPLE = """examples:
   ssm-bench data list
   ssm-bench data prepare listops text --workers 2
-  ssm-bench data describe text --examples-shown 1
+  ssm-bench data describe text --examples 1
+  ssm-bench data describe image --examples 6 --out image.png
   ssm-bench data verify
+  ssm-bench data export listops --data-dir ~/tensorflow_datasets
 
 SSM_BENCH_RAW names the folder with the files you have, SSM_BENCH_CACHE the folder for prepared arrays
 (~/.cache/ssm_bench without it). See docs/data.md for what is looked for."""
@@ -17,7 +20,7 @@ _SHOWN_VOCABULARY = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the four actions."""
+    """Adds the actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     prepare = actions.add_parser("prepare", help="prepare tasks into the cache, downloading or generating if need be")
@@ -30,13 +33,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     describe.add_argument("task", metavar="TASK")
     _tokens(describe)
     describe.add_argument("--data", default="auto", help="auto, real or synthetic (default: auto)")
-    describe.add_argument("--protocol", default="strict", help="strict or paper (default: strict)")
-    describe.add_argument("--examples-shown", type=int, default=3, metavar="N", help="training examples (default: 3)")
+    describe.add_argument("--protocol", default="strict", help="strict, paper or lra (default: strict)")
+    describe.add_argument(
+        "--examples", "--examples-shown", type=int, default=3, metavar="N", help="training examples (default: 3)"
+    )
+    describe.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the examples alone: a page .md or picture .png"
+    )
 
     actions.add_parser("list", help="show what is prepared and which files are found")
 
-    verify = actions.add_parser("verify", help="recompute checksums and counts of what is prepared")
+    verify = actions.add_parser("verify", help="recompute what is known of prepared data, and look for duplicates")
     verify.add_argument("tasks", nargs="*", metavar="TASK", help="names of tasks (default: all)")
+    verify.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
+
+    export = actions.add_parser("export", help="write a task for TensorFlow Datasets, without TensorFlow")
+    export.add_argument("task", metavar="TASK", help="listops, retrieval, pathfinder or pathx")
+    _tokens(export)
+    export.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="TensorFlow Datasets' data_dir")
 
 
 def _tokens(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +58,7 @@ def _tokens(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs one action; verify returns 1 where something is damaged."""
+    """Runs one action; verify returns 1 where something is damaged or differs from what is recorded."""
     return _ACTIONS[options.action](options)
 
 
@@ -91,12 +105,17 @@ def _report(task, folder) -> None:
 
 
 def _describe(options: argparse.Namespace) -> int:
-    from ssm_bench.data import load
+    from ssm_bench.data import examples, load
     from ssm_bench.errors import UserError
 
-    if options.examples_shown < 0:
-        raise UserError(f"--examples-shown {options.examples_shown} must be 0 or more")
+    if options.examples < 0:
+        raise UserError(f"--examples {options.examples} must be 0 or more")
     dataset = load(options.task, data=options.data, protocol=options.protocol, tokens=options.tokens)
+    if options.out:
+        named = f"ssm-bench data describe {options.task} --data {options.data} --examples {options.examples}"
+        examples.write(dataset, options.examples, options.out, f"{named} --out {options.out}")
+        print(f"wrote {options.out}: {options.examples} examples of {dataset.card['identity']}")
+        return 0
     card = dataset.card
     facts = {
         "data": card["identity"],
@@ -122,7 +141,7 @@ def _describe(options: argparse.Namespace) -> int:
         print(f"  {'labels':<12} " + "  ".join(f"{i}: {n:,}" for i, n in enumerate(card["labels"][split])))
         quantiles = "  ".join(f"{float(q):.0%}: {length:,}" for q, length in card["lengths"][split].items())
         print(f"  {'lengths':<12} {quantiles}")
-    for example in dataset.splits["train"][: options.examples_shown].tolist():
+    for example in dataset.splits["train"][: options.examples].tolist():
         text = dataset.decode(example)
         cut = (
             f"\n... ({len(text):,} characters)" if card["tokens"] != "pixels" and len(text) > _SHOWN_CHARACTERS else ""
@@ -167,6 +186,8 @@ def _list(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from ssm_bench.data import cache
     from ssm_bench.data.dataset import tasks_and_variants
+    from ssm_bench.data.verify import verify
+    from ssm_bench.data.work import Work
     from ssm_bench.errors import UserError
 
     chosen = tasks_and_variants(options.tasks)
@@ -177,19 +198,41 @@ def _verify(options: argparse.Namespace) -> int:
         raise UserError(
             f"nothing to verify: {cache.root()} holds no prepared data of {', '.join(options.tasks) or 'any task'}"
         )
-    damaged = 0
+    failed = 0
     for task, folder in folders:
-        wrong = cache.verify(folder, task.spec.classes)
-        damaged += bool(wrong)
-        print(f"{folder.name}: {'damaged' if wrong else 'whole'}")
-        for sentence in wrong:
+        damage, checks = verify(task, folder, Work(options.workers))
+        failed += bool(damage) or not all(check.holds for check in checks)
+        print(f"{folder.name}: {'damaged' if damage else 'whole'}")
+        for sentence in damage:
             print(f"  {sentence}")
-        if wrong:
+        if damage:
             print(f"  run: ssm-bench data prepare {task.data_name} --again")
-    return 1 if damaged else 0
+        width = max((len(check.name) for check in checks), default=0)
+        for check in checks:
+            verdict = "" if not check.expected else " = " if check.holds else " DIFFERS from "
+            print(f"  {check.name:<{width}}  {check.seen}{verdict}{check.expected}")
+        if checks and (facts := task.facts.get(cache.read_card(folder)["kind"])):
+            print(f"  recorded: {facts.source}")
+    return 1 if failed else 0
 
 
-_ACTIONS = {"prepare": _prepare, "describe": _describe, "list": _list, "verify": _verify}
+def _export(options: argparse.Namespace) -> int:
+    from ssm_bench.errors import UserError
+
+    try:
+        from ssm_bench.data import tfds_builders
+    except ImportError as error:
+        raise UserError(f"export needs TensorFlow Datasets: pip install 'ssm-bench[data]' ({error})") from error
+    name, folder = tfds_builders.build(options.task, options.tokens, options.data_dir.expanduser())
+    print(f"{name}, {folder}")
+    print(
+        f'read it with: tfds.data_source("{name}", data_dir="{options.data_dir}", '
+        f'builder_kwargs={{"file_format": "{tfds_builders.FILE_FORMAT}"}})'
+    )
+    return 0
+
+
+_ACTIONS = {"prepare": _prepare, "describe": _describe, "list": _list, "verify": _verify, "export": _export}
 
 
 def _size(folder) -> str:

@@ -17,7 +17,7 @@ EXAMPLE = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `ssm-bench table`."""
     parser.add_argument("--preset", help="only this preset (default: every preset that has records)")
-    parser.add_argument("--protocol", help="only this protocol, strict or paper (default: both)")
+    parser.add_argument("--protocol", help="only this protocol, such as strict (default: all)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)")
     parser.add_argument(
         "--readme",

@@ -16,7 +16,7 @@ from ssm_bench.data.work import Work
 from ssm_bench.errors import UserError, unknown_name
 
 DATA = ("auto", "real", "synthetic")
-PROTOCOLS = ("strict", "paper")
+PROTOCOLS = ("strict", "paper", "lra")
 TOKENS = ("characters", "bytes")
 
 #: Fewest validation and test examples kept when the training set is reduced: fewer say nothing about accuracy.
@@ -160,7 +160,7 @@ def load(
         task: name of a module of `ssm_bench.tasks`, or of a variant such as "pathfinder-64-easy".
         data: "real" (the prepared cache, the user's files, a download or a generator), "synthetic" (a small stand-in),
             or "auto" (real where the cache or the user's files have it, else synthetic).
-        protocol: "strict" or "paper"; it decides the splits.
+        protocol: "strict", "paper" or "lra"; it decides the splits.
         tokens: "characters" or "bytes", for tasks that offer both.
         max_length: documents are cut to that many tokens; 0 means the task's own length.
         examples: at most that many training examples, and a quarter as many (64 at least) for validation and test;
@@ -192,7 +192,7 @@ def _view(task: Task, corpus: Corpus, card: dict, protocol: str, max_length: int
     card = {**card, "protocol": protocol, "max_length": max_length, "examples": examples, "cut": None}
     # A stand-in is made split by split, the same under every protocol.
     synthetic_parts = corpus.kind == "synthetic"
-    splits = corpus.ranges() if synthetic_parts else task.splits(corpus.ranges(), protocol)
+    splits = corpus.ranges() if synthetic_parts else task.splits(corpus, protocol)
     limits = {name: max(examples // 4, _FEWEST_HELD_OUT) for name in splits} | {"train": examples}
     kept = {name: subset(indices, limits[name]) if examples else indices for name, indices in splits.items()}
     used = np.unique(np.concatenate(list(kept.values())))

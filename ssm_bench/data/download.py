@@ -1,14 +1,16 @@
-"""Downloads official archives through TensorFlow Datasets, which knows their addresses and checksums.
+"""TensorFlow Datasets (TFDS) as a source: official archives, and what its own builders have prepared.
 
-Only its download manager is used, and that needs no TensorFlow; the archives are read by the task's own reader, so a
-downloaded set and the user's copy of the archive give the same arrays.
+TFDS knows the addresses and checksums of the archives. Only its download manager is used, and that needs no TensorFlow;
+the archives are read by the task's own reader, so a downloaded set and the user's copy give the same arrays.
 """
 
 import socket
 import tempfile
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ssm_bench.data import cache
 from ssm_bench.data.work import Work
@@ -61,6 +63,48 @@ def archive(builder: str, file_name: str, wanted: str, work: Work) -> Path:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"downloading {url} failed ({reason.rstrip(':')}); {wanted}") from error
     return kept
+
+
+def prepared_examples(
+    folder: Path, counts: dict[str, int], title: str, work: Work
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """What a builder of TensorFlow Datasets prepared, read without TensorFlow.
+
+    Args:
+        folder: that of the version, with dataset_info.json.
+        counts: how many examples each split should have.
+        title: of the task, for the report.
+        work: for its reports.
+
+    Yields:
+        The split, the place in it and the features of each example.
+
+    Raises:
+        UserError: TensorFlow Datasets is not installed, or the files are broken or not in the format array_record.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"reading {folder} needs TensorFlow Datasets (pip install 'ssm-bench[data]'; {error})"
+        ) from error
+    # It raises errors of its own, of protocol buffers and of array_record.
+    try:
+        builder = tfds.builder_from_directory(folder)
+        found = {split: builder.as_data_source(split) for split in counts}
+        with work.bar(f"{title}: reading {folder}", sum(counts.values())) as advance:
+            for split, source in found.items():
+                if len(source) != counts[split]:
+                    raise ValueError(f"{len(source):,} examples in {split}, not {counts[split]:,}")
+                for number, row in enumerate(source):
+                    yield split, number, row
+                    advance(1)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{folder} cannot be read ({reason}); prepare it whole, with "
+            f'tfds.builder("{folder.parts[-2]}", file_format="array_record")'
+        ) from error
 
 
 def _reach(url: str, wanted: str) -> None:

@@ -1,5 +1,8 @@
 """Seeded ways to divide examples; they depend on nothing but the counts and the seed."""
 
+import hashlib
+from collections.abc import Iterable
+
 import numpy as np
 
 #: The seed of every held-out split, as in the S4 and S5 code.
@@ -25,6 +28,23 @@ def permutation(count: int, seed: int = SPLIT_SEED) -> np.ndarray:
     for i, offset in enumerate(swaps):
         order[i], order[i + offset] = order[i + offset], order[i]
     return np.asarray(order, np.int64)
+
+
+def tfds_order(keys: Iterable[object], split: str) -> np.ndarray:
+    """The order in which TensorFlow Datasets stores examples, from which LRA's own pipelines cut their splits.
+
+    It shuffles by the MD5 digest of the name of the split and the key that the builder gave the example; records and
+    slices come in the order of the digests.
+
+    Args:
+        keys: of the examples, numbers or text, as the builder has them.
+        split: "train", for example.
+
+    Returns:
+        (n,) int64: which example comes first, second, ...
+    """
+    digests = [hashlib.md5(f"{split}{key}".encode(), usedforsecurity=False).digest() for key in keys]
+    return np.asarray(sorted(range(len(digests)), key=digests.__getitem__), np.int64)
 
 
 def held_out(examples: np.ndarray, sizes: dict[str, int]) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """What a task module provides: one final subclass of `Task`."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ssm_bench.data.corpus import Corpus
+from ssm_bench.data.facts import Check, Facts
 from ssm_bench.data.work import Work
 
 
@@ -74,6 +75,8 @@ class Task(abc.ABC):
     wanted: ClassVar[str]
     #: The kind of what `fetch` downloads ("official") or makes ("generated"); None where it can do neither.
     fetch_kind: ClassVar[str | None] = None
+    #: What is known of the data, by kind of source.
+    facts: ClassVar[Mapping[str, Facts]] = {}
 
     def __init__(self, variant: str = ""):
         self.variant = variant
@@ -95,14 +98,18 @@ class Task(abc.ABC):
         """
         raise NotImplementedError(f"{self.spec.name} has nothing to fetch")
 
-    def splits(self, parts: dict[str, np.ndarray], protocol: str) -> dict[str, np.ndarray]:
-        """Makes train, validation and test of the parts of the source.
+    def splits(self, corpus: Corpus, protocol: str) -> dict[str, np.ndarray]:
+        """Makes train, validation and test of the parts of the source: the indices of their examples.
 
         Args:
-            parts: example indices of each part.
-            protocol: "strict" (validation held out of train) or "paper" (as published).
+            corpus: the data.
+            protocol: "strict" (validation held out of train), "paper" (as published) or "lra" (as LRA's own code).
         """
-        return parts
+        return corpus.ranges()
+
+    def checks(self, corpus: Corpus, work: Work) -> list[Check]:
+        """What only this task can check or measure of its prepared data, such as the answers or a shortcut."""
+        return []
 
     @abc.abstractmethod
     def synthetic(self, max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:

@@ -68,7 +68,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
     scaffold_options = _checked("scaffold", model.scaffold, scaffold_class, config.scaffold)
 
     check_choice("model.paper_padding", model.paper_padding, PAPER_PADDING)
-    padding = "nowhere" if config.protocol == "strict" else model.paper_padding
+    padding = model.paper_padding if config.protocol == "paper" else "nowhere"
 
     def norm(width: int):
         return make_norm(model.norm, width, decay=model.norm_decay, masked=padding != "norms")

@@ -26,6 +26,7 @@ PRESETS = {
 PROTOCOLS = {
     "strict": "validation is held out of the training set, test is scored once, padding never changes an output",
     "paper": "each family's published habits, such as selecting on the test set where its authors did",
+    "lra": "the splits of the benchmark's own code; padding never changes an output",
 }
 
 

@@ -49,7 +49,7 @@ def resolve(
         model: a file of `experiments/`.
         task: a module of `ssm_bench.tasks`.
         preset: one of PRESETS.
-        protocol: "strict" or "paper".
+        protocol: "strict", "paper" or "lra".
         data: "auto", "real" or "synthetic".
         seed: of initialisation, order and dropout, not negative.
         share: of the published steps, in (0, 1]; 0: what the preset says.

@@ -1,36 +1,29 @@
 """What Pathfinder and Path-X share: images of contours, released or generated, at several sizes and difficulties."""
 
 from functools import partial
-from pathlib import Path
+from math import inf
 from typing import ClassVar
 
 import numpy as np
 
-from ssm_bench.data import cache, raw, splits, synthetic
+from ssm_bench.data import cache, splits, synthetic
 from ssm_bench.data.corpus import PIXELS, Corpus, offsets_of, single_documents
+from ssm_bench.data.facts import Facts, Sample
 from ssm_bench.data.task import RawFiles, Task, TaskSpec
 from ssm_bench.data.work import Work
-from ssm_bench.errors import UserError
+from ssm_bench.tasks import _release
 from ssm_bench.tasks._pathfinder import generate
 from ssm_bench.tasks._pathfinder.stamps import fingerprint
 from ssm_bench.tasks._pathfinder.variants import VARIANTS
 
-#: The folders of the release, by difficulty.
-FOLDERS = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9", "hard": "curv_contour_length_14"}
-
 #: The sets that have a name of their own in the benchmark: name and title of their data.
 NAMED = {"32-hard": ("pathfinder", "Pathfinder"), "128-hard": ("pathx", "Path-X")}
 
-#: Images of one resolution and difficulty in the release.
-IMAGES = 200_000
+#: Images of a generated set, as many as the release has.
+IMAGES = _release.IMAGES
 
 #: Validation and test, each: the same images as in S4 and S5.
 HELD_OUT_SHARE = 0.1
-
-# Columns of the metadata.
-_FOLDER, _FILE, _LABEL = 0, 1, 3
-_IMAGES_AT_ONCE = 1000
-_NUMPY_MAGIC = b"\x93NUMPY"
 
 
 def contour_spec(name: str, title: str, resolution: int) -> TaskSpec:
@@ -57,6 +50,11 @@ class ContourTask(Task):
         "into the folder that SSM_BENCH_RAW names"
     )
 
+    facts: ClassVar = dict.fromkeys(
+        ("official", "generated"),
+        Facts("the generator: a fair coin for each label", {"all": IMAGES}, sample=Sample(inf, labels=(0.5, 0.5))),
+    )
+
     def __init__(self, variant: str = ""):
         super().__init__(variant)
         self.set = variant or self.own_set
@@ -78,8 +76,9 @@ class ContourTask(Task):
         resolution, difficulty, *flavour = self.set.split("-")
         if flavour:
             return ()
-        folder = f"pathfinder{resolution}/{FOLDERS[difficulty]}"
-        read = partial(read_release, resolution=int(resolution), title=self._title)
+        folder = f"pathfinder{resolution}/{_release.FOLDERS[difficulty]}"
+        scratch = cache.scratch_of(cache.path_of(self, "pixels", "official"))
+        read = partial(_release.read, resolution=int(resolution), title=self._title, scratch=scratch)
         return (RawFiles((f"{folder}/metadata", f"{folder}/imgs"), "official", read),)
 
     def fetch(self, tokens: str, work: Work) -> Corpus:
@@ -99,9 +98,11 @@ class ContourTask(Task):
             notes={"tables": fingerprint(VARIANTS[self.set])},
         )
 
-    def splits(self, parts: dict[str, np.ndarray], protocol: str) -> dict[str, np.ndarray]:
-        """Both protocols: 80, 10 and 10 %, the same images as in S4 and S5."""
-        (examples,) = parts.values()
+    def splits(self, corpus: Corpus, protocol: str) -> dict[str, np.ndarray]:
+        """80, 10 and 10 %: the images of S4 and S5; under "lra" those of LRA, where the data are its release."""
+        if protocol == "lra" and (found := _release.lra_splits(corpus.notes, self.set.split("-")[1])):
+            return found
+        (examples,) = corpus.ranges().values()
         held_out = int(HELD_OUT_SHARE * len(examples))
         sizes = {"train": len(examples) - 2 * held_out, "validation": held_out, "test": held_out}
         return splits.held_out(examples, sizes)
@@ -109,76 +110,3 @@ class ContourTask(Task):
     def synthetic(self, max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:
         """Two markers, joined by a stroke that is whole or has a gap."""
         return synthetic.joined_markers(max_length, counts, seed)
-
-
-def read_release(paths: list[Path], tokens: str, work: Work, *, resolution: int, title: str) -> Corpus:
-    """A folder of the release with imgs/<batch>/sample_<i>.png and metadata/<batch>.npy.
-
-    Images come in the order of S4 and S5: batches by number, then the rows of their metadata. Images of no bytes (the
-    release has one, in an easy set) are left out and counted.
-
-    Raises:
-        UserError: a file is missing, broken or of another size.
-    """
-    metadata, images = paths
-    batches = sorted((path for path in metadata.iterdir() if path.stem.isdigit()), key=lambda path: int(path.stem))
-    rows = [row for batch in batches for row in _rows(batch)]
-    if not rows:
-        raise UserError(f"{metadata} holds no metadata, such as 0.npy")
-    length = resolution * resolution
-    values = np.empty((len(rows), length), np.uint8)
-    labels = np.empty(len(rows), np.int32)
-    kept = 0
-    chunks = [rows[i : i + _IMAGES_AT_ONCE] for i in range(0, len(rows), _IMAGES_AT_ONCE)]
-    with work.bar(f"{title}: reading images", len(rows)) as advance:
-        for chunk, pixels in zip(chunks, work.map(partial(_decode, images.parent, resolution), chunks), strict=True):
-            for (_, label), image in zip(chunk, pixels, strict=True):
-                if image is not None:
-                    values[kept], labels[kept] = np.frombuffer(image, np.uint8), label
-                    kept += 1
-            advance(len(chunk))
-    released = len(rows) == IMAGES
-    return Corpus(
-        values[:kept].reshape(-1),
-        offsets_of(np.full(kept, length)),
-        single_documents(kept),
-        labels[:kept],
-        {"all": kept},
-        PIXELS,
-        identity=f"{title} (LRA release)" if released else f"{title} ({len(rows):,} images)",
-        kind="official" if released else "rebuilt",
-        source=f"{images.parents[1].name}/{images.parent.name}",
-        notes={"empty_files": len(rows) - kept},
-    )
-
-
-def _rows(path: Path) -> list[tuple[str, int]]:
-    """Relative path and label of each image of a batch."""
-    with raw.reading(path, "metadata of Pathfinder"):
-        # The release holds plain text under this name; the generator it came from writes a true array.
-        if path.read_bytes().startswith(_NUMPY_MAGIC):
-            table = np.load(path, allow_pickle=False).tolist()
-        else:
-            table = [line.split() for line in path.read_text("utf-8").splitlines()]
-        rows = [(f"{row[_FOLDER]}/{row[_FILE]}", int(row[_LABEL])) for row in table]
-        if any(label not in (0, 1) for _, label in rows):
-            raise ValueError("a label is neither 0 nor 1")
-    return rows
-
-
-def _decode(folder: Path, resolution: int, rows: list[tuple[str, int]]) -> list[bytes | None]:
-    """The gray levels of each image, row by row; None for a file of no bytes."""
-    from PIL import Image
-
-    decoded: list[bytes | None] = []
-    for name, _ in rows:
-        path = folder / name
-        with raw.reading(path, "image of Pathfinder"):
-            if path.stat().st_size == 0:
-                decoded.append(None)
-                continue
-            with Image.open(path) as image:
-                if image.size != (resolution, resolution):
-                    raise ValueError(f"it has {image.size[0]} x {image.size[1]} pixels, not {resolution} squared")
-                decoded.append(image.convert("L").tobytes())
-    return decoded

@@ -6,12 +6,13 @@ import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 
 from ssm_bench.data import download, raw, splits, synthetic
 from ssm_bench.data.corpus import PIXELS, Corpus, offsets_of, single_documents
+from ssm_bench.data.facts import Facts
 from ssm_bench.data.task import RawFiles, Task, TaskSpec
 from ssm_bench.data.work import Work
 from ssm_bench.errors import UserError
@@ -108,6 +109,18 @@ def _official(batches: dict[str, tuple[np.ndarray, np.ndarray]], source: Path) -
     return _corpus(images, labels, source, "CIFAR-10 gray", "official")
 
 
+def read_tfds(paths: list[Path], tokens: str, work: Work) -> Corpus:
+    """What TFDS's own builder prepared: colour images, whose ids tell the official order."""
+    source = paths[0].parent
+    images = {part: np.empty((count, SIDE * SIDE), np.uint8) for part, count in IMAGES.items()}
+    labels = {part: np.full(count, -1) for part, count in IMAGES.items()}
+    for part, _, row in download.prepared_examples(source, IMAGES, "Image", work):
+        number = int(row["id"].decode().rpartition("_")[2])
+        planes = np.asarray(row["image"]).reshape(1, SIDE * SIDE, 3).transpose(0, 2, 1)
+        images[part][number], labels[part][number] = gray(planes)[0], row["label"]
+    return _corpus(images, labels, source, "CIFAR-10 gray", "official")
+
+
 def read_gray(paths: list[Path], tokens: str, work: Work) -> Corpus:
     """cifar10_gray.npz.xz: gray images in the official order, some of them stand-ins decoded from JPEG."""
     (path,) = paths
@@ -165,14 +178,24 @@ class Image(Task):
         "SSM_BENCH_RAW names"
     )
 
+    facts: ClassVar = dict.fromkeys(
+        ("official", "rebuilt"),
+        Facts(
+            "the published data set",
+            IMAGES,
+            labels={part: (count // CLASSES,) * CLASSES for part, count in IMAGES.items()},
+        ),
+    )
+
     def raw_files(self) -> tuple[RawFiles, ...]:
-        """The official folders and archives, Python or binary version, or one compressed file of gray images."""
+        """The official folders and archives, Python or binary, what TFDS prepared, or a file of gray images."""
         names = [name for part in _BATCHES.values() for name in part]
         return (
             RawFiles(tuple(f"{_PYTHON}/{name}" for name in names), "official", _from_folder(_from_pickle, "")),
             RawFiles(("cifar-10-python.tar.gz",), "official", _from_archive(_from_pickle, "")),
             RawFiles(tuple(f"{_BINARY}/{name}.bin" for name in names), "official", _from_folder(_from_binary, ".bin")),
             RawFiles(("cifar-10-binary.tar.gz",), "official", _from_archive(_from_binary, ".bin")),
+            RawFiles(("cifar10/3.0.2/dataset_info.json",), "official", read_tfds),
             RawFiles(("cifar10_gray.npz.xz",), "rebuilt", read_gray),
         )
 
@@ -181,10 +204,14 @@ class Image(Task):
         path = download.archive("cifar10", "cifar-10-binary.tar.gz", self.wanted, work)
         return _from_archive(_from_binary, ".bin")([path], tokens, work)
 
-    def splits(self, parts: dict[str, np.ndarray], protocol: str) -> dict[str, np.ndarray]:
-        """Both protocols: 45,000 and 5,000 of the training images, the same ones as in S4 and S5."""
+    def splits(self, corpus: Corpus, protocol: str) -> dict[str, np.ndarray]:
+        """45,000 and 5,000 of the training images: those of S4 and S5; under "lra" those of LRA."""
+        parts = corpus.ranges()
         train = parts["train"]
         kept = int(len(train) * (1 - VALIDATION_SHARE))
+        if protocol == "lra":
+            order = train[splits.tfds_order(range(len(train)), "train")]
+            return {"train": np.sort(order[:kept]), "validation": np.sort(order[kept:]), "test": parts["test"]}
         dealt = splits.held_out(train, {"train": kept, "validation": len(train) - kept})
         return {**dealt, "test": parts["test"]}
 

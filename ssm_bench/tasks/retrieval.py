@@ -3,11 +3,13 @@
 import json
 import lzma
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from ssm_bench.data import raw, synthetic
 from ssm_bench.data.corpus import Corpus, encode_texts
+from ssm_bench.data.facts import Check, Facts
 from ssm_bench.data.task import RawFiles, Task, TaskSpec
 from ssm_bench.data.work import Work
 from ssm_bench.errors import UserError
@@ -119,6 +121,15 @@ def _corpus(
     )
 
 
+def popularity_accuracy(documents: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
+    """Accuracy on `test` of saying 1 where the second paper was cited in more than half of its training pairs."""
+    second = documents[:, 1]
+    papers = int(documents.max()) + 1
+    cited = np.bincount(second[train], labels[train], papers)
+    named = np.bincount(second[train], minlength=papers)
+    return float(((2 * cited > named)[second[test]] == labels[test]).mean())
+
+
 class Retrieval(Task):
     """Pairs of papers, two classes; label 1 is a citation."""
 
@@ -131,6 +142,8 @@ class Retrieval(Task):
         "that SSM_BENCH_RAW names"
     )
 
+    facts: ClassVar = {"official": Facts("the configuration of other programs that read the release", PAIRS)}
+
     def raw_files(self) -> tuple[RawFiles, ...]:
         """The files of the release, in its folder tsv_data or not, or the compact rebuilt set."""
         bare = tuple(Path(name).name for name in _FILES)
@@ -139,6 +152,20 @@ class Retrieval(Task):
             RawFiles(bare, "official", read_tsv),
             RawFiles(("aan_docs.jsonl.xz", "aan_pairs.npz"), "rebuilt", read_rebuilt),
         )
+
+    def checks(self, corpus: Corpus, work: Work) -> list[Check]:
+        """How much the papers alone tell, without a word of them: how often each was cited in the training pairs."""
+        parts = corpus.ranges()
+        train, test = parts["train"], parts["test"]
+        of_train, of_test = (np.unique(corpus.documents[part]) for part in (train, test))
+        known = len(np.intersect1d(of_train, of_test))
+        return [
+            Check("papers of test in train too", f"{known:,} of {len(of_test):,}"),
+            Check(
+                "shortcut: popularity",
+                f"{popularity_accuracy(corpus.documents, corpus.labels, train, test):.1%} of test",
+            ),
+        ]
 
     def synthetic(self, max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:
         """Pairs of texts on the same topic or on two."""

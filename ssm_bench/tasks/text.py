@@ -6,14 +6,16 @@ import lzma
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from ssm_bench.data import download, raw, splits, synthetic
 from ssm_bench.data.corpus import Corpus, encode_texts, single_documents
+from ssm_bench.data.facts import Facts
 from ssm_bench.data.task import RawFiles, Task, TaskSpec
 from ssm_bench.data.work import Work
 from ssm_bench.errors import UserError
@@ -23,6 +25,12 @@ REVIEWS = {"train": 25_000, "test": 25_000}
 
 #: UTF-8 bytes of all reviews of each part, as in the published data set: with the counts, the mark of the true set.
 TEXT_BYTES = {"train": 33_132_823, "test": 32_350_685}
+
+#: Of the prepared arrays, by tokenisation: every form of the true set gives the same.
+CHECKSUMS = {
+    "characters": "7f7dab89816f434b29dce9bb900d363c9b513992eaeadd3d36ae77894785b927",
+    "bytes": "65233469edb81ab7c8d9dd3d495463b656b043f982706352a7d30d4267be7216",
+}
 
 ARCHIVE = "aclImdb_v1.tar.gz"
 ARCHIVE_SHA256 = "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"
@@ -36,6 +44,9 @@ VALIDATION_SHARE = 0.1
 _POSITIVE, _NEGATIVE = 1, 0
 _FOLDERS = {"pos": _POSITIVE, "neg": _NEGATIVE}
 _REVIEW = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+)_\d+\.txt$")
+
+
+_LABELS = {part: (count // 2, count // 2) for part, count in REVIEWS.items()}
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,17 @@ def read_lines(paths: list[Path], tokens: str, work: Work) -> Corpus:
     (path,) = paths
     with raw.reading(path, "file of the IMDb reviews"), lzma.open(path, "rt", encoding="utf-8") as lines:
         return _corpus(map(_from_line, lines), path, tokens, work)
+
+
+def read_tfds(paths: list[Path], tokens: str, work: Work) -> Corpus:
+    """What TFDS's own builder prepared: no file names, so in its order, and without white space at the ends."""
+    source = paths[0].parent
+    examples = download.prepared_examples(source, REVIEWS, "Text", work)
+    found = (_Review(part, int(row["label"]), number, row["text"].decode("utf-8")) for part, number, row in examples)
+    corpus = _corpus(found, source, tokens, work)
+    return replace(
+        corpus, identity="IMDb (TFDS imdb_reviews, white space stripped)", kind="rebuilt", source="imdb_reviews"
+    )
 
 
 def _official(files: Iterable[tuple[str, Callable[[], bytes]]]) -> Iterator[_Review]:
@@ -137,22 +159,35 @@ class Text(Task):
     licence = "none stated by the authors; offered for research"
     wanted = f"put {ARCHIVE}, or the folder aclImdb it unpacks to, into the folder that SSM_BENCH_RAW names"
 
+    facts: ClassVar = {
+        "official": Facts(
+            "the published data set",
+            REVIEWS,
+            labels=_LABELS,
+            shared={("train", "train"): 96, ("test", "test"): 199, ("train", "test"): 123},
+            checksums=CHECKSUMS,
+        ),
+        "rebuilt": Facts("the published data set", REVIEWS, labels=_LABELS),
+    }
+
     def raw_files(self) -> tuple[RawFiles, ...]:
-        """The unpacked folder, the archive, or one compressed file of lines."""
+        """The unpacked folder, the archive, one compressed file of lines, or what TFDS prepared."""
         return (
             RawFiles(("aclImdb/train/pos", "aclImdb/test/neg"), "official", read_folder),
             RawFiles((ARCHIVE,), "official", read_archive),
             RawFiles(("imdb.jsonl.xz",), "official", read_lines),
+            RawFiles(("imdb_reviews/plain_text/1.0.0/dataset_info.json",), "rebuilt", read_tfds),
         )
 
     def fetch(self, tokens: str, work: Work) -> Corpus:
         """Downloads the official archive."""
         return read_archive([download.archive("imdb_reviews", ARCHIVE, self.wanted, work)], tokens, work)
 
-    def splits(self, parts: dict[str, np.ndarray], protocol: str) -> dict[str, np.ndarray]:
-        """Strict: a tenth of train held out. Paper: the test set is the validation set, as everyone published."""
+    def splits(self, corpus: Corpus, protocol: str) -> dict[str, np.ndarray]:
+        """Strict: a tenth of train held out. Paper, LRA: the test set is the validation set, as everyone published."""
+        parts = corpus.ranges()
         train, test = parts["train"], parts["test"]
-        if protocol == "paper":
+        if protocol != "strict":
             return {"train": train, "validation": test, "test": test}
         held_out = int(VALIDATION_SHARE * len(train))
         return {**splits.held_out(train, {"train": len(train) - held_out, "validation": held_out}), "test": test}

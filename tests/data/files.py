@@ -169,9 +169,9 @@ def aan_rebuilt(folder):
     return texts
 
 
-def pathfinder(folder, resolution=32, as_text=True):
-    """A folder of the release: batches 9 and 10, of which the first has an image of no bytes."""
-    base = folder / f"pathfinder{resolution}" / "curv_contour_length_14"
+def pathfinder(folder, resolution=32, as_text=True, difficulty="curv_contour_length_14"):
+    """A folder of the release: batches 9 and 10, of which the first has an image of no bytes (row 4 of 30)."""
+    base = folder / f"pathfinder{resolution}" / difficulty
     (base / "metadata").mkdir(parents=True)
     images = {}
     for batch in (10, 9):
