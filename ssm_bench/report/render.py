@@ -207,7 +207,7 @@ def latex(table: Table) -> str:
 
 
 def latex_document(table: Table) -> str:
-    """A document of one page with the table in it, for pdflatex in the folder of the tables."""
+    """A document with the table in it, for pdflatex in the folder of the tables."""
     orientation = "landscape," if len(table.columns) > PORTRAIT_COLUMNS else ""
     lines = [
         f"% {WRITTEN_BY} Compile it in this folder: pdflatex {table.name}-standalone.tex",
@@ -216,11 +216,9 @@ def latex_document(table: Table) -> str:
         r"\usepackage{booktabs}",
         r"\pagestyle{empty}",
         r"\begin{document}",
-        r"\begin{table}[h!]",
-        rf"\caption{{{tex(table.title)}.}}",
-        r"\medskip",
+        # Not a float: below many models the notes go on to the next page, and a float would end with its page.
+        rf"\begin{{center}}{tex(table.title)}\end{{center}}",
         rf"\input{{{table.name}.tex}}",
-        r"\end{table}",
         r"\end{document}",
         "",
     ]
