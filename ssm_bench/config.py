@@ -1,6 +1,7 @@
 """Configuration: one tree of settings per run, from `experiments/<model>.py`, changed by `--config.x.y=value`."""
 
 import importlib.util
+import math
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -153,7 +154,7 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     """Applies `--config.model.d_model=128` and its like, keeping the type of what is there.
 
     Raises:
-        UserError: a name that does not exist (with the near names), or a value of another type.
+        UserError: a name that does not exist (with the near names), or a value of another type or not finite.
     """
     config = config.copy_and_resolve_references()
     for argument in arguments:
@@ -176,6 +177,9 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
             like = f"a value of type {type(known[name]).__name__}, like {known[name]!r}"
             raise UserError(f"--config.{name} takes {like}; got {value!r}") from error
         config = values.config
+        changed = _leaves(config.to_dict())[name]
+        if isinstance(changed, float) and not math.isfinite(changed):
+            raise UserError(f"--config.{name} takes a finite number; got {value!r}")
     return config
 
 

@@ -80,6 +80,8 @@ def test_overrides_keep_the_type_of_what_is_there():
         ("--config.model.d_model=1.5", r"--config.model.d_model takes a value of type int, like 128; got '1.5'"),
         ("--config.model.prenorm=perhaps", r"--config.model.prenorm takes a value of type bool.*got 'perhaps'"),
         ("--config.model.d_model", r"--config.model.d_model needs a value"),
+        ("--config.optimizer.lr=nan", "--config.optimizer.lr takes a finite number; got 'nan'"),
+        ("--config.optimizer.lr=-inf", "--config.optimizer.lr takes a finite number; got '-inf'"),
         ("--config.model=3", "--config.model is a section of settings, not one: .*--config.model.mixer"),
     ],
 )
