@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ssm_bench.errors import unknown_name
+from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.layers import Linear, dropout, split_key
 from ssm_bench.network.parameters import Exempt
 from ssm_bench.network.scaffold import Scaffold
@@ -146,7 +146,15 @@ class Classifier(nnx.Module):
 
         Returns:
             Logits (b, c).
+
+        Raises:
+            UserError: inputs of another rank or number of documents.
         """
+        if inputs.ndim < 3 or inputs.shape[1] != self.documents:
+            raise UserError(
+                f"the classifier takes inputs (batch, documents, length) with documents {self.documents}; "
+                f"got the shape {inputs.shape}"
+            )
         batch = inputs.shape[0]
         # All first documents, then all second ones, pass the tower as one batch.
         inputs = jnp.swapaxes(inputs, 0, 1).reshape(batch * self.documents, *inputs.shape[2:])
@@ -218,7 +226,14 @@ class Classifier(nnx.Module):
 
         Returns:
             Logits (b, c) of all that was read so far, as a call on the whole would give, and the next state.
+
+        Raises:
+            UserError: inputs of another rank, or none.
         """
+        if inputs.ndim < 2 or not inputs.shape[1]:
+            raise UserError(
+                f"a stream goes on by inputs (batch, length), length at least 1; got the shape {inputs.shape}"
+            )
         x = self.encoder(inputs)
         seen = state["seen"] + x.shape[1]
         if self.learned_positions is not None or self.sinusoids:

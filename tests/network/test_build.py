@@ -1,5 +1,6 @@
 """From a configuration to a classifier: mistakes are told by the name of their setting."""
 
+import jax.numpy as jnp
 import pytest
 from flax import nnx
 
@@ -30,3 +31,17 @@ def test_an_impossible_option_is_told_with_its_section(mixer, scaffold, setting,
     config = resolve("s5", "listops", preset="quick", overrides=overrides)
     with pytest.raises(UserError, match=sentence):
         build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
+
+
+def test_a_classifier_says_which_inputs_it_takes():
+    overrides = ["--config.mixer.bidirectional=false", "--config.model.layers=1"]
+    config = resolve("lru", "listops", preset="quick", overrides=overrides)
+    model = build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
+    for shape in ((2, 5), (2, 2, 5)):
+        with pytest.raises(
+            UserError, match=r"takes inputs \(batch, documents, length\) with documents 1; got the shape"
+        ):
+            model(jnp.zeros(shape, jnp.uint8))
+    for shape in ((5,), (2, 0)):
+        with pytest.raises(UserError, match=r"length at least 1; got the shape"):
+            model.extend(jnp.zeros(shape, jnp.uint8), model.initial_state(2))

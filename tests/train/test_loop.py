@@ -185,7 +185,6 @@ def test_a_damaged_checkpoint_is_reported_not_crashed_into(tmp_path):
         ("--config.model.dropout=1.0", r"dropout must lie in \[0, 1\); got 1.0"),
         ("--config.train.eval_batch_size=-5", "eval_batch_size must be 0 or more; got -5"),
         ("--config.optimizer.lr=-1", "optimizer.lr must be a number above 0; got -1"),
-        ("--config.optimizer.lr=-1", "optimizer.lr must be a number above 0; got -1"),
         ("--config.optimizer.clip_norm=-1", "optimizer.clip_norm must be 0 or more; got -1"),
         ("--config.model.norm_decay=5", r"norm_decay must lie in \[0, 1\); got 5"),
         ("--config.model.head_width=-3", "head_width must be 0 or more; got -3"),
