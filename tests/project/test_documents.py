@@ -63,7 +63,13 @@ def test_files_exist(document):
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert (document.parent / link).exists(), link
     named = re.findall(r"`((?:ssm_bench|experiments|tests|docs|results|scripts)/[\w./-]*)`", text)
-    examples = {"ssm_bench/models/foo.py", "experiments/foo.py", "tests/models/test_foo.py", "ssm_bench/tasks/bar.py"}
+    examples = {
+        "ssm_bench/models/foo.py",
+        "experiments/foo.py",
+        "tests/models/test_foo.py",
+        "ssm_bench/tasks/bar.py",
+        "docs/tasks/bar.md",
+    }
     made = {"results/runs/", "results/tables/"}
     for path in set(named) - examples - made:
         assert (ROOT / path).exists(), path
