@@ -23,7 +23,11 @@ def test_a_package_loads_without_jax(package):
 import importlib, pkgutil, sys
 import ssm_bench.{package} as package
 for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    importlib.import_module(found.name)
+    try:
+        importlib.import_module(found.name)
+    except ModuleNotFoundError as error:
+        # The one package that is installed only where data are downloaded or exported.
+        assert error.name == "tensorflow_datasets", error
 print(*sorted({{"jax", "flax", "tensorflow"}} & set(sys.modules)))
 """
     found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
