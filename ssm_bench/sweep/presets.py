@@ -31,7 +31,7 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
     train.steps = 200
     # A toy model has no published schedule to be a share of.
     train.published_steps = 0
-    train.evaluations = 4
+    train.evaluations = 2
     train.chunk = 50
     train.eval_batch_size = 50
     config.optimizer.warmup = 0.1
