@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssm_bench.errors import unknown_name
-from ssm_bench.ops.recurrence import BACKENDS, interleave
+from ssm_bench.ops.recurrence import choose_backend, interleave
 
 # A power is made of powers, and a state of states: half-precision products would lose digits at each level.
 _product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
@@ -43,10 +42,7 @@ def dense_recurrence(
 
     Gradients are those of autodiff, computed by the recurrence with A transposed, run the other way.
     """
-    if backend not in BACKENDS:
-        raise unknown_name("backend", backend, BACKENDS)
-    if backend == "auto":
-        backend = "sequential" if jax.default_backend() == "cpu" else "associative"
+    backend = choose_backend(backend)
     A, b = jnp.asarray(A), jnp.asarray(b)
     if b.ndim != 3 or A.shape != (b.shape[2], b.shape[2]):
         raise ValueError(f"A of shape {A.shape} fits no b of shape {b.shape}: it needs (n, n) for (b, l, n)")

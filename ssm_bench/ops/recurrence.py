@@ -1,5 +1,6 @@
 """The linear recurrence h_t = a_t h_{t-1} + b_t, the operation all state space models share."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -10,6 +11,20 @@ from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.ops.gpu import kernels_run
 
 BACKENDS = ("auto", "associative", "sequential")
+WITH_FUSED = (*BACKENDS, "fused")
+
+
+def choose_backend(backend: str, allowed: Sequence[str] = BACKENDS) -> str:
+    """The backend that is meant: "auto" is the loop on CPU and the parallel scan elsewhere.
+
+    Raises:
+        UserError: one that is not allowed.
+    """
+    if backend not in allowed:
+        raise unknown_name("backend", backend, allowed)
+    if backend != "auto":
+        return backend
+    return "sequential" if jax.default_backend() == "cpu" else "associative"
 
 
 def linear_recurrence(
@@ -51,10 +66,7 @@ def linear_recurrence(
     Source: Blelloch 1990, "Prefix sums and their applications"; for the adjoint, Martin and Cundy 2018
     (arXiv 1709.04057).
     """
-    if backend not in (*BACKENDS, "fused"):
-        raise unknown_name("backend", backend, (*BACKENDS, "fused"))
-    if backend == "auto":
-        backend = "sequential" if jax.default_backend() == "cpu" else "associative"
+    backend = choose_backend(backend, WITH_FUSED)
     coefficient, logarithmic = (a, False) if log_a is None else (log_a, True)
     if coefficient is None:
         raise ValueError("linear_recurrence needs a or log_a")

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import UserError
 from ssm_bench.ops.gpu import kernels_run
-from ssm_bench.ops.recurrence import BACKENDS, linear_recurrence
+from ssm_bench.ops.recurrence import WITH_FUSED, choose_backend, linear_recurrence
 
 # Steps whose states (b, k, d, n) exist at once, or more where these are small. Shorter chunks keep more states between
 # chunks for the backward pass, longer ones sweep the states of a chunk more often.
@@ -65,8 +65,7 @@ def selective_scan(
     Source: Mamba (Gu and Dao 2023, arXiv 2312.00752), algorithm 2 and section 3.3, with its simplified rule for B (no
     division by A).
     """
-    if backend not in (*BACKENDS, "fused"):
-        raise unknown_name("backend", backend, (*BACKENDS, "fused"))
+    automatic, backend = backend == "auto", choose_backend(backend, WITH_FUSED)
     _check_shapes(u, delta, A, B, C, D=D, z=z, delta_bias=delta_bias, h0=h0)
     real = jnp.result_type(jnp.float32, u.dtype, delta.dtype, jnp.finfo(A.dtype).dtype)
     states = jnp.result_type(real, A, B, C, *([] if h0 is None else [h0]))
@@ -74,8 +73,8 @@ def selective_scan(
         raise ValueError("a complex B, C or h0 needs a complex A")
     powers = {1, 2, 4, 8, 16, 32, 64, 128, 256}
     fits = states in (jnp.float32, jnp.complex64) and A.shape[1] in powers and kernels_run()
-    if backend == "auto":
-        backend = "sequential" if jax.default_backend() == "cpu" else "fused" if fits else "associative"
+    if automatic and fits:
+        backend = "fused"
     if backend == "fused" and not fits:
         raise UserError(
             'backend "fused" needs an NVIDIA GPU, float32 or complex64, and n a power of two up to 256; got '
