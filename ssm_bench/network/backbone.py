@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.layers import Linear, dropout, split_key
@@ -148,7 +149,7 @@ class Classifier(nnx.Module):
             Logits (b, c).
 
         Raises:
-            UserError: inputs of another rank or number of documents.
+            UserError: inputs of another rank or number of documents, or longer than a table of positions.
         """
         if inputs.ndim < 3 or inputs.shape[1] != self.documents:
             raise UserError(
@@ -178,12 +179,8 @@ class Classifier(nnx.Module):
         if self.cls is not None:
             x = jnp.concatenate([jnp.broadcast_to(self.cls[...], (x.shape[0], 1, x.shape[2])), x], 1)
             lengths = None if lengths is None else lengths + 1
-        length = x.shape[1]
-        if self.learned_positions is not None:
-            x = x + self.learned_positions[...][:length]
-        elif self.sinusoids:
-            x = x + sinusoidal_positions(self.sinusoids, x.shape[-1])[:length]
-        true = None if lengths is None else jnp.arange(length) < lengths[:, None]
+        x = self._with_positions(x)
+        true = None if lengths is None else jnp.arange(x.shape[1]) < lengths[:, None]
         mask = true if self.mask_padding else None
         input_key, *block_keys = split_key(key, 1 + len(self.blocks))
         x = dropout(x, self.input_dropout, input_key)
@@ -192,6 +189,20 @@ class Classifier(nnx.Module):
         if self.final_norm is not None:
             x = self.final_norm(x, mask, train=train)
         return self._pooled(x, lengths, true)
+
+    def _with_positions(self, x: jax.Array, begin: jax.Array | int = 0) -> jax.Array:
+        """Adds to x (b, k, h), whose first position is number `begin`, the table of positions if there is one."""
+        if self.learned_positions is not None:
+            table = self.learned_positions[...]
+        elif self.sinusoids:
+            table = jnp.asarray(sinusoidal_positions(self.sinusoids, x.shape[-1]))
+        else:
+            return x
+        # A slice past the end would silently be another one; where `begin` is traced, the end alone is not known.
+        end = x.shape[1] + (0 if isinstance(begin, Tracer) else int(begin))
+        if end > len(table):
+            raise UserError(f"the model has a table of {len(table)} positions; the inputs go on to position {end}")
+        return x + jax.lax.dynamic_slice_in_dim(table, begin, x.shape[1])
 
     def _pooled(self, x: jax.Array, lengths: jax.Array | None, true: jax.Array | None) -> jax.Array:
         if self.pooling == "cls":
@@ -228,21 +239,15 @@ class Classifier(nnx.Module):
             Logits (b, c) of all that was read so far, as a call on the whole would give, and the next state.
 
         Raises:
-            UserError: inputs of another rank, or none.
+            UserError: inputs of another rank, or none; or past the end of a table of positions. Inside `jax.jit` and
+                the like it cannot be told: a chunk past the end gets the last positions of the table, silently.
         """
         if inputs.ndim < 2 or not inputs.shape[1]:
             raise UserError(
                 f"a stream goes on by inputs (batch, length), length at least 1; got the shape {inputs.shape}"
             )
-        x = self.encoder(inputs)
+        x = self._with_positions(self.encoder(inputs), state["seen"])
         seen = state["seen"] + x.shape[1]
-        if self.learned_positions is not None or self.sinusoids:
-            table = (
-                jnp.asarray(sinusoidal_positions(self.sinusoids, x.shape[-1]))
-                if self.learned_positions is None
-                else self.learned_positions[...]
-            )
-            x = x + jax.lax.dynamic_slice_in_dim(table, state["seen"], x.shape[1])
         blocks = []
         for block, before in zip(self.blocks, state["blocks"], strict=True):
             x, after = block.extend(x, before)

@@ -1,5 +1,6 @@
 """From a configuration to a classifier: mistakes are told by the name of their setting."""
 
+import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
@@ -45,3 +46,20 @@ def test_a_classifier_says_which_inputs_it_takes():
     for shape in ((5,), (2, 0)):
         with pytest.raises(UserError, match=r"length at least 1; got the shape"):
             model.extend(jnp.zeros(shape, jnp.uint8), model.initial_state(2))
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+def test_inputs_longer_than_the_table_of_positions_are_refused(positions):
+    settings = (f"model.positions={positions}", "task.max_length=8", "model.layers=1", "mixer.bidirectional=false")
+    config = resolve("lru", "listops", preset="quick", overrides=[f"--config.{s}" for s in settings])
+    model = build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
+    tokens = jnp.zeros((2, 12), jnp.uint8)
+    beyond = "has a table of 8 positions; the inputs go on to position"
+    with pytest.raises(UserError, match=f"{beyond} 9$"):
+        model(tokens[:, None, :9])
+    with pytest.raises(UserError, match=f"{beyond} 9"):
+        jax.eval_shape(model.extend, tokens[:, :9], model.initial_state(2))
+    _, state = model.extend(tokens[:, :5], model.initial_state(2))
+    model.extend(tokens[:, 5:8], state)
+    with pytest.raises(UserError, match=f"{beyond} 9$"):
+        model.extend(tokens[:, 5:9], state)
