@@ -60,7 +60,6 @@ class LinearRNN(Mixer):
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h), whole sequences."""
-        x = x if mask is None else jnp.where(mask[..., None], x, 0)
         b = self._inputs(x)
         y = self._outputs(ops.dense_recurrence(self.A[...], b), self.C[...][0], x)
         if self.causal:

@@ -38,7 +38,6 @@ class ConvolutionMixer(Mixer):
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h), whole sequences."""
-        x = x if mask is None else jnp.where(mask[..., None], x, 0)
         kernels = self._kernels(x.shape[1])
         y = ops.causal_conv(x, kernels[0]) if self.causal else ops.bidirectional_conv(x, kernels[0], kernels[1])
         return y.astype(x.dtype) + self.D[...].astype(x.dtype) * x

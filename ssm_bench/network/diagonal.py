@@ -27,7 +27,6 @@ class DiagonalMixer(Mixer):
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h), whole sequences."""
-        x = x if mask is None else jnp.where(mask[..., None], x, 0)
         log_a, B, C = self._system()
         return ops.diagonal_ssm(x, log_a, B, C[0] if self.causal else C) + self.D[...].astype(x.dtype) * x
 

@@ -55,8 +55,6 @@ class H3Layer(Mixer):
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h), whole sequences."""
-        # A product of two large numbers in the padding would leak through the rounding of a Fourier transform.
-        x = x if mask is None else jnp.where(mask[..., None], x, 0)
         return self._gated(x, lambda part, u: getattr(self, part)(u, mask, key=key)).astype(x.dtype)
 
     def initial_state(self, batch: int) -> dict[str, Any]:

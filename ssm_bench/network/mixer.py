@@ -55,6 +55,16 @@ def _checked(run: Callable) -> Callable:
     return checked
 
 
+def _without_padding(run: Callable) -> Callable:
+    """A mixer's `__call__` that finds zeros at padded positions, so that not even NaN there gets anywhere."""
+
+    @functools.wraps(run)
+    def emptied(self: "Mixer", x: jax.Array, mask: jax.Array | None = None, **named: Any) -> Any:
+        return run(self, x if mask is None else jnp.where(mask[..., None], x, 0), mask, **named)
+
+    return emptied
+
+
 def _noting_the_width(make: Callable) -> Callable:
     """The constructor of a mixer that also keeps the width it is made for."""
 
@@ -82,10 +92,11 @@ class Mixer(nnx.Module, abc.ABC):
     causal: bool
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Has every way of running a mixer refuse inputs that do not fit, in one sentence."""
+        """Has every way of running a mixer refuse inputs that do not fit, in one sentence, and empties the padding."""
         super().__init_subclass__(**options)
         for name in AXES.keys() & vars(cls).keys():
-            setattr(cls, name, _checked(vars(cls)[name]))
+            run = vars(cls)[name]
+            setattr(cls, name, _checked(_without_padding(run) if name == "__call__" else run))
         make = vars(cls).get("__init__")
         if make is not None and "d_model" in inspect.signature(make).parameters:
             cls.__init__ = _noting_the_width(make)
@@ -97,7 +108,8 @@ class Mixer(nnx.Module, abc.ABC):
         Args:
             x: inputs (b, l, h), float.
             mask: (b, l) bool, True at true positions, padding on the right; None: every position is true.
-                With a mask, what stands at padded positions never reaches a true position.
+                With a mask, what stands at padded positions never reaches a true position. A subclass finds zeros
+                there; what it makes of them has to stay there.
             key: random key for dropout inside the mixer; None turns it off.
 
         Returns:

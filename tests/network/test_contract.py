@@ -54,6 +54,9 @@ def directions(name):
     return (False, True) if takes else (None,)
 
 
+#: What padding may hold, at worst: numbers that are none, numbers without bounds, and large ones.
+WORST = np.resize([np.nan, np.inf, -np.inf, 0.0], (9, 1))
+
 CASES = [(name, both) for name in MIXERS for both in directions(name)]
 
 
@@ -69,7 +72,7 @@ def test_padding_reaches_no_true_position_and_causality_is_what_the_mixer_says(n
         return mixer(x), mixer(padded, mask), jax.grad(lambda x: mixer(x)[:, probe].sum())(x)
 
     x = inputs()
-    padded = jnp.concatenate([x, 100 * inputs(9, seed=1)], 1)
+    padded = jnp.concatenate([x, 100 * inputs(9, seed=1) + WORST], 1)
     mask = jnp.broadcast_to(jnp.arange(LENGTH + 9) < LENGTH, padded.shape[:2])
     short, long, influence = run(state, x, padded, mask)
     assert short.shape == x.shape and short.dtype == x.dtype
@@ -151,7 +154,7 @@ def test_any_mixer_sits_in_any_scaffold(mixer, both, scaffold):
     x = short_inputs()
     with jax.disable_jit():
         # What stands in the padding reaches no true position,
-        whole = block(jnp.where(RAGGED[..., None], x, 50.0), RAGGED)
+        whole = block(jnp.where(RAGGED[..., None], x, np.nan), RAGGED)
         if block.mixer.causal:
             # and a stream, which has none, goes through the same outputs in chunks, with a state of constant size.
             state = block.initial_state(2)
