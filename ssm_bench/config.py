@@ -52,6 +52,7 @@ def base_config(task: str) -> ConfigDict:
                 # Under protocol "paper", what sees padding: "everywhere", the "norms" alone, or "nowhere".
                 "paper_padding": "everywhere",
                 "head_width": 0,  # hidden width of the classifier head; 0: linear
+                "precision": "float32",  # "bf16": of the activations; states, statistics and parameters stay float32
             },
             "mixer": {},
             "scaffold": {},
@@ -83,6 +84,7 @@ def base_config(task: str) -> ConfigDict:
                 "steps": 0,  # of this run; 0: the published ones
                 "evaluations": 20,  # on the validation split, evenly spaced
                 "chunk": 50,  # steps in one call of the device
+                "lengths": 4,  # that batches of documents are padded to; 1: the task's longest alone
                 "eval_batch_size": 0,  # 0: the training batch
             },
             "report": {

@@ -66,7 +66,7 @@ def _step(options: argparse.Namespace) -> int:
 
     config = resolve(options.model, options.task, preset="paper", data="synthetic", protocol=options.protocol)
     config.task.max_length = spec(options.task).max_length
-    config.train.update(steps=4 * config.train.chunk, evaluations=1)
+    config.train.update(steps=4 * config.train.chunk, evaluations=1, lengths=1)
     config, dataset = open_data(override(config, options.overrides))
     trainer = make_trainer(config, dataset)
     writable(options.results)

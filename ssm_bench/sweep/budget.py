@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.record import config_hash
-from ssm_bench.train.batches import training_batches
 from ssm_bench.train.run import make_trainer
 
 #: Shares a cell can get. Few and round, so that a small change of speed does not make another experiment.
@@ -20,7 +19,8 @@ SHARES = (0.001, 0.002, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 
 #: Part of the time left for compiling, evaluating and saving.
 OVERHEAD = 0.25
 
-PROBE_STEPS = 10
+#: Enough for batches of all lengths.
+PROBE_STEPS = 16
 
 
 def check_budget(config: ConfigDict) -> None:
@@ -57,10 +57,10 @@ def probe(config: ConfigDict, dataset: Dataset) -> float:
     """Seconds of one training step on this device, compilation left out."""
     trainer = make_trainer(config, dataset)
     state = trainer.program.initial_state()
-    batches = training_batches(trainer.splits["train"], trainer.batch, trainer.seed, 0, PROBE_STEPS)
-    state, metrics = trainer.program.train(state, trainer.data, batches)
+    batches = trainer.order.batches(0, PROBE_STEPS)
+    state, metrics = trainer.program.train(state, trainer.data, *batches, trainer.padded)
     np.asarray(metrics)
     begun = time.monotonic()
-    _, metrics = trainer.program.train(state, trainer.data, batches)
+    _, metrics = trainer.program.train(state, trainer.data, *batches, trainer.padded)
     np.asarray(metrics)
     return (time.monotonic() - begun) / PROBE_STEPS

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ssm_bench.errors import UserError
-from ssm_bench.train.batches import DeviceData, evaluation_batches, training_batches
+from ssm_bench.train.batches import DeviceData, TrainingOrder, evaluation_batches, padded_lengths
 from ssm_bench.train.checkpoint import Checkpoints
 from ssm_bench.train.step import Program, TrainState
 from ssm_bench.train.stop import Stop
@@ -84,6 +84,7 @@ class Trainer:
         splits: Mapping[str, np.ndarray],
         config: ConfigDict,
         *,
+        lengths: np.ndarray,
         origin: str = "",
         checksum: str = "",
     ):
@@ -94,6 +95,7 @@ class Trainer:
             data: the data on the device.
             splits: example indices of train, validation and test.
             config: the whole configuration.
+            lengths: of every example, its longer document's if it has two.
             origin: what trains, in words: code and device.
             checksum: of the data; a checkpoint of other data is refused.
         """
@@ -101,8 +103,13 @@ class Trainer:
         self.data = data
         self.splits = splits
         self.settings = config.train
-        self.seed = config.seed
         self.batch = config.train.batch_size
+        self.lengths = lengths
+        self.padded = (data["tokens"].shape[1],)
+        # Where padding reaches an output, as in the authors' code, its length is part of the model.
+        if program.ragged and config.train.lengths > 1 and config.protocol != "paper":
+            self.padded = padded_lengths(lengths, config.train.lengths)
+        self.order = TrainingOrder(splits["train"], lengths, batch=self.batch, seed=config.seed, padded=self.padded)
         longest = max(len(examples) for examples in splits.values())
         self.eval_batch = min(config.train.eval_batch_size or self.batch, longest)
         self.outcome = Outcome(checksum=checksum)
@@ -172,16 +179,16 @@ class Trainer:
     def _train_chunk(self, state: TrainState, size: int) -> tuple[TrainState, np.ndarray, float]:
         """Steps `size` times; returns the state, the losses (size,), and the seconds without compilation."""
         outcome = self.outcome
-        batches = jnp.asarray(training_batches(self.splits["train"], self.batch, self.seed, outcome.step, size))
+        batches, sizes = self.order.batches(outcome.step, size)
         if size not in self._compiled:
             begun = time.monotonic()
-            self._compiled[size] = self.program.train.lower(state, self.data, batches).compile()
+            self._compiled[size] = self.program.train.lower(state, self.data, batches, sizes, self.padded).compile()
             outcome.seconds["compile"] += time.monotonic() - begun
             if memory := self._compiled[size].memory_analysis():
                 needed = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
                 outcome.peak_memory = max(outcome.peak_memory or 0, needed - memory.alias_size_in_bytes)
         begun = time.monotonic()
-        state, metrics = self._compiled[size](state, self.data, batches)
+        state, metrics = self._compiled[size](state, self.data, batches, sizes)
         metrics = np.asarray(metrics, np.float64)
         seconds = time.monotonic() - begun
         outcome.seconds["train"] += seconds
@@ -224,9 +231,9 @@ class Trainer:
     def score(self, params: Any, stats: Any, split: str) -> tuple[float, float]:
         """Accuracy in [0, 1] and mean loss over every example of a split."""
         begun = time.monotonic()
-        groups = zip(*evaluation_batches(self.splits[split], self.eval_batch, EVALUATION_GROUP), strict=True)
+        groups = evaluation_batches(self.splits[split], self.lengths, self.eval_batch, self.padded, EVALUATION_GROUP)
         # All groups are under way before the first result is fetched.
-        sums = [self.program.evaluate(params, stats, self.data, batches, weights) for batches, weights in groups]
+        sums = [self.program.evaluate(params, stats, self.data, *group) for group in groups]
         correct, loss, count = np.sum(np.asarray(sums, np.float64), 0)
         seconds = time.monotonic() - begun
         self.outcome.seconds["evaluate"] += seconds

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
@@ -29,7 +30,11 @@ FINISHED = ("ok", "diverged", "oom")
 
 #: What settings have to keep, whatever the model: in words, as a test, and which settings.
 BOUNDS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
-    ("must be at least 1", lambda v: v >= 1, ("train.steps", "train.batch_size", "train.evaluations", "train.chunk")),
+    (
+        "must be at least 1",
+        lambda v: v >= 1,
+        ("train.steps", "train.batch_size", "train.evaluations", "train.chunk", "train.lengths"),
+    ),
     ("must be a number above 0", lambda v: 0 < v < inf, ("optimizer.lr", "optimizer.ssm_lr", "optimizer.epsilon")),
     (
         "must be 0 or more",
@@ -96,7 +101,10 @@ def make_trainer(config: ConfigDict, dataset: Dataset) -> Trainer:
     origin = f"commit {revision['commit'][:12]}{'+dirty' if revision['dirty'] else ''} on {device['kind']}"
     checksum = dataset.card["checksum"]
     program = make_program(config, dataset)
-    return Trainer(program, device_data(dataset), dataset.splits, config, origin=origin, checksum=checksum)
+    lengths = np.diff(dataset.offsets)[dataset.documents].max(1)
+    return Trainer(
+        program, device_data(dataset), dataset.splits, config, lengths=lengths, origin=origin, checksum=checksum
+    )
 
 
 def check_sizes(config: ConfigDict, dataset: Dataset) -> None:

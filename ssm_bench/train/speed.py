@@ -4,11 +4,9 @@ import itertools
 import time
 from typing import Any
 
-import jax
 import numpy as np
 
 from ssm_bench.train import provenance
-from ssm_bench.train.batches import training_batches
 from ssm_bench.train.checkpoint import Checkpoints
 from ssm_bench.train.loop import Trainer
 from ssm_bench.train.stop import Stop
@@ -28,21 +26,18 @@ def measure_step(trainer: Trainer, *, scan_steps: int = 100, repeats: int = 3) -
     """
     program, batch = trainer.program, trainer.batch
 
-    def batches(count: int) -> jax.Array:
-        return jax.numpy.asarray(training_batches(trainer.splits["train"], batch, trainer.seed, 0, count))
-
     found: dict[str, float] = {}
     per_step = {}
     for name, count in (("step_ms", scan_steps), ("step_ms_one_per_call", 1)):
-        state, examples = program.initial_state(), batches(count)
+        state, (examples, sizes) = program.initial_state(), trainer.order.batches(0, count)
         begun = time.perf_counter()
-        compiled = program.train.lower(state, trainer.data, examples).compile()
+        compiled = program.train.lower(state, trainer.data, examples, sizes, trainer.padded).compile()
         found.setdefault("compile_seconds", round(time.perf_counter() - begun, 2))
         calls = repeats if count > 1 else 20 * repeats
         times = []
         for _ in range(calls + 1):
             begun = time.perf_counter()
-            state, metrics = compiled(state, trainer.data, examples)
+            state, metrics = compiled(state, trainer.data, examples, sizes)
             np.asarray(metrics)
             times.append((time.perf_counter() - begun) / count)
         per_step[name] = float(np.median(times[1:]))

@@ -1,5 +1,6 @@
 """The training and evaluation programs: pure functions of pytrees, many steps in one call of the device."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -44,8 +45,8 @@ class Program:
         self.optimizer = optimizer
         self.ragged = ragged
         self.seed = seed
-        self.train = jax.jit(self._train, donate_argnums=0)
-        self.evaluate = jax.jit(self._evaluate)
+        self.train = jax.jit(self._train, donate_argnums=0, static_argnames="padded")
+        self.evaluate = jax.jit(self._evaluate, static_argnames="length")
 
     def initial_state(self) -> TrainState:
         """The state before the first step; it owns its arrays, since training donates them."""
@@ -53,21 +54,25 @@ class Program:
         stats = jax.tree.map(jnp.copy, self.model.stats)
         return TrainState(params, stats, self.optimizer.init(params), jnp.zeros((), jnp.int32))
 
-    def logits(self, params: Any, stats: Any, data: DeviceData, examples: jax.Array, *, train: bool, key=None):
-        """Logits (b, c) of examples (b,), and the batch statistics after the call."""
+    def logits(
+        self, params: Any, stats: Any, data: DeviceData, examples: jax.Array, length: int, *, train: bool, key=None
+    ):
+        """Logits (b, c) of examples (b,), their documents cut to `length`, and the batch statistics after the call."""
         model = nnx.merge(self.model.graph, params, stats)
         documents = data["documents"][examples]
         lengths = data["lengths"][documents] if self.ragged else None
-        logits = model(data["tokens"][documents], lengths, train=train, key=key)
+        logits = model(data["tokens"][documents][..., :length], lengths, train=train, key=key)
         return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
 
-    def update(self, state: TrainState, data: DeviceData, examples: jax.Array) -> tuple[TrainState, jax.Array]:
-        """One training step on examples (b,): the next state, and the mean loss and accuracy (2,)."""
+    def update(
+        self, data: DeviceData, length: int, state: TrainState, examples: jax.Array
+    ) -> tuple[TrainState, jax.Array]:
+        """One step on examples (b,), their documents cut to `length`: the next state, mean loss and accuracy (2,)."""
         labels = data["labels"][examples]
         key = jax.random.fold_in(jax.random.key(self.seed), state.step)
 
         def loss_of(params):
-            logits, stats = self.logits(params, state.stats, data, examples, train=True, key=key)
+            logits, stats = self.logits(params, state.stats, data, examples, length, train=True, key=key)
             loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
             return loss, (stats, (logits.argmax(-1) == labels).mean())
 
@@ -76,17 +81,27 @@ class Program:
         params = optax.apply_updates(state.params, updates)
         return TrainState(params, stats, opt_state, state.step + 1), jnp.stack([loss, accuracy])
 
-    def _train(self, state: TrainState, data: DeviceData, batches: jax.Array) -> tuple[TrainState, jax.Array]:
-        """Steps on batches (k, b) in one scan: the state after them, and losses and accuracies (k, 2)."""
-        return jax.lax.scan(lambda s, examples: self.update(s, data, examples), state, batches)
+    def _train(
+        self, state: TrainState, data: DeviceData, batches: jax.Array, sizes: jax.Array, padded: tuple[int, ...]
+    ) -> tuple[TrainState, jax.Array]:
+        """Steps on batches (k, b) of lengths padded[size], in one scan: the state, losses and accuracies (k, 2)."""
+        updates = [partial(self.update, data, length) for length in padded]
 
-    def _evaluate(self, params: Any, stats: Any, data: DeviceData, batches: jax.Array, weights: jax.Array) -> jax.Array:
-        """Weighted sums over batches (k, b): correct answers, losses, weights, as (3,) float32."""
+        def step(state, batch):
+            examples, size = batch
+            return jax.lax.switch(size, updates, state, examples)
+
+        return jax.lax.scan(step, state, (batches, sizes))
+
+    def _evaluate(
+        self, params: Any, stats: Any, data: DeviceData, batches: jax.Array, weights: jax.Array, length: int
+    ) -> jax.Array:
+        """Weighted sums over batches (k, b) of that length: correct answers, losses, weights, as (3,) float32."""
 
         def one(sums, batch):
             examples, weight = batch
             labels = data["labels"][examples]
-            logits, _ = self.logits(params, stats, data, examples, train=False)
+            logits, _ = self.logits(params, stats, data, examples, length, train=False)
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             correct = (logits.argmax(-1) == labels).astype(jnp.float32)
             return sums + jnp.stack([(correct * weight).sum(), (losses * weight).sum(), weight.sum()]), None

@@ -15,7 +15,7 @@ from ssm_bench.record import store
 from ssm_bench.sweep.cells import Cell, Choices, opened
 from ssm_bench.train import loop
 from ssm_bench.train.loop import chunk_length
-from ssm_bench.train.run import run
+from ssm_bench.train.run import make_trainer, run
 from ssm_bench.train.stop import Stop
 
 SIZES = (
@@ -27,6 +27,10 @@ SIZES = (
     "--config.task.max_length=64",
     "--config.task.examples=200",
 )
+
+
+# Documents of several padded lengths.
+LONG = ("--config.task.max_length=256", "--config.train.eval_batch_size=4")
 
 
 class StopAfter(Stop):
@@ -67,16 +71,37 @@ def essence(record):
     return record.status, record.result, record.steps, curve
 
 
-@pytest.mark.parametrize(("model", "chunks"), [("transformer", 1), ("transformer", 3), ("s5", 2)])
-def test_a_run_stopped_anywhere_resumes_to_the_same_bits(tmp_path, model, chunks):
+@pytest.mark.parametrize(
+    ("model", "chunks", "overrides"),
+    [("transformer", 1, ()), ("transformer", 3, ()), ("s5", 2, ()), ("s5", 2, ("--config.train.lengths=3", *LONG))],
+)
+def test_a_run_stopped_anywhere_resumes_to_the_same_bits(tmp_path, model, chunks, overrides):
     # S5 brings batch statistics, the Transformer dropout that differs from step to step.
-    config, dataset = config_of("--config.model.dropout=0.1", model=model)
+    config, dataset = config_of("--config.model.dropout=0.1", *overrides, model=model)
     whole = run_in(tmp_path / "whole", config, dataset)
     part = run_in(tmp_path / "parts", config, dataset, StopAfter(chunks))
     assert part.status == "partial" and part.steps.done == 5 * chunks and part.result is None
     again = run_in(tmp_path / "parts", config, dataset)
     assert essence(again) == essence(whole)
     assert whole.status == "ok"
+
+
+# Other lengths are other shapes of the same sums, in float32.
+LENGTH_TOLERANCE = 1e-5
+
+
+@pytest.mark.parametrize("model", ["transformer", "s5", "s4", "mamba2"])
+@pytest.mark.parametrize("protocol", ["strict", "paper"])
+def test_scores_do_not_depend_on_the_padded_lengths(model, protocol):
+    one, several = (
+        make_trainer(*config_of(f"--config.train.lengths={lengths}", *LONG, model=model, protocol=protocol))
+        for lengths in (1, 3)
+    )
+    # Under "paper" padding may reach outputs, so there its length is fixed.
+    assert one.padded == (256,) and (len(several.padded) == 3) == (protocol == "strict")
+    state = one.program.initial_state()
+    scores = [trainer.score(state.params, state.stats, "validation") for trainer in (one, several)]
+    np.testing.assert_allclose(*scores, rtol=LENGTH_TOLERANCE)
 
 
 def test_stopping_twice_at_the_same_step_loses_nothing(tmp_path):
