@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from ssm_bench.interop.places import Place, Places, matrix, sizes
+from ssm_bench.interop.places import Built, Place, matrix, sizes
 from ssm_bench.models.s6 import S6
 from ssm_bench.network.scaffold import Slots
 from ssm_bench.scaffolds.mamba import Mamba
@@ -31,7 +31,7 @@ class Layer(nnx.Module):
         return self.block.gated(x, lambda part, u, _: getattr(self.block, part)(u, mask), None)
 
 
-def build(arrays: dict[str, np.ndarray]) -> tuple[Layer, Places, Places]:
+def build(arrays: dict[str, np.ndarray]) -> Built:
     """The layer, and the places of its parameters; it has no running statistics."""
     inner, states = matrix(arrays, "A_log")
     width, _ = matrix(arrays, "out_proj.weight")
@@ -52,4 +52,4 @@ def build(arrays: dict[str, np.ndarray]) -> tuple[Layer, Places, Places]:
         "D": Place(cell.D, (inner,)),
         "out_proj.weight": Place(block.contract.kernel, (width, inner), convert=np.transpose),
     }
-    return layer, places, {}
+    return Built(layer, places, {}, width)

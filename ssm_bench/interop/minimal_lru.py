@@ -4,15 +4,12 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench.interop.classifier import classifier, count_layers
-from ssm_bench.interop.places import Place, Places, matrix, sizes
+from ssm_bench.interop.places import Built, Place, matrix, sizes
 from ssm_bench.models.lru import LRU
-from ssm_bench.network.backbone import Classifier
 
 
-def build(
-    arrays: dict[str, np.ndarray], *, pooling: str = "mean", bn_momentum: float = 0.99
-) -> tuple[Classifier, Places, Places]:
-    """The model, and the places of parameters and of batch statistics.
+def build(arrays: dict[str, np.ndarray], *, pooling: str = "mean", bn_momentum: float = 0.99) -> Built:
+    """The model, which takes ids or channels, and the places of parameters and of batch statistics.
 
     Args:
         arrays: parameters by name.
@@ -48,4 +45,4 @@ def build(
         for part, suffix in enumerate(("re", "im")):
             places[f"{name}/B_{suffix}"] = Place(unit.B, (states, width), (..., part))
             places[f"{name}/C_{suffix}"] = Place(unit.C, (width, states), (0, ..., part))
-    return model, places, statistics
+    return Built(model, places, statistics, inputs)

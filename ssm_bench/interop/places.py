@@ -5,7 +5,7 @@ Each source describes its names once, as a table from the authors' name to its p
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +39,22 @@ class Place:
 
 
 Places = dict[str, Place]
+
+
+class Built(NamedTuple):
+    """The model of a source, before the authors' arrays are in it.
+
+    Attributes:
+        model: a module of ours: a classifier, or a layer called with x and a mask.
+        parameters: where the authors' parameters go.
+        statistics: where their running statistics go.
+        width: real numbers a position of what it takes; of token ids, how many there are.
+    """
+
+    model: nnx.Module
+    parameters: Places
+    statistics: Places
+    width: int
 
 
 def flat(tree: Mapping[str, Any], root: str) -> dict[str, np.ndarray]:

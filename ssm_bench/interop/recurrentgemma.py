@@ -6,14 +6,14 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench.interop.classifier import dense
-from ssm_bench.interop.places import Place, Places, matrix, sizes
+from ssm_bench.interop.places import Built, Place, Places, matrix, sizes
 from ssm_bench.models.rg_lru import RGLRU, BlockDiagonal
 from ssm_bench.network.layers import RMSNorm
 from ssm_bench.network.scaffold import Slots
 from ssm_bench.scaffolds.griffin import Griffin
 
 
-def build(arrays: dict[str, np.ndarray], *, attention_window_size: int = 2048) -> tuple[nnx.Module, Places, Places]:
+def build(arrays: dict[str, np.ndarray], *, attention_window_size: int = 2048) -> Built:
     """The layer, and the places of its parameters; it has no running statistics.
 
     Args:
@@ -23,7 +23,7 @@ def build(arrays: dict[str, np.ndarray], *, attention_window_size: int = 2048) -
     """
     if "temporal_pre_norm/scale" not in arrays:
         mixer = _rg_lru(arrays, "")
-        return mixer, _rg_lru_places(mixer, ""), {}
+        return Built(mixer, _rg_lru_places(mixer, ""), {}, mixer.d_model)
     if "attention_block/proj_k/kernel" in arrays:
         return _attention_block(arrays, attention_window_size)
     return _recurrent_block(arrays)
@@ -45,7 +45,7 @@ def _rg_lru_places(mixer: RGLRU, name: str) -> Places:
     return own | gate(cell.input_gate, f"{name}input_gate") | gate(cell.a_gate, f"{name}a_gate")
 
 
-def _recurrent_block(arrays: dict[str, np.ndarray]) -> tuple[Griffin, Places, Places]:
+def _recurrent_block(arrays: dict[str, np.ndarray]) -> Built:
     d_model, width = matrix(arrays, "recurrent_block/linear_x/kernel")
     taps, _ = matrix(arrays, "recurrent_block/conv_1d/w")
     blocks, _, _ = sizes(arrays, "recurrent_block/rg_lru/a_gate/w", 3)
@@ -59,10 +59,10 @@ def _recurrent_block(arrays: dict[str, np.ndarray]) -> tuple[Griffin, Places, Pl
     for theirs, ours in (("linear_x", hawk.enter), ("linear_y", hawk.gate), ("linear_out", hawk.out)):
         places |= dense(f"recurrent_block/{theirs}", ours)
     places |= _rg_lru_places(hawk.mixer, "recurrent_block/rg_lru/")
-    return block, places | _shared_places(block), {}
+    return Built(block, places | _shared_places(block), {}, d_model)
 
 
-def _attention_block(arrays: dict[str, np.ndarray], window: int) -> tuple[Griffin, Places, Places]:
+def _attention_block(arrays: dict[str, np.ndarray], window: int) -> Built:
     d_model, size = matrix(arrays, "attention_block/proj_k/kernel")
     slots = _slots(d_model, 1, index=2)
     expand = _mlp_expand(arrays)
@@ -72,7 +72,7 @@ def _attention_block(arrays: dict[str, np.ndarray], window: int) -> tuple[Griffi
     places: Places = {}
     for name, linear in parts.items():
         places |= dense(f"attention_block/proj_{name}", linear)
-    return block, places | _shared_places(block), {}
+    return Built(block, places | _shared_places(block), {}, d_model)
 
 
 def _slots(d_model: int, blocks: int, index: int) -> Slots:

@@ -13,15 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.interop import mamba, minimal_lru, recurrentgemma, s4, s5
-from ssm_bench.interop.places import Place, Places, fill, flat
+from ssm_bench.interop.places import Built, Place, fill, flat
 from ssm_bench.network.backbone import Classifier
 
-#: What builds the model of a source: arrays by name and the authors' options, to a module of ours (a classifier, or a
-#: layer called with x and a mask) and the places of parameters and of running statistics.
-SOURCES: dict[str, Callable[..., tuple[nnx.Module, Places, Places]]] = {
+#: What builds the model of a source from arrays by name and the authors' options.
+SOURCES: dict[str, Callable[..., Built]] = {
     "google-deepmind/recurrentgemma": recurrentgemma.build,
     "lindermanlab/S5": s5.build,
     "NicolasZucchet/minimal-LRU": minimal_lru.build,
@@ -56,19 +56,22 @@ def load_reference(
         if option not in known:
             raise unknown_name(f"option of {source}", option, known)
     arrays = flat(params, "params")
-    model, parameters, statistics = build(arrays, **options)
+    model, parameters, statistics, width = build(arrays, **options)
     fill("parameter", parameters, arrays)
     if batch_stats is not None:
         fill("batch statistic", statistics, flat(batch_stats, "batch_stats"))
-    return ReferenceClassifier(model, statistics) if isinstance(model, Classifier) else ReferenceLayer(model)
+    if isinstance(model, Classifier):
+        return ReferenceClassifier(model, statistics, width)
+    return ReferenceLayer(model, width)
 
 
 class ReferenceClassifier:
     """A published classifier: `model` is ours, inputs and names are the authors'."""
 
-    def __init__(self, model: Classifier, statistics: Mapping[str, Place]):
-        """Keeps a filled model and where its running statistics are."""
+    def __init__(self, model: Classifier, statistics: Mapping[str, Place], width: int):
+        """Keeps a filled model, where its running statistics are, and how many token ids or channels it takes."""
         self.model = model
+        self.width = width
         self._statistics = statistics
 
     def log_probs(self, inputs: jax.Array, lengths: jax.Array | None = None, train: bool = False) -> jax.Array:
@@ -82,10 +85,12 @@ class ReferenceClassifier:
             train: normalise by the batch's own statistics, which moves the running ones (see `batch_stats`).
 
         Raises:
-            UserError: a batch that cannot be split into pairs of documents.
+            UserError: inputs of another shape, token ids without a row in the encoder, lengths outside 1..l, or a batch
+                that cannot be split into pairs of documents.
         """
         documents = self.model.documents
         inputs = jnp.asarray(inputs)
+        self._check(inputs, lengths)
         if inputs.shape[0] % documents:
             raise UserError(f"a batch of document pairs has an even number of rows; got {inputs.shape[0]}")
         inputs, lengths = jax.tree.map(
@@ -97,6 +102,21 @@ class ReferenceClassifier:
             nnx.update(self.model, statistics)
         return log_probs
 
+    def _check(self, inputs: jax.Array, lengths: jax.Array | None) -> None:
+        if jnp.issubdtype(inputs.dtype, jnp.integer):
+            if inputs.ndim != 2 or not inputs.size:
+                raise UserError(f"token ids must have a shape (batch, length); got {inputs.shape}")
+            _check_range("token ids", inputs, 0, self.width - 1)
+        elif inputs.ndim != 3 or not inputs.size or inputs.shape[2] != self.width:
+            raise UserError(
+                f"inputs must be token ids (batch, length) or numbers (batch, length, {self.width}); "
+                f"got {inputs.dtype} of shape {inputs.shape}"
+            )
+        if lengths is not None:
+            if jnp.shape(lengths) != inputs.shape[:1]:
+                raise UserError(f"lengths must have the shape {inputs.shape[:1]}; got {jnp.shape(lengths)}")
+            _check_range("lengths", lengths, 1, inputs.shape[1])
+
     @property
     def batch_stats(self) -> dict[str, np.ndarray]:
         """The running statistics of batch normalisation, under the authors' names."""
@@ -106,13 +126,33 @@ class ReferenceClassifier:
 class ReferenceLayer:
     """A published layer: `model` is our module with the authors' parameters in it."""
 
-    def __init__(self, model: nnx.Module):
-        """Keeps a filled module."""
+    def __init__(self, model: nnx.Module, width: int):
+        """Keeps a filled module and its width h."""
         self.model = model
+        self.width = width
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """(b, l, h) -> (b, l, h); mask (b, l), True at true positions, or None."""
-        return _apply(*nnx.split(self.model), jnp.asarray(x), mask)
+        """(b, l, h) -> (b, l, h); mask (b, l), True at true positions, or None.
+
+        Raises:
+            UserError: inputs or a mask of another shape, or inputs that are no real numbers.
+        """
+        x = jnp.asarray(x)
+        if x.ndim != 3 or x.shape[2] != self.width or not jnp.issubdtype(x.dtype, jnp.floating):
+            raise UserError(
+                f"the layer takes real numbers (batch, length, {self.width}); got {x.dtype} of shape {x.shape}"
+            )
+        if mask is not None and jnp.shape(mask) != x.shape[:2]:
+            raise UserError(f"the mask must have the shape {x.shape[:2]} of the positions; got {jnp.shape(mask)}")
+        return _apply(*nnx.split(self.model), x, mask)
+
+
+def _check_range(what: str, values: jax.Array, smallest: int, largest: int) -> None:
+    """Refuses values that JAX would clamp to a range; inside `jax.jit` and the like there are none to look at."""
+    if not isinstance(values, Tracer):
+        values = jnp.asarray(values)
+        if not smallest <= values.min() <= values.max() <= largest:
+            raise UserError(f"{what} must lie in {smallest}..{largest}; got {values.min()}..{values.max()}")
 
 
 @partial(jax.jit, static_argnames=("graph", "train"))

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from ssm_bench.errors import unknown_name
-from ssm_bench.interop.places import Place, Places, sizes
+from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.interop.places import Built, Place, Places, sizes
 from ssm_bench.models.s4 import S4
 from ssm_bench.models.s4d import S4D
 from ssm_bench.network.layers import Linear
@@ -38,7 +38,7 @@ class S4Layer(nnx.Module):
 
 def build(
     arrays: dict[str, np.ndarray], *, disc: str = "zoh", dt_transform: str = "exp", real_transform: str = "exp"
-) -> tuple[S4Layer, Places, Places]:
+) -> Built:
     """The layer, and the places of its parameters.
 
     Takes an `S4Block` or `FFTConv` of models/s4/s4.py, or the `S4D` of models/s4/s4d.py, which has no options. It is
@@ -64,7 +64,7 @@ def build(
         shape = (2 * width, width, 1)[: max(2, arrays["output_linear.0.weight"].ndim)]
         weight = Place(layer.output.kernel, shape, convert=lambda weight: weight.reshape(2 * width, width).T)
         places |= {"output_linear.0.weight": weight, "output_linear.0.bias": Place(layer.output.bias, (2 * width,))}
-    return layer, places, {}
+    return Built(layer, places, {}, width)
 
 
 def _block(
@@ -75,7 +75,7 @@ def _block(
     directions, width, modes, _ = sizes(arrays, f"{kernel}C", 4)
     copies, _ = sizes(arrays, f"{kernel}A_real", 2)
     options = {"state_size": 2 * modes, "copies": copies, "bidirectional": directions == 2, "rngs": nnx.Rngs(0)}
-    length = int(np.max(arrays.pop(f"{kernel}l_kernel", 0)))
+    length = _length(arrays.pop(f"{kernel}l_kernel", np.zeros(())), f"{kernel}l_kernel")
     if length or f"{kernel}P" in arrays:
         init = "legs" if sizes(arrays, f"{kernel}P", 4)[0] == 1 else "legt"
         mixer, places = S4(width, init=init, **options), {}
@@ -97,6 +97,13 @@ def _block(
         f"{kernel}inv_dt": Place(mixer.log_dt, (width, 1), convert=log_dt),
         f"{layer}D": Place(mixer.D, (1, width)),
     }
+
+
+def _length(array: np.ndarray, name: str) -> int:
+    """The length of the kernel that the authors' C is made for; 0: for none yet."""
+    if array.size != 1 or not 0 <= array.item() < np.inf or array.item() % 1:
+        raise UserError(f"parameter {name} must be one whole number, 0 or more; got {array.tolist()!r:.60}")
+    return int(array.item())
 
 
 def _minimal(arrays: dict[str, np.ndarray]) -> tuple[S4D, Places]:

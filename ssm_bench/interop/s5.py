@@ -4,9 +4,8 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench.interop.classifier import classifier, count_layers
-from ssm_bench.interop.places import Place, Places, matrix, sizes
+from ssm_bench.interop.places import Built, Place, matrix, sizes
 from ssm_bench.models.s5 import S5
-from ssm_bench.network.backbone import Classifier
 
 
 def build(
@@ -17,8 +16,8 @@ def build(
     discretization: str = "zoh",
     bn_momentum: float = 0.95,
     prenorm: bool = True,
-) -> tuple[Classifier, Places, Places]:
-    """The model, and the places of parameters and of batch statistics.
+) -> Built:
+    """The model, which takes ids or channels, and the places of parameters and of batch statistics.
 
     Args:
         arrays: parameters by name.
@@ -63,7 +62,7 @@ def build(
         }
         for index, output in enumerate(("C1", "C2") if bidirectional else ("C",)):
             places[f"{name}/{output}"] = Place(ssm.C, (width, states, 2), (index,))
-    return model, places, statistics
+    return Built(model, places, statistics, inputs)
 
 
 def _split_joint_output(arrays: dict[str, np.ndarray], name: str, states: int) -> None:

@@ -119,3 +119,54 @@ def test_pairs_of_documents_need_an_even_batch():
     params, statistics, tokens, lengths, _ = golden("s5_retrieval")
     with pytest.raises(UserError, match=r"even number of rows; got 5"):
         load_reference(S5, params, statistics).log_probs(tokens[:5], lengths[:5])
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "lengths", "message"),
+    [
+        ("s5_classifier_tokens", np.zeros((2, 3, 4), int), None, r"token ids must have a shape \(batch, length\); got"),
+        ("s5_classifier_tokens", np.array([[1, 99]]), None, r"token ids must lie in 0\.\.\d+; got 1\.\.99"),
+        ("s5_classifier_tokens", np.array([[-1, 2]]), None, r"token ids must lie in 0\.\.\d+; got -1\.\.2"),
+        ("s5_classifier_tokens", np.ones((2, 3), int), [2], r"lengths must have the shape \(2,\); got \(1,\)"),
+        ("s5_classifier_tokens", np.ones((2, 3), int), [2, 4], r"lengths must lie in 1\.\.3; got 2\.\.4"),
+        (
+            "s5_classifier_image",
+            np.zeros((2, 3, 2)),
+            None,
+            r"numbers \(batch, length, 1\); got float32 of shape \(2, 3, 2",
+        ),
+        ("s5_classifier_image", np.zeros((2, 3)), None, r"numbers \(batch, length, 1\); got float32 of shape \(2, 3\)"),
+        ("lru_classifier", np.zeros((0, 3), int), None, r"token ids must have a shape .* got \(0, 3\)"),
+    ],
+)
+def test_inputs_that_do_not_fit(name, inputs, lengths, message):
+    source, options = CASES[name]
+    params, statistics, *_ = golden(name)
+    model = load_reference(source, params, statistics, **options)
+    with pytest.raises(UserError, match=message):
+        model.log_probs(inputs, None if lengths is None else np.array(lengths))
+
+
+LAYERS = {
+    "state-spaces/s4": ("s4d_layer_uni", {"disc": "bilinear", "dt_transform": "softplus"}),
+    "state-spaces/mamba": ("mamba_block", {}),
+    "google-deepmind/recurrentgemma": ("griffin_recurrent_block", {}),
+}
+
+
+@pytest.mark.parametrize("source", LAYERS)
+def test_inputs_that_do_not_fit_a_layer(source):
+    name, options = LAYERS[source]
+    arrays = np.load(GOLDEN / f"{name}.npz")
+    names = [
+        key for key in arrays if key not in ("x", "y", "last_state") and not key.startswith(("x_", "y_", "lengths"))
+    ]
+    layer = load_reference(source, {key.removeprefix("params/"): arrays[key] for key in names}, **options)
+    x = arrays["x"]
+    assert layer(x).shape == x.shape
+    width = x.shape[-1]
+    for wrong in (x[0], x[..., :1], x[None], x.astype(int)):
+        with pytest.raises(UserError, match=rf"the layer takes real numbers \(batch, length, {width}\); got"):
+            layer(wrong)
+    with pytest.raises(UserError, match=r"the mask must have the shape .* of the positions; got \(1, 3\)"):
+        layer(x, np.ones((1, 3), bool))

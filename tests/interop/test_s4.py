@@ -85,3 +85,10 @@ def test_parameters_that_do_not_fit():
         load_reference(SOURCE, params, real_transform=None)
     with pytest.raises(UserError, match=r"option dt_transform 'softmax'.*softplus"):
         load_reference(SOURCE, params, dt_transform="softmax")
+
+
+@pytest.mark.parametrize("length", [-1, 2.5, np.nan, np.inf, [4, 8], []])
+def test_the_length_that_a_kernel_is_made_for_is_one_whole_number(length):
+    params, _ = golden("s4_layer_uni")
+    with pytest.raises(UserError, match=r"layer\.kernel\.l_kernel must be one whole number, 0 or more; got "):
+        load_reference(SOURCE, params | {"layer.kernel.l_kernel": np.array(length)}, dt_transform="softplus")
