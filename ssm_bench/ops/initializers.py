@@ -57,10 +57,12 @@ def ring(
     # Open intervals: a radius of 0 or 1, or a phase of 0, has no finite logarithm.
     tiny = jnp.finfo(jnp.float32).eps
     share = jax.random.uniform(radius_key, (n,), minval=tiny, maxval=1 - tiny)
-    decay = -0.5 * jnp.log(share * (r_max**2 - r_min**2) + r_min**2)
-    phase = max_phase * jax.random.uniform(phase_key, (n,), minval=tiny)
+    # |lambda|^2 = r_max^2 (1 - (1 - share) width), by logarithms: neither tiny radii nor thin rings lose their digits.
+    width = (r_max - r_min) / r_max * (1 + r_min / r_max)
+    decay = -math.log(r_max) - 0.5 * jnp.log1p(-width * (1 - share))
+    theta = math.log(max_phase) + jnp.log(jax.random.uniform(phase_key, (n,), minval=tiny))
     nu = jnp.log(decay)
-    return nu, jnp.log(phase), log_input_gain(nu)
+    return nu, theta, log_input_gain(nu)
 
 
 def log_input_gain(nu: jax.Array) -> jax.Array:

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ssm_bench.errors import UserError
 from ssm_bench.ops import as_complex, as_pairs, complex_normal, log_input_gain, log_uniform_step, ring
@@ -32,10 +34,19 @@ def test_ring():
     np.testing.assert_allclose(jnp.exp(log_gamma), jnp.sqrt(1 - radius**2), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("r_min", "r_max"), [(0.0, 1.0), (0.999, 0.9999)])
-def test_ring_is_finite_at_its_edges(r_min, r_max):
-    for value in ring(KEY, 10_000, r_min, r_max, np.pi / 10):
+@given(radii=st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True).map(sorted), max_phase=st.floats(0, 6))
+@example(radii=[0.0, 1.0], max_phase=np.pi / 10)
+@example(radii=[0.0, 1e-30], max_phase=1e-30)
+@example(radii=[0.0, 5e-324], max_phase=5e-324)
+@example(radii=[1 - 2**-53, 1.0], max_phase=1.0)
+def test_every_ring_is_finite_and_where_it_should_be(radii, max_phase):
+    nu, theta, log_gamma = ring(KEY, 1000, *radii, max_phase or 1.0)
+    for value in (nu, theta, log_gamma):
         assert jnp.isfinite(value).all()
+    # By logarithms, for radii that float32 does not tell from 0 or from 1.
+    decay = np.exp(np.asarray(nu, np.float64))
+    slowest, fastest = -np.log(radii[1]), np.inf if radii[0] == 0 else -np.log(radii[0])
+    assert decay.min() >= slowest * (1 - 1e-5) and decay.max() <= fastest * (1 + 1e-5)
 
 
 def test_input_gain_near_the_circle():
