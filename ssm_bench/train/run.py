@@ -108,10 +108,11 @@ def make_trainer(config: ConfigDict, dataset: Dataset) -> Trainer:
 
 
 def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
-    """Refuses settings that no run can have.
+    """Refuses settings that no run can have, and data that no model of theirs can take.
 
     Raises:
-        UserError: a setting out of BOUNDS, or a batch larger than the training split.
+        UserError: a setting out of BOUNDS, a batch larger than the training split, or token ids or labels outside
+            the task's: on the device they would be taken for others, silently.
     """
     for sentence, holds, names in BOUNDS:
         for name in names:
@@ -122,6 +123,11 @@ def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
     if config.train.batch_size > examples:
         seen = config.train.batch_size
         raise UserError(f"--config.train.batch_size must be at most the {examples} training examples; got {seen}")
+    ids, classes = (dataset.values, dataset.vocab_size), (dataset.labels, dataset.spec.classes)
+    for what, (values, count) in {"token ids": ids, "labels": classes}.items():
+        if count and not 0 <= values.min() <= values.max() < count:
+            seen = f"{values.min()}..{values.max()}"
+            raise UserError(f"{what} of {dataset.spec.name} must lie in 0..{count - 1}; its data have {seen}")
 
 
 def checkpoint_folder(config: ConfigDict, root: Path) -> Path:
