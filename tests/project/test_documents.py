@@ -65,6 +65,8 @@ def test_files_exist(document):
     named = re.findall(r"`((?:ssm_bench|experiments|tests|docs|results|scripts)/[\w./-]*)`", text)
     examples = {
         "ssm_bench/models/foo.py",
+        "ssm_bench/scaffolds/foo.py",
+        "docs/models/foo.md",
         "experiments/foo.py",
         "tests/models/test_foo.py",
         "ssm_bench/tasks/bar.py",
