@@ -31,7 +31,7 @@ from ssm_bench.ops.initializers import (
 )
 from ssm_bench.ops.kernels import diagonal_kernel, softmax_recurrence
 from ssm_bench.ops.krylov import dense_kernel, discretize_dense
-from ssm_bench.ops.recurrence import linear_recurrence
+from ssm_bench.ops.recurrence import linear_recurrence, use_backend
 from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
 from ssm_bench.ops.ssd import ssd
@@ -80,4 +80,5 @@ __all__ = [
     "softmax_recurrence",
     "softplus_step",
     "ssd",
+    "use_backend",
 ]

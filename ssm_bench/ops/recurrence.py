@@ -1,6 +1,8 @@
 """The linear recurrence h_t = a_t h_{t-1} + b_t, the operation all state space models share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 
 import jax
@@ -14,12 +16,41 @@ BACKENDS = ("auto", "associative", "sequential")
 WITH_FUSED = (*BACKENDS, "fused")
 
 
+#: What "auto" stands for: itself, but inside `use_backend`.
+_automatic: ContextVar[str] = ContextVar("backend", default="auto")
+
+
+@contextmanager
+def use_backend(backend: str) -> Iterator[None]:
+    """Inside, "auto" means this backend, one of those that every operation has: for comparisons.
+
+    A program is bound to its backends when it is traced: one that was traced before keeps its own, and
+    `jax.clear_caches()` forgets it.
+
+    Raises:
+        UserError: an unknown backend.
+    """
+    if backend not in BACKENDS:
+        raise unknown_name("backend", backend, BACKENDS)
+    token = _automatic.set(backend)
+    try:
+        yield
+    finally:
+        _automatic.reset(token)
+
+
+def asked_backend(backend: str) -> str:
+    """The backend that was asked for, by the caller or by `use_backend` around it; "auto" where nobody did."""
+    return _automatic.get() if backend == "auto" else backend
+
+
 def choose_backend(backend: str, allowed: Sequence[str] = BACKENDS) -> str:
     """The backend that is meant: "auto" is the loop on CPU and the parallel scan elsewhere.
 
     Raises:
         UserError: one that is not allowed.
     """
+    backend = asked_backend(backend)
     if backend not in allowed:
         raise unknown_name("backend", backend, allowed)
     if backend != "auto":

@@ -6,7 +6,7 @@ from jax import lax
 
 from ssm_bench.errors import UserError
 from ssm_bench.ops.gpu import kernels_run
-from ssm_bench.ops.recurrence import WITH_FUSED, choose_backend, linear_recurrence
+from ssm_bench.ops.recurrence import WITH_FUSED, asked_backend, choose_backend, linear_recurrence
 
 # Steps whose states (b, k, d, n) exist at once, or more where these are small. Shorter chunks keep more states between
 # chunks for the backward pass, longer ones sweep the states of a chunk more often.
@@ -65,7 +65,7 @@ def selective_scan(
     Source: Mamba (Gu and Dao 2023, arXiv 2312.00752), algorithm 2 and section 3.3, with its simplified rule for B (no
     division by A).
     """
-    automatic, backend = backend == "auto", choose_backend(backend, WITH_FUSED)
+    automatic, backend = asked_backend(backend) == "auto", choose_backend(backend, WITH_FUSED)
     _check_shapes(u, delta, A, B, C, D=D, z=z, delta_bias=delta_bias, h0=h0)
     real = jnp.result_type(jnp.float32, u.dtype, delta.dtype, jnp.finfo(A.dtype).dtype)
     states = jnp.result_type(real, A, B, C, *([] if h0 is None else [h0]))
