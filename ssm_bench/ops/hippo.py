@@ -6,9 +6,24 @@ Source: HiPPO (Gu et al. 2020, arXiv 2008.07669); S4 (Gu et al. 2022, arXiv 2111
 HiPPO (Gu et al. 2022, arXiv 2206.12037), for LegT and FouT; S4D (Gu et al. 2022, arXiv 2206.11893), section 4.
 """
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ssm_bench.errors import UserError, unknown_name
+
+
+def _remembered(decompose: Callable) -> Callable:
+    """A decomposition that is not computed again: at a thousand states it takes seconds, and every block wants it."""
+    kept = functools.lru_cache(maxsize=4)(decompose)
+
+    @functools.wraps(decompose)
+    def copies(*arguments: Any, **named: Any) -> tuple[np.ndarray, ...]:
+        return tuple(array.copy() for array in kept(*arguments, **named))
+
+    return copies
 
 
 def hippo_legs(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -28,6 +43,7 @@ def hippo_legs_normal(n: int) -> tuple[np.ndarray, np.ndarray]:
     return A + np.outer(P, P), P
 
 
+@_remembered
 def hippo_legs_diagonal(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Diagonalises the normal part of HiPPO-LegS.
 
@@ -94,6 +110,7 @@ def hippo_fout_normal(n: int) -> tuple[np.ndarray, np.ndarray]:
     return S, P
 
 
+@_remembered
 def hippo_dplr(name: str, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A HiPPO matrix in the eigenbasis of its normal part: the arguments of `dplr_kernel` for n states.
 

@@ -67,10 +67,13 @@ def markdown(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str]
 
 
 def latex(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = ()) -> str:
-    r"""Two tabulars, kinds and sizes, to be \input inside a table environment; needs the package booktabs."""
+    r"""Two tabulars, kinds and sizes, to be \input inside a table environment; needs the package booktabs.
+
+    They fit the 345 pt of an article's text.
+    """
     described = [[tex(getattr(row, name)) for name in COLUMNS] for row in rows]
     sized = [
-        [tex(row.title), *(f"{short(row.sizes[t].parameters)}, {tex(_state(row.sizes[t].state))}" for t in tasks)]
+        [tex(row.title), *(rf"{short(row.sizes[t].parameters)},\,{tex(_state(row.sizes[t].state))}" for t in tasks)]
         for row in rows
     ]
     lines = [
@@ -80,7 +83,8 @@ def latex(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = 
         r"\scriptsize",
         r"\setlength{\tabcolsep}{3.5pt}",
         *_tabular("l" * len(COLUMNS), [*COLUMNS.values()], described),
-        # All in one would be twice as wide as a page.
+        # All in one would be twice as wide as a page; and sizes leave no room between six tasks but this.
+        r"\setlength{\tabcolsep}{2pt}",
         *_tabular("l" + "r" * len(tasks), [COLUMNS["title"], *map(tex, tasks.values())], sized),
     ]
     lines += [rf"{tex(note)}\par" for note in (SIZES, *notes)]

@@ -1,6 +1,8 @@
 """What kind of system every model is, and how large: read from classes and recipes, no array is made."""
 
 from collections.abc import Callable, Iterable, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 from flax import nnx
@@ -66,10 +68,13 @@ def _each(texts: Iterable[str]) -> str:
 
 
 def _size(config: ConfigDict, dataset: Dataset) -> Size:
+    key = jax.random.key(0)
+    # No number is drawn, and counting the keys of a stream would take longer than all else.
+    rngs: Any = SimpleNamespace(params=lambda: key)
+
     def make() -> Classifier:
         pixels = (dataset.pixel_mean, dataset.pixel_std)
-        vocabulary = dataset.vocab_size or 256
-        return build(config, dataset.spec, vocab_size=vocabulary, pixels=pixels, rngs=nnx.Rngs(0))
+        return build(config, dataset.spec, vocab_size=dataset.vocab_size or 256, pixels=pixels, rngs=rngs)
 
     model = nnx.eval_shape(make)
     leaves = jax.tree.leaves(nnx.state(model, nnx.Param))

@@ -1,5 +1,9 @@
 """Table I from rows, byte by byte."""
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from ssm_bench.report.overview import FORMATS, Row, Size, csv, latex, markdown, short
@@ -61,12 +65,13 @@ Ours \& co\_2 & nonlinear & none & MIMO & matrix product & mlp, glu \\
 \bottomrule
 \end{tabular}
 \par\medskip
+\setlength{\tabcolsep}{2pt}
 \begin{tabular}{@{}lrr@{}}
 \toprule
 Model & Text & Image \\
 \midrule
-S5 & 1.29M, 2.3k & 512, 16 \\
-Ours \& co\_2 & 1M, -- & 123k, -- \\
+S5 & 1.29M,\,2.3k & 512,\,16 \\
+Ours \& co\_2 & 1M,\,-- & 123k,\,-- \\
 \bottomrule
 \end{tabular}
 \par\medskip
@@ -87,3 +92,25 @@ def test_the_table_is_written_like_this(write, text):
 )
 def test_numbers_have_three_digits(number, text):
     assert short(number) == text
+
+
+ARTICLE = r"""\documentclass{article}
+\usepackage{booktabs}
+\begin{document}
+\begin{table}
+\input{models}
+\end{table}
+\end{document}
+"""
+
+
+def test_the_committed_table_fits_the_text_of_an_article(tmp_path):
+    pdflatex = shutil.which("pdflatex")
+    if pdflatex is None:
+        pytest.skip("pdflatex is not installed")
+    shutil.copy(Path(__file__).parents[2] / "results/tables/models.tex", tmp_path)
+    (tmp_path / "article.tex").write_text(ARTICLE, encoding="utf-8")
+    command = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "article.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout and "too large" not in done.stdout
