@@ -124,7 +124,7 @@ class Attention(Mixer):
         k = ops.rotary(keys, -age) if self.rotary else keys
         q = self._split(self.query(x_t))[:, None]
         exists = (age <= seen[:, None])[:, None, None, :]
-        y = jax.nn.dot_product_attention(q, k, values, mask=exists)
+        y = jax.nn.dot_product_attention(q, k.astype(q.dtype), values.astype(q.dtype), mask=exists)
         return self._join(y[:, 0], x_t.dtype), {"keys": keys, "values": values, "seen": seen + 1}
 
     @property

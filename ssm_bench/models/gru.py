@@ -59,8 +59,8 @@ class GRUCell(nnx.Module):
     def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
         """A chunk (b, k, h) and the state before it."""
         h = ops.gru(self.input(x), self.recurrent[...], self.recurrent_bias[...], state)
-        y = h if self.output is None else self.output(h)
-        return y.astype(x.dtype), h[:, -1]
+        y = h.astype(x.dtype)
+        return y if self.output is None else self.output(y), h[:, -1]
 
     @property
     def state_size(self) -> int:

@@ -62,16 +62,19 @@ class LinearRNN(Mixer):
         """(b, l, h) -> (b, l, h), whole sequences."""
         b = self._inputs(x)
         y = self._outputs(ops.dense_recurrence(self.A[...], b), self.C[...][0], x)
-        if self.causal:
-            return y + self.D[...].astype(x.dtype) * x
-        backward = ops.dense_recurrence(self.A[...], b, reverse=True)
-        return y + self._outputs(backward, self.C[...][1], x) + self.D[...].astype(x.dtype) * x
+        if not self.causal:
+            y = y + self._outputs(ops.dense_recurrence(self.A[...], b, reverse=True), self.C[...][1], x)
+        return self._with_feedthrough(y, x)
 
     def _inputs(self, x: jax.Array) -> jax.Array:
-        return x @ self.B[...].T
+        B = self.B[...].T.astype(x.dtype)
+        return jnp.matmul(x, B, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
 
     def _outputs(self, states: jax.Array, C: jax.Array, x: jax.Array) -> jax.Array:
-        return (states @ C.T).astype(x.dtype)
+        return states.astype(x.dtype) @ C.T.astype(x.dtype)
+
+    def _with_feedthrough(self, y: jax.Array, x: jax.Array) -> jax.Array:
+        return (y + self.D[...] * x).astype(x.dtype)
 
     def initial_state(self, batch: int) -> jax.Array:
         """Zeros (b, n)."""
@@ -84,7 +87,7 @@ class LinearRNN(Mixer):
         if not self.causal:
             return super().extend(x, state)
         states = ops.dense_recurrence(self.A[...], self._inputs(x), h0=state)
-        return self._outputs(states, self.C[...][0], x) + self.D[...].astype(x.dtype) * x, states[:, -1]
+        return self._with_feedthrough(self._outputs(states, self.C[...][0], x), x), states[:, -1]
 
     def step(self, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One step: (b, h) -> (b, h)."""

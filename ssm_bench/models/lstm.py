@@ -63,8 +63,8 @@ class LSTMCell(nnx.Module):
     def extend(self, x: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         """A chunk (b, k, h) and the state before it."""
         h, state = ops.lstm(self.input(x) + self.bias[...], self.recurrent[...], *state)
-        y = h if self.output is None else self.output(h)
-        return y.astype(x.dtype), state
+        y = h.astype(x.dtype)
+        return y if self.output is None else self.output(y), state
 
     @property
     def state_size(self) -> int:

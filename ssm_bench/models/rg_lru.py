@@ -118,8 +118,8 @@ class BlockDiagonal(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """(..., width) -> (..., width)."""
         kernel = self.kernel[...]
-        y = jnp.einsum("...ni,nij->...nj", x.reshape(*x.shape[:-1], *kernel.shape[:2]), kernel)
-        return y.reshape(x.shape) + self.bias[...]
+        y = jnp.einsum("...ni,nij->...nj", x.reshape(*x.shape[:-1], *kernel.shape[:2]), kernel.astype(x.dtype))
+        return (y.reshape(x.shape) + self.bias[...]).astype(x.dtype)
 
 
 def _initial_rate(key: jax.Array, width: int, init: str, r_min: float, r_max: float) -> jax.Array:

@@ -108,7 +108,7 @@ class S6Cell(nnx.Module):
             B, C = (ops.as_complex(s.reshape(*s.shape[:-1], -1, 2)) for s in (B, C))
         y, state = ops.selective_scan(
             x,
-            factor @ self.dt_kernel[...],
+            factor @ self.dt_kernel[...].astype(x.dtype),
             self._spectrum(),
             B,
             C,

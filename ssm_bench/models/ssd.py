@@ -82,7 +82,7 @@ class SSDCell(nnx.Module):
         B, C = jnp.split(self.projection(x), 2, axis=-1)
         y, state = ops.ssd(
             x.reshape(*x.shape[:2], self.heads, -1),
-            jax.nn.softplus(x @ self.dt_kernel[...] + self.dt_bias[...]),
+            jax.nn.softplus(x @ self.dt_kernel[...].astype(x.dtype) + self.dt_bias[...]),
             -jnp.exp(self.log_decay[...]),
             B,
             C,

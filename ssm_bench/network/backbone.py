@@ -10,13 +10,16 @@ from flax import nnx
 from jax.core import Tracer
 
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.network.layers import Linear, dropout, split_key
+from ssm_bench.network.layers import Linear, dropout, split_key, widened
 from ssm_bench.network.parameters import Exempt
 from ssm_bench.network.scaffold import Scaffold
 
 ENCODERS = ("embedding", "one_hot", "linear")
 POSITIONS = ("none", "sinusoidal", "learned")
 POOLINGS = ("mean", "last", "cls")
+
+#: The type of what passes between layers, by name.
+PRECISIONS = {"float32": jnp.float32, "bf16": jnp.bfloat16}
 
 
 class Embedding(nnx.Module):
@@ -88,6 +91,7 @@ class Classifier(nnx.Module):
         head_width: int = 0,
         input_dropout: float = 0.0,
         mask_padding: bool = True,
+        precision: str = "float32",
         rngs: nnx.Rngs,
     ):
         """Creates the parts.
@@ -107,6 +111,8 @@ class Classifier(nnx.Module):
             input_dropout: rate on what enters the first block, in [0, 1).
             mask_padding: True: padding reaches nothing. False: only pooling knows the lengths, as in the
                 authors' code of S5; padded positions are then part of the scans and of batch statistics.
+            precision: type of the activations, one of PRECISIONS. With "bf16" parameters, states, statistics, pooling
+                and head stay float32.
             rngs: random keys.
 
         Raises:
@@ -116,6 +122,8 @@ class Classifier(nnx.Module):
             raise unknown_name("--config.model.positions", positions, POSITIONS)
         if pooling not in POOLINGS:
             raise unknown_name("--config.model.pooling", pooling, POOLINGS)
+        if precision not in PRECISIONS:
+            raise unknown_name("--config.model.precision", precision, PRECISIONS)
         self.encoder = encoder
         rows = max_length + (pooling == "cls")
         table = 0.02 * jax.random.normal(rngs.params(), (rows, d_model)) if positions == "learned" else None
@@ -133,6 +141,7 @@ class Classifier(nnx.Module):
         self.documents = documents
         self.input_dropout = input_dropout
         self.mask_padding = mask_padding
+        self.activations = PRECISIONS[precision]
 
     def __call__(
         self, inputs: jax.Array, lengths: jax.Array | None = None, *, train: bool = False, key: jax.Array | None = None
@@ -179,7 +188,7 @@ class Classifier(nnx.Module):
         if self.cls is not None:
             x = jnp.concatenate([jnp.broadcast_to(self.cls[...], (x.shape[0], 1, x.shape[2])), x], 1)
             lengths = None if lengths is None else lengths + 1
-        x = self._with_positions(x)
+        x = self._with_positions(x).astype(self.activations)
         true = None if lengths is None else jnp.arange(x.shape[1]) < lengths[:, None]
         mask = true if self.mask_padding else None
         input_key, *block_keys = split_key(key, 1 + len(self.blocks))
@@ -188,7 +197,7 @@ class Classifier(nnx.Module):
             x = block(x, mask, train=train, key=block_key)
         if self.final_norm is not None:
             x = self.final_norm(x, mask, train=train)
-        return self._pooled(x, lengths, true)
+        return self._pooled(widened(x), lengths, true)
 
     def _with_positions(self, x: jax.Array, begin: jax.Array | int = 0) -> jax.Array:
         """Adds to x (b, k, h), whose first position is number `begin`, the table of positions if there is one."""
@@ -246,7 +255,7 @@ class Classifier(nnx.Module):
             raise UserError(
                 f"a stream goes on by inputs (batch, length), length at least 1; got the shape {inputs.shape}"
             )
-        x = self._with_positions(self.encoder(inputs), state["seen"])
+        x = self._with_positions(self.encoder(inputs), state["seen"]).astype(self.activations)
         seen = state["seen"] + x.shape[1]
         blocks = []
         for block, before in zip(self.blocks, state["blocks"], strict=True):
@@ -254,6 +263,7 @@ class Classifier(nnx.Module):
             blocks.append(after)
         if self.final_norm is not None:
             x = self.final_norm(x, None)
+        x = widened(x)
         pooled = state["pooled"] + x.sum(1) if self.pooling == "mean" else x[:, -1]
         features = pooled / seen if self.pooling == "mean" else pooled
         return self._classified(features), {"blocks": blocks, "pooled": pooled, "seen": seen}

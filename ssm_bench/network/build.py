@@ -96,6 +96,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         head_width=model.head_width,
         input_dropout=model.input_dropout,
         mask_padding=padding != "everywhere",
+        precision=model.precision,
         rngs=rngs,
     )
 

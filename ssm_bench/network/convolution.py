@@ -40,7 +40,7 @@ class ConvolutionMixer(Mixer):
         """(b, l, h) -> (b, l, h), whole sequences."""
         kernels = self._kernels(x.shape[1])
         y = ops.causal_conv(x, kernels[0]) if self.causal else ops.bidirectional_conv(x, kernels[0], kernels[1])
-        return y.astype(x.dtype) + self.D[...].astype(x.dtype) * x
+        return self._with_feedthrough(y, x)
 
     def initial_state(self, batch: int) -> jax.Array:
         """Zeros (b, h, n), complex if C is."""
@@ -70,7 +70,10 @@ class ConvolutionMixer(Mixer):
 
     def _step(self, system: Any, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
         y_t, state = self._advance(system, x_t, state)
-        return y_t.astype(x_t.dtype) + self.D[...].astype(x_t.dtype) * x_t, state
+        return self._with_feedthrough(y_t, x_t), state
+
+    def _with_feedthrough(self, y: jax.Array, x: jax.Array) -> jax.Array:
+        return (y + self.D[...] * x).astype(x.dtype)
 
     @property
     def state_size(self) -> int:

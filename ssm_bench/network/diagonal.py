@@ -28,7 +28,7 @@ class DiagonalMixer(Mixer):
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h), whole sequences."""
         log_a, B, C = self._system()
-        return ops.diagonal_ssm(x, log_a, B, C[0] if self.causal else C) + self.D[...].astype(x.dtype) * x
+        return self._with_feedthrough(ops.diagonal_ssm(x, log_a, B, C[0] if self.causal else C), x)
 
     def initial_state(self, batch: int) -> jax.Array:
         """Zeros (b, states), complex."""
@@ -42,7 +42,7 @@ class DiagonalMixer(Mixer):
             return super().extend(x, state)
         log_a, B, C = self._system()
         y, state = ops.diagonal_ssm_extend(x, state, log_a, B, C[0])
-        return y + self.D[...].astype(x.dtype) * x, state
+        return self._with_feedthrough(y, x), state
 
     def step(self, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One step: (b, h) -> (b, h)."""
@@ -50,7 +50,10 @@ class DiagonalMixer(Mixer):
             return super().step(x_t, state)
         log_a, B, C = self._system()
         y_t, state = ops.diagonal_ssm_step(x_t, state, log_a, B, C[0])
-        return y_t + self.D[...].astype(x_t.dtype) * x_t, state
+        return self._with_feedthrough(y_t, x_t), state
+
+    def _with_feedthrough(self, y: jax.Array, x: jax.Array) -> jax.Array:
+        return (y + self.D[...] * x).astype(x.dtype)
 
     @property
     def state_size(self) -> int:

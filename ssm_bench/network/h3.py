@@ -105,4 +105,4 @@ class Shift(ShortConv):
         size = self.kernel.shape[0]
         kernel = self.kernel[...].at[size - 1 - self.ahead].add(self.D[...])
         x = jnp.pad(x, ((0, 0), (before, after), (0, 0)))
-        return ops.causal_conv(x, jnp.flip(kernel, axis=0).T)[:, size - 1 :].astype(x.dtype)
+        return ops.causal_conv(x, jnp.flip(kernel, axis=0).T)[:, size - 1 :]

@@ -1,4 +1,9 @@
-"""Small layers: linear maps, norms and dropout, with parameter types that tell the optimiser what they are."""
+"""Small layers: linear maps, norms and dropout, with parameter types that tell the optimiser what they are.
+
+All return the type of their input. Half-precision activations meet weights of matrix products in half precision, but
+parameters with one number a channel in float32, rounding the result: a gradient of those is a sum over every position
+of a batch, and a sum in bfloat16 stops growing at 256 times its terms.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +11,11 @@ from flax import nnx
 
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.parameters import Exempt
+
+
+def widened(x: jax.Array) -> jax.Array:
+    """x in float32 or better."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 class Linear(nnx.Module):
@@ -19,8 +29,8 @@ class Linear(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(..., inputs) -> (..., outputs)."""
-        y = x @ self.kernel[...]
-        return y if self.bias is None else y + self.bias[...]
+        y = x @ self.kernel[...].astype(x.dtype)
+        return y if self.bias is None else (y + self.bias[...]).astype(x.dtype)
 
 
 #: No layer is wider: what is meant as a factor of the width is sometimes given as a width.
@@ -80,7 +90,7 @@ class ShortConv(nnx.Module):
         """(b, l, w) -> (b, l, w), zeros before the first and after the last true position."""
         if mask is not None and self.ahead:
             x = jnp.where(mask[..., None], x, 0)
-        return self._slide(x, self.kernel.shape[0] - 1 - self.ahead, self.ahead)
+        return self._slide(x, self.kernel.shape[0] - 1 - self.ahead, self.ahead).astype(x.dtype)
 
     def _slide(self, x: jax.Array, before: int, after: int) -> jax.Array:
         kernel = self.kernel[...]
@@ -102,8 +112,8 @@ class ShortConv(nnx.Module):
 
     def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
         """A chunk (b, k, w) and the inputs before it."""
-        x = jnp.concatenate([state, x], axis=1)
-        return self._slide(x, 0, 0), x[:, x.shape[1] - state.shape[1] :]
+        read = jnp.concatenate([state, x], axis=1)
+        return self._slide(read, 0, 0).astype(x.dtype), read[:, x.shape[1] :]
 
     @property
     def state_size(self) -> int:
@@ -130,16 +140,18 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
         """Normalises x (b, l, h); in training by the batch's own statistics, which also move the running ones."""
+        wide = widened(x)
         if train:
-            weight = jnp.ones(()) if mask is None or not self.masked else mask.astype(x.dtype)[..., None]
+            weight = jnp.ones(()) if mask is None or not self.masked else mask.astype(wide.dtype)[..., None]
             count = jnp.maximum(jnp.broadcast_to(weight, (*x.shape[:2], 1)).sum(), 1.0)
-            mean = (x * weight).sum((0, 1)) / count
-            var = (jnp.square(x - mean) * weight).sum((0, 1)) / count
+            mean = (wide * weight).sum((0, 1)) / count
+            var = (jnp.square(wide - mean) * weight).sum((0, 1)) / count
             self.mean[...] = self.decay * self.mean[...] + (1 - self.decay) * jax.lax.stop_gradient(mean)
             self.var[...] = self.decay * self.var[...] + (1 - self.decay) * jax.lax.stop_gradient(var)
         else:
             mean, var = self.mean[...], self.var[...]
-        return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
+        y = (wide - mean) * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
+        return y.astype(x.dtype)
 
 
 class LayerNorm(nnx.Module):
@@ -153,9 +165,10 @@ class LayerNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
         """Normalises each position of x (b, l, h) by itself; mask and train change nothing."""
-        x = x - x.mean(-1, keepdims=True)
-        scale = jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.epsilon)
-        return x * scale * self.scale[...] + self.bias[...]
+        wide = widened(x)
+        centred = wide - wide.mean(-1, keepdims=True)
+        scale = jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + self.epsilon)
+        return (centred * scale * self.scale[...] + self.bias[...]).astype(x.dtype)
 
 
 class RMSNorm(nnx.Module):
@@ -168,7 +181,9 @@ class RMSNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
         """Normalises each position of x (b, l, h) by itself; mask and train change nothing."""
-        return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + self.epsilon) * self.scale[...]
+        wide = widened(x)
+        y = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.epsilon) * self.scale[...]
+        return y.astype(x.dtype)
 
 
 def make_norm(kind: str, width: int, *, decay: float = 0.9, masked: bool = True) -> BatchNorm | LayerNorm | RMSNorm:
@@ -199,7 +214,8 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, tied: bool = Fa
         return x
     shape = (x.shape[0], 1, x.shape[2]) if tied else x.shape
     keep = jax.random.bernoulli(key, 1.0 - rate, shape)
-    return jnp.where(keep, x / (1.0 - rate), 0.0)
+    # In bfloat16 the scale itself would be off, the same way at every position.
+    return jnp.where(keep, (widened(x) / (1.0 - rate)).astype(x.dtype), 0.0)
 
 
 def split_key(key: jax.Array | None, parts: int) -> list[jax.Array | None]:

@@ -13,7 +13,7 @@ def causal_conv(u: jax.Array, kernel: jax.Array) -> jax.Array:
         kernel: (h, k) or (channels, h, k), k at least 1; taps beyond l have no effect.
 
     Returns:
-        (b, l, h), or (channels, b, l, h), in float32 or better. Cost O(b h l log l).
+        (b, l, h), or (channels, b, l, h), in the type of u; transforms are float32 or better. Cost O(b h l log l).
     """
     length = u.shape[1]
     kernel = kernel[..., :length]
@@ -32,7 +32,7 @@ def bidirectional_conv(u: jax.Array, forward_kernel: jax.Array, backward_kernel:
         backward_kernel: the same shape.
 
     Returns:
-        (b, l, h), or (channels, b, l, h), in float32 or better.
+        (b, l, h), or (channels, b, l, h), in the type of u; transforms are float32 or better.
 
     Source: the bidirectional option of S4 (Gu et al. 2022, arXiv 2111.00396, as published with its code).
     """
@@ -59,4 +59,4 @@ def _convolve(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     kernel_hat = jnp.fft.rfft(kernel.astype(dtype), n=size)
     u_hat, kernel_hat = (u_hat[None], kernel_hat[:, None]) if channels else (u_hat, kernel_hat[None])
     y = jnp.fft.irfft(u_hat * kernel_hat, n=size)[..., : u.shape[1]]
-    return jnp.swapaxes(y, -1, -2)
+    return jnp.swapaxes(y.astype(u.dtype), -1, -2)

@@ -13,7 +13,10 @@ UNROLL = 8
 
 
 def _scan(step: Callable, start: Any, gates: jax.Array) -> tuple[Any, jax.Array]:
-    """Runs `step` over the time axis of gates (b, l, w); the last state and every output (b, l, n)."""
+    """Runs `step` over the time axis of gates (b, l, w); the last state and every output (b, l, n).
+
+    Gates in half precision stay so in memory: they are widened in the step, where they meet the state.
+    """
     unroll = 1 if jax.default_backend() == "cpu" else UNROLL
     last, h = lax.scan(step, start, jnp.moveaxis(gates, 1, 0), unroll=unroll)
     return last, jnp.moveaxis(h, 0, 1)
@@ -48,7 +51,7 @@ def gru(gates: jax.Array, recurrent: jax.Array, bias: jax.Array, h0: jax.Array) 
         h = (1 - z) * c + z * h
         return h, h
 
-    return _scan(step, h0.astype(dtype), gates.astype(dtype))[1]
+    return _scan(step, h0.astype(dtype), gates)[1]
 
 
 def lstm(
@@ -79,5 +82,5 @@ def lstm(
         h = jax.nn.sigmoid(o) * jnp.tanh(c)
         return (h, c), h
 
-    last, h = _scan(step, (h0.astype(dtype), c0.astype(dtype)), gates.astype(dtype))
+    last, h = _scan(step, (h0.astype(dtype), c0.astype(dtype)), gates)
     return h, last

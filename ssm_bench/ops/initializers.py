@@ -77,6 +77,7 @@ def complex_normal(key: jax.Array, shape: tuple[int, ...], variance: float = 1.0
 
 def as_complex(pairs: jax.Array) -> jax.Array:
     """Complex numbers from real pairs (..., 2). Parameters are stored as pairs: optimisers expect real gradients."""
+    pairs = pairs.astype(jnp.promote_types(pairs.dtype, jnp.float32))
     return jax.lax.complex(pairs[..., 0], pairs[..., 1])
 
 
