@@ -7,6 +7,8 @@ from typing import Any
 
 #: Parts of a config that do not change what is computed (report), or stand in the path beside the hash.
 NOT_HASHED = ("report", "seed", "preset")
+#: Settings younger than the first records. At these values a run is what it was before there was a choice.
+ADDED = {"model": {"precision": "float32"}}
 DIGITS = 12
 
 
@@ -21,5 +23,8 @@ def config_hash(config: Mapping[str, Any]) -> str:
         TypeError: a value that JSON does not know.
     """
     hashed = {key: value for key, value in config.items() if key not in NOT_HASHED}
+    for section, settings in ADDED.items():
+        if isinstance(given := hashed.get(section), Mapping):
+            hashed[section] = {key: value for key, value in given.items() if settings.get(key) != value}
     text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

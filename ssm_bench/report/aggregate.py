@@ -29,6 +29,12 @@ def data_identity(run: RunRecord) -> DataIdentity:
     return DataIdentity(run.data.identity, run.data.kind, tuple(run.data.notes), run.data.checksum)
 
 
+def precision(run: RunRecord) -> str:
+    """The type of the activations of a run; those from before there was a choice are float32."""
+    model = run.config.get("model")
+    return model.get("precision", "float32") if isinstance(model, dict) else "float32"
+
+
 def group_of(run: RunRecord) -> tuple[str, DataIdentity]:
     """Runs that differ in nothing but their seed share a group."""
     return run.config_hash, data_identity(run)

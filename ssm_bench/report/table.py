@@ -221,6 +221,8 @@ def _annotate(table: Table) -> None:
             table.mark(table.heads[task], f"{title} data: {texts[0]}")
     for (model, task), entry in table.entries.items():
         if entry.cell:
+            if text := _precision_text(entry.cell.runs[0]):
+                table.mark(entry.marks, f"{text}; states and weights are float32")
             for text in _cell_notes(entry.cell):
                 table.mark(entry.marks, f"{table.rows[model]} on {table.tasks[task]}: {text}")
             for text in _published_notes(entry.cell):
@@ -238,6 +240,12 @@ def _data_text(data: DataIdentity, seen: list[DataIdentity]) -> str:
     return f"{text}; checksum {data.checksum[:12]}" if len(namesakes) > 1 else text
 
 
+def _precision_text(run: RunRecord) -> str:
+    """What is said of activations that are not float32."""
+    precision = aggregate.precision(run)
+    return "" if precision == "float32" else f"{precision} activations"
+
+
 def _cell_notes(cell: Cell) -> Iterator[str]:
     for run in (*cell.failed, *cell.unfinished):
         message = " ".join(run.message.split())
@@ -249,8 +257,9 @@ def _cell_notes(cell: Cell) -> Iterator[str]:
     for run in cell.others:
         groups.setdefault(group_of(run), []).append(run)
     for (config_hash, data), runs in groups.items():
+        config = ", ".join(filter(None, (f"config {config_hash}", _precision_text(runs[0]))))
         yield (
-            f"not shown: config {config_hash} on {data.identity} ({data.kind}), {status_counts(runs)}, "
+            f"not shown: {config} on {data.identity} ({data.kind}), {status_counts(runs)}, "
             f"schedule {percent(share(runs))}"
         )
 

@@ -21,6 +21,12 @@ def test_everything_else_matters():
     assert config_hash({"lr": 0.1}) != config_hash({"lr": 0.2})
 
 
+def test_a_setting_younger_than_a_record_does_not_matter_at_the_value_that_was_all_there_was():
+    before = {"model": {"d_model": 8}}
+    assert config_hash({"model": {"d_model": 8, "precision": "float32"}}) == config_hash(before)
+    assert config_hash({"model": {"d_model": 8, "precision": "bf16"}}) != config_hash(before)
+
+
 def test_a_number_that_is_not_finite_is_refused():
     with pytest.raises(ValueError, match="JSON"):
         config_hash({"clip": float("inf")})

@@ -71,6 +71,29 @@ def test_what_is_left_out_is_named(table):
     assert any("not shown: config" in table.footnotes[mark] for mark in entry.marks if mark in table.footnotes)
 
 
+def test_half_precision_is_marked_wherever_it_stands():
+    half, single = ({"model": {"precision": precision}} for precision in ("bf16", "float32"))
+    runs = [
+        record("s5", "listops", 60.0, config=half),
+        record("s5", "text", 87.0, config=half, done=1000, planned=1000),
+        record("s5", "text", 88.0),
+        record("lru", "text", 86.0, config=single),
+        record("lru", "listops", 60.0, config=single, done=1000, planned=1000),
+        record("lru", "listops", 59.0, config=half),
+    ]
+    table = build(runs, "budget", "strict")
+    marked = {
+        place: any("bf16 activations; states" in table.footnotes.get(mark, "") for mark in entry.marks)
+        for place, entry in table.entries.items()
+        if entry.cell
+    }
+    assert {place for place, half in marked.items() if half} == {("s5", "listops"), ("s5", "text")}
+    assert sum(text == "bf16 activations; states and weights are float32" for text in table.footnotes.values()) == 1
+    # What another run in the same place was made with is said, too.
+    (other,) = (table.footnotes[m] for m in table.entries["lru", "listops"].marks if m in table.footnotes)
+    assert "not shown: config" in other and "bf16 activations" in other
+
+
 def test_difference_is_between_the_numbers_as_printed(table):
     entry = table.entries["s5", "listops"]
     assert (entry.accuracy, entry.published) == (pytest.approx(61.0), 62.15)
