@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-HELP = "draw learning curves, accuracy against cost and size, and streams, from the records"
+HELP = "draw learning curves, accuracy against cost and size, streams and lengths, from the records"
 EXAMPLE = """examples:
   ssm-bench figures                      every preset that has records
   ssm-bench figures --preset budget      one preset
@@ -32,10 +32,10 @@ def run(options: argparse.Namespace) -> int:
     records = store.read_all(options.results, options.preset)
     wanted = [name for name in names(records) if options.protocol in (None, name[1])]
     speeds = [] if options.preset or options.protocol else store.read_all_speed(options.results)
-    streams = figures.write_streams(speeds, options.results)
-    if not wanted and not streams:
+    drawn = figures.write_speeds(speeds, options.results)
+    if not wanted and not drawn:
         raise no_records(options)
-    for path in streams:
+    for path in drawn:
         print(f"wrote {path}")
     for preset, protocol in wanted:
         for path in figures.write(records, preset, protocol, options.results):

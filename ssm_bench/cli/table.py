@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssm_bench.errors import UserError, unknown_name
 
-HELP = "write the comparison table from the records, and print it"
+HELP = "write the comparison table and the tables of speed from the records, and print the first"
 EXAMPLE = """examples:
   ssm-bench table                        every preset that has records
   ssm-bench table --preset budget        one preset
@@ -33,15 +33,20 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UserError: there are no such records, or one is bad.
     """
+    from ssm_bench.record import store
     from ssm_bench.report import publish, render
 
     check_protocol(options.protocol)
     made = publish.tables(options.results, options.preset, options.protocol)
-    if not made:
+    everything = options.preset is None and options.protocol is None
+    speeds = store.read_all_speed(options.results) if everything else []
+    if not made and not speeds:
         raise no_records(options)
-    texts = publish.contents(made, options.results, readme_of(options))
+    readme = readme_of(options)
+    texts = publish.contents(made, options.results, readme)
+    if everything:
+        texts |= publish.speed_contents(speeds, readme)
     if options.check:
-        everything = options.preset is None and options.protocol is None
         unlike = publish.stale(texts) + (publish.orphans(made, options.results) if everything else [])
         for path in unlike:
             print(f"{path}: not what the records make; run `ssm-bench table`")

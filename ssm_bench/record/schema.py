@@ -165,7 +165,8 @@ class RunRecord(_Part, frozen=True):
 class SpeedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """One speed measurement; `measurements` is free in its names, which carry the units.
 
-    `notes`, which are left out where there are none, say what is missing and why.
+    What is empty is left out: `operation`, of what is no model; `implementation`, whose code was measured where it is
+    not ours, as "owner/name@commit", with that commit in `revision`; `notes`, what is missing and why.
     """
 
     schema_version: Literal[1]
@@ -173,6 +174,8 @@ class SpeedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
     name: Name
     model: Name | None
     task: Name | None
+    operation: Name | Literal[""] = ""
+    implementation: str = ""
     measurements: Annotated[dict[str, float | int | None], Meta(min_length=1)]
     notes: list[Text] = []
     config_hash: ConfigHash | None

@@ -9,7 +9,7 @@ from ssm_bench.report import publish, published
 
 
 def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, int, list[str]]:
-    """Checks every record under `root`, then the tables and the README made from them.
+    """Checks every record under `root`, then the tables, the README and the page of speed made from them.
 
     Schema and ranges, the config's hash, the path against the content, counts and steps against one another, the
     published row against the list of published values, and that regenerating the tables changes no byte. The
@@ -42,6 +42,8 @@ def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, i
         found += [f"{path}: belongs at {home}"] if path != home else []
     if len(runs) == len(list(store.paths(root))):
         found += _tables(runs, root, readme)
+    if readme is not None and len(speeds) == len(list(store.speed_paths(root))):
+        found += _speed_page(speeds, readme)
     return len(runs), len(speeds), found
 
 
@@ -56,6 +58,14 @@ def _tables(runs: list[RunRecord], root: Path | str, readme: Path | str | None) 
     made = publish.tables(root, records=runs)
     try:
         unlike = publish.stale(publish.contents(made, root, readme)) + publish.orphans(made, root)
+    except UserError as error:
+        return [str(error)]
+    return [f"{path}: not what the records make; run `ssm-bench table`" for path in unlike]
+
+
+def _speed_page(speeds: list[SpeedRecord], readme: Path | str) -> list[str]:
+    try:
+        unlike = publish.stale(publish.speed_contents(speeds, readme))
     except UserError as error:
         return [str(error)]
     return [f"{path}: not what the records make; run `ssm-bench table`" for path in unlike]

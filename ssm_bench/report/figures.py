@@ -1,4 +1,4 @@
-"""Figures from records: learning curves, accuracy against cost, against parameters and against state size; streams.
+"""Figures from records: learning curves, accuracy against cost, parameters and state size; streams and lengths.
 
 A figure of runs is a grid with one panel a task. A model has one colour and one marker in all figures of a preset, from
 a palette that colour-blind readers can tell apart (Okabe and Ito, https://jfly.uni-koeln.de/color/, without its yellow,
@@ -9,6 +9,7 @@ import io
 import math
 import textwrap
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,21 +86,46 @@ def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, 
     return _files({f"{protocol}-{name}": figure for name, figure in drawn.items() if figure is not None})
 
 
-def draw_streams(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
-    """File name -> content of one figure a device: time of a token and bytes of the state against the position.
+def draw_speeds(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
+    """File name -> content of the figures of each device: a token in a stream, and a training step against the length.
 
-    Speed records that `ssm-bench bench stream` did not write are left out.
+    Speed records that `ssm-bench bench stream` and `bench length` did not write are left out.
     """
-    devices: dict[tuple[str, str], dict[str, SpeedRecord]] = {}
-    for record in records:
-        if record.model and any(name.startswith("latency_ms_at_") for name in record.measurements):
-            device = (record.device.platform, record.device.kind)
-            devices.setdefault(device, {})[record.model] = record
-    figures = {}
-    for (platform, kind), models in sorted(devices.items()):
-        name = f"stream-{platform}"
-        figures[f"{name}-{len(figures)}" if name in figures else name] = _streams(models, kind)
+    records, figures = list(records), {}
+    for kind in (STREAM, LENGTH):
+        devices: dict[tuple[str, str], dict[str, SpeedRecord]] = {}
+        for record in records:
+            if record.model and any(name.startswith(kind.panels[0][0]) for name in record.measurements):
+                device = (record.device.platform, record.device.kind)
+                devices.setdefault(device, {})[record.model] = record
+        for (platform, device), models in sorted(devices.items()):
+            name = f"{kind.name}-{platform}"
+            figures[f"{name}-{len(figures)}" if name in figures else name] = _speeds(models, device, kind)
     return _files(figures)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of figure of speed: a panel for each prefix of measurements whose names end in a length."""
+
+    name: str
+    title: str
+    across: str
+    panels: tuple[tuple[str, str], ...]
+
+
+STREAM = _Kind(
+    "stream",
+    "One token of a single stream, against its position",
+    "position in the stream (tokens)",
+    (("latency_ms_at_", "time of a token (ms)"), ("state_bytes_at_", "state (bytes)")),
+)
+LENGTH = _Kind(
+    "length",
+    "A training step on a constant number of tokens, against the length",
+    "length of the input (tokens)",
+    (("step_ms_at_", "time of a step (ms)"), ("temporary_bytes_at_", "temporary memory (bytes)")),
+)
 
 
 def write(records: Iterable[RunRecord], preset: str, protocol: str, root: Path | str) -> list[Path]:
@@ -113,34 +139,29 @@ def write(records: Iterable[RunRecord], preset: str, protocol: str, root: Path |
     return paths
 
 
-def write_streams(records: Iterable[SpeedRecord], root: Path | str) -> list[Path]:
-    """Writes the figures of streams to results/figures/speed/; returns their paths."""
+def write_speeds(records: Iterable[SpeedRecord], root: Path | str) -> list[Path]:
+    """Writes the figures of speed records to results/figures/speed/; returns their paths."""
     folder = Path(root) / "figures" / "speed"
     paths = []
-    for name, content in draw_streams(records).items():
+    for name, content in draw_speeds(records).items():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
         paths.append(folder / name)
     return paths
 
 
-def _streams(models: dict[str, SpeedRecord], device: str) -> Figure:
-    """Two panels with logarithmic axes: milliseconds a token, and bytes of the state."""
+def _speeds(models: dict[str, SpeedRecord], device: str, kind: _Kind) -> Figure:
+    """Two panels with logarithmic axes, a line a model."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, ROW_HEIGHT + 0.9), layout="constrained")
-        figure.suptitle(
-            f"One token of a single stream, against its position · {device}", fontsize=8.5, x=0.01, ha="left"
-        )
-        panels = figure.subplots(1, 2)
+        figure.suptitle(f"{kind.title} · {device}", fontsize=8.5, x=0.01, ha="left")
         order = sorted(models)
-        for panel, measure, title in zip(
-            panels, ("latency_ms", "state_bytes"), ("time of a token (ms)", "state (bytes)"), strict=True
-        ):
-            points = {model: _along(models[model], f"{measure}_at_") for model in order}
+        for panel, (prefix, title) in zip(figure.subplots(1, 2), kind.panels, strict=True):
             for place, model in enumerate(order):
-                panel.plot(*zip(*points[model], strict=True), **_style(place), ms=4, mec="white", mew=0.4)
+                if points := _along(models[model], prefix):
+                    panel.plot(*zip(*points, strict=True), **_style(place), ms=4, mec="white", mew=0.4)
             panel.set_title(title, loc="left", fontweight="bold")
-            panel.set_xlabel("position in the stream (tokens)")
+            panel.set_xlabel(kind.across)
             panel.set_xscale("log", base=2)
             panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _binary(value)))
             panel.set_yscale("log")

@@ -1,15 +1,15 @@
-"""Puts the tables where readers find them: results/tables, and the README between its markers."""
+"""Puts the tables where readers find them: results/tables, and pages between their markers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ssm_bench.errors import UserError
-from ssm_bench.record import RunRecord, store
-from ssm_bench.report import render
+from ssm_bench.record import RunRecord, SpeedRecord, store
+from ssm_bench.report import render, speed
 from ssm_bench.report.table import Table, build, names
 
-#: What `README.md` holds around a table: <!-- table:begin budget-strict --> ... <!-- table:end -->.
+#: What a page holds around a table: <!-- table:begin budget-strict --> ... <!-- table:end -->.
 BEGIN = re.compile(r"<!-- table:begin (?P<name>[\w.-]+) -->")
 END = "<!-- table:end -->"
 
@@ -48,6 +48,23 @@ def contents(made: list[Table], root: Path | str, readme: Path | str | None = No
         blocks = {table.name: render.markdown_compact(table) for table in made}
         texts[path] = readme_text(path.read_text(encoding="utf-8"), blocks, str(path))
     return texts
+
+
+def speed_page(readme: Path | str) -> Path:
+    """The page that shows the speed records, beside the README: it may not exist."""
+    return Path(readme).parent / "docs" / "performance.md"
+
+
+def speed_contents(records: Iterable[SpeedRecord], readme: Path | str) -> dict[Path, str]:
+    """Path -> text of the page of speed records; empty where there is no such page.
+
+    Raises:
+        UserError: a marker in the page is not closed.
+    """
+    path = speed_page(readme)
+    if not path.is_file():
+        return {}
+    return {path: readme_text(path.read_text(encoding="utf-8"), speed.blocks(records), str(path))}
 
 
 def readme_text(text: str, blocks: Mapping[str, str], where: str = "README.md") -> str:

@@ -177,7 +177,7 @@ def run(
         finally:
             manager.close()
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         outcome.status = "oom"
         outcome.message = (
@@ -204,7 +204,8 @@ def writable(folder: Path) -> None:
         raise UserError(f"can not write to the folder {folder}: choose another with --results or --checkpoints")
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of the device or of the machine."""
     text = str(error)
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
 

@@ -1,0 +1,90 @@
+"""What all kinds of `ssm-bench bench` share: reading --lengths, opening a model's recipe, writing the record."""
+
+import argparse
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ssm_bench.cli import _options
+from ssm_bench.errors import UserError
+
+
+def lengths_of(options: argparse.Namespace) -> list[int]:
+    """--lengths as growing whole numbers.
+
+    Raises:
+        UserError: anything else.
+    """
+    try:
+        found = [int(length) for length in _options.names(options.lengths)]
+    except ValueError:
+        found = []
+    if not found or found[0] < 1 or any(b <= a for a, b in itertools.pairwise(found)):
+        raise UserError(f"--lengths takes growing whole numbers like 1024,16384; got {options.lengths}")
+    return found
+
+
+def model_and_task(options: argparse.Namespace) -> None:
+    """Asks for --model and --task.
+
+    Raises:
+        UserError: one is missing.
+    """
+    if not (options.model and options.task):
+        raise UserError(f"bench {options.what} takes --model and --task")
+
+
+def recipe(options: argparse.Namespace, model: str, *, length: int = 0) -> Any:
+    """The published recipe on synthetic data, with the length of the task or another, and few steps.
+
+    Documents are padded to one length, so that a step is always the same.
+    """
+    from ssm_bench.data import spec
+    from ssm_bench.sweep.recipe import resolve
+
+    config = resolve(model, options.task, preset="paper", data="synthetic", protocol=options.protocol)
+    config.task.max_length = length or spec(options.task).max_length
+    config.train.update(steps=4 * config.train.chunk, evaluations=1, lengths=1)
+    return config
+
+
+def write(
+    options: argparse.Namespace,
+    default_name: str,
+    measurements: Mapping[str, float | None],
+    *,
+    model: str | None = None,
+    operation: str = "",
+    config: Any = None,
+    notes: Sequence[str] = (),
+) -> None:
+    """Writes the record and says where; the platform's name is added to `default_name`."""
+    from ssm_bench.record import config_hash, store, validate_speed
+    from ssm_bench.train import provenance
+
+    device = provenance.device()
+    record = {
+        "schema_version": 1,
+        "kind": "speed",
+        "name": options.name or f"{default_name}-{device['platform']}",
+        "model": model,
+        "task": options.task if model else None,
+        "measurements": measurements,
+        "notes": list(notes),
+        "config_hash": None if config is None else config_hash(config.to_dict()),
+        "device": device,
+        "versions": provenance.versions(),
+        "revision": provenance.revision(),
+        "created": provenance.now(),
+    }
+    if operation:
+        record["operation"] = operation
+    print(f"written to {store.write_speed(validate_speed(record), options.results)}")
+
+
+def device_words() -> str:
+    """Number and kind of the devices."""
+    from ssm_bench.train import provenance
+
+    device = provenance.device()
+    return f"{device['count']} x {device['kind']}"

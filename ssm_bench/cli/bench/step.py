@@ -1,0 +1,34 @@
+"""`ssm-bench bench step`: the training step of one model, alone and in the loop."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from ssm_bench.cli import _options
+from ssm_bench.cli.bench import _record
+
+
+def run(options: argparse.Namespace) -> int:
+    """Times, prints and records."""
+    _record.model_and_task(options)
+    _options.prepare_jax()
+    from ssm_bench.config import override
+    from ssm_bench.train.checkpoint import Checkpoints
+    from ssm_bench.train.run import make_trainer, open_data, writable
+    from ssm_bench.train.speed import measure_loop, measure_step
+
+    config, dataset = open_data(override(_record.recipe(options, options.model), options.overrides))
+    trainer = make_trainer(config, dataset)
+    writable(options.results)
+    measurements = measure_step(trainer, scan_steps=options.steps, repeats=options.repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints(Path(folder))
+        measurements |= measure_loop(trainer, checkpoints)
+        checkpoints.close()
+    measurements |= {"layers": config.model.layers, "d_model": config.model.d_model}
+    print(f"{options.model} on {options.task}, {_record.device_words()}")
+    width = max(map(len, measurements))
+    for key, value in measurements.items():
+        print(f"  {key:{width}}  {value:,}")
+    _record.write(options, f"step-{options.model}-{options.task}", measurements, model=options.model, config=config)
+    return 0

@@ -1,0 +1,239 @@
+"""The tables of docs/performance.md, from speed records: ours, beside the floor and beside the authors' code."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ssm_bench.record import SpeedRecord
+from ssm_bench.report import floor
+from ssm_bench.report.render import md
+
+#: What `ssm-bench bench scan` calls a measurement; the authors' backends have names of their own.
+MEASUREMENT = re.compile(
+    r"(?P<backend>[a-z]+)_(?P<what>forward_ms|forward_backward_ms|temporary_bytes|value_error|gradient_error)"
+    r"_at_(?P<shape>\d+(x\d+)*)"
+)
+
+#: Where the records stand, from the page.
+RECORDS = "../results/speed"
+
+NOTHING = "No record yet."
+
+
+def blocks(records: Iterable[SpeedRecord]) -> dict[str, str]:
+    """Name of a marked part -> its text."""
+    records = sorted(records, key=lambda record: record.name)
+    return {
+        "speed-steps": _table(STEP_HEADS, _steps(records)),
+        "speed-backends": _table(COMPARE_HEADS, _compared(records)),
+        "speed-operations": _table(OPERATION_HEADS, _operations(records)),
+        "speed-lengths": _table(LENGTH_HEADS, _lengths(records)),
+    }
+
+
+STEP_HEADS = (
+    *("Model", "Task", "Batch x length", "ms a step", "Floor, ms", "Peak memory", "Authors' code, ms", "Times faster"),
+    *("Authors' peak memory", "Measured"),
+)
+
+
+def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
+    """A row for each of our steps, with the peers of the same model, task, sizes and device."""
+    for record in records:
+        found = record.measurements
+        if record.implementation or not record.model or "step_ms" not in found:
+            continue
+        peers = [
+            peer
+            for peer in records
+            if peer.implementation
+            and (peer.model, peer.task, peer.device.kind) == (record.model, record.task, record.device.kind)
+            and all(peer.measurements.get(size) == found.get(size) for size in ("batch_size", "length"))
+        ]
+        least = None
+        if all(found.get(name) for name in ("tokens_per_second", "layers", "d_model")):
+            tokens = _get(record, "tokens_per_second") * _get(record, "step_ms") / 1000
+            least = floor.step_ms(
+                record.device.kind, tokens=tokens, width=_get(record, "d_model"), layers=_get(record, "layers")
+            )
+        yield [
+            md(record.model),
+            md(record.task or ""),
+            f"{found.get('batch_size')} x {found.get('length')}",
+            _link(record, _short(found["step_ms"])),
+            _short(least),
+            _bytes(found.get("peak_bytes")),
+            _lines(
+                _link(peer, _short(peer.measurements.get("step_ms"))) + f" {md(peer.implementation)}" for peer in peers
+            ),
+            _lines(_ratio(peer.measurements.get("step_ms"), found["step_ms"]) for peer in peers),
+            _lines(_bytes(peer.measurements.get("peak_bytes")) for peer in peers),
+            _measured(record, *peers),
+        ]
+
+
+COMPARE_HEADS = (
+    *("Model", "Task", "Batch x length", "Backend", "ms a step", "Temporary memory", "Times faster than the reference"),
+    "Measured",
+)
+
+
+def _compared(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
+    """A row for each backend of each `bench compare`."""
+    for record in records:
+        found = record.measurements
+        if not any(name.endswith("_times_faster") for name in found):
+            continue
+        backends = [name.removesuffix("_step_ms") for name in found if name.endswith("_step_ms")]
+        for backend in sorted(backends, key=lambda name: f"{name}_times_faster" not in found):
+            yield [
+                md(record.model or ""),
+                md(record.task or ""),
+                f"{found.get('batch_size')} x {found.get('length')}",
+                md(backend),
+                _link(record, _short(found[f"{backend}_step_ms"])),
+                _bytes(found.get(f"{backend}_temporary_bytes")),
+                _short(found.get(f"{backend}_times_faster")),
+                _measured(record),
+            ]
+
+
+OPERATION_HEADS = (
+    *("Operation", "Shape", "Backend", "Forward, ms", "Floor", "With gradients, ms", "Floor", "Temporary memory"),
+    *("Error", "Error of gradients", "Authors' code, ms", "Times faster", "Measured"),
+)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Measurements of one backend at one shape."""
+
+    record: SpeedRecord
+    backend: str
+    shape: str
+
+    def __getitem__(self, what: str) -> float | None:
+        return self.record.measurements.get(f"{self.backend}_{what}_at_{self.shape}")
+
+
+def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
+    """A row for each of our backends at each shape, with the authors' times of the same shape and device."""
+    cells = [cell for record in records if record.operation for cell in _cells(record)]
+    for cell in cells:
+        record = cell.record
+        if record.implementation:
+            continue
+        same = (record.operation, record.device.kind, cell.shape)
+        peers = [
+            other
+            for other in cells
+            if other.record.implementation and (other.record.operation, other.record.device.kind, other.shape) == same
+        ]
+        shape = [int(size) for size in cell.shape.split("x")]
+        least = [floor.operation_ms(record.device.kind, record.operation, shape, backward=b) for b in (False, True)]
+        yield [
+            md(record.operation),
+            cell.shape,
+            md(cell.backend),
+            _link(record, _short(cell["forward_ms"])),
+            _short(least[0]),
+            _short(cell["forward_backward_ms"]),
+            _short(least[1]),
+            _bytes(cell["temporary_bytes"]),
+            _error(cell["value_error"]),
+            _error(cell["gradient_error"]),
+            _lines(
+                _link(peer.record, f"{_short(peer['forward_ms'])} / {_short(peer['forward_backward_ms'])}")
+                + f" {md(peer.record.implementation)}"
+                for peer in peers
+            ),
+            _lines(
+                f"{_ratio(peer['forward_ms'], cell['forward_ms'])} / "
+                f"{_ratio(peer['forward_backward_ms'], cell['forward_backward_ms'])}"
+                for peer in peers
+            ),
+            _measured(record, *(peer.record for peer in peers)),
+        ]
+
+
+def _cells(record: SpeedRecord) -> list[_Cell]:
+    """Every backend at every shape of a record, in the order of the sizes."""
+    matches = [match for name in record.measurements if (match := MEASUREMENT.fullmatch(name))]
+    found = {(match["shape"], match["backend"]) for match in matches}
+    return [
+        _Cell(record, backend, shape)
+        for shape, backend in sorted(found, key=lambda pair: ([int(n) for n in pair[0].split("x")], pair[1]))
+    ]
+
+
+LENGTH_HEADS = ("Model", "Length", "Batch", "ms a step", "Tokens a second", "Temporary memory", "Measured")
+
+
+def _lengths(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
+    """A row for each length of each `bench length`."""
+    for record in records:
+        found = record.measurements
+        lengths = [int(name.removeprefix("step_ms_at_")) for name in found if name.startswith("step_ms_at_")]
+        for length in sorted(lengths):
+            yield [
+                md(record.model or ""),
+                f"{length}",
+                f"{found.get(f'batch_size_at_{length}')}",
+                _link(record, _short(found[f"step_ms_at_{length}"])),
+                _short(found.get(f"tokens_per_second_at_{length}")),
+                _bytes(found.get(f"temporary_bytes_at_{length}")),
+                _measured(record),
+            ]
+
+
+def _table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    if not lines:
+        return NOTHING
+    return "\n".join([f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *lines])
+
+
+def _get(record: SpeedRecord, name: str) -> float:
+    return record.measurements[name] or 0.0
+
+
+def _link(record: SpeedRecord, text: str) -> str:
+    """A number that leads to its record."""
+    return f"[{text}]({RECORDS}/{record.name}.json)"
+
+
+def _lines(texts: Iterable[str]) -> str:
+    """Several in one cell."""
+    return "<br>".join(texts) or "–"
+
+
+def _short(value: float | None) -> str:
+    """Three digits."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _ratio(theirs: float | None, ours: float | None) -> str:
+    return "–" if not (theirs and ours) else f"{theirs / ours:.2f}"
+
+
+def _error(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0e}"
+
+
+def _bytes(value: float | None) -> str:
+    return "–" if value is None else f"{value / 2**30:.3g} GiB" if value >= 2**29 else f"{value / 2**20:.3g} MiB"
+
+
+def _measured(*records: SpeedRecord) -> str:
+    """Device, version and commit of each record, those of the authors' code after ours."""
+    texts = []
+    for record in records:
+        names = ("jax", "torch") if record.implementation else ("jax",)
+        versions = [f"{n} {record.versions[n]}" for n in names if n in record.versions]
+        commit = record.revision.commit[:7] + ("+dirty" if record.revision.dirty and not record.implementation else "")
+        parts = [record.device.kind, *versions, commit, record.created[:10]]
+        # The device is ours, and the commit is part of the implementation's name.
+        texts.append(", ".join([*versions, record.created[:10]] if record.implementation else parts))
+    return _lines(md(text) for text in texts)

@@ -1,0 +1,128 @@
+"""The tables of docs/performance.md: rows, floors, the authors' code beside ours, and that verify holds the page."""
+
+from ssm_bench.cli import main
+from ssm_bench.record import store, validate_speed
+from ssm_bench.report import floor, speed
+
+H100 = "NVIDIA H100 80GB HBM3"
+PAGE = "# Speed\n\n" + "\n".join(
+    f"<!-- table:begin {name} --><!-- table:end -->"
+    for name in ("speed-steps", "speed-backends", "speed-operations", "speed-lengths")
+)
+
+
+def record(name, measurements, **changes):
+    """A speed record of an H100."""
+    return validate_speed(
+        {
+            "schema_version": 1,
+            "kind": "speed",
+            "name": name,
+            "model": None,
+            "task": None,
+            "measurements": measurements,
+            "config_hash": None,
+            "device": {"platform": "gpu", "kind": H100, "count": 1},
+            "versions": {"jax": "0.11.2"},
+            "revision": {"commit": "abcdef0123", "dirty": False},
+            "created": "2026-01-02T03:04:05Z",
+        }
+        | changes
+    )
+
+
+STEP = {"step_ms": 10.0, "batch_size": 50, "length": 2048, "tokens_per_second": 10_240_000.0, "layers": 8}
+OURS = record("step-s5-listops-gpu", STEP | {"d_model": 128, "peak_bytes": 2**30}, model="s5", task="listops")
+THEIRS = record(
+    "peer-lindermanlab-s5-listops-gpu",
+    {"step_ms": 25.0, "batch_size": 50, "length": 2048, "peak_bytes": 2**31},
+    model="s5",
+    task="listops",
+    implementation="lindermanlab/S5@3c18fdb",
+)
+SHAPE = "2x100x3x4"
+SCAN = record(
+    "scan-selective_scan-gpu",
+    {f"auto_forward_ms_at_{SHAPE}": 1.0, f"auto_forward_backward_ms_at_{SHAPE}": 4.0},
+    operation="selective_scan",
+)
+CUDA = record(
+    "peer-state-spaces-selective_scan-gpu",
+    {f"cuda_forward_ms_at_{SHAPE}": 3.0, f"cuda_forward_backward_ms_at_{SHAPE}": 6.0},
+    operation="selective_scan",
+    implementation="state-spaces/mamba@e9594ce",
+)
+
+
+def rows(block):
+    """Cells of a Markdown table, without its head."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()[2:]]
+
+
+def test_a_step_stands_beside_the_floor_and_the_authors_code():
+    (row,) = rows(speed.blocks([OURS, THEIRS])["speed-steps"])
+    assert row[:3] == ["s5", "listops", "50 x 2048"]
+    assert row[3] == "[10](../results/speed/step-s5-listops-gpu.json)"
+    # Five passes over 102,400 tokens x 128 numbers x 8 layers x 4 bytes, at 3.35 TB/s.
+    assert row[4] == f"{1000 * 5 * 102_400 * 128 * 8 * 4 / 3.35e12:.3g}"
+    assert row[5] == "1 GiB" and row[8] == "2 GiB"
+    assert "[25]" in row[6] and "lindermanlab/S5@3c18fdb" in row[6] and row[7] == "2.50"
+    assert row[9].startswith("NVIDIA H100 80GB HBM3, jax 0.11.2, abcdef0, 2026-01-02")
+
+
+def test_other_sizes_and_devices_are_not_compared():
+    smaller = record(THEIRS.name, {"step_ms": 1.0, "batch_size": 32, "length": 2048}, model="s5", task="listops",
+                     implementation="x/y@1")  # fmt: skip
+    other = record(THEIRS.name, THEIRS.measurements, model="s5", task="listops", implementation="x/y@1",
+                   device={"platform": "gpu", "kind": "NVIDIA H200", "count": 1})  # fmt: skip
+    for peer in (smaller, other):
+        (row,) = rows(speed.blocks([OURS, peer])["speed-steps"])
+        assert row[6:9] == ["–", "–", "–"]
+
+
+def test_an_operation_stands_beside_the_authors_kernel():
+    (row,) = rows(speed.blocks([SCAN, CUDA])["speed-operations"])
+    assert row[:3] == ["selective\\_scan", SHAPE, "auto"]
+    assert "3 / 6" in row[10] and row[11] == "3.00 / 1.50"
+
+
+def test_backends_and_lengths_have_a_row_each():
+    found = {"auto_step_ms": 2.0, "associative_step_ms": 5.0, "auto_times_faster": 2.5, "batch_size": 4, "length": 32}
+    compared = record("compare-lru-text-gpu", found, model="lru", task="text")
+    found = {"step_ms_at_64": 2.0, "step_ms_at_1024": 9.0, "batch_size_at_64": 16, "batch_size_at_1024": 1}
+    lengths = record("length-lru-gpu", found, model="lru", task="text")
+    blocks = speed.blocks([compared, lengths, OURS])
+    assert [(row[3], row[6]) for row in rows(blocks["speed-backends"])] == [("auto", "2.5"), ("associative", "–")]
+    assert [row[1] for row in rows(blocks["speed-lengths"])] == ["64", "1024"]
+    assert speed.blocks([])["speed-steps"] == speed.NOTHING
+
+
+def test_floors_follow_from_bytes_and_bandwidth():
+    moved = 2 * 100 * 4 * (4 * 3)
+    assert floor.operation_ms(H100, "rg_lru", (2, 100, 3), backward=False) == 1000 * moved / 3.35e12
+    assert floor.operation_ms(H100, "rg_lru", (2, 100, 3), backward=True) == 3 * 1000 * moved / 3.35e12
+    # Many states for each byte: the exponentials are what bounds the selective scan.
+    exponentials = 64 * 2048 * 192 * 64
+    assert floor.operation_ms(H100, "selective_scan", (64, 2048, 192, 64), backward=False) == (
+        1000 * exponentials / floor.EXPONENTIALS["H100"]
+    )
+    assert floor.operation_ms("a processor", "rg_lru", (2, 100, 3), backward=False) is None
+    assert floor.operation_ms(H100, "sort", (2, 100), backward=False) is None
+
+
+def test_verify_holds_the_page_to_the_records(tmp_path, capsys):
+    results, page = tmp_path / "results", tmp_path / "docs" / "performance.md"
+    store.write_speed(OURS, results)
+    page.parent.mkdir()
+    page.write_text(PAGE)
+    assert main(["table", "--results", str(results), "--check"]) == 1
+    assert main(["table", "--results", str(results)]) == 0
+    assert "step-s5-listops-gpu" in page.read_text()
+    assert main(["verify", "--results", str(results)]) == 0
+    store.write_speed(THEIRS, results)
+    assert main(["verify", "--results", str(results)]) == 1
+    assert "performance.md: not what the records make" in capsys.readouterr().out
+    assert main(["table", "--results", str(results)]) == 0
+    assert main(["table", "--results", str(results), "--check"]) == 0
+    page.write_text("<!-- table:begin speed-steps -->")
+    assert main(["verify", "--results", str(results)]) == 1

@@ -1,0 +1,106 @@
+"""The kinds of `ssm-bench bench` at toy size: what they record, and what they refuse."""
+
+import numpy as np
+import pytest
+
+from ssm_bench.cli import main
+from ssm_bench.record import store
+from ssm_bench.train import operations
+
+SIZES = ("--config.model.d_model=8", "--config.model.layers=1", "--config.mixer.state_size=4")
+QUICK = ("--steps", "2", "--repeats", "1")
+
+#: Float32 against float64: sums of up to a hundred products with eigenvalues near one.
+EXACT = 1e-4
+
+
+@pytest.mark.parametrize(
+    ("operation", "shape"),
+    [
+        ("selective_scan", "2x20x3x4"),
+        ("rg_lru", "2x20x3"),
+        ("linear_recurrence", "2x20x3"),
+        ("diagonal_ssm", "2x20x3x5"),
+    ],
+)
+def test_an_operation_is_timed_and_held_to_float64(tmp_path, operation, shape, capsys):
+    assert main(["bench", "scan", "--op", operation, "--shapes", shape, "--results", str(tmp_path)]) == 0
+    (record,) = store.read_all_speed(tmp_path)
+    assert record.operation == operation and record.model is None
+    for backend in ("auto", "associative"):
+        for what in ("forward_ms", "forward_backward_ms", "temporary_bytes"):
+            assert (record.measurements[f"{backend}_{what}_at_{shape}"] or 0) > 0
+        for what in ("value_error", "gradient_error"):
+            assert 0 <= (record.measurements[f"{backend}_{what}_at_{shape}"] or 0) < EXACT
+    assert shape in capsys.readouterr().out
+
+
+def test_a_wrong_operation_has_a_large_error():
+    operation = operations.OPERATIONS["rg_lru"]
+    inputs = operation.make(np.random.default_rng(0), 2, 16, 3)
+    wrong = operations.Operation(
+        operation.sizes,
+        operation.shapes,
+        operation.make,
+        lambda arrays, backend: (2 if backend == "auto" else 1) * operation.apply(arrays, backend),
+        operation.sequences,
+    )
+    found = operations._errors(wrong, inputs, "auto")
+    assert found["value_error"] == pytest.approx(1, abs=EXACT)
+    assert found["gradient_error"] == pytest.approx(1, abs=EXACT)
+
+
+def test_the_backends_of_a_step_are_compared_in_one_record(tmp_path, capsys):
+    arguments = ("--model", "lru", "--task", "listops", *QUICK, *SIZES)
+    sizes = ("--config.task.max_length=32", "--config.train.batch_size=4")
+    assert main(["bench", "compare", *arguments, *sizes, "--results", str(tmp_path)]) == 0
+    (record,) = store.read_all_speed(tmp_path)
+    found = record.measurements
+    assert record.name.startswith("compare-lru-listops-")
+    ratio = (found["associative_step_ms"] or 0) / (found["auto_step_ms"] or 1)
+    assert found["auto_times_faster"] == pytest.approx(ratio, rel=1e-2)
+    assert found["batch_size"] == 4 and found["length"] == 32
+    # The loop of the CPU and the parallel scan are not the same program.
+    assert found["auto_temporary_bytes"] != found["associative_temporary_bytes"]
+    assert "against associative" in capsys.readouterr().out
+
+
+def test_lengths_keep_the_tokens_of_a_batch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--models", "lru", "--lengths", "32,64", "--tokens", "128", *QUICK, *SIZES)
+    assert main(["bench", "length", *arguments]) == 0
+    (record,) = store.read_all_speed("results")
+    assert record.name.startswith("length-lru-") and record.task == "text"
+    for length in (32, 64):
+        assert record.measurements[f"batch_size_at_{length}"] == 128 // length
+        assert (record.measurements[f"step_ms_at_{length}"] or 0) > 0
+    assert main(["figures"]) == 0
+    assert list((tmp_path / "results/figures/speed").glob("length-*.svg"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("speed",), "unknown bench 'speed'"),
+        (("scan",), "unknown --op ''"),
+        (("scan", "--op", "rg_lru", "--shapes", "2x3"), "--shapes takes batch x length x channels, like 2x64x64; got"),
+        (("scan", "--op", "rg_lru", "--backends", "cuda"), "unknown --backends 'cuda'"),
+        (
+            ("scan", "--op", "rg_lru", "--config.model.layers=2"),
+            "takes sizes by --shapes, not by --config.model.layers",
+        ),
+        (("scan", "--op", "linear_recurrence", "--shapes", "2x8x2", "--backends", "fused"), "needs an NVIDIA GPU"),
+        (("compare", "--model", "lru"), "bench compare takes --model and --task"),
+        (("compare", "--model", "lru", "--task", "text", "--backends", "auto"), "--backends takes two or more"),
+        (("compare", "--model", "lru", "--task", "text", "--backends", "auto,fused"), "unknown --backends 'fused'"),
+        (("length",), "bench length takes --models, like s5,transformer"),
+        (("length", "--models", "lru", "--lengths", "64,32"), "--lengths takes growing whole numbers"),
+        (("length", "--models", "lru", "--tokens", "64"), "--tokens must be at least the longest of --lengths, 16384"),
+        (("length", "--models", "lru", "--name", "x"), "a record for each model, so it takes no --name"),
+        (("step", "--model", "lru", "--task", "text", "--steps", "0"), "--steps must be at least 1; got 0"),
+    ],
+)
+def test_a_mistake_is_one_sentence(arguments, sentence, capsys, tmp_path):
+    assert main(["bench", *arguments, "--results", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
