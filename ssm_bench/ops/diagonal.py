@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from ssm_bench.ops.recurrence import linear_recurrence
+from ssm_bench.errors import UserError
+from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.recurrence import WITH_FUSED, asked_backend, choose_backend, linear_recurrence
 
 
 def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, backend: str = "auto") -> jax.Array:
@@ -17,16 +19,45 @@ def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, 
         log_a: logarithm of the p eigenvalues (p,), complex.
         B: input matrix (p, h), complex.
         C: output matrix (h, p), complex; or (2, h, p), forward and backward.
-        backend: see `linear_recurrence`.
+        backend: see `linear_recurrence`; "fused" runs both directions in one kernel, and is what "auto" takes on
+            NVIDIA GPUs.
 
     Returns:
         (b, l, h) in the type of u. Cost O(b l h p).
+
+    Raises:
+        UserError: an unknown backend, or "fused" where it cannot run.
+        ValueError: another number of output matrices.
     """
+    if C.ndim == 3 and len(C) != 2:
+        raise ValueError(f"C of shape {C.shape} holds one output matrix (h, p) or two (2, h, p)")
+    automatic, backend = asked_backend(backend) == "auto", choose_backend(backend, WITH_FUSED)
+    fits = kernels_run() and log_a.dtype == jnp.complex64 and u.dtype in (jnp.float32, jnp.bfloat16)
+    # A warp is too wide for states that come in ones and twos.
+    if automatic and fits and len(log_a) % 4 == 0:
+        backend = "fused"
+    if backend == "fused":
+        if not fits:
+            raise UserError(
+                'backend "fused" needs an NVIDIA GPU, float32 or bfloat16 inputs and complex64 eigenvalues; got '
+                f"{jax.default_backend()}, {u.dtype.name} and {log_a.dtype.name}"
+            )
+        return _fused(u, log_a, B, C)
     inputs = _apply_input(u, B)
     if C.ndim == 2:
         return _apply_output(linear_recurrence(None, inputs, log_a=log_a, backend=backend), C, u.dtype)
     x = [linear_recurrence(None, inputs, log_a=log_a, reverse=reverse, backend=backend) for reverse in (False, True)]
     return _apply_output(jnp.concatenate(x, axis=-1), jnp.concatenate([C[0], C[1]], axis=-1), u.dtype)
+
+
+def _fused(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, interpret: bool = False) -> jax.Array:
+    """`diagonal_ssm` with its states from the kernel."""
+    from ssm_bench.ops.diagonal_scan_kernel import fused_states
+
+    C = C[None] if C.ndim == 2 else C
+    x = fused_states(_input_pairs(u, B).astype(u.dtype), log_a, len(C), interpret=interpret)
+    matrix = jnp.concatenate([part for each in C for part in (jnp.real(each), -jnp.imag(each))], axis=-1)
+    return _product(x, matrix)
 
 
 def diagonal_ssm_extend(
@@ -49,18 +80,28 @@ def diagonal_ssm_step(
 # work of the complex one.
 
 
-def _apply_input(u: jax.Array, B: jax.Array) -> jax.Array:
-    """B u as complex numbers (..., p)."""
-    states = B.shape[0]
+def _input_pairs(u: jax.Array, B: jax.Array) -> jax.Array:
+    """B u, real parts and then imaginary ones (..., 2 p), float32 or better."""
     matrix = jnp.concatenate([jnp.real(B), jnp.imag(B)]).astype(u.dtype)
     wide = jnp.promote_types(u.dtype, jnp.float32)
-    pairs = jnp.einsum("...h,ph->...p", u, matrix, preferred_element_type=wide)
+    return jnp.einsum("...h,ph->...p", u, matrix, preferred_element_type=wide)
+
+
+def _apply_input(u: jax.Array, B: jax.Array) -> jax.Array:
+    """B u as complex numbers (..., p)."""
+    pairs, states = _input_pairs(u, B), B.shape[0]
     return jax.lax.complex(pairs[..., :states], pairs[..., states:])
 
 
 def _apply_output(x: jax.Array, C: jax.Array, dtype: jnp.dtype) -> jax.Array:
     """Re(C x) of that type."""
     pairs = jnp.concatenate([jnp.real(x), jnp.imag(x)], axis=-1).astype(dtype)
-    matrix = jnp.concatenate([jnp.real(C), -jnp.imag(C)], axis=-1).astype(dtype)
-    wide = jnp.promote_types(dtype, jnp.float32)
-    return jnp.einsum("...p,hp->...h", pairs, matrix, preferred_element_type=wide).astype(dtype)
+    return _product(pairs, jnp.concatenate([jnp.real(C), -jnp.imag(C)], axis=-1))
+
+
+def _product(pairs: jax.Array, matrix: jax.Array) -> jax.Array:
+    """(..., p) by (h, p), summed in float32 or better, in the type of the first."""
+    wide = jnp.promote_types(pairs.dtype, jnp.float32)
+    return jnp.einsum("...p,hp->...h", pairs, matrix.astype(pairs.dtype), preferred_element_type=wide).astype(
+        pairs.dtype
+    )

@@ -24,14 +24,18 @@ def kernels_run() -> bool:
 
 
 def call(
-    kernel: Callable[..., None], grid: tuple[int, ...], shapes: Sequence[tuple[int, ...]], *, interpret: bool
+    kernel: Callable[..., None],
+    grid: tuple[int, ...],
+    shapes: Sequence[tuple[int, ...] | jax.ShapeDtypeStruct],
+    *,
+    interpret: bool,
 ) -> Callable[..., Any]:
     """A function of arrays that runs a kernel, in one program of one warp for each point of the grid.
 
     Args:
         kernel: takes references to the inputs, then to the outputs, whole arrays all.
         grid: number of programs along each axis.
-        shapes: of the outputs, float32.
+        shapes: of the outputs, float32 where no type stands with them.
         interpret: run without a GPU, slowly, for tests.
     """
     from jax.experimental import pallas as pl
@@ -41,5 +45,8 @@ def call(
         from jax.experimental.pallas import triton
 
         parameters = triton.CompilerParams(num_warps=1, num_stages=1)
-    outputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    outputs = [
+        shape if isinstance(shape, jax.ShapeDtypeStruct) else jax.ShapeDtypeStruct(shape, jnp.float32)
+        for shape in shapes
+    ]
     return pl.pallas_call(kernel, grid=grid, out_shape=outputs, interpret=interpret, compiler_params=parameters)

@@ -83,8 +83,8 @@ def linear_recurrence(
         h0: the state before the first step (b, ...); None stands for zero. With `reverse`, the one after the last step.
         reverse: run from the last step to the first: h_t = a_t h_{t+1} + b_t.
         backend: "associative", a parallel scan; "sequential", a loop over time, which is faster on CPU; "fused", one
-            kernel for NVIDIA GPUs, as exact as the loop, for float32 and complex64; "auto" chooses the first or the
-            second by platform.
+            kernel for NVIDIA GPUs, as exact as the loop, for float32 and complex64; "auto" chooses by platform, and the
+            kernel for real coefficients that vary in time and from state to state.
 
     Returns:
         Every state h (b, l, ...).
@@ -97,7 +97,7 @@ def linear_recurrence(
     Source: Blelloch 1990, "Prefix sums and their applications"; for the adjoint, Martin and Cundy 2018
     (arXiv 1709.04057).
     """
-    backend = choose_backend(backend, WITH_FUSED)
+    automatic, backend = asked_backend(backend) == "auto", choose_backend(backend, WITH_FUSED)
     coefficient, logarithmic = (a, False) if log_a is None else (log_a, True)
     if coefficient is None:
         raise ValueError("linear_recurrence needs a or log_a")
@@ -111,7 +111,12 @@ def linear_recurrence(
 
     given = [coefficient, b] if h0 is None else [coefficient, b, h0]
     dtype = jnp.result_type(jnp.float32, *given)
-    if backend == "fused" and not (dtype in (jnp.float32, jnp.complex64) and kernels_run()):
+    fits = dtype in (jnp.float32, jnp.complex64) and kernels_run()
+    # For a constant the parallel scan is as fast and keeps more digits; where `a` is one number for many states, the
+    # kernel would read it for each.
+    if automatic and fits and coefficient.shape == b.shape and dtype == jnp.float32 and b.shape[-1] % 8 == 0:
+        backend = "fused"
+    if backend == "fused" and not fits:
         raise UserError(
             'backend "fused" needs an NVIDIA GPU and float32 or complex64; '
             f"got {jax.default_backend()} and {dtype.name}"
