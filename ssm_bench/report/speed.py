@@ -32,9 +32,13 @@ def blocks(records: Iterable[SpeedRecord]) -> dict[str, str]:
 
 
 STEP_HEADS = (
-    *("Model", "Task", "Batch x length", "ms a step", "Floor, ms", "Peak memory", "Authors' code, ms", "Times faster"),
-    *("Authors' peak memory", "Measured"),
+    *("Model", "Task", "Batch x length", "Activations", "ms a step", "Floor, ms", "Peak memory"),
+    *("Authors' code, ms", "Times faster", "Authors' peak memory", "Measured"),
 )
+
+
+#: What has to be the same for a step of the authors' code to stand beside ours.
+SAME = ("batch_size", "length", "directions")
 
 
 def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
@@ -47,8 +51,9 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             peer
             for peer in records
             if peer.implementation
+            and "step_ms" in peer.measurements
             and (peer.model, peer.task, peer.device.kind) == (record.model, record.task, record.device.kind)
-            and all(peer.measurements.get(size) == found.get(size) for size in ("batch_size", "length"))
+            and all(peer.measurements.get(size) == found.get(size) for size in SAME)
         ]
         least = None
         if all(found.get(name) for name in ("tokens_per_second", "layers", "d_model")):
@@ -60,11 +65,13 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             md(record.model),
             md(record.task or ""),
             f"{found.get('batch_size')} x {found.get('length')}",
+            _activations(record),
             _link(record, _short(found["step_ms"])),
             _short(least),
             _bytes(found.get("peak_bytes")),
             _lines(
-                _link(peer, _short(peer.measurements.get("step_ms"))) + f" {md(peer.implementation)}" for peer in peers
+                f"{_link(peer, _short(peer.measurements['step_ms']))} {md(peer.implementation)}, {_activations(peer)}"
+                for peer in peers
             ),
             _lines(_ratio(peer.measurements.get("step_ms"), found["step_ms"]) for peer in peers),
             _lines(_bytes(peer.measurements.get("peak_bytes")) for peer in peers),
@@ -73,8 +80,8 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
 
 
 COMPARE_HEADS = (
-    *("Model", "Task", "Batch x length", "Backend", "ms a step", "Temporary memory", "Times faster than the reference"),
-    "Measured",
+    *("Model", "Task", "Batch x length", "Activations", "Backend", "ms a step", "Temporary memory"),
+    *("Times faster than the reference", "Measured"),
 )
 
 
@@ -90,6 +97,7 @@ def _compared(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
                 md(record.model or ""),
                 md(record.task or ""),
                 f"{found.get('batch_size')} x {found.get('length')}",
+                _activations(record),
                 md(backend),
                 _link(record, _short(found[f"{backend}_step_ms"])),
                 _bytes(found.get(f"{backend}_temporary_bytes")),
@@ -100,7 +108,7 @@ def _compared(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
 
 OPERATION_HEADS = (
     *("Operation", "Shape", "Backend", "Forward, ms", "Floor", "With gradients, ms", "Floor", "Temporary memory"),
-    *("Error", "Error of gradients", "Authors' code, ms", "Times faster", "Measured"),
+    *("Error", "Error of gradients", "Times faster than associative", "Authors' code, ms", "Times faster", "Measured"),
 )
 
 
@@ -129,6 +137,7 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             for other in cells
             if other.record.implementation and (other.record.operation, other.record.device.kind, other.shape) == same
         ]
+        reference = _Cell(record, "associative", cell.shape)
         shape = [int(size) for size in cell.shape.split("x")]
         least = [floor.operation_ms(record.device.kind, record.operation, shape, backward=b) for b in (False, True)]
         yield [
@@ -142,18 +151,20 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             _bytes(cell["temporary_bytes"]),
             _error(cell["value_error"]),
             _error(cell["gradient_error"]),
+            _ratios(reference, cell) if cell.backend != "associative" else "–",
             _lines(
                 _link(peer.record, f"{_short(peer['forward_ms'])} / {_short(peer['forward_backward_ms'])}")
                 + f" {md(peer.record.implementation)}"
                 for peer in peers
             ),
-            _lines(
-                f"{_ratio(peer['forward_ms'], cell['forward_ms'])} / "
-                f"{_ratio(peer['forward_backward_ms'], cell['forward_backward_ms'])}"
-                for peer in peers
-            ),
+            _lines(_ratios(peer, cell) for peer in peers),
             _measured(record, *(peer.record for peer in peers)),
         ]
+
+
+def _ratios(theirs: _Cell, ours: _Cell) -> str:
+    """How many times faster ours is, forward / with gradients."""
+    return " / ".join(_ratio(theirs[what], ours[what]) for what in ("forward_ms", "forward_backward_ms"))
 
 
 def _cells(record: SpeedRecord) -> list[_Cell]:
@@ -195,6 +206,11 @@ def _table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:
 
 def _get(record: SpeedRecord, name: str) -> float:
     return record.measurements[name] or 0.0
+
+
+def _activations(record: SpeedRecord) -> str:
+    """Their precision; records from before the choice are of float32."""
+    return "bf16" if record.measurements.get("activation_bits") == 16 else "float32"
 
 
 def _link(record: SpeedRecord, text: str) -> str:

@@ -31,11 +31,12 @@ def record(name, measurements, **changes):
     )
 
 
-STEP = {"step_ms": 10.0, "batch_size": 50, "length": 2048, "tokens_per_second": 10_240_000.0, "layers": 8}
+SAME = {"batch_size": 50, "length": 2048, "directions": 2}
+STEP = SAME | {"step_ms": 10.0, "tokens_per_second": 10_240_000.0, "layers": 8}
 OURS = record("step-s5-listops-gpu", STEP | {"d_model": 128, "peak_bytes": 2**30}, model="s5", task="listops")
 THEIRS = record(
     "peer-lindermanlab-s5-listops-gpu",
-    {"step_ms": 25.0, "batch_size": 50, "length": 2048, "peak_bytes": 2**31},
+    SAME | {"step_ms": 25.0, "peak_bytes": 2**31},
     model="s5",
     task="listops",
     implementation="lindermanlab/S5@3c18fdb",
@@ -43,7 +44,8 @@ THEIRS = record(
 SHAPE = "2x100x3x4"
 SCAN = record(
     "scan-selective_scan-gpu",
-    {f"auto_forward_ms_at_{SHAPE}": 1.0, f"auto_forward_backward_ms_at_{SHAPE}": 4.0},
+    {f"auto_forward_ms_at_{SHAPE}": 1.0, f"auto_forward_backward_ms_at_{SHAPE}": 4.0}
+    | {f"associative_forward_ms_at_{SHAPE}": 5.0, f"associative_forward_backward_ms_at_{SHAPE}": 8.0},
     operation="selective_scan",
 )
 CUDA = record(
@@ -62,28 +64,36 @@ def rows(block):
 def test_a_step_stands_beside_the_floor_and_the_authors_code():
     (row,) = rows(speed.blocks([OURS, THEIRS])["speed-steps"])
     assert row[:3] == ["s5", "listops", "50 x 2048"]
-    assert row[3] == "[10](../results/speed/step-s5-listops-gpu.json)"
+    assert row[3:5] == ["float32", "[10](../results/speed/step-s5-listops-gpu.json)"]
     # Five passes over 102,400 tokens x 128 numbers x 8 layers x 4 bytes, at 3.35 TB/s.
-    assert row[4] == f"{1000 * 5 * 102_400 * 128 * 8 * 4 / 3.35e12:.3g}"
-    assert row[5] == "1 GiB" and row[8] == "2 GiB"
-    assert "[25]" in row[6] and "lindermanlab/S5@3c18fdb" in row[6] and row[7] == "2.50"
-    assert row[9].startswith("NVIDIA H100 80GB HBM3, jax 0.11.2, abcdef0, 2026-01-02")
+    assert row[5] == f"{1000 * 5 * 102_400 * 128 * 8 * 4 / 3.35e12:.3g}"
+    assert row[6] == "1 GiB" and row[9] == "2 GiB"
+    assert "[25]" in row[7] and "lindermanlab/S5@3c18fdb, float32" in row[7] and row[8] == "2.50"
+    assert row[10].startswith("NVIDIA H100 80GB HBM3, jax 0.11.2, abcdef0, 2026-01-02")
+
+
+def test_half_precision_is_named():
+    half = record("step-s5-listops-bf16-gpu", STEP | {"activation_bits": 16}, model="s5", task="listops")
+    assert [row[3] for row in rows(speed.blocks([OURS, half])["speed-steps"])] == ["bf16", "float32"]
 
 
 def test_other_sizes_and_devices_are_not_compared():
-    smaller = record(THEIRS.name, {"step_ms": 1.0, "batch_size": 32, "length": 2048}, model="s5", task="listops",
+    causal = record(THEIRS.name, SAME | {"step_ms": 1.0, "directions": 1}, model="s5", task="listops",
+                    implementation="x/y@1")  # fmt: skip
+    smaller = record(THEIRS.name, SAME | {"step_ms": 1.0, "batch_size": 32}, model="s5", task="listops",
                      implementation="x/y@1")  # fmt: skip
     other = record(THEIRS.name, THEIRS.measurements, model="s5", task="listops", implementation="x/y@1",
                    device={"platform": "gpu", "kind": "NVIDIA H200", "count": 1})  # fmt: skip
-    for peer in (smaller, other):
+    for peer in (causal, smaller, other):
         (row,) = rows(speed.blocks([OURS, peer])["speed-steps"])
-        assert row[6:9] == ["–", "–", "–"]
+        assert row[7:10] == ["–", "–", "–"]
 
 
 def test_an_operation_stands_beside_the_authors_kernel():
-    (row,) = rows(speed.blocks([SCAN, CUDA])["speed-operations"])
+    reference, row = rows(speed.blocks([SCAN, CUDA])["speed-operations"])
+    assert reference[2] == "associative" and reference[10] == "–"
     assert row[:3] == ["selective\\_scan", SHAPE, "auto"]
-    assert "3 / 6" in row[10] and row[11] == "3.00 / 1.50"
+    assert row[10] == "5.00 / 2.00" and "3 / 6" in row[11] and row[12] == "3.00 / 1.50"
 
 
 def test_backends_and_lengths_have_a_row_each():
@@ -92,7 +102,7 @@ def test_backends_and_lengths_have_a_row_each():
     found = {"step_ms_at_64": 2.0, "step_ms_at_1024": 9.0, "batch_size_at_64": 16, "batch_size_at_1024": 1}
     lengths = record("length-lru-gpu", found, model="lru", task="text")
     blocks = speed.blocks([compared, lengths, OURS])
-    assert [(row[3], row[6]) for row in rows(blocks["speed-backends"])] == [("auto", "2.5"), ("associative", "–")]
+    assert [(row[4], row[7]) for row in rows(blocks["speed-backends"])] == [("auto", "2.5"), ("associative", "–")]
     assert [row[1] for row in rows(blocks["speed-lengths"])] == ["64", "1024"]
     assert speed.blocks([])["speed-steps"] == speed.NOTHING
 

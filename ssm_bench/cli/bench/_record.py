@@ -48,6 +48,17 @@ def recipe(options: argparse.Namespace, model: str, *, length: int = 0) -> Any:
     return config
 
 
+def sizes(config: Any) -> dict[str, int]:
+    """What the tables need to know of the model: layers, width, ways of reading the input, bits of an activation."""
+    model = config.model
+    return {
+        "layers": model.layers,
+        "d_model": model.d_model,
+        "directions": 2 if config.mixer.get("bidirectional") else 1,
+        "activation_bits": 32 if model.precision == "float32" else 16,
+    }
+
+
 def write(
     options: argparse.Namespace,
     default_name: str,
@@ -58,11 +69,13 @@ def write(
     config: Any = None,
     notes: Sequence[str] = (),
 ) -> None:
-    """Writes the record and says where; the platform's name is added to `default_name`."""
+    """Writes the record and says where; precision, where it is not float32, and platform are added to the name."""
     from ssm_bench.record import config_hash, store, validate_speed
     from ssm_bench.train import provenance
 
     device = provenance.device()
+    if config is not None and config.model.precision != "float32":
+        default_name += f"-{config.model.precision}"
     record = {
         "schema_version": 1,
         "kind": "speed",

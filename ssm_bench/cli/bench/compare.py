@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"  {backend:12}  {one['step_ms']:>10.3f}  {shown:>16}  {ratio:.2f} times")
     # The same for all.
     measurements |= {name: found[reference][name] for name in ("batch_size", "length")}
-    measurements |= {"layers": config.model.layers, "d_model": config.model.d_model}
+    measurements |= _record.sizes(config)
     _record.write(options, f"compare-{options.model}-{options.task}", measurements, model=options.model, config=config)
     return 0
 

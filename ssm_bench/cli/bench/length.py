@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
             for note in notes:
                 print(f"  {note}")
             if measurements:
-                measurements["tokens"] = options.tokens
+                measurements |= {"tokens": options.tokens} | _record.sizes(config)
                 # The configuration of the first length: the others differ in length and batch alone.
                 config.task.update(max_length=lengths[0], examples=0)
                 config.train.batch_size = options.tokens // lengths[0]

@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
         checkpoints = Checkpoints(Path(folder))
         measurements |= measure_loop(trainer, checkpoints)
         checkpoints.close()
-    measurements |= {"layers": config.model.layers, "d_model": config.model.d_model}
+    measurements |= _record.sizes(config)
     print(f"{options.model} on {options.task}, {_record.device_words()}")
     width = max(map(len, measurements))
     for key, value in measurements.items():
