@@ -67,8 +67,7 @@ class LinearRNN(Mixer):
         return self._with_feedthrough(y, x)
 
     def _inputs(self, x: jax.Array) -> jax.Array:
-        B = self.B[...].T.astype(x.dtype)
-        return jnp.matmul(x, B, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
+        return x @ self.B[...].T.astype(x.dtype)
 
     def _outputs(self, states: jax.Array, C: jax.Array, x: jax.Array) -> jax.Array:
         return states.astype(x.dtype) @ C.T.astype(x.dtype)

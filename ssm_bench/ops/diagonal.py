@@ -55,7 +55,7 @@ def _fused(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, interp
     from ssm_bench.ops.diagonal_scan_kernel import fused_states
 
     C = C[None] if C.ndim == 2 else C
-    x = fused_states(_input_pairs(u, B).astype(u.dtype), log_a, len(C), interpret=interpret)
+    x = fused_states(_input_pairs(u, B), log_a, len(C), interpret=interpret)
     matrix = jnp.concatenate([part for each in C for part in (jnp.real(each), -jnp.imag(each))], axis=-1)
     return _product(x, matrix)
 
@@ -81,15 +81,14 @@ def diagonal_ssm_step(
 
 
 def _input_pairs(u: jax.Array, B: jax.Array) -> jax.Array:
-    """B u, real parts and then imaginary ones (..., 2 p), float32 or better."""
-    matrix = jnp.concatenate([jnp.real(B), jnp.imag(B)]).astype(u.dtype)
-    wide = jnp.promote_types(u.dtype, jnp.float32)
-    return jnp.einsum("...h,ph->...p", u, matrix, preferred_element_type=wide)
+    """B u, real parts and then imaginary ones (..., 2 p), in the type of u."""
+    return _product(u, jnp.concatenate([jnp.real(B), jnp.imag(B)]))
 
 
 def _apply_input(u: jax.Array, B: jax.Array) -> jax.Array:
     """B u as complex numbers (..., p)."""
     pairs, states = _input_pairs(u, B), B.shape[0]
+    pairs = pairs.astype(jnp.promote_types(u.dtype, jnp.float32))
     return jax.lax.complex(pairs[..., :states], pairs[..., states:])
 
 
@@ -100,8 +99,5 @@ def _apply_output(x: jax.Array, C: jax.Array, dtype: jnp.dtype) -> jax.Array:
 
 
 def _product(pairs: jax.Array, matrix: jax.Array) -> jax.Array:
-    """(..., p) by (h, p), summed in float32 or better, in the type of the first."""
-    wide = jnp.promote_types(pairs.dtype, jnp.float32)
-    return jnp.einsum("...p,hp->...h", pairs, matrix.astype(pairs.dtype), preferred_element_type=wide).astype(
-        pairs.dtype
-    )
+    """(..., p) by (h, p), all in the type of the first: results rounded once, so that gradients are as narrow."""
+    return jnp.einsum("...p,hp->...h", pairs, matrix.astype(pairs.dtype))
