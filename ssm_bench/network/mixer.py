@@ -113,7 +113,8 @@ class Mixer(nnx.Module, abc.ABC):
             key: random key for dropout inside the mixer; None turns it off.
 
         Returns:
-            (b, l, h); the values at padded positions mean nothing.
+            (b, l, h) in the type of x, around states that are float32 or better; the values at padded positions mean
+            nothing.
         """
 
     def initial_state(self, batch: int) -> Any:
