@@ -29,7 +29,7 @@ FLAGS = {
 }
 
 #: What may change under `budget` and `paper` without making another recipe.
-FREE = ("train.steps", "train.evaluations", "train.chunk", "train.lengths", "train.eval_batch_size")
+FREE = ("train.steps", "train.evaluations", "train.chunk", "train.lengths", "train.eval_batch_size", "model.precision")
 
 
 def resolve(
