@@ -25,6 +25,7 @@ def blocks(records: Iterable[SpeedRecord]) -> dict[str, str]:
     records = sorted(records, key=lambda record: record.name)
     return {
         "speed-steps": _table(STEP_HEADS, _steps(records)),
+        "speed-epochs": _table(EPOCH_HEADS, _epochs(records)),
         "speed-backends": _table(COMPARE_HEADS, _compared(records)),
         "speed-operations": _table(OPERATION_HEADS, _operations(records)),
         "speed-lengths": _table(LENGTH_HEADS, _lengths(records)),
@@ -47,14 +48,7 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         found = record.measurements
         if record.implementation or not record.model or "step_ms" not in found:
             continue
-        peers = [
-            peer
-            for peer in records
-            if peer.implementation
-            and "step_ms" in peer.measurements
-            and (peer.model, peer.task, peer.device.kind) == (record.model, record.task, record.device.kind)
-            and all(peer.measurements.get(size) == found.get(size) for size in SAME)
-        ]
+        peers = _peers(record, records)
         least = None
         if all(found.get(name) for name in ("tokens_per_second", "layers", "d_model")):
             tokens = _get(record, "tokens_per_second") * _get(record, "step_ms") / 1000
@@ -75,6 +69,46 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             ),
             _lines(_ratio(peer.measurements.get("step_ms"), found["step_ms"]) for peer in peers),
             _lines(_bytes(peer.measurements.get("peak_bytes")) for peer in peers),
+            _measured(record, *peers),
+        ]
+
+
+def _peers(record: SpeedRecord, records: Sequence[SpeedRecord]) -> list[SpeedRecord]:
+    """Steps of the authors' code with the model, task, sizes and device of a record of ours."""
+    return [
+        peer
+        for peer in records
+        if peer.implementation
+        and "step_ms" in peer.measurements
+        and (peer.model, peer.task, peer.device.kind) == (record.model, record.task, record.device.kind)
+        and all(peer.measurements.get(size) == record.measurements.get(size) for size in SAME)
+    ]
+
+
+EPOCH_HEADS = (
+    *("Model", "Task", "Batch", "Padded lengths", "Share of the full length", "Activations", "Sequences a second"),
+    *("Authors' code, all padded", "Times faster", "Measured"),
+)
+
+
+def _epochs(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
+    """A row for each epoch over real data; the authors' code pads every batch to the full length, as in its step."""
+    for record in records:
+        found = record.measurements
+        if "epoch_step_ms" not in found:
+            continue
+        peers = _peers(record, records)
+        theirs = [1000 * _get(peer, "batch_size") / _get(peer, "step_ms") for peer in peers]
+        yield [
+            md(record.model or ""),
+            md(record.task or ""),
+            f"{found.get('batch_size')}",
+            f"{found.get('lengths')}",
+            _short(found.get("padded_share")),
+            _activations(record),
+            _link(record, _short(found.get("sequences_per_second"))),
+            _lines(f"{_link(p, _short(t))} {md(p.implementation)}" for p, t in zip(peers, theirs, strict=True)),
+            _lines(_ratio(found.get("sequences_per_second"), rate) for rate in theirs),
             _measured(record, *peers),
         ]
 

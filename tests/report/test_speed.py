@@ -7,7 +7,7 @@ from ssm_bench.report import floor, speed
 H100 = "NVIDIA H100 80GB HBM3"
 PAGE = "# Speed\n\n" + "\n".join(
     f"<!-- table:begin {name} --><!-- table:end -->"
-    for name in ("speed-steps", "speed-backends", "speed-operations", "speed-lengths")
+    for name in ("speed-steps", "speed-epochs", "speed-backends", "speed-operations", "speed-lengths")
 )
 
 
@@ -70,6 +70,14 @@ def test_a_step_stands_beside_the_floor_and_the_authors_code():
     assert row[6] == "1 GiB" and row[9] == "2 GiB"
     assert "[25]" in row[7] and "lindermanlab/S5@3c18fdb, float32" in row[7] and row[8] == "2.50"
     assert row[10].startswith("NVIDIA H100 80GB HBM3, jax 0.11.2, abcdef0, 2026-01-02")
+
+
+def test_an_epoch_stands_beside_the_step_of_the_authors_code():
+    found = SAME | {"sequences_per_second": 8000.0, "epoch_step_ms": 6.25, "padded_share": 0.6, "lengths": 4}
+    ours = record("epoch-s5-listops-gpu", found, model="s5", task="listops")
+    (row,) = rows(speed.blocks([ours, THEIRS])["speed-epochs"])
+    # Theirs: 50 sequences in 25 ms.
+    assert row[2:5] == ["50", "4", "0.6"] and "8,000" in row[6] and "2,000" in row[7] and row[8] == "4.00"
 
 
 def test_half_precision_is_named():

@@ -104,3 +104,19 @@ def test_a_mistake_is_one_sentence(arguments, sentence, capsys, tmp_path):
     assert main(["bench", *arguments, "--results", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
+
+
+def test_an_epoch_counts_the_padding_that_lengths_save(tmp_path, capsys):
+    sizes = ("--config.task.max_length=256", "--config.task.examples=120", "--config.train.batch_size=4")
+    arguments = ("--model", "lru", "--task", "text", "--data", "synthetic", "--config.train.chunk=8", *SIZES, *sizes)
+    shares = {}
+    for lengths in (1, 3):
+        folder = tmp_path / str(lengths)
+        assert main(["bench", "epoch", *arguments, f"--config.train.lengths={lengths}", "--results", str(folder)]) == 0
+        (record,) = store.read_all_speed(folder)
+        found = record.measurements
+        assert (found["epoch_steps"], found["epoch_steps_planned"], found["lengths"]) == (24, 30, lengths)
+        assert (found["sequences_per_second"] or 0) > 0 and record.notes
+        shares[lengths] = found["padded_share"] or 0
+    assert shares[1] == 1 > shares[3] > 0.5
+    assert "24 of 30 steps" in capsys.readouterr().err

@@ -11,19 +11,21 @@ from ssm_bench.errors import UserError, unknown_name
 HELP = "measure the speed of training steps, operations or streams, and write it as a record"
 EXAMPLE = """examples:
   ssm-bench bench step --model s5 --task listops
+  ssm-bench bench epoch --model s5 --task text
   ssm-bench bench compare --model s5 --task listops
   ssm-bench bench length --models s5,s4d,transformer --lengths 256,1024,4096,16384
   ssm-bench bench scan --op selective_scan --backends auto,associative
   ssm-bench bench stream --models s5,lru,transformer --lengths 1024,16384,1048576
 
-step times the training step, alone and in the loop. compare times it with each of several backends, in one run. length
-times it against the length of the input, with as many tokens in every batch. scan times one operation, forward and
-with its gradient, and says how exact it is. stream times a token against its position in a single stream, with the
-causal version of each model; the Transformer keeps a cache of the whole stream.
+step times the training step, alone and in the loop. epoch counts the sequences a second over an epoch of real data,
+whose documents differ in length. compare times the step with each of several backends, in one run. length times it
+against the length of the input, with as many tokens in every batch. scan times one operation, forward and with its
+gradient, and says how exact it is. stream times a token against its position in a single stream, with the causal
+version of each model; the Transformer keeps a cache of the whole stream.
 Sizes are the published ones on synthetic data; --config.x.y=value changes those of models, --shapes those of scan."""
 
 #: Each is a module here, with `run`.
-KINDS = ("step", "compare", "length", "scan", "stream")
+KINDS = ("step", "epoch", "compare", "length", "scan", "stream")
 
 #: Where the kinds differ in what is left out.
 DEFAULTS = {
@@ -35,8 +37,8 @@ DEFAULTS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
-    parser.add_argument("what", help="step, compare, length, scan or stream, as below")
-    parser.add_argument("--model", default="", help="the model of step and compare")
+    parser.add_argument("what", help="step, epoch, compare, length, scan or stream, as below")
+    parser.add_argument("--model", default="", help="the model of step, epoch and compare")
     parser.add_argument("--models", type=_options.names, default=[], help="of length and stream, comma-separated")
     parser.add_argument("--task", default="", help="whose recipe is taken (length: default text, stream: listops)")
     parser.add_argument("--steps", type=int, help="steps in the one long scan (default: 100; compare: 50, length: 20)")
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--op", default="", help="of scan: selective_scan, rg_lru, linear_recurrence, diagonal_ssm")
     parser.add_argument("--shapes", type=_options.names, default=[], help="of scan: sizes, like 32x4096x256x64,...")
     parser.add_argument("--backends", type=_options.names, default=[], help="of scan, compare: auto,associative")
+    parser.add_argument("--data", default="real", help="of epoch: real (default) or synthetic")
     parser.add_argument("--deadline", default="", metavar="TIME", help="begin no new length or token later, like 9m")
     parser.add_argument("--name", default="", help="name of the record (default: like step-<model>-<task>-<platform>)")
     parser.add_argument("--protocol", default="strict", help="strict (default), paper or lra")
