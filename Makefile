@@ -21,7 +21,7 @@ TASK ?= listops
 JOBS ?= auto
 ARGS ?=
 
-.PHONY: help setup lock data test check reproduce-table table bench
+.PHONY: help setup lock data test test-gpu check reproduce-table table bench
 
 help: ## print this list
 	@echo "usage: make VERB [VARIABLE=value ...]"
@@ -48,6 +48,9 @@ data: $(READY) ## prepare the data sets found on this machine; ARGS="text image"
 
 test: $(READY) ## run every test; JOBS=2 processes, ARGS="tests/ops -x" for some of them
 	$(RUN) -m pytest -n $(JOBS) --maxprocesses 8 $(ARGS)
+
+test-gpu: $(READY) ## on a machine with an NVIDIA GPU: what the kernels compute there, against float64
+	SSM_BENCH_TEST_PLATFORM=cuda $(RUN) -m pytest -m gpu tests/gpu $(ARGS)
 
 check: $(READY) ## lint, format, types, import contracts, spelling, tables that still follow from their records
 	$(RUN) -m ruff check .

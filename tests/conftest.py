@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 # Set before anything imports JAX, and inherited by the processes that tests start. One thread for each process:
 # the tests run side by side, and sums come out the same on any number of cores.
 os.environ.update(
-    JAX_PLATFORMS="cpu",
+    # `make test-gpu` asks for another platform.
+    JAX_PLATFORMS=os.environ.get("SSM_BENCH_TEST_PLATFORM", "cpu"),
     NPROC="1",
     OMP_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",

@@ -1,0 +1,162 @@
+"""What kernels compute on a GPU, against float64: `make test-gpu`."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssm_bench import ops
+from ssm_bench.ops.gpu import kernels_run
+
+pytestmark = pytest.mark.gpu
+
+# Float32 over 1,000 steps. Where all decays are slow, the rounding of a decay (6e-8) adds up over a memory of 1,000
+# steps and more.
+FLOAT32, NEAR_THE_UNIT_CIRCLE = 2e-5, 5e-4
+# Roundings of bfloat16 (2^-8) at inputs, states and outputs.
+BFLOAT16 = 2e-2
+
+LENGTH = 1000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _gpu():
+    if not kernels_run():
+        pytest.skip("no NVIDIA GPU, or a JAX without Triton")
+    # Matrix products round to ten bits otherwise, in the reference as in the kernels' company.
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+def normal(random, *shape):
+    return random.normal(size=shape)
+
+
+def complex_normal(random, *shape):
+    return random.normal(size=shape) + 1j * random.normal(size=shape)
+
+
+def selective_scan(random, rates, number=normal):
+    d, n = 8, 16
+    A = -np.exp(random.uniform(*np.log(rates), (d, n))) + (3j * normal(random, d, n) if number is complex_normal else 0)
+    return {
+        "u": normal(random, 2, LENGTH, d),
+        "delta": normal(random, 2, LENGTH, d) - 2,
+        "A": A,
+        "B": number(random, 2, LENGTH, n),
+        "C": number(random, 2, LENGTH, n),
+        "D": normal(random, d),
+        "z": normal(random, 2, LENGTH, d),
+        "delta_bias": normal(random, d),
+    }
+
+
+def diagonal_ssm(random, rates):
+    p, h = 24, 12
+    return {
+        "u": normal(random, 2, LENGTH, h),
+        "log_a": -np.exp(random.uniform(*np.log(rates), p)) + 1j * random.uniform(-3, 3, p),
+        "B": complex_normal(random, p, h),
+        "C": complex_normal(random, 2, h, p),
+    }
+
+
+def varying(random, rates):
+    return {
+        "a": np.exp(-np.exp(random.uniform(*np.log(rates), (2, LENGTH, 24)))),
+        "b": normal(random, 2, LENGTH, 24),
+        "h0": normal(random, 2, 24),
+    }
+
+
+def constant(random, rates):
+    return {
+        "b": complex_normal(random, 2, LENGTH, 24),
+        "log_a": -np.exp(random.uniform(*np.log(rates), 24)) + 1j * random.uniform(-3, 3, 24),
+    }
+
+
+def rg_lru(random, rates):
+    inputs = {name: normal(random, 2, LENGTH, 24) for name in ("x", "gate_x", "gate_a")}
+    # softplus of it, times 8, is the rate of an open gate.
+    return inputs | {"a_param": np.log(np.expm1(np.exp(random.uniform(*np.log(rates), 24)) / 8))}
+
+
+CASES = {
+    "selective_scan": (partial(ops.selective_scan, delta_softplus=True), selective_scan),
+    "selective_scan, complex": (
+        partial(ops.selective_scan, delta_softplus=True),
+        partial(selective_scan, number=complex_normal),
+    ),
+    "diagonal_ssm": (ops.diagonal_ssm, diagonal_ssm),
+    "linear_recurrence, varying": (ops.linear_recurrence, varying),
+    "linear_recurrence, constant, from the end": (partial(ops.linear_recurrence, None, reverse=True), constant),
+    "rg_lru": (ops.rg_lru, rg_lru),
+}
+
+
+def values_and_gradients(function, arrays, backend, weights):
+    """What a backend gives for named arrays, and the gradients of a weighted sum of it by each of them."""
+
+    def loss(arrays):
+        y = function(**arrays, backend=backend)
+        return jnp.sum(jnp.real(weights * y).astype(jnp.promote_types(jnp.float32, weights.real.dtype))), y
+
+    (_, y), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(arrays)
+    return {"value": y} | gradients
+
+
+def in_double_precision(function, arrays, weights):
+    with jax.enable_x64(True):
+        found = values_and_gradients(function, jax.tree.map(jnp.asarray, arrays), "sequential", weights)
+        return jax.tree.map(np.asarray, found)
+
+
+def narrowed(x, dtype=np.float32):
+    return jnp.asarray(x, jnp.complex64 if np.iscomplexobj(x) else dtype)
+
+
+def largest_error(found, expected):
+    """The largest difference over the largest number, of the value and of each gradient."""
+    return {
+        name: float(np.abs(np.asarray(found[name]).astype(each.dtype) - each).max() / np.abs(each).max())
+        for name, each in expected.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("rates", "tolerance"), [((0.01, 2.0), FLOAT32), ((1e-4, 1e-3), NEAR_THE_UNIT_CIRCLE)], ids=["fast", "slow"]
+)
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients(name, rates, tolerance):
+    function, make = CASES[name]
+    random = np.random.default_rng(0)
+    arrays = {key: np.asarray(x) for key, x in make(random, rates).items()}
+    shape = jax.eval_shape(partial(function, backend="sequential"), **jax.tree.map(narrowed, arrays))
+    weights = complex_normal(random, *shape.shape) if shape.dtype == jnp.complex64 else normal(random, *shape.shape)
+    expected = in_double_precision(function, arrays, weights)
+    found = values_and_gradients(function, jax.tree.map(narrowed, arrays), "fused", narrowed(weights))
+    errors = largest_error(found, expected)
+    assert max(errors.values()) < tolerance, errors
+
+
+@pytest.mark.parametrize("name", ["diagonal_ssm", "selective_scan"])
+def test_activations_in_half_precision_keep_a_float32_state(name):
+    function, make = CASES[name]
+    random = np.random.default_rng(0)
+    arrays = make(random, (1e-4, 1e-3))
+    activations = ("u", "delta", "z")
+    # The reference gets the inputs as bfloat16 has them.
+    rounded = {
+        key: np.asarray(jnp.asarray(x, jnp.bfloat16), np.float64) if key in activations else x
+        for key, x in arrays.items()
+    }
+    weights = normal(random, *arrays["u"].shape)
+    expected = in_double_precision(function, rounded, weights)
+    half = {key: narrowed(x, jnp.bfloat16 if key in activations else np.float32) for key, x in arrays.items()}
+    found = values_and_gradients(function, half, "fused", narrowed(weights))
+    assert found["value"].dtype == jnp.bfloat16
+    errors = largest_error({"value": found["value"].astype(jnp.float32)}, {"value": expected["value"]})
+    assert errors["value"] < BFLOAT16
