@@ -142,11 +142,11 @@ class BatchNorm(nnx.Module):
         """Normalises x (b, l, h); in training by the batch's own statistics, which also move the running ones."""
         wide = widened(x)
         if train:
-            weight = jnp.ones(()) if mask is None or not self.masked else mask.astype(wide.dtype)[..., None]
-            count = jnp.maximum(jnp.broadcast_to(weight, (*x.shape[:2], 1)).sum(), 1.0)
-            mean = (wide * weight).sum((0, 1)) / count
+            counted = jnp.ones((1, 1, 1), bool) if mask is None or not self.masked else mask[..., None]
+            count = jnp.maximum(jnp.broadcast_to(counted, (*x.shape[:2], 1)).sum(), 1)
+            mean = wide.sum((0, 1), where=counted) / count
             # The mean is where this is least: no gradient goes through it, and one pass over x less is needed.
-            var = (jnp.square(wide - jax.lax.stop_gradient(mean)) * weight).sum((0, 1)) / count
+            var = jnp.square(wide - jax.lax.stop_gradient(mean)).sum((0, 1), where=counted) / count
             self.mean[...] = self.decay * self.mean[...] + (1 - self.decay) * jax.lax.stop_gradient(mean)
             self.var[...] = self.decay * self.var[...] + (1 - self.decay) * jax.lax.stop_gradient(var)
         else:
