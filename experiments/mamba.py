@@ -28,7 +28,7 @@ BIBTEX = """@inproceedings{gu2024mamba,
 }"""
 
 #: Options of the mixer at toy size.
-TINY = {"state_size": 8, "dt_rank": 2}
+TINY = {"state_size": 4, "dt_rank": 2}
 
 #: layers, d_model, states, batch, learning rate, weight decay, beta2, gradient clip, epochs, steps, warm-up steps.
 RECIPES = {

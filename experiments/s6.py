@@ -23,7 +23,7 @@ import sys
 from ssm_bench.config import base_config, experiment
 
 #: Options of the mixer at toy size.
-TINY = {"state_size": 8, "dt_rank": 2}
+TINY = {"state_size": 4, "dt_rank": 2}
 
 #: layers, d_model, expansion, prenorm, batch, learning rate, epochs, steps.
 RECIPES = {

@@ -21,7 +21,7 @@ import sys
 from ssm_bench.config import base_config, experiment
 
 #: Options of the mixer at toy size.
-TINY = {"state_size": 8, "dt_rank": 2}
+TINY = {"state_size": 4, "dt_rank": 2}
 
 #: layers, d_model, dropout, batch, learning rate, weight decay, smallest step, complex states, steps.
 RECIPES = {

@@ -71,16 +71,25 @@ def seeds(text: str) -> list[int]:
     return found
 
 
-def prepare_jax() -> None:
-    """Settings of JAX for command-line work; called before the first computation."""
+#: Toy programs take longer to compile than to run: code that is less polished costs less in all.
+TOY_COMPILER = "--xla_backend_optimization_level=1"
+
+
+def prepare_jax(preset: str = "") -> None:
+    """Settings of JAX for command-line work with a preset; called before the first computation."""
     import logging
     import os
 
     import jax
 
-    # Compiled programs are kept between commands, so that resuming does not compile again.
+    flags = os.environ.get("XLA_FLAGS", "")
+    if preset == "quick" and "optimization_level" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {TOY_COMPILER}".strip()
+    # Compiled programs are kept between commands, so that resuming does not compile again; small ones too, since every
+    # worker of a sweep needs those that draw initial values.
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "ssm_bench" / "xla"))
     jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # Orbax reports every save at this level.
     logging.getLogger("absl").setLevel(logging.ERROR)

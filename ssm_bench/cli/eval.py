@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb."""
-    _options.prepare_jax()
+    _options.prepare_jax(options.preset)
     from ssm_bench.errors import UserError, unknown_name
     from ssm_bench.sweep.cells import Cell, opened
     from ssm_bench.train.checkpoint import Checkpoints

@@ -1,6 +1,7 @@
 """`ssm-bench sweep`: many cells of the table."""
 
 import argparse
+from functools import partial
 
 from ssm_bench.cli import _options
 from ssm_bench.errors import UserError
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb: 0 if every cell ended well or was stopped in time, 1 if one failed."""
-    _options.prepare_jax()
+    _options.prepare_jax(options.preset)
     from ssm_bench import registry
     from ssm_bench.config import experiment_names
     from ssm_bench.record import store
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     )
     with Stop(deadline) as stop:
         if len(places) > 1:
-            reached = workers.sweep(wanted, runner, stop, places, _options.prepare_jax)
+            reached = workers.sweep(wanted, runner, stop, places, partial(_options.prepare_jax, options.preset))
         else:
             reached = cells.sweep(wanted, runner, stop)
     left = len(wanted) - len(reached)

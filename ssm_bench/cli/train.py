@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb: 0 for a finished run or one stopped with a checkpoint, 1 for a failed one."""
-    _options.prepare_jax()
+    _options.prepare_jax(options.preset)
     from ssm_bench.sweep.cells import Cell, earlier, opened, summary
     from ssm_bench.sweep.progress import Progress, parse_duration
     from ssm_bench.train.run import run as run_cell

@@ -1,11 +1,13 @@
 """Every verb explains itself, and a mistake is one sentence with exit code 2."""
 
 import importlib
+import os
 
 import pytest
 
 import ssm_bench
 from ssm_bench.cli import main, verbs
+from ssm_bench.cli._options import prepare_jax
 
 
 @pytest.mark.parametrize("verb", verbs())
@@ -50,3 +52,17 @@ def test_version(capsys):
         main(["--version"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out.split() == ["ssm-bench", ssm_bench.__version__]
+
+
+@pytest.mark.parametrize(
+    ("preset", "flags", "then"),
+    [
+        ("budget", "--xla_dump_to=x", "--xla_dump_to=x"),
+        ("quick", "--xla_dump_to=x", "--xla_dump_to=x --xla_backend_optimization_level=1"),
+        ("quick", "--xla_backend_optimization_level=3", "--xla_backend_optimization_level=3"),
+    ],
+)
+def test_toy_programs_are_compiled_with_less_effort_unless_the_user_says_otherwise(preset, flags, then, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    prepare_jax(preset)
+    assert os.environ["XLA_FLAGS"] == then
