@@ -5,24 +5,17 @@ together in between, and each state is written once. `diagonal_ssm` computes the
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.experimental import pallas as pl
 
 from ssm_bench.ops.gpu import call
-
-# Steps whose inputs are loaded together: memory is far away, so many loads must be under way.
-_CHUNK = 16
-
-# States of one program, one warp wide.
-_WIDTH = 32
+from ssm_bench.ops.walk import Parts, Walk, add, multiply, segments_of, steps_of, width_of
 
 # Programs that fill a GPU. Where batch, directions and states make fewer, time is cut into segments.
 _PROGRAMS = 2048
-
-Pair = tuple[jax.Array, jax.Array]
 
 
 def fused_states(v: jax.Array, log_a: jax.Array, directions: int, *, interpret: bool = False) -> jax.Array:
@@ -40,12 +33,7 @@ def fused_states(v: jax.Array, log_a: jax.Array, directions: int, *, interpret: 
 
     Differentiable in reverse mode.
     """
-    fill = -v.shape[1] % _CHUNK
-    if not fill:
-        return _states(v, jnp.real(log_a), jnp.imag(log_a), directions, interpret)
-    # Zeros after the end change no state before it, and the direction from the end passes them at zero.
-    filled = jnp.pad(v, ((0, 0), (0, fill), (0, 0)))
-    return fused_states(filled, log_a, directions, interpret=interpret)[:, : v.shape[1]]
+    return _states(v, jnp.real(log_a), jnp.imag(log_a), directions, interpret)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -72,151 +60,124 @@ def _backward(directions, interpret, residuals, dx):
 _states.defvjp(_forward, _backward)
 
 
-def _exponential(rate: jax.Array, angle: jax.Array) -> Pair:
+def _exponential(rate: jax.Array, angle: jax.Array) -> Parts:
     modulus = jnp.exp(rate)
-    return modulus * jnp.cos(angle), modulus * jnp.sin(angle)
+    return [modulus * jnp.cos(angle), modulus * jnp.sin(angle)]
 
 
 def _solve(inputs, rate, angle, directions, interpret, states=None):
     """All states; or with `states` all adjoint ones, and per program the two parts of its sum for da."""
     (b, l, _), p = inputs.shape, len(rate)
-    width = min(_WIDTH, p & -p)
-    blocks = p // width
-    segments = _segments(b * directions * blocks, l // _CHUNK)
-    steps = l // segments
+    width = width_of(p)
+    segments = segments_of(_PROGRAMS, b * directions * (p // width), l)
     a = jnp.concatenate(_exponential(rate, angle))
-    run = partial(
-        _run,
-        grid=(b * segments, directions, blocks),
-        interpret=interpret,
-        segments=segments,
-        width=width,
-        adjoint=states is not None,
-    )
+
+    def run(kernel, each, shapes, *arrays):
+        walk = partial(_Walk, p, l, segments, width, adjoint=states is not None)
+        grid = (b * each, p // width, directions)
+        return call(partial(kernel, walk=walk), grid, shapes, interpret=interpret)(*arrays)
+
     carry = []
     if segments > 1:
         # Per segment the state that it ends in by itself, from which a segment after it finds where it begins.
-        ends = run(_ends_kernel, [(b, segments, directions * 2 * p)], inputs, a)[0]
+        ends = run(_ends_kernel, segments - 1, [(b, segments - 1, directions * 2 * p)], inputs, a)[0]
+        steps = steps_of(l, segments)
         carry = [ends, jnp.concatenate(_exponential(steps * rate, steps * angle))]
     out = jax.ShapeDtypeStruct((b, l, directions * 2 * p), inputs.dtype)
     if states is None:
-        return run(_states_kernel, [out], inputs, a, *carry)
-    return run(_adjoint_kernel, [out, *[(b * segments, directions, p)] * 2], inputs, a, states, *carry)
+        return run(_states_kernel, segments, [out], inputs, a, carry)
+    sums = (b * segments, directions, p)
+    return run(_adjoint_kernel, segments, [out, sums, sums], inputs, a, states, carry)
 
 
-def _segments(programs: int, chunks: int) -> int:
-    """Segments of time: a power of two that divides the chunks, two for each at least."""
-    wanted = max(1, min(-(-_PROGRAMS // programs), chunks // 2))
-    return min(1 << wanted.bit_length() - 1, chunks & -chunks)
+class _Walk(Walk):
+    """The walk of a program along one direction, with both parts of its states."""
 
-
-def _run(kernel, shapes, *arrays, grid, interpret, **sizes):
-    return call(partial(kernel, **sizes), grid, shapes, interpret=interpret)(*arrays)
-
-
-class _Place:
-    """Where a program stands: its row, its segment of time, its direction and its states."""
-
-    def __init__(self, states, length, segments, width, adjoint):
-        self.row, self.segment = pl.program_id(0) // segments, pl.program_id(0) % segments
-        self.direction = pl.program_id(1)
-        self.first = pl.program_id(2) * width
-        self.states, self.width = states, width
-        self.steps = length // segments
+    def __init__(self, states, length, segments, width, *, adjoint, but_last=False):
+        self.direction, self.states, self.adjoint = pl.program_id(2), states, adjoint
         # The adjoint of a direction runs against it.
         from_end = 1 - self.direction if adjoint else self.direction
-        self.sign = 1 - 2 * from_end
-        self.start = from_end * (length - 1) + self.sign * self.segment * self.steps
+        super().__init__(length, segments, width, reverse=from_end, but_last=but_last)
 
-    def times(self, chunk):
-        return [self.start + self.sign * (chunk * _CHUNK + k) for k in range(_CHUNK)]
+    def parts(self, direction: Any = 0) -> list[Any]:
+        """Where both parts stand, in an array for one direction or in that of its own."""
+        first = self.first + direction * 2 * self.states
+        return [pl.ds(first + part * self.states, self.width) for part in (0, 1)]
 
-    def pair(self, ref, *index, direction=None) -> Pair:
-        """Both parts of this program's states in `ref`; of arrays that hold directions, those of its own."""
-        offset = self.first + (0 if direction is None else direction * 2 * self.states)
-        parts = (ref[(*index, pl.ds(offset + part * self.states, self.width))] for part in (0, 1))
-        real, imag = (part.astype(jnp.float32) for part in parts)
-        return real, imag
+    def inputs(self, ref: Any, t: Any) -> Parts:
+        """What comes in at a step: to both directions the same, but each has gradients of its own."""
+        return self._at(ref, t, self.direction if self.adjoint else 0)
 
-    def store(self, ref, pair: Pair, *index):
-        for part, value in enumerate(pair):
-            offset = self.first + (2 * self.direction + part) * self.states
-            ref[(*index, pl.ds(offset, self.width))] = value.astype(ref.dtype)
+    def own(self, ref: Any, t: Any) -> Parts:
+        """Both parts of the program's states, in an array of all directions (b, l, d)."""
+        return self._at(ref, t, self.direction)
 
-    def begin(self, carry) -> Pair:
-        """The state before this program's segment."""
-        zero = jnp.zeros(self.width, jnp.float32)
-        if not carry:
-            return zero, zero
-        ends, power = carry[0], self.pair(carry[1])
+    def _at(self, ref, t, direction):
+        return [ref[self.row, t, part].astype(jnp.float32) for part in self.parts(direction)]
 
-        def step(i, h):
-            end = self.pair(ends, self.row, i, direction=self.direction)
-            real, imag = _step(power, h, end)
-            return jnp.where(i < self.segment, real, h[0]), jnp.where(i < self.segment, imag, h[1])
+    def write(self, ref: Any, x: Parts, t: Any) -> None:
+        """Writes them there."""
+        for part, value in zip(self.parts(self.direction), x, strict=True):
+            ref[self.row, t, part] = value.astype(ref.dtype)
 
-        real, imag = lax.fori_loop(0, ends.shape[1], step, (zero, zero))
-        return real, imag
+    def zero(self) -> Parts:
+        """The state before the first step."""
+        return [jnp.zeros(self.width, jnp.float32)] * 2
 
 
-def _step(a: Pair, h: Pair, v: Pair) -> Pair:
-    return a[0] * h[0] - a[1] * h[1] + v[0], a[0] * h[1] + a[1] * h[0] + v[1]
+def _begin(walk, carry):
+    """The state before a program's segment."""
+    if not carry:
+        return walk.zero()
+    ends, power = carry[0], [carry[1][part] for part in walk.parts()]
+    return walk.begin(walk.zero(), partial(walk.own, ends), lambda end, x: add(multiply(power, x), end))
 
 
-def _ends_kernel(inputs, a, ends, *, segments, width, adjoint):
-    place = _Place(a.shape[0] // 2, inputs.shape[1], segments, width, adjoint)
-    decay, direction = place.pair(a), place.direction if adjoint else None
+def _ends_kernel(inputs, a, ends, *, walk):
+    walk = walk(but_last=True)
+    decay = [a[part] for part in walk.parts()]
 
-    def chunk(i, h):
+    def take(times, x):
         # All loads first, so that they are under way together.
-        for v in [place.pair(inputs, place.row, t, direction=direction) for t in place.times(i)]:
-            h = _step(decay, h, v)
-        return h
+        for v in [walk.inputs(inputs, t) for t in times]:
+            x = add(multiply(decay, x), v)
+        return x
 
-    h = lax.fori_loop(0, place.steps // _CHUNK, chunk, place.begin(()))
-    place.store(ends, h, place.row, place.segment)
-
-
-def _states_kernel(inputs, a, *others, segments, width, adjoint):
-    *carry, x = others
-    place = _Place(a.shape[0] // 2, inputs.shape[1], segments, width, adjoint)
-    decay = place.pair(a)
-
-    def chunk(i, h):
-        times = place.times(i)
-        for t, v in zip(times, [place.pair(inputs, place.row, t) for t in times], strict=True):
-            h = _step(decay, h, v)
-            place.store(x, h, place.row, t)
-        return h
-
-    lax.fori_loop(0, place.steps // _CHUNK, chunk, place.begin(carry))
+    walk.write(ends, walk.run(take, walk.zero()), walk.segment)
 
 
-def _adjoint_kernel(inputs, a, states, *others, segments, width, adjoint):
-    *carry, gradient, real_sums, imag_sums = others
-    length = inputs.shape[1]
-    place = _Place(a.shape[0] // 2, length, segments, width, adjoint)
-    decay, direction = place.pair(a), place.direction
+def _states_kernel(inputs, a, carry, states, *, walk):
+    walk = walk()
+    decay = [a[part] for part in walk.parts()]
+
+    def take(times, x):
+        for t, v in [(t, walk.inputs(inputs, t)) for t in times]:
+            x = add(multiply(decay, x), v)
+            walk.write(states, x, t)
+        return x
+
+    walk.run(take, _begin(walk, carry))
+
+
+def _adjoint_kernel(inputs, a, states, carry, gradient, real_sums, imag_sums, *, walk):
+    walk = walk()
+    decay = [a[part] for part in walk.parts()]
 
     def before(t):
         """The state that the step t started from: the one that this walk comes to next, zero past the last."""
-        t = t + place.sign
-        inside = ((t >= 0) & (t < length)).astype(jnp.float32)
-        x = place.pair(states, place.row, jnp.clip(t, 0, length - 1), direction=direction)
-        return inside * x[0], inside * x[1]
+        t, inside = walk.inside(t + walk.sign)
+        return [jnp.where(inside, part, 0) for part in walk.own(states, t)]
 
-    def chunk(i, carried):
+    def take(times, carried):
         g, real_sum, imag_sum = carried
-        times = place.times(i)
-        loaded = [(t, place.pair(inputs, place.row, t, direction=direction), before(t)) for t in times]
+        loaded = [(t, walk.inputs(inputs, t), before(t)) for t in times]
         for t, dx, x in loaded:
-            g = _step(decay, g, dx)
-            place.store(gradient, g, place.row, t)
+            g = add(multiply(decay, g), dx)
+            walk.write(gradient, g, t)
             real_sum = real_sum + g[0] * x[0] + g[1] * x[1]
             imag_sum = imag_sum + g[1] * x[0] - g[0] * x[1]
         return g, real_sum, imag_sum
 
-    zero = jnp.zeros(width, jnp.float32)
-    _, *sums = lax.fori_loop(0, place.steps // _CHUNK, chunk, (place.begin(carry), zero, zero))
+    _, *sums = walk.run(take, (_begin(walk, carry), *walk.zero()))
     for ref, value in zip((real_sums, imag_sums), sums, strict=True):
-        ref[pl.program_id(0), direction, pl.ds(place.first, width)] = value
+        ref[pl.program_id(0), walk.direction, walk.channels] = value

@@ -4,11 +4,15 @@ Pallas lowers them through Triton, a route that JAX has announced to remove; `ke
 has it. Every operation that has a kernel has a reference beside it that runs everywhere.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+# Whether the kernel that is being traced may use instructions of the GPU.
+_INSTRUCTIONS = ContextVar("_INSTRUCTIONS", default=False)
 
 
 def kernels_run() -> bool:
@@ -26,17 +30,19 @@ def kernels_run() -> bool:
 def call(
     kernel: Callable[..., None],
     grid: tuple[int, ...],
-    shapes: Sequence[tuple[int, ...] | jax.ShapeDtypeStruct],
+    shapes: Any,
     *,
     interpret: bool,
+    warps: int = 1,
 ) -> Callable[..., Any]:
-    """A function of arrays that runs a kernel, in one program of one warp for each point of the grid.
+    """A function of arrays that runs a kernel, in one program for each point of the grid.
 
     Args:
-        kernel: takes references to the inputs, then to the outputs, whole arrays all.
+        kernel: takes references to the inputs, then to the outputs, whole arrays all, in lists where they are given so.
         grid: number of programs along each axis.
-        shapes: of the outputs, float32 where no type stands with them.
+        shapes: a list of the outputs' shapes or of lists of them, float32 where no type stands with them.
         interpret: run without a GPU, slowly, for tests.
+        warps: groups of 32 threads that share a program.
     """
     from jax.experimental import pallas as pl
 
@@ -44,9 +50,48 @@ def call(
     if not interpret:
         from jax.experimental.pallas import triton
 
-        parameters = triton.CompilerParams(num_warps=1, num_stages=1)
-    outputs = [
-        shape if isinstance(shape, jax.ShapeDtypeStruct) else jax.ShapeDtypeStruct(shape, jnp.float32)
-        for shape in shapes
-    ]
-    return pl.pallas_call(kernel, grid=grid, out_shape=outputs, interpret=interpret, compiler_params=parameters)
+        parameters = triton.CompilerParams(num_warps=warps, num_stages=1)
+    outputs = jax.tree.map(
+        lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32) if isinstance(shape, tuple) else shape,
+        shapes,
+        is_leaf=lambda shape: isinstance(shape, tuple),
+    )
+
+    def run(*arrays):
+        token = _INSTRUCTIONS.set(not interpret)
+        try:
+            return pl.pallas_call(
+                kernel, grid=grid, out_shape=outputs, interpret=interpret, compiler_params=parameters
+            )(*arrays)
+        finally:
+            _INSTRUCTIONS.reset(token)
+
+    return run
+
+
+def multiply_add(x: jax.Array, y: jax.Array, z: jax.Array | float) -> jax.Array:
+    """x y + z in a kernel, float32, as the one instruction that a GPU has for it; by itself it would take two."""
+    if not _INSTRUCTIONS.get():
+        return x * y + z
+    shape = jnp.broadcast_shapes(x.shape, y.shape, jnp.shape(z))
+    return _instruction("fma.rn.f32 $0, $1, $2, $3;", *(jnp.broadcast_to(a, shape) for a in (x, y, z)))
+
+
+def exp2(x: jax.Array) -> jax.Array:
+    """2^x in a kernel, float32, to 2 units in the last place; results below the normal numbers (1e-38) are zero."""
+    return _instruction("ex2.approx.ftz.f32 $0, $1;", x) if _INSTRUCTIONS.get() else jnp.exp2(x)
+
+
+def reciprocal(x: jax.Array) -> jax.Array:
+    """1 / x in a kernel, float32, to 1 unit in the last place."""
+    return _instruction("rcp.approx.ftz.f32 $0, $1;", x) if _INSTRUCTIONS.get() else 1 / x
+
+
+def _instruction(instruction: str, *arrays: jax.Array) -> jax.Array:
+    from jax.experimental.pallas import triton
+
+    constraints = ",".join(["=f"] + ["f"] * len(arrays))
+    shape = jax.ShapeDtypeStruct(arrays[0].shape, jnp.float32)
+    return triton.elementwise_inline_asm(
+        instruction, args=arrays, constraints=constraints, pack=1, result_shape_dtypes=[shape]
+    )[0]

@@ -127,6 +127,12 @@ def linear_recurrence(
         raise ValueError(f"a has {coefficient.shape[1]} steps, b has {b.shape[1]}")
     coefficient = jnp.broadcast_to(coefficient, shape).astype(dtype)
     b = b.astype(dtype)
+    if backend == "fused":
+        from ssm_bench.ops.recurrence_kernel import fused_recurrence
+
+        h0 = jnp.zeros_like(b[:, 0]) if h0 is None else jnp.broadcast_to(h0, (len(b), *b.shape[2:])).astype(dtype)
+        coefficient = coefficient[0, 0] if constant else coefficient
+        return fused_recurrence(coefficient, b, h0, logarithmic=logarithmic, reverse=reverse)
     if h0 is not None:
         first = -1 if reverse else 0
         a_first = coefficient[:, first]
@@ -140,11 +146,6 @@ def _solve(a: jax.Array, b: jax.Array, constant: bool, logarithmic: bool, revers
     """The recurrence from a zero state; `a` (1, 1, ...) or like `b`, or its logarithm."""
     if backend == "sequential":
         return _sequential(jnp.exp(a) if logarithmic else a, b, constant, reverse)
-    if backend == "fused":
-        from ssm_bench.ops.recurrence_kernel import fused_recurrence
-
-        coefficient, log_a = (jnp.exp(a), a) if logarithmic else (a, None)
-        return fused_recurrence(coefficient, b, log_a, constant=constant, reverse=reverse)
     flip = partial(jnp.flip, axis=1) if reverse else lambda x: x
     if constant:
         return flip(_doubling(a, flip(b), logarithmic))

@@ -1,150 +1,199 @@
-"""The linear recurrence as one kernel for NVIDIA GPUs: each state is read and written once and kept in a register.
+"""The linear recurrence and its adjoint as kernels for NVIDIA GPUs: the state stays in a register.
 
-The other backends of `linear_recurrence` compute the same everywhere.
+Each reads what it needs once and writes its results once. The other backends of `linear_recurrence` compute the same
+everywhere.
 """
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import lax
-from jax.experimental import pallas as pl
 
 from ssm_bench.ops.gpu import call
-
-# Steps whose inputs are loaded together: memory is far away, so many loads must be under way.
-_CHUNK = 16
-
-# Channels of one program, one warp wide.
-_WIDTH = 32
+from ssm_bench.ops.walk import (
+    Parts,
+    Walk,
+    add,
+    joined,
+    multiply,
+    parts_of,
+    segments_of,
+    steps_of,
+    width_of,
+)
 
 # Programs that fill a GPU. Where batch and channels make fewer, time is cut into segments.
 _PROGRAMS = 1024
 
 
 def fused_recurrence(
-    a: jax.Array, b: jax.Array, log_a: jax.Array | None, *, constant: bool, reverse: bool, interpret: bool = False
+    a: jax.Array, b: jax.Array, h0: jax.Array, *, logarithmic: bool = False, reverse: bool, interpret: bool = False
 ) -> jax.Array:
-    """h_t = a_t h_{t-1} + b_t from a zero state, along axis 1.
+    """h_t = a_t h_{t-1} + b_t along axis 1.
 
-    Where there are too few channels to fill the GPU, time is cut into segments: a first pass finds the state that each
-    would end in by itself, a short recurrence the state each begins with, and a second pass all states.
+    Where there are too few channels to fill the GPU, time is cut into segments: a first pass finds for each the state
+    that it would end in by itself, and how much it keeps of the one before it.
 
     Args:
-        a: coefficients (b, l, ...), or constant ones (1, 1, ...); float32 or complex64.
+        a: coefficients (b, l, ...), or constant ones (...); float32 or complex64.
         b: inputs (b, l, ...), of the same type.
-        log_a: the logarithm of a constant `a`, for its exact powers; or None.
-        constant: `a` is constant in time and over the batch.
+        h0: the state before the first step (b, ...), of the same type; with `reverse`, after the last.
+        logarithmic: a constant `a` is given by its logarithm, for exact powers.
         reverse: from the last step to the first.
         interpret: run without a GPU, slowly, for tests.
 
     Returns:
         Every state h (b, l, ...).
+
+    Differentiable in reverse mode.
     """
-    shape = b.shape
-    batch, length = shape[:2]
-    a, b = (x.reshape(*x.shape[:2], -1) for x in (a, b))
-    width = min(_WIDTH, b.shape[2] & -b.shape[2])
-    segments = _segments(batch * (b.shape[2] // width), length)
-    # Whole segments; what is added comes last in the order of the recurrence.
-    fill = -length % (_CHUNK * segments)
-    gap = ((0, 0), (fill, 0) if reverse else (0, fill), (0, 0))
-    b = jnp.pad(b, gap)
-    a = a if constant else jnp.pad(a, gap)
-    steps = b.shape[1] // segments
-    b = b.reshape(batch * segments, steps, -1)
-    a = a if constant else a.reshape(batch * segments, steps, -1)
+    flat = b.reshape(*b.shape[:2], -1)
+    a = a.reshape(-1) if a.ndim == b.ndim - 2 else a.reshape(flat.shape)
+    h: jax.Array = _states(a, flat, h0.reshape(len(h0), -1), logarithmic, reverse, interpret)
+    return h.reshape(b.shape)
 
-    run = partial(_run, constant=constant, width=width, reverse=reverse, interpret=interpret)
-    first = None
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _states(a: jax.Array, b: jax.Array, h0: jax.Array, logarithmic: bool, reverse: bool, interpret: bool) -> jax.Array:
+    """All states (b, l, d); `a` (d,) or like `b`, h0 (b, d)."""
+    return _forward(a, b, h0, logarithmic, reverse, interpret)[0]
+
+
+def _forward(a, b, h0, logarithmic, reverse, interpret):
+    h = joined(_solve(a, b, h0, logarithmic, reverse, interpret)[0])
+    return h, (a, h0, h)
+
+
+def _backward(logarithmic, reverse, interpret, residuals, dh):
+    """The adjoint g_t = a_{t+1} g_{t+1} + dh_t runs the other way; then db_t = g_t, da_t = g_t h_{t-1}, dh0 = a_1 g_1.
+
+    JAX's complex cotangents are those of a holomorphic function: nothing is conjugated.
+    """
+    a, h0, h = residuals
+    found = _solve(a, dh, jnp.zeros_like(h0), logarithmic, not reverse, interpret, before=(parts_of(h), parts_of(h0)))
+    db, da, dh0 = (joined(parts) for parts in found)
+    if a.ndim == 1:
+        da = da.sum((0, 1))
+    return da * jnp.exp(a) if logarithmic else da, db, dh0[:, -1]
+
+
+_states.defvjp(_forward, _backward)
+
+
+def _solve(a, inputs, first, logarithmic, reverse, interpret, before=None):
+    """All states from the inputs; with `before`, the states and h0 of a solution, its adjoint from their gradients.
+
+    The adjoint gives g; its products with the states, or for a constant `a` their sum in each program; and a g at the
+    end of each segment.
+    """
+    (rows, length, channels), constant = inputs.shape, a.ndim == 1
+    width = width_of(channels)
+    segments = segments_of(_PROGRAMS, rows * (channels // width), length)
+    a_parts, inputs, first = (parts_of(x) for x in (jnp.exp(a) if logarithmic else a, inputs, first))
+
+    def run(kernel, each, shapes, *arrays, **options):
+        """One pass of `each` programs for a row and its block of channels; every output in parts."""
+        walk = partial(Walk, length, segments, width, reverse=reverse)
+        shapes = [[shape] * len(inputs) for shape in shapes]
+        grid = (rows * each, channels // width)
+        return call(partial(kernel, walk=walk, **options), grid, shapes, interpret=interpret)(*arrays)
+
+    carry = []
     if segments > 1:
-        # Per segment: its last state, and the product of its coefficients.
-        ends, products = (x.reshape(batch, segments, -1) for x in run(a, b, None, ends_only=True))
+        outputs = [(rows, segments - 1, channels)] * (1 if constant else 2)
+        carry = [*run(_ends_kernel, segments - 1, outputs, a_parts, inputs, adjoint=before is not None)]
         if constant:
-            products = a**steps if log_a is None else jnp.exp(steps * log_a.reshape(1, 1, -1))
-            products = jnp.broadcast_to(products, ends.shape)
-        first = _before(products, ends, reverse).reshape(batch * segments, -1)
-    h = run(a, b, first, ends_only=False)[0].reshape(batch, segments * steps, -1)
-    return (h[:, fill:] if reverse else h[:, :length]).reshape(shape)
+            steps = steps_of(length, segments)
+            carry.append(parts_of(jnp.exp(steps * a) if logarithmic else a**steps))
+    all_steps = (rows, length, channels)
+    if before is None:
+        return run(_states_kernel, segments, [all_steps], a_parts, inputs, first, carry)
+    ends = (rows, segments, channels)
+    outputs = [all_steps, ends if constant else all_steps, ends]
+    return run(_adjoint_kernel, segments, outputs, a_parts, inputs, *before, first, carry)
 
 
-def _segments(programs: int, length: int) -> int:
-    """Segments of time: a power of two, each of a few chunks at least."""
-    wanted = min(-(-_PROGRAMS // programs), length // (4 * _CHUNK))
-    return 1 << max(wanted, 1).bit_length() - 1
+def _coefficients(walk, a):
+    """A function of time."""
+    if len(a[0].shape) > 1:
+        return partial(walk.load, a)
+    constant = [part[walk.channels] for part in a]
+    return lambda t: constant
 
 
-def _before(products: jax.Array, ends: jax.Array, reverse: bool) -> jax.Array:
-    """The state before each segment (b, segments, d), by a short scan over segments."""
-
-    def compose(early, late):
-        return late[0] * early[0], late[0] * early[1] + late[1]
-
-    after = lax.associative_scan(compose, (products, ends), reverse=reverse, axis=1)[1]
-    zero = jnp.zeros_like(after[:, :1])
-    return jnp.concatenate([after[:, 1:], zero] if reverse else [zero, after[:, :-1]], axis=1)
+def _step(a: Parts, h: Parts, x: Parts, adjoint: bool) -> Parts:
+    """The next state; of the adjoint a g, so that each coefficient meets the gradient of its own step."""
+    return multiply(a, add(h, x)) if adjoint else add(multiply(a, h), x)
 
 
-def _run(a, b, first, *, constant, ends_only, width, reverse, interpret):
-    """One pass over rows (r, l, d): all states; or the last state and the product of coefficients, (r, d) each."""
-    rows, _, channels = b.shape
-    is_complex = jnp.iscomplexobj(b)
-    if first is None:
-        first = jnp.zeros((rows, channels), b.dtype)
-    inputs = [part for x in (a, b, first) for part in _parts(x)]
-    shapes = [(rows, channels)] * 2 if ends_only else [b.shape]
-    kernel = partial(_kernel, is_complex=is_complex, constant=constant, ends_only=ends_only, reverse=reverse)
-    outputs = call(
-        partial(kernel, width=width),
-        (rows, channels // width),
-        [shape for shape in shapes for _ in range(1 + is_complex)],
-        interpret=interpret,
-    )(*inputs)
-    return [lax.complex(*outputs[i : i + 2]) for i in range(0, len(outputs), 2)] if is_complex else outputs
+def _begin(walk, first, carry):
+    """The state before the first step of a segment."""
+    if not carry:
+        return walk.load(first)
+    ends, products = carry[0], _coefficients(walk, carry[1])
+    load = lambda i: (walk.load(ends, i), products(i))  # noqa: E731
+    return walk.begin(walk.load(first), load, lambda known, h: add(multiply(known[1], h), known[0]))
 
 
-def _parts(x: jax.Array) -> list[jax.Array]:
-    """Real and imaginary part of complex numbers: a kernel has real ones only."""
-    return [jnp.real(x), jnp.imag(x)] if jnp.iscomplexobj(x) else [x]
+def _ends_kernel(a, inputs, ends, *products, walk, adjoint):
+    """The state that each segment ends in from zero, and the product of its coefficients if they vary."""
+    walk = walk(but_last=True)
+    coefficient = _coefficients(walk, a)
 
-
-def _kernel(*references, is_complex, constant, ends_only, reverse, width):
-    parts = 1 + is_complex
-    a, b, first, *outputs = (references[i : i + parts] for i in range(0, len(references), parts))
-    row, channels = pl.program_id(0), pl.ds(pl.program_id(1) * width, width)
-    length = b[0].shape[1]
-
-    def load(refs, t):
-        return [ref[row, t, channels] for ref in refs]
-
-    fixed = [ref[0, 0, channels] for ref in a] if constant else None
-
-    def chunk(i, carry):
-        h, product = carry
-        times = [i * _CHUNK + k for k in range(_CHUNK)]
-        times = [length - 1 - t for t in times] if reverse else times
+    def take(times, carried):
+        h, kept = carried
         # All loads first, so that they are under way together.
-        loaded = [(fixed or load(a, t), load(b, t)) for t in times]
-        for t, (a_t, b_t) in zip(times, loaded, strict=True):
-            h = [x + y for x, y in zip(_times(a_t, h), b_t, strict=True)]
-            if not ends_only:
-                for ref, value in zip(outputs[0], h, strict=True):
-                    ref[row, t, channels] = value
-            elif not constant:
-                product = _times(a_t, product)
-        return h, product
+        loaded = [(coefficient(t), walk.load(inputs, t)) for t in times]
+        for a_t, x_t in loaded:
+            h = _step(a_t, h, x_t, adjoint)
+            kept = [multiply(a_t, product) for product in kept]
+        return h, kept
 
-    one = [jnp.ones(width, jnp.float32), jnp.zeros(width, jnp.float32)][:parts]
-    start = [ref[row, channels] for ref in first]
-    h, product = lax.fori_loop(0, length // _CHUNK, chunk, (start, one))
-    if ends_only:
-        for refs, values in zip(outputs, (h, product), strict=True):
-            for ref, value in zip(refs, values, strict=True):
-                ref[row, channels] = value
+    zero = [jnp.zeros(walk.width, jnp.float32) for _ in a]
+    one = [zero[0] + 1, *zero[1:]]
+    h, kept = walk.run(take, (zero, [one for _ in products]))
+    for refs, value in zip((ends, *products), (h, *kept), strict=True):
+        walk.store(refs, value, walk.segment)
 
 
-def _times(x: list[jax.Array], y: list[jax.Array]) -> list[jax.Array]:
-    """A product of real numbers, or of complex ones as pairs."""
-    if len(x) == 1:
-        return [x[0] * y[0]]
-    return [x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]]
+def _states_kernel(a, inputs, first, carry, states, *, walk):
+    walk = walk()
+    coefficient = _coefficients(walk, a)
+
+    def take(times, h):
+        loaded = [(t, coefficient(t), walk.load(inputs, t)) for t in times]
+        for t, a_t, x_t in loaded:
+            h = _step(a_t, h, x_t, adjoint=False)
+            walk.store(states, h, t)
+        return h
+
+    walk.run(take, _begin(walk, first, carry))
+
+
+def _adjoint_kernel(a, gradients, states, h0, first, carry, g, da, ends, *, walk):
+    walk = walk()
+    coefficient, constant = _coefficients(walk, a), len(a[0].shape) == 1
+    initial = walk.load(h0)
+
+    def before(t):
+        """The state that step t started from: the one that this walk comes to next."""
+        t, inside = walk.inside(t + walk.sign)
+        return [jnp.where(inside, x, x0) for x, x0 in zip(walk.load(states, t), initial, strict=True)]
+
+    def take(times, carried):
+        ag, total = carried
+        loaded = [(t, coefficient(t), walk.load(gradients, t), before(t)) for t in times]
+        for t, a_t, dh_t, h in loaded:
+            g_t = add(ag, dh_t)
+            walk.store(g, g_t, t)
+            ag, product = multiply(a_t, g_t), multiply(g_t, h)
+            if constant:
+                total = add(total, product)
+            else:
+                walk.store(da, product, t)
+        return ag, total
+
+    ag, total = walk.run(take, (_begin(walk, first, carry), [jnp.zeros_like(x) for x in initial]))
+    walk.store(ends, ag, walk.segment)
+    if constant:
+        walk.store(da, total, walk.segment)

@@ -1,4 +1,4 @@
-"""The kernel of the linear recurrence, interpreted on the CPU, against a loop in double precision."""
+"""The kernel of the linear recurrence, interpreted on the CPU: a loop in double precision, and the reference."""
 
 import jax
 import jax.numpy as jnp
@@ -6,64 +6,110 @@ import numpy as np
 import pytest
 
 from ssm_bench.errors import UserError
-from ssm_bench.ops import linear_recurrence
+from ssm_bench.ops import linear_recurrence, recurrence, recurrence_kernel, walk
 from ssm_bench.ops.recurrence_kernel import fused_recurrence
 
+from . import oracles
 from .lowering import lowered_for_a_gpu
 
-# Single precision against double, over at most 700 steps that remember a few dozen.
+# Both are float32 and take the same steps; where time is cut, they multiply and add in another order.
 TOLERANCE = 1e-5
 
-# One segment with a chunk that is filled up, and eight segments.
-SHAPES = [(37, 6), (700, 8)]
+# One segment, with steps that fill no chunk of 4; four, the last shorter; more than are loaded together, all whole.
+SMALL, LONG, MANY = ((2, 9, 6), 1), ((1, 29, 8), 4), ((1, 64, 2), 8)
 
 
-def loop(a, b, reverse):
-    """h_t = a_t h_{t-1} + b_t, step by step."""
-    h, states = np.zeros_like(b[:, 0]), np.zeros_like(b)
-    for t in reversed(range(b.shape[1])) if reverse else range(b.shape[1]):
-        h = a[:, t] * h + b[:, t]
-        states[:, t] = h
-    return states
+@pytest.fixture
+def short_chunks(monkeypatch):
+    """Less to interpret."""
+    monkeypatch.setattr(walk, "CHUNK", 4)
 
 
-@pytest.mark.parametrize(("length", "channels"), SHAPES)
-@pytest.mark.parametrize("constant", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "complex64"])
-def test_every_state_is_that_of_the_loop(length, channels, constant, dtype):
-    random = np.random.default_rng(length)
-    shape = (2, length, channels)
+def random_system(shape, constant, dtype, modulus=0.9):
+    """Coefficients, or the logarithm of constant ones; inputs and a first state."""
+    random = np.random.default_rng(shape[1])
 
     def normal(*shape):
         return random.standard_normal(shape) + (1j * random.standard_normal(shape) if dtype == "complex64" else 0)
 
-    b = normal(*shape).astype(dtype)
-    log_a = -random.uniform(0.02, 0.2, (1, 1, channels) if constant else shape).astype(np.float32)
-    log_a = log_a + (1j * random.uniform(0, 3, log_a.shape)).astype(dtype) if dtype == "complex64" else log_a
-    a = np.exp(log_a)
-    for reverse in (False, True):
-        expected = loop(np.broadcast_to(a, shape).astype(complex), b.astype(complex), reverse)
-        h = fused_recurrence(
-            jnp.asarray(a),
-            jnp.asarray(b),
-            jnp.asarray(log_a) if constant else None,
-            constant=constant,
-            reverse=reverse,
-            interpret=True,
-        )
-        assert h.dtype == dtype
-        np.testing.assert_allclose(h, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
+    log_a = np.log(modulus) * random.uniform(0.5, 1.5, shape[2:] if constant else shape)
+    if dtype == "complex64":
+        log_a = log_a + 1j * random.uniform(-3, 3, log_a.shape)
+    arrays = log_a if constant else np.exp(log_a), normal(*shape), normal(shape[0], *shape[2:])
+    return [jnp.asarray(x.astype(dtype)) for x in arrays]
 
 
-@pytest.mark.parametrize("constant", [False, True])
-def test_it_lowers_for_a_gpu(constant):
-    b = jax.ShapeDtypeStruct((4, 4096, 64), jnp.complex64)
-    a = jax.ShapeDtypeStruct((1, 1, 64), jnp.complex64) if constant else b
+@pytest.mark.parametrize(
+    ("size", "constant", "dtype", "reverse"),
+    [
+        (SMALL, False, "float32", False),
+        (LONG, False, "float32", True),
+        (MANY, False, "complex64", False),
+        (SMALL, True, "complex64", False),
+        (LONG, True, "complex64", True),
+        (MANY, True, "float32", False),
+    ],
+)
+@pytest.mark.usefixtures("short_chunks")
+def test_values_and_gradients(monkeypatch, size, constant, dtype, reverse):
+    shape, programs = size
+    monkeypatch.setattr(recurrence_kernel, "_PROGRAMS", programs)
+    system = random_system(shape, constant, dtype)
 
-    def run(a, b):
-        return fused_recurrence(a, b, None, constant=constant, reverse=True)
+    def fused(a, b, h0):
+        return fused_recurrence(a, b, h0, logarithmic=constant, reverse=reverse, interpret=True)
 
-    assert lowered_for_a_gpu(run, a, b).count("__gpu$xla.gpu.triton") == 2
+    def reference(a, b, h0):
+        a, log_a = (None, a) if constant else (a, None)
+        return linear_recurrence(a, b, log_a=log_a, h0=h0, reverse=reverse, backend="sequential")
+
+    def values_and_gradients(run):
+        def loss(*system):
+            h = run(*system)
+            return jnp.sum(jnp.real(h * jnp.exp(1j * jnp.arange(h.size)).reshape(h.shape))), h
+
+        (_, h), gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))(*system)
+        return h, *gradients
+
+    for ours, expected in zip(values_and_gradients(fused), values_and_gradients(reference), strict=True):
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+@pytest.mark.usefixtures("short_chunks")
+def test_near_the_unit_circle_every_state_is_that_of_the_loop(monkeypatch, dtype):
+    monkeypatch.setattr(recurrence_kernel, "_PROGRAMS", 8)
+    a, b, h0 = random_system((1, 512, 4), False, dtype, modulus=0.9999)
+    h = fused_recurrence(a, b, h0, reverse=False, interpret=True)
+    assert oracles.relative_error(h, oracles.recurrence(a, b, h0)) < TOLERANCE
+
+
+@pytest.mark.usefixtures("short_chunks")
+def test_axes_after_time_may_be_many(monkeypatch):
+    monkeypatch.setattr(recurrence_kernel, "_PROGRAMS", 1)
+    a, b, h0 = random_system((1, 16, 2, 3), True, "float32")
+    a = jnp.exp(a)
+    h = fused_recurrence(a, b, h0, reverse=False, interpret=True)
+    assert oracles.relative_error(h, oracles.recurrence(a, b, h0)) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("constant", "dtype", "length", "backend"),
+    [(False, jnp.float32, 4001, "auto"), (False, jnp.complex64, 4096, "fused"), (True, jnp.complex64, 4096, "fused")],
+)
+def test_it_lowers_for_a_gpu(monkeypatch, constant, dtype, length, backend):
+    monkeypatch.setattr(recurrence, "kernels_run", lambda: True)
+    b, h0 = jax.ShapeDtypeStruct((4, length, 64), dtype), jax.ShapeDtypeStruct((4, 64), dtype)
+    a = jax.ShapeDtypeStruct((64,), dtype) if constant else b
+
+    def loss(a, b, h0):
+        a, log_a = (None, a) if constant else (a, None)
+        return jnp.sum(jnp.real(linear_recurrence(a, b, log_a=log_a, h0=h0, reverse=True, backend=backend)))
+
+    text = lowered_for_a_gpu(jax.grad(loss, argnums=(0, 1, 2)), a, b, h0)
+    # Ends of segments and states, forward and backward.
+    assert text.count("__gpu$xla.gpu.triton") == 4
 
 
 def test_it_says_what_it_needs():

@@ -1,0 +1,128 @@
+"""How the kernels of recurrences walk along time, and complex numbers as parts, for a kernel has real ones only."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.experimental import pallas as pl
+
+# Steps whose inputs are loaded together: memory is far away, so many loads must be under way.
+CHUNK = 16
+
+# Channels of one program, one warp wide.
+_WIDTH = 32
+
+#: A real number as [x], or a complex one as its real and its imaginary part.
+Parts = list[jax.Array]
+
+
+def width_of(channels: int) -> int:
+    """Channels of one program: a power of two that divides them all."""
+    return min(_WIDTH, channels & -channels)
+
+
+def segments_of(wanted: int, programs: int, length: int) -> int:
+    """Segments of time that make `wanted` programs of fewer: about a power of two, with two chunks in each at least."""
+    segments = max(1, min(-(-wanted // programs), length // (2 * CHUNK)))
+    # Whole chunks may fill fewer, and none is to be empty.
+    return -(-length // steps_of(length, 1 << segments.bit_length() - 1))
+
+
+def steps_of(length: int, segments: int) -> int:
+    """Steps of each segment, whole chunks, but of the last, which takes what is left."""
+    return -(-length // (segments * CHUNK)) * CHUNK
+
+
+class Walk:
+    """The way of a program along its segment of time, with some channels of one row of a batch.
+
+    Axis 0 of the grid counts the segments of all rows, or with `but_last` all but the last of each: programs that only
+    find where later ones begin. Axis 1 counts blocks of channels.
+    """
+
+    def __init__(
+        self, length: int, segments: int, width: int, *, reverse: bool | jax.Array = False, but_last: bool = False
+    ):
+        walking = segments - but_last
+        self.row, self.segment = pl.program_id(0) // walking, pl.program_id(0) % walking
+        self.first, self.width = pl.program_id(1) * width, width
+        self.channels = pl.ds(self.first, width)
+        each = steps_of(length, segments)
+        self._full = but_last or segments * each == length
+        self._length, self._segments = length, segments
+        self._steps = each if self._full else jnp.minimum(each, length - self.segment * each)
+        #: From one step to the next.
+        self.sign = 1 - 2 * reverse
+        self._start = reverse * (length - 1) + self.sign * self.segment * each
+
+    def run(self, take: Callable[[list[Any], Any], Any], carry: Any) -> Any:
+        """Goes from `carry` with `take(times, carry)`, which takes the steps at these times: a chunk, or a last one."""
+
+        def times(first, count):
+            return [self._start + self.sign * (first + k) for k in range(count)]
+
+        chunks = self._steps // CHUNK
+        carry = lax.fori_loop(0, chunks, lambda i, carry: take(times(i * CHUNK, CHUNK), carry), carry)
+        if self._full or self._length % CHUNK == 0:
+            return carry
+        return lax.fori_loop(chunks * CHUNK, self._steps, lambda i, carry: take(times(i, 1), carry), carry)
+
+    def load(self, refs: Parts, *index: Any) -> Parts:
+        """This program's channels of arrays (b, ..., d), in float32."""
+        return [ref[(self.row, *index, self.channels)].astype(jnp.float32) for ref in refs]
+
+    def store(self, refs: Parts, x: Parts, *index: Any) -> None:
+        """Writes there, in the types of the arrays."""
+        for ref, part in zip(refs, x, strict=True):
+            ref[(self.row, *index, self.channels)] = part.astype(ref.dtype)
+
+    def inside(self, t: Any) -> tuple[Any, Any]:
+        """A time that exists, t itself where that does; and whether it does."""
+        return jnp.clip(t, 0, self._length - 1), (t >= 0) & (t < self._length)
+
+    def begin(self, state: Any, load: Callable[[Any], Any], cross: Callable[[Any, Any], Any]) -> Any:
+        """The state before this segment, from the one before them all.
+
+        Args:
+            state: before the first segment.
+            load: what has to be known of a segment.
+            cross: takes that and the state before the segment, gives the state after it.
+        """
+        count = self._segments - 1
+        if not count:
+            return state
+        together = min(CHUNK, count)
+
+        def some(j, state):
+            segments = [j * together + k for k in range(together)]
+            loaded = [load(jnp.minimum(i, count - 1)) for i in segments]
+            for i, known in zip(segments, loaded, strict=True):
+                state = jax.tree.map(partial(jnp.where, i < self.segment), cross(known, state), state)
+            return state
+
+        return lax.fori_loop(0, -(-count // together), some, state)
+
+
+def parts_of(x: jax.Array) -> Parts:
+    """Takes apart."""
+    return [jnp.real(x), jnp.imag(x)] if jnp.iscomplexobj(x) else [x]
+
+
+def joined(parts: Parts) -> jax.Array:
+    """Puts together."""
+    return lax.complex(*parts) if len(parts) == 2 else parts[0]
+
+
+def add(x: Parts, y: Parts) -> Parts:
+    """x + y."""
+    return [p + q for p, q in zip(x, y, strict=True)]
+
+
+def multiply(x: Parts, y: Parts) -> Parts:
+    """x y."""
+    if len(x) == 1:
+        return [x[0] * y[0]]
+    return [x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]]
