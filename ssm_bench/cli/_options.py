@@ -10,6 +10,7 @@ from ssm_bench.errors import UserError
 def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
     """What describes a cell besides model and task, and how it is run."""
     describe_cell(parser)
+    parser.add_argument("--devices", default="1", metavar="N", help="devices that share each batch (default: 1)")
     parser.add_argument("--deadline", default="", metavar="TIME", help="save and leave before this time, like 9m")
     parser.add_argument("--rerun", action="store_true", help="run again, from the start, what has a finished record")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
@@ -54,6 +55,17 @@ def number(text: str) -> float:
 def names(text: str) -> list[str]:
     """A comma-separated list, without empty entries."""
     return [name for name in text.split(",") if name]
+
+
+def count(flag: str, text: str) -> int:
+    """A whole number from 1.
+
+    Raises:
+        UserError: anything else.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"{flag} takes a whole number from 1; got {text!r}")
+    return int(text)
 
 
 def seeds(text: str) -> list[int]:

@@ -10,7 +10,8 @@ HELP = "train every model on every task, skipping what is finished, and write th
 EXAMPLE = """example:
   ssm-bench sweep --preset quick --models s5,lru --tasks text,image
 
-Worker processes share the cells, as many as --jobs says: by default one a GPU or one a CPU core.
+Worker processes share the cells, as many as --jobs says: by default one a GPU or one a CPU core. With --devices N
+each of them trains on N GPUs at a time.
 A sweep that is stopped (Ctrl-C, --deadline) goes on where it was with the same command."""
 
 
@@ -43,12 +44,14 @@ def run(options: argparse.Namespace) -> int:
     choices = _options.choices(options)
     tasks = options.tasks or sorted(registry.names("tasks"), key=_table_order)
     wanted = cells.cells(options.models or experiment_names(), tasks, _options.seeds(options.seeds))
-    places = workers.places(_jobs(options.jobs))[: len(wanted)]
+    devices = _options.count("--devices", options.devices)
+    places = workers.places(_jobs(options.jobs), devices)[: len(wanted)]
     runner = cells.Runner(
         choices=choices,
         results=options.results,
         checkpoints=options.checkpoints,
         rerun=options.rerun,
+        devices=devices,
         seconds=budget * len(places) / len(wanted) if budget else None,
     )
     with Stop(deadline) as stop:

@@ -29,6 +29,7 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.train.run import run as run_cell
     from ssm_bench.train.stop import Stop
 
+    devices = _options.count("--devices", options.devices)
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
     choices = _options.choices(options)
     config = choices.config(Cell(model=options.model, task=options.task, seed=options.seed))
@@ -49,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
             stop=stop,
             tell=progress,
             afresh=options.rerun,
+            devices=devices,
         )
         progress.end(summary(record))
     print(summary(record))

@@ -1,8 +1,12 @@
 """Long convolutions by the fast Fourier transform."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from scipy.fft import next_fast_len
+
+from ssm_bench.ops.parts import by_parts
 
 
 def causal_conv(u: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -52,7 +56,12 @@ def _fast_size(size: int) -> int:
 
 
 def _convolve(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
-    """Circular convolution of that size; the time axis is last inside, where transforms are fastest."""
+    """Circular convolution of that size."""
+    return by_parts(partial(_convolve_part, size=size), (True, False), axis=kernel.ndim - 2)(u, kernel)
+
+
+def _convolve_part(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
+    """The time axis is last inside, where transforms are fastest."""
     dtype = jnp.result_type(jnp.float32, u, kernel)
     channels = kernel.ndim == 3
     u_hat = jnp.fft.rfft(jnp.swapaxes(u, 1, 2).astype(dtype), n=size)

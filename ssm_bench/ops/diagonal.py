@@ -1,10 +1,13 @@
 """Diagonal state space models with many inputs and outputs (MIMO): what S5 and the LRU compute."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
 from ssm_bench.errors import UserError
 from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.parts import by_parts
 from ssm_bench.ops.recurrence import WITH_FUSED, asked_backend, choose_backend, linear_recurrence
 
 
@@ -55,7 +58,8 @@ def _fused(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, interp
     from ssm_bench.ops.diagonal_scan_kernel import fused_states
 
     C = C[None] if C.ndim == 2 else C
-    x = fused_states(_input_pairs(u, B), log_a, len(C), interpret=interpret)
+    states = by_parts(partial(fused_states, directions=len(C), interpret=interpret), (True, False))
+    x = states(_input_pairs(u, B), log_a)
     matrix = jnp.concatenate([part for each in C for part in (jnp.real(each), -jnp.imag(each))], axis=-1)
     return _product(x, matrix)
 

@@ -11,6 +11,7 @@ from jax import lax
 
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.parts import by_parts
 
 BACKENDS = ("auto", "associative", "sequential")
 WITH_FUSED = (*BACKENDS, "fused")
@@ -132,7 +133,8 @@ def linear_recurrence(
 
         h0 = jnp.zeros_like(b[:, 0]) if h0 is None else jnp.broadcast_to(h0, (len(b), *b.shape[2:])).astype(dtype)
         coefficient = coefficient[0, 0] if constant else coefficient
-        return fused_recurrence(coefficient, b, h0, logarithmic=logarithmic, reverse=reverse)
+        fused = partial(fused_recurrence, logarithmic=logarithmic, reverse=reverse)
+        return by_parts(fused, (not constant, True, True))(coefficient, b, h0)
     if h0 is not None:
         first = -1 if reverse else 0
         a_first = coefficient[:, first]

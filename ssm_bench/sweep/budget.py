@@ -36,8 +36,10 @@ def check_budget(config: ConfigDict) -> None:
         )
 
 
-def planned_share(config: ConfigDict, dataset: Dataset, seconds: float, checkpoints: Path) -> float:
-    """The largest of SHARES whose steps fit into `seconds` on this device.
+def planned_share(
+    config: ConfigDict, dataset: Dataset, seconds: float, checkpoints: Path, *, devices: int = 1
+) -> float:
+    """The largest of SHARES whose steps fit into `seconds` on so many of the devices here.
 
     The choice is written beside the checkpoints: a sweep that is resumed keeps it.
     """
@@ -45,7 +47,7 @@ def planned_share(config: ConfigDict, dataset: Dataset, seconds: float, checkpoi
     file = checkpoints / config.preset / "plan" / f"{config.task.name}-{config.model.name}-{identity}.json"
     if file.is_file():
         return json.loads(file.read_text())["share"]
-    step_seconds = probe(config, dataset)
+    step_seconds = probe(config, dataset, devices=devices)
     affordable = (1 - OVERHEAD) * seconds / step_seconds / config.train.published_steps
     share = max([s for s in SHARES if s <= affordable], default=SHARES[0])
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -53,9 +55,9 @@ def planned_share(config: ConfigDict, dataset: Dataset, seconds: float, checkpoi
     return share
 
 
-def probe(config: ConfigDict, dataset: Dataset) -> float:
-    """Seconds of one training step on this device, compilation left out."""
-    trainer = make_trainer(config, dataset)
+def probe(config: ConfigDict, dataset: Dataset, *, devices: int = 1) -> float:
+    """Seconds of one training step here, compilation left out."""
+    trainer = make_trainer(config, dataset, devices=devices)
     state = trainer.program.initial_state()
     batches = trainer.order.batches(0, PROBE_STEPS)
     state, metrics = trainer.program.train(state, trainer.data, *batches, trainer.padded)

@@ -16,6 +16,7 @@ from ssm_bench.record import RunRecord, config_hash, store
 from ssm_bench.sweep.budget import check_budget, planned_share
 from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
+from ssm_bench.train.devices import check_batch
 from ssm_bench.train.loop import Outcome
 from ssm_bench.train.run import FINISHED, make_record, open_data, run
 from ssm_bench.train.stop import Stop
@@ -85,6 +86,7 @@ class Runner:
         checkpoints: the folder of all checkpoints.
         rerun: run what is finished, too.
         seconds: time for each cell, which gets the share of its schedule that fits; None: what the choices say.
+        devices: how many work on a cell.
     """
 
     choices: Choices
@@ -92,6 +94,7 @@ class Runner:
     checkpoints: Path
     rerun: bool = False
     seconds: float | None = None
+    devices: int = 1
 
     def run(self, cell: Cell, stop: Stop, progress: Progress) -> str:
         """Runs a cell that has no finished record: its status, or "skipped"; a failure leaves a record."""
@@ -99,14 +102,22 @@ class Runner:
         try:
             config, dataset = opened(config)
             if self.seconds is not None:
-                share = planned_share(config, dataset, self.seconds, self.checkpoints)
+                share = planned_share(config, dataset, self.seconds, self.checkpoints, devices=self.devices)
                 config, dataset = opened(replace(self.choices, share=share).config(cell))
                 progress.label += f" ({100 * share:g} % of the schedule)"
             if not self.rerun and (record := earlier(config, dataset, self.results)):
                 progress.end(f"skipped, finished before: {summary(record)}")
                 return "skipped"
-            folders = {"results": self.results, "checkpoints": self.checkpoints}
-            record = run(config, dataset, **folders, stop=stop, tell=progress, afresh=self.rerun)
+            record = run(
+                config,
+                dataset,
+                results=self.results,
+                checkpoints=self.checkpoints,
+                stop=stop,
+                tell=progress,
+                afresh=self.rerun,
+                devices=self.devices,
+            )
         except UserError as error:
             progress.end(f"error: {error}")
             return "error"
@@ -124,7 +135,7 @@ class Runner:
 
     def _failed(self, config: ConfigDict, dataset: Dataset, message: str, progress: Progress) -> str:
         outcome = Outcome(status="error", message=message.splitlines()[0][:300])
-        record = make_record(config, dataset, outcome, parameters=0, state_size=None)
+        record = make_record(config, dataset, outcome, parameters=0, state_size=None, devices=self.devices)
         store.write(record, self.results)
         progress.end(summary(record))
         return record.status
@@ -140,6 +151,8 @@ def check(wanted: Sequence[Cell], runner: Runner) -> None:
         config = runner.choices.config(cell)
         if runner.seconds is not None:
             check_budget(config)
+        if runner.devices > 1:
+            check_batch(config.train.batch_size, runner.devices)
 
 
 def labels(wanted: Sequence[Cell]) -> list[str]:

@@ -1,7 +1,7 @@
 """Worker processes that share the cells of a sweep, each with a GPU or a part of the CPU's cores to itself.
 
-This process hands out one cell at a time over a pipe and shows what comes back. It never starts JAX, which would take
-hold of every GPU.
+This process hands out one cell at a time over a pipe and shows what comes back. Where there are GPUs it never starts
+JAX, which would take hold of all of them.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from importlib.metadata import entry_points
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from ssm_bench.errors import UserError
 from ssm_bench.sweep.cells import Cell, Runner, check, labels
 from ssm_bench.sweep.progress import Progress, Screen
 from ssm_bench.train.stop import Stop
@@ -34,7 +35,7 @@ class Place:
     """What one worker computes on.
 
     Attributes:
-        gpu: as in CUDA_VISIBLE_DEVICES; None: the CPU.
+        gpu: one or several, as in CUDA_VISIBLE_DEVICES; None: the CPU.
         memory: part of the GPU's memory; None: what JAX takes by itself.
         cores: CPU cores, where a GPU is None.
     """
@@ -75,12 +76,30 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def places(jobs: int = 0) -> list[Place]:
-    """A place for each of `jobs` workers; 0: as many as suit this machine.
+def host_devices() -> int:
+    """How many devices JAX makes of this machine, where none of them is a GPU."""
+    import jax
+
+    return jax.device_count()
+
+
+def places(jobs: int = 0, devices: int = 1) -> list[Place]:
+    """A place for each of `jobs` workers with so many devices; 0: as many as suit this machine.
 
     One a GPU; without a GPU, one a core up to MOST_BY_DEFAULT; one on a TPU, which belongs to one process.
+
+    Raises:
+        UserError: several devices a worker, and more in all than there are.
     """
-    if found := gpus():
+    found = gpus()
+    if devices > 1:
+        there = len(found) or host_devices()
+        jobs = jobs or max(there // devices, 1)
+        if jobs * devices > there:
+            raise UserError(f"--jobs x --devices is at most {there}, the devices here; got {jobs} x {devices}")
+        if found:
+            return [Place(gpu=",".join(found[i * devices : (i + 1) * devices])) for i in range(jobs)]
+    if found:
         jobs = jobs or len(found)
         crowd = -(-jobs // len(found))
         memory = GPU_MEMORY / crowd if crowd > 1 else None

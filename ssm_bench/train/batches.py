@@ -5,11 +5,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from ssm_bench.train.devices import Placement
+
 DeviceData = dict[str, jax.Array]
 
 
-def device_data(dataset: Any) -> DeviceData:
-    """Copies a data set to the device once: integer documents, lengths, examples and labels.
+def device_data(dataset: Any, placement: Placement) -> DeviceData:
+    """Copies a data set to every device once: integer documents, lengths, examples and labels.
 
     Returns:
         tokens (documents, l) uint8 or uint16, lengths (documents,), documents (examples, 1 or 2), labels.
@@ -21,7 +23,7 @@ def device_data(dataset: Any) -> DeviceData:
         "documents": np.asarray(dataset.documents, np.int32),
         "labels": np.asarray(dataset.labels, np.int32),
     }
-    return jax.device_put(arrays)
+    return jax.device_put(arrays, placement.whole)
 
 
 #: Batches whose examples are sorted by length together: more would pad a few hundredths less, and mix lengths less.

@@ -40,7 +40,7 @@ class Outcome:
         sums: loss and accuracy summed since the last evaluation, and the number of steps in them.
         origins: the code and device of every part of the run, in order.
         checksum: of the data it is trained on.
-        peak_memory: bytes that the training program needs at once, as its compiler says; None before it is compiled.
+        peak_memory: bytes that the training program needs at once on a device, as its compiler says; None before.
         seconds: spent in "train", "compile" and "evaluate".
     """
 
@@ -111,7 +111,8 @@ class Trainer:
             self.padded = padded_lengths(lengths, config.train.lengths)
         self.order = TrainingOrder(splits["train"], lengths, batch=self.batch, seed=config.seed, padded=self.padded)
         longest = max(len(examples) for examples in splits.values())
-        self.eval_batch = min(config.train.eval_batch_size or self.batch, longest)
+        devices = program.placement.devices
+        self.eval_batch = math.ceil(min(config.train.eval_batch_size or self.batch, longest) / devices) * devices
         self.outcome = Outcome(checksum=checksum)
         self.origin = origin
         self._example_seconds = 0.0

@@ -31,13 +31,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def device() -> dict[str, Any]:
-    """Platform, kind and number of the devices JAX computes on."""
-    devices = jax.devices()
-    kind = devices[0].device_kind
-    if devices[0].platform == "cpu":
-        kind = _processor()
-    return {"platform": devices[0].platform, "kind": kind, "count": len(devices)}
+def device(used: int = 1) -> dict[str, Any]:
+    """Platform, kind and number of the devices that work is done on, however many there are."""
+    first = jax.devices()[0]
+    kind = _processor() if first.platform == "cpu" else first.device_kind
+    return {"platform": first.platform, "kind": kind, "count": used}
 
 
 def _processor() -> str:

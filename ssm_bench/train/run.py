@@ -20,6 +20,7 @@ from ssm_bench.record import RunRecord, config_hash, store, validate
 from ssm_bench.train import provenance
 from ssm_bench.train.batches import device_data
 from ssm_bench.train.checkpoint import Checkpoints
+from ssm_bench.train.devices import check_batch, place
 from ssm_bench.train.loop import Outcome, Tell, Trainer
 from ssm_bench.train.optimizer import make_optimizer
 from ssm_bench.train.step import Program, count_parameters
@@ -75,8 +76,8 @@ def open_data(config: ConfigDict, *, progress: bool = False) -> tuple[ConfigDict
     return config, dataset
 
 
-def make_program(config: ConfigDict, dataset: Dataset) -> Program:
-    """The compiled programs of a run.
+def make_program(config: ConfigDict, dataset: Dataset, *, devices: int = 1) -> Program:
+    """The compiled programs of a run on so many devices.
 
     Raises:
         UserError: a setting that names or sizes something impossible.
@@ -91,19 +92,25 @@ def make_program(config: ConfigDict, dataset: Dataset) -> Program:
         )
     )
     optimizer = make_optimizer(config.optimizer, config.train.steps, model.roles)
-    return Program(model, optimizer, ragged=dataset.spec.kind == "tokens", seed=config.seed)
+    ragged = dataset.spec.kind == "tokens"
+    return Program(model, optimizer, ragged=ragged, seed=config.seed, placement=place(devices))
 
 
-def make_trainer(config: ConfigDict, dataset: Dataset) -> Trainer:
-    """A trainer with its data on the device; raises as `make_program`."""
+def make_trainer(config: ConfigDict, dataset: Dataset, *, devices: int = 1) -> Trainer:
+    """A trainer with its data on its devices; raises as `make_program`, `check_sizes`, `check_batch`."""
     check_sizes(config, dataset)
-    revision, device = provenance.revision(), provenance.device()
-    origin = f"commit {revision['commit'][:12]}{'+dirty' if revision['dirty'] else ''} on {device['kind']}"
-    checksum = dataset.card["checksum"]
-    program = make_program(config, dataset)
-    lengths = np.diff(dataset.offsets)[dataset.documents].max(1)
+    check_batch(config.train.batch_size, devices)
+    revision, kind = provenance.revision(), provenance.device()["kind"]
+    code = f"commit {revision['commit'][:12]}{'+dirty' if revision['dirty'] else ''}"
+    program = make_program(config, dataset, devices=devices)
     return Trainer(
-        program, device_data(dataset), dataset.splits, config, lengths=lengths, origin=origin, checksum=checksum
+        program,
+        device_data(dataset, program.placement),
+        dataset.splits,
+        config,
+        lengths=np.diff(dataset.offsets)[dataset.documents].max(1),
+        origin=f"{code} on {f'{devices} x ' if devices > 1 else ''}{kind}",
+        checksum=dataset.card["checksum"],
     )
 
 
@@ -145,6 +152,7 @@ def run(
     stop: Stop,
     tell: Tell,
     afresh: bool = False,
+    devices: int = 1,
 ) -> RunRecord:
     """Trains one cell and writes its record; running out of memory and diverging are records too.
 
@@ -156,6 +164,7 @@ def run(
         stop: deadline and signals.
         tell: progress, as for `Trainer.fit`.
         afresh: forget the checkpoints of an earlier run of this configuration.
+        devices: how many share every batch.
 
     Raises:
         UserError: a mistake in the settings; nothing is written.
@@ -163,7 +172,7 @@ def run(
     state_size, parameters = None, 0
     outcome = Outcome()
     try:
-        trainer = make_trainer(config, dataset)
+        trainer = make_trainer(config, dataset, devices=devices)
         outcome, model = trainer.outcome, trainer.program.model
         parameters, state_size = count_parameters(model.params), model.state_size
         for output in (results, checkpoints):
@@ -184,7 +193,8 @@ def run(
             f"out of memory with batches of {config.train.batch_size} and length {dataset.spec.max_length}: "
             "try --config.train.batch_size or --config.train.eval_batch_size at half the value"
         )
-    record = make_record(config, dataset, outcome, parameters=parameters, state_size=state_size)
+    sizes = {"parameters": parameters, "state_size": state_size}
+    record = make_record(config, dataset, outcome, devices=devices, **sizes)
     store.write(record, results)
     return record
 
@@ -211,9 +221,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def make_record(
-    config: ConfigDict, dataset: Dataset, outcome: Outcome, *, parameters: int, state_size: int | None
+    config: ConfigDict, dataset: Dataset, outcome: Outcome, *, parameters: int, state_size: int | None, devices: int
 ) -> RunRecord:
-    """The record of a run that ended as `outcome`."""
+    """The record of a run that ended as `outcome` on so many devices."""
     if len(outcome.origins) > 1:
         parts = "trained in parts by " + ", ".join(outcome.origins)
         outcome.message = f"{outcome.message}; {parts}" if outcome.message else parts
@@ -255,7 +265,7 @@ def make_record(
                 "sequences_per_second": round(outcome.step * batch / seconds["train"], 2) if seconds["train"] else None,
                 "peak_memory_bytes": outcome.peak_memory,
             },
-            "device": provenance.device(),
+            "device": provenance.device(devices),
             "versions": provenance.versions(),
             "revision": provenance.revision(),
             "created": provenance.now(),

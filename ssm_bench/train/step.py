@@ -10,7 +10,9 @@ import optax
 from flax import nnx
 
 from ssm_bench.network.build import Split
+from ssm_bench.ops.parts import divided
 from ssm_bench.train.batches import DeviceData
+from ssm_bench.train.devices import Placement, place
 
 
 class TrainState(NamedTuple):
@@ -32,7 +34,15 @@ class TrainState(NamedTuple):
 class Program:
     """A model and an optimiser as compiled functions of plain pytrees."""
 
-    def __init__(self, model: Split, optimizer: optax.GradientTransformation, *, ragged: bool, seed: int):
+    def __init__(
+        self,
+        model: Split,
+        optimizer: optax.GradientTransformation,
+        *,
+        ragged: bool,
+        seed: int,
+        placement: Placement | None = None,
+    ):
         """Takes what every call shares.
 
         Args:
@@ -40,19 +50,36 @@ class Program:
             optimizer: an optax transformation.
             ragged: whether documents differ in length, so that the model needs to know the lengths.
             seed: of dropout.
+            placement: on which devices; None: on one.
         """
-        self.model = model
+        self.placement = placement or place()
+        _, whole, batches = self.placement
+        self.model = model._replace(**jax.device_put({"params": model.params, "stats": model.stats}, whole))
         self.optimizer = optimizer
         self.ragged = ragged
         self.seed = seed
-        self.train = jax.jit(self._train, donate_argnums=0, static_argnames="padded")
-        self.evaluate = jax.jit(self._evaluate, static_argnames="length")
+        # Where arguments and results stand is all that is said: the compiler divides the work, and adds up what
+        # concerns the whole batch, gradients and batch statistics.
+        self.train = jax.jit(
+            self._train,
+            donate_argnums=0,
+            static_argnames="padded",
+            in_shardings=(whole, whole, batches, whole),
+            out_shardings=whole,
+        )
+        self.evaluate = jax.jit(
+            self._evaluate,
+            static_argnames="length",
+            in_shardings=(whole, whole, whole, batches, batches),
+            out_shardings=whole,
+        )
 
     def initial_state(self) -> TrainState:
         """The state before the first step; it owns its arrays, since training donates them."""
         params = jax.tree.map(jnp.copy, self.model.params)
         stats = jax.tree.map(jnp.copy, self.model.stats)
-        return TrainState(params, stats, self.optimizer.init(params), jnp.zeros((), jnp.int32))
+        state = TrainState(params, stats, self.optimizer.init(params), jnp.zeros((), jnp.int32))
+        return jax.device_put(state, self.placement.whole)
 
     def logits(
         self, params: Any, stats: Any, data: DeviceData, examples: jax.Array, length: int, *, train: bool, key=None
@@ -91,7 +118,8 @@ class Program:
             examples, size = batch
             return jax.lax.switch(size, updates, state, examples)
 
-        return jax.lax.scan(step, state, (batches, sizes))
+        with divided(self.placement.mesh):
+            return jax.lax.scan(step, state, (batches, sizes))
 
     def _evaluate(
         self, params: Any, stats: Any, data: DeviceData, batches: jax.Array, weights: jax.Array, length: int
@@ -106,7 +134,8 @@ class Program:
             correct = (logits.argmax(-1) == labels).astype(jnp.float32)
             return sums + jnp.stack([(correct * weight).sum(), (losses * weight).sum(), weight.sum()]), None
 
-        return jax.lax.scan(one, jnp.zeros(3), (batches, weights))[0]
+        with divided(self.placement.mesh):
+            return jax.lax.scan(one, jnp.zeros(3), (batches, weights))[0]
 
 
 def count_parameters(params: Any) -> int:

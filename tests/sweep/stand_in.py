@@ -14,6 +14,7 @@ class StandIn:
 
     notes: Path
     seconds: float | None = None
+    devices: int = 1
 
     @property
     def choices(self):

@@ -1,0 +1,38 @@
+"""Operations that the compiler can not divide: transforms and kernels, on batches that stand on several devices."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, PartitionSpec
+
+#: The axis of the mesh that batches are divided along.
+AXIS = "batch"
+
+
+@contextmanager
+def divided(mesh: Mesh) -> Iterator[None]:
+    """Inside, while a program is traced, batches are divided among the devices of a mesh of the one axis AXIS."""
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        yield
+
+
+def by_parts(function: Callable[..., Any], batched: Sequence[bool], *, axis: int = 0) -> Callable[..., Any]:
+    """The function, computed by each device on its own part of the batch; itself where nothing is divided.
+
+    The compiler knows neither how to divide a kernel nor a Fourier transform: it would have every device do all of it.
+
+    Args:
+        function: of arrays; no example of a batch may depend on another.
+        batched: which of its arguments have the batch as first axis; the others are whole on every device, and their
+            gradients are added up.
+        axis: where its results have the batch.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return function
+    whole = PartitionSpec()
+    arguments = tuple(PartitionSpec(AXIS) if one else whole for one in batched)
+    results = PartitionSpec(*[None] * axis, AXIS)
+    return jax.shard_map(function, mesh=mesh, in_specs=arguments, out_specs=results, check_vma=False)

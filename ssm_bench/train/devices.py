@@ -1,0 +1,55 @@
+"""One run on several devices: parameters and data whole on each of them, every batch divided among them."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ssm_bench.errors import UserError
+from ssm_bench.ops.parts import AXIS
+
+
+class Placement(NamedTuple):
+    """Where the arrays of a run stand.
+
+    Attributes:
+        mesh: the devices, along one axis.
+        whole: a copy on every device: parameters, optimiser and data.
+        batches: arrays (steps, batch), the batch divided among the devices.
+    """
+
+    mesh: Mesh
+    whole: NamedSharding
+    batches: NamedSharding
+
+    @property
+    def devices(self) -> int:
+        """Number of devices."""
+        return self.mesh.size
+
+
+def place(devices: int = 1) -> Placement:
+    """The placement on the first devices of this process.
+
+    Raises:
+        UserError: more devices than there are.
+    """
+    there = jax.devices()
+    if not 1 <= devices <= len(there):
+        raise UserError(f"--devices takes a whole number from 1 to {len(there)}, the devices here; got {devices}")
+    mesh = Mesh(np.array(there[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
+    return Placement(mesh, NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, AXIS)))
+
+
+def check_batch(batch: int, devices: int) -> None:
+    """Refuses a batch that so many devices can not share evenly.
+
+    Raises:
+        UserError: the batch is one.
+    """
+    if batch % devices:
+        allowed = ", ".join(str(n) for n in range(1, batch + 1) if batch % n == 0)
+        raise UserError(
+            f"--devices must divide --config.train.batch_size, here {batch}: it can be {allowed}; got {devices}"
+        )

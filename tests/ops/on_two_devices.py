@@ -1,0 +1,68 @@
+"""Compares operations whose batch is divided among two devices with whole ones; `test_parts` starts it."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from ssm_bench import ops
+from ssm_bench.ops import diagonal, parts, recurrence, recurrence_kernel
+
+MESH = jax.make_mesh((2,), (parts.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+
+# Gradients of what all examples share are added up in another order.
+TOLERANCE = 1e-5
+
+
+def compare(operation, batched, *arguments):
+    """Values and gradients on one device and on two; the latter without a word from one to the other but for sums."""
+
+    def loss(*arguments):
+        y = operation(*arguments)
+        return jnp.sum(jnp.sin(jnp.real(y)) + jnp.cos(jnp.imag(y))), y
+
+    def divided(*arguments):
+        with parts.divided(MESH):
+            return jax.value_and_grad(loss, argnums=range(len(arguments)), has_aux=True)(*arguments)
+
+    batch, whole = (NamedSharding(MESH, PartitionSpec(*axes)) for axes in ((parts.AXIS,), ()))
+    program = jax.jit(divided, in_shardings=tuple(batch if one else whole for one in batched))
+    text = program.lower(*arguments).compile().as_text()
+    assert "all-reduce" in text and "all-gather" not in text and "all-to-all" not in text
+    expected = jax.jit(jax.value_and_grad(loss, argnums=range(len(arguments)), has_aux=True))(*arguments)
+    actual = program(*arguments)
+    for ours, theirs in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE * np.abs(theirs).max())
+
+
+def compare_all():
+    """Every operation that says what it does with parts of a batch."""
+    random = np.random.default_rng(0)
+
+    def normal(*shape):
+        return random.standard_normal(shape, np.float32)
+
+    def spectrum(n):
+        return (-random.uniform(0.01, 0.1, n) + 1j * random.uniform(-3, 3, n)).astype(np.complex64)
+
+    u = normal(4, 16, 8)
+    compare(ops.causal_conv, (True, False), u, normal(8, 16))
+    compare(ops.causal_conv, (True, False), u, normal(3, 8, 16))
+    compare(ops.bidirectional_conv, (True, False, False), u, normal(8, 16), normal(8, 16))
+
+    # The kernels, interpreted.
+    B, C = (normal(*shape) + 1j * normal(*shape) for shape in ((8, 8), (2, 8, 8)))
+    compare(partial(diagonal._fused, interpret=True), (True, False, False, False), u, spectrum(8), B, C)
+    recurrence.kernels_run = lambda: True
+    recurrence_kernel.fused_recurrence = partial(recurrence_kernel.fused_recurrence, interpret=True)
+    fused = partial(ops.linear_recurrence, backend="fused")
+    compare(fused, (True, True), random.uniform(0.5, 1, (4, 16, 8)).astype(np.float32), u)
+    constant = lambda log_a, b: fused(None, b, log_a=log_a)  # noqa: E731
+    compare(constant, (False, True), spectrum(8), u + 1j * normal(4, 16, 8))
+
+
+if __name__ == "__main__":
+    assert jax.device_count() == 2
+    compare_all()
