@@ -9,18 +9,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ssm_bench.ops.gpu import call
-from ssm_bench.ops.walk import (
-    Parts,
-    Walk,
-    add,
-    joined,
-    multiply,
-    parts_of,
-    segments_of,
-    steps_of,
-    width_of,
-)
+from ssm_bench.ops.walk import Parts, add, joined, multiply, parts_of, passes, segments_of, steps_of, width_of
 
 # Programs that fill a GPU. Where batch and channels make fewer, time is cut into segments.
 _PROGRAMS = 1024
@@ -86,31 +75,26 @@ def _solve(a, inputs, first, logarithmic, reverse, interpret, before=None):
     The adjoint gives g; its products with the states, or for a constant `a` their sum in each program; and a g at the
     end of each segment.
     """
-    (rows, length, channels), constant = inputs.shape, a.ndim == 1
-    width = width_of(channels)
-    segments = segments_of(_PROGRAMS, rows * (channels // width), length)
+    (rows, length, channels), constant, adjoint = inputs.shape, a.ndim == 1, before is not None
+    segments = segments_of(_PROGRAMS, rows * (channels // width_of(channels)), length)
+    run = passes(inputs.shape, segments, reverse=reverse, interpret=interpret)
     a_parts, inputs, first = (parts_of(x) for x in (jnp.exp(a) if logarithmic else a, inputs, first))
 
-    def run(kernel, each, shapes, *arrays, **options):
-        """One pass of `each` programs for a row and its block of channels; every output in parts."""
-        walk = partial(Walk, length, segments, width, reverse=reverse)
-        shapes = [[shape] * len(inputs) for shape in shapes]
-        grid = (rows * each, channels // width)
-        return call(partial(kernel, walk=walk, **options), grid, shapes, interpret=interpret)(*arrays)
+    def shapes(*each):
+        return [[shape] * len(inputs) for shape in each]
 
     carry = []
     if segments > 1:
-        outputs = [(rows, segments - 1, channels)] * (1 if constant else 2)
-        carry = [*run(_ends_kernel, segments - 1, outputs, a_parts, inputs, adjoint=before is not None)]
+        ends = [(rows, segments - 1, channels)] * (1 if constant else 2)
+        carry = [*run(partial(_ends_kernel, adjoint=adjoint), shapes(*ends), a_parts, inputs, but_last=True)]
         if constant:
             steps = steps_of(length, segments)
             carry.append(parts_of(jnp.exp(steps * a) if logarithmic else a**steps))
-    all_steps = (rows, length, channels)
+    all_steps, ends = (rows, length, channels), (rows, segments, channels)
     if before is None:
-        return run(_states_kernel, segments, [all_steps], a_parts, inputs, first, carry)
-    ends = (rows, segments, channels)
-    outputs = [all_steps, ends if constant else all_steps, ends]
-    return run(_adjoint_kernel, segments, outputs, a_parts, inputs, *before, first, carry)
+        return run(_states_kernel, shapes(all_steps), a_parts, inputs, first, carry)
+    outputs = shapes(all_steps, ends if constant else all_steps, ends)
+    return run(_adjoint_kernel, outputs, a_parts, inputs, *before, first, carry)
 
 
 def _coefficients(walk, a):
@@ -135,9 +119,8 @@ def _begin(walk, first, carry):
     return walk.begin(walk.load(first), load, lambda known, h: add(multiply(known[1], h), known[0]))
 
 
-def _ends_kernel(a, inputs, ends, *products, walk, adjoint):
+def _ends_kernel(walk, a, inputs, ends, *products, adjoint):
     """The state that each segment ends in from zero, and the product of its coefficients if they vary."""
-    walk = walk(but_last=True)
     coefficient = _coefficients(walk, a)
 
     def take(times, carried):
@@ -156,8 +139,7 @@ def _ends_kernel(a, inputs, ends, *products, walk, adjoint):
         walk.store(refs, value, walk.segment)
 
 
-def _states_kernel(a, inputs, first, carry, states, *, walk):
-    walk = walk()
+def _states_kernel(walk, a, inputs, first, carry, states):
     coefficient = _coefficients(walk, a)
 
     def take(times, h):
@@ -170,8 +152,7 @@ def _states_kernel(a, inputs, first, carry, states, *, walk):
     walk.run(take, _begin(walk, first, carry))
 
 
-def _adjoint_kernel(a, gradients, states, h0, first, carry, g, da, ends, *, walk):
-    walk = walk()
+def _adjoint_kernel(walk, a, gradients, states, h0, first, carry, g, da, ends):
     coefficient, constant = _coefficients(walk, a), len(a[0].shape) == 1
     initial = walk.load(h0)
 

@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from ssm_bench.ops.recurrence import linear_recurrence
+from ssm_bench.errors import UserError
+from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.recurrence import WITH_FUSED, asked_backend, choose_backend, linear_recurrence
 
-# The largest derivative of the square root in the input gain, as published with RecurrentGemma: at a = 1 the true one
-# is infinite.
-_MAX_ROOT_DERIVATIVE = 1000.0
+#: The largest derivative of the square root in the input gain, as published with RecurrentGemma: at a = 1 the true one
+#: is infinite.
+MAX_ROOT_DERIVATIVE = 1000.0
 
 
 def rg_lru(
@@ -37,13 +39,14 @@ def rg_lru(
         h0: the state before the first step (b, h); None stands for none.
         fresh: (b,) bool, True for sequences that begin here: their h0 counts as none. None: all go on from h0.
         return_last_state: also return the state after the last step.
-        backend: see `linear_recurrence`.
+        backend: see `linear_recurrence`; "fused" makes the gates in the kernel too, and is what "auto" takes on NVIDIA
+            GPUs.
 
     Returns:
         h (b, l, h) in the type of x, and with `return_last_state` the last state (b, h). Cost O(b l h).
 
     Raises:
-        UserError: an unknown backend.
+        UserError: an unknown backend, or "fused" where it cannot run.
         ValueError: ranks, shapes or types that do not fit.
 
     Differentiable in reverse mode. The derivative of the square root is at most 1000.
@@ -51,7 +54,21 @@ def rg_lru(
     derivative as published with RecurrentGemma.
     """
     _check_shapes(x, gate_x, gate_a, a_param, h0, fresh)
+    automatic, backend = asked_backend(backend) == "auto", choose_backend(backend, WITH_FUSED)
     dtype = jnp.result_type(jnp.float32, x, a_param)
+    types = {array.dtype.name for array in (x, gate_x, gate_a)}
+    fits = kernels_run() and dtype == jnp.float32 and types <= {"float32", "bfloat16"}
+    # A warp is too wide for channels that come in ones and twos.
+    if automatic and fits and x.shape[2] % 8 == 0:
+        backend = "fused"
+    if backend == "fused":
+        if not fits:
+            raise UserError(
+                'backend "fused" needs an NVIDIA GPU, a float32 state, and float32 or bfloat16 inputs; got '
+                f"{jax.default_backend()}, {dtype.name} and {' and '.join(sorted(types))}"
+            )
+        y, last = _fused(x, gate_x, gate_a, a_param, c, h0, fresh)
+        return (y, last) if return_last_state else y
     gate_x, gate_a = jax.nn.sigmoid(gate_x.astype(dtype)), jax.nn.sigmoid(gate_a.astype(dtype))
     log_a = -c * jax.nn.softplus(a_param.astype(dtype)) * gate_a
     gain = _root(-jnp.expm1(2 * log_a))
@@ -65,6 +82,19 @@ def rg_lru(
     return (y, h[:, -1]) if return_last_state else y
 
 
+def _fused(x, gate_x, gate_a, a_param, c, h0, fresh, *, interpret=False):
+    """The states in the type of x and the last one, from the kernel."""
+    from ssm_bench.ops.rg_lru_kernel import fused_rg_lru
+
+    rate = c * jax.nn.softplus(a_param.astype(jnp.float32))
+    if h0 is None:
+        h0, fresh = jnp.zeros_like(x[:, 0], jnp.float32), jnp.ones(len(x), bool)
+    elif fresh is None:
+        fresh = jnp.zeros(len(x), bool)
+    h0 = jnp.where(fresh[:, None], 0, h0.astype(jnp.float32))
+    return fused_rg_lru(x, gate_x, gate_a, rate, h0, fresh.astype(jnp.float32), interpret=interpret)
+
+
 @jax.custom_jvp
 def _root(x: jax.Array) -> jax.Array:
     """The square root, its derivative bounded."""
@@ -75,7 +105,7 @@ def _root(x: jax.Array) -> jax.Array:
 def _root_jvp(primals, tangents):
     (x,), (tangent,) = primals, tangents
     root = jnp.sqrt(x)
-    return root, tangent / jnp.maximum(2 * root, 1 / _MAX_ROOT_DERIVATIVE)
+    return root, tangent / jnp.maximum(2 * root, 1 / MAX_ROOT_DERIVATIVE)
 
 
 def _check_shapes(x, gate_x, gate_a, a_param, h0, fresh):

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
+from ssm_bench.ops.gpu import call
+
 # Steps whose inputs are loaded together: memory is far away, so many loads must be under way.
 CHUNK = 16
 
@@ -104,6 +106,23 @@ class Walk:
             return state
 
         return lax.fori_loop(0, -(-count // together), some, state)
+
+
+def passes(size: tuple[int, int, int], segments: int, *, reverse: bool, interpret: bool) -> Callable[..., Any]:
+    """`run(kernel, shapes, *arrays)`, which runs `kernel(walk, *references)` on arrays of some size (b, l, d).
+
+    `shapes` are those of the outputs. With `but_last` no program walks along the last segment of a row.
+    """
+    rows, length, channels = size
+    width = width_of(channels)
+
+    def run(kernel: Callable[..., None], shapes: Any, *arrays: Any, but_last: bool = False) -> Any:
+        def walking(*references):
+            kernel(Walk(length, segments, width, reverse=reverse, but_last=but_last), *references)
+
+        return call(walking, (rows * (segments - but_last), channels // width), shapes, interpret=interpret)(*arrays)
+
+    return run
 
 
 def parts_of(x: jax.Array) -> Parts:
