@@ -13,6 +13,8 @@ from jax import lax
 _BLOCK_NUMBERS = 2**24
 
 
+# Traced once for all layers of a size.
+@partial(jax.jit, static_argnames="length")
 def dplr_kernel(Lambda: jax.Array, P: jax.Array, B: jax.Array, C: jax.Array, dt: jax.Array, length: int) -> jax.Array:
     """The impulse response K[k] = C A_bar^k B_bar, k < length, of x' = A x + B u, bilinear, A = diag(Lambda) - P P*.
 

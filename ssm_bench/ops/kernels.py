@@ -1,5 +1,7 @@
 """Convolution kernels of diagonal state space models."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -13,6 +15,8 @@ DISCRETIZATIONS = ("zoh", "bilinear", "dss")
 _DSS_EPSILON = 1e-7
 
 
+# Traced once for all layers of a size.
+@partial(jax.jit, static_argnames=("length", "discretization", "horizon"))
 def diagonal_kernel(
     Lambda: jax.Array,
     B: jax.Array,

@@ -29,6 +29,8 @@ def discretize_dense(A: jax.Array, B: jax.Array, dt: jax.Array) -> tuple[jax.Arr
     return solved[..., :-1], solved[..., -1]
 
 
+# Traced once for all layers of a size.
+@partial(jax.jit, static_argnames="length")
 def dense_kernel(A: jax.Array, B: jax.Array, C: jax.Array, dt: jax.Array, length: int) -> jax.Array:
     """The impulse response K[k] = C A_bar^k B_bar, k < length, of x' = A x + B u under the bilinear rule.
 
