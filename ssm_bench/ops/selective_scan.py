@@ -1,11 +1,14 @@
 """The selective scan of S6 (Mamba): a diagonal state space model whose coefficients depend on the input."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from ssm_bench.errors import UserError
 from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.parts import by_parts
 from ssm_bench.ops.recurrence import WITH_FUSED, asked_backend, choose_backend, linear_recurrence
 
 # Steps whose states (b, k, d, n) exist at once, or more where these are small. Shorter chunks keep more states between
@@ -81,27 +84,31 @@ def selective_scan(
             f"{jax.default_backend()}, {states.name} and n = {A.shape[1]}"
         )
 
+    batch, length, channels = u.shape
+    state = jnp.zeros((batch, *A.shape), states) if h0 is None else h0.astype(states)
+    if backend == "fused":
+        from ssm_bench.ops.selective_scan_kernel import fused_scan
+
+        D, delta_bias = (jnp.zeros(channels, real) if x is None else x for x in (D, delta_bias))
+        B, C = (x.astype(states) if jnp.iscomplexobj(A) else x for x in (B, C))
+        # All but A, D and delta_bias belong to the examples.
+        batched = (True, True, False, True, True, False, True, False, True)
+        scan = by_parts(partial(fused_scan, softplus=delta_softplus), batched)
+        y, state = scan(u, delta, A.astype(states), B, C, D, z, delta_bias, state)
+        return (y, state) if return_last_state else y
+
     delta = delta.astype(real)
     if delta_bias is not None:
         delta = delta + delta_bias.astype(real)
     if delta_softplus:
         delta = jax.nn.softplus(delta)
-    batch, length, _ = u.shape
-    state = jnp.zeros((batch, *A.shape), states) if h0 is None else h0.astype(states)
-    if backend == "fused":
-        from ssm_bench.ops.selective_scan_kernel import fused_scan
-
-        A, B, C = (x.astype(states) for x in (A, B, C))
-        y, state = fused_scan(u.astype(real), delta, A, B, C, state)
-    else:
-        chunk = min(_CHUNK if backend == "sequential" else _parallel_chunk(state.size), length)
-        # Steps of size zero change no state, so the last chunk may be filled up with them.
-        chunks = tuple(_split(x, chunk) for x in (delta, delta * u, B, C))
-        # The loop already keeps the two forward passes of a chunk apart.
-        solve = jax.checkpoint(_loop if backend == "sequential" else _parallel, prevent_cse=False)
-        state, y = lax.scan(lambda h, inputs: solve(A, h, *inputs), state, chunks)
-        y = jnp.moveaxis(y, 0, 1).reshape((batch, -1, *y.shape[3:]))[:, :length]
-
+    chunk = min(_CHUNK if backend == "sequential" else _parallel_chunk(state.size), length)
+    # Steps of size zero change no state, so the last chunk may be filled up with them.
+    chunks = tuple(_split(x, chunk) for x in (delta, delta * u, B, C))
+    # The loop already keeps the two forward passes of a chunk apart.
+    solve = jax.checkpoint(_loop if backend == "sequential" else _parallel, prevent_cse=False)
+    state, y = lax.scan(lambda h, inputs: solve(A, h, *inputs), state, chunks)
+    y = jnp.moveaxis(y, 0, 1).reshape((batch, -1, *y.shape[3:]))[:, :length]
     if D is not None:
         y = y + D * u
     if z is not None:

@@ -5,6 +5,7 @@ lists of two parts in it, and real ones lists of one.
 """
 
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,207 +13,338 @@ import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
 
-from ssm_bench.ops.gpu import call
+from ssm_bench.ops.gpu import call, exp2, multiply_add, reciprocal
 
 # Steps between two states that the forward pass keeps. The backward pass holds the states of so many steps in
-# registers at once: with 16 it runs out of them and takes twice the time.
+# registers at once.
 _CHUNK = 8
 
-# Real numbers of state of one program, in one warp: eight registers a thread; fewer where this leaves too few programs
-# to fill a GPU.
+# Steps that the loads of the backward pass are ahead of their use.
+_AHEAD = 2
+
+# Real numbers of state that one warp holds: eight registers a thread; fewer where this leaves too few warps to fill a
+# GPU.
 _STATES = 256
-_PROGRAMS = 1024
+_WARPS = 1024
+
+# Warps of one program, forward and backward. The backward pass adds the gradients of B and C over the channels of a
+# program before it writes them.
+_FORWARD_WARPS = 1
+_BACKWARD_WARPS = 4
 
 _LOG2_E = float(np.log2(np.e))
 
 Parts = list[jax.Array]
 
 
+class Inputs(NamedTuple):
+    """Of `fused_scan`, or their gradients, or references to them."""
+
+    u: Any
+    delta: Any
+    A: Any
+    B: Any
+    C: Any
+    D: Any
+    z: Any
+    delta_bias: Any
+    h0: Any
+
+
 def fused_scan(
-    u: jax.Array, delta: jax.Array, A: jax.Array, B: jax.Array, C: jax.Array, h0: jax.Array, interpret: bool = False
+    u: jax.Array,
+    delta: jax.Array,
+    A: jax.Array,
+    B: jax.Array,
+    C: jax.Array,
+    D: jax.Array,
+    z: jax.Array | None,
+    delta_bias: jax.Array,
+    h0: jax.Array,
+    *,
+    softplus: bool,
+    interpret: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
-    """h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t and y_t = C_t h_t, or 2 Re(C_t h_t) where A is complex.
+    """`selective_scan` with a last state.
 
     Args:
-        u: inputs (b, l, d), float32.
-        delta: step sizes (b, l, d), float32.
+        u: inputs (b, l, d), of any type up to float32, as delta, z and real B and C.
+        delta: step sizes (b, l, d) before bias and softplus.
         A: decay rates (d, n), float32 or complex64.
-        B: input coefficients (b, l, n), real or complex.
-        C: output coefficients (b, l, n), real or complex.
+        B: input coefficients (b, l, n), real or complex64.
+        C: output coefficients (b, l, n), real or complex64.
+        D: the gain of the direct path (d,).
+        z: the gate before its SiLU (b, l, d), or None.
+        delta_bias: added to delta (d,).
         h0: the state before the first step (b, d, n), of the type of A.
+        softplus: delta passes through a softplus.
         interpret: run without a GPU, slowly, for tests.
 
     Returns:
-        y (b, l, d) and the last state (b, d, n). Memory O(b l d + b l d n / 8).
+        y (b, l, d) in the type of u and the last state (b, d, n). Memory O(b l d + b l d n / 8).
 
     Differentiable in reverse mode.
     """
     is_complex = jnp.iscomplexobj(A)
     # y = sum of parts of C times parts of h.
     C = 2 * jnp.conj(C) if is_complex else C
-    parts = [_parts(x, is_complex) for x in (A, B, C, h0)]
-    solved: tuple[jax.Array, Parts] = _scan(u, delta, *parts, interpret)
+
+    def parts(x: jax.Array) -> Parts:
+        return [jnp.real(x), jnp.imag(x)] if is_complex else [x]
+
+    inputs = Inputs(u, delta, parts(A), parts(B), parts(C), D, z, delta_bias, parts(h0))
+    solved: tuple[jax.Array, Parts] = _scan(inputs, softplus, interpret)
     y, last = solved
     return y, lax.complex(*last) if is_complex else last[0]
 
 
-def _parts(x: jax.Array, is_complex: bool) -> Parts:
-    return [jnp.real(x), jnp.imag(x)] if is_complex else [x]
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(6,))
-def _scan(
-    u: jax.Array, delta: jax.Array, A: Parts, B: Parts, C: Parts, h0: Parts, interpret: bool
-) -> tuple[jax.Array, Parts]:
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _scan(inputs: Inputs, softplus: bool, interpret: bool) -> tuple[jax.Array, Parts]:
     """y (b, l, d) and the last state."""
-    return _forward(u, delta, A, B, C, h0, interpret)[0]
+    found = _run(_forward_kernel, inputs, _FORWARD_WARPS, softplus, interpret)
+    return found["y"][:, : inputs.u.shape[1]], found["last"]
 
 
-def _forward(u, delta, A, B, C, h0, interpret):
-    length = u.shape[1]
-    u, delta, B, C = _filled((u, delta, B, C))
-    (b, l, d), n, parts = u.shape, A[0].shape[1], len(A)
-    width = _channels(b, d, n * parts)
-    y, *states = call(
-        partial(_forward_kernel, parts=parts, width=width),
-        (b, d // width),
-        [(b, l, d), *[(b, l // _CHUNK, d, n)] * parts, *[(b, d, n)] * parts],
-        interpret=interpret,
-    )(u, delta, *_for_exp2(A), *B, *C, *h0)
-    return (y[:, :length], states[parts:]), (u, delta, A, B, C, states[:parts])
+def _forward(inputs, softplus, interpret):
+    found = _run(_forward_kernel, inputs, _FORWARD_WARPS, softplus, interpret, keep=True)
+    kept = {name: found[name] for name in ("boundaries", "ungated")}
+    return (found["y"][:, : inputs.u.shape[1]], found["last"]), (inputs, kept)
 
 
-def _backward(interpret, residuals, cotangents):
-    u, delta, A, B, C, boundaries = residuals
+def _backward(softplus, interpret, residuals, cotangents):
+    inputs, kept = residuals
     dy, dlast = cotangents
-    (b, l, d), n, parts, length = u.shape, A[0].shape[1], len(A), dy.shape[1]
-    dy = _filled(dy)
-    width = _channels(b, d, n * parts)
-    blocks = d // width
-    du, ddelta, *others = call(
-        partial(_backward_kernel, parts=parts, width=width),
-        (b, blocks),
-        [*[(b, l, d)] * 2, *[(b, d, n)] * 2 * parts, *[(b, blocks, l, n)] * 2 * parts],
-        interpret=interpret,
-    )(u, delta, *_for_exp2(A), *B, *C, *boundaries, dy, *dlast)
-    dA, dh0, dB, dC = (others[i : i + parts] for i in range(0, 4 * parts, parts))
-    # Sums over channels and over the batch cross programs; kept apart and added here they come out the same each time.
-    dA = [x.sum(0) for x in dA]
-    dB, dC = ([x.sum(1)[:, :length] for x in gradients] for gradients in (dB, dC))
-    return du[:, :length], ddelta[:, :length], dA, dB, dC, dh0
+    gradients = _run(
+        _backward_kernel, inputs, _BACKWARD_WARPS, softplus, interpret, **kept, dy=_filled(dy), dlast=dlast
+    )
+    length = dy.shape[1]
+    # Sums over programs; kept apart and added here they come out the same each time.
+    per_row = {name: jax.tree.map(lambda x: x.sum(0), gradients[name]) for name in ("A", "D", "delta_bias")}
+    per_block = {name: jax.tree.map(lambda x: x.sum(1), gradients[name]) for name in ("B", "C")}
+    found = Inputs(**(gradients | per_row | per_block))
+    cut = {name: jax.tree.map(lambda x: x[:, :length], getattr(found, name)) for name in ("u", "delta", "z", "B", "C")}
+    return (jax.tree.map(lambda gradient, x: gradient.astype(x.dtype), found._replace(**cut), inputs),)
 
 
 _scan.defvjp(_forward, _backward)
 
 
-def _filled(arrays):
-    """Whole chunks (b, l, ...): steps of size zero change no state."""
-    return jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (0, -x.shape[1] % _CHUNK), (0, 0))), arrays)
+def _run(kernel, inputs, warps, softplus, interpret, keep=False, **others):
+    """The outputs of a kernel by name."""
+    fill = partial(jax.tree.map, _filled)
+    # Steps of size zero change no state.
+    delta = _filled(inputs.delta, -jnp.inf if softplus else 0)
+    inputs = inputs._replace(u=fill(inputs.u), delta=delta, B=fill(inputs.B), C=fill(inputs.C), z=fill(inputs.z))
+    (b, l, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
+    width = _channels(b, d, n * parts, warps)
+    sequence, gate = jax.ShapeDtypeStruct((b, l, d), inputs.u.dtype), inputs.z is not None
+    if kernel is _forward_kernel:
+        outputs = {"y": sequence, "last": [(b, d, n)] * parts}
+        if keep:
+            outputs |= {"boundaries": [(b, l // _CHUNK, d, n)] * parts, "ungated": sequence if gate else None}
+    else:
+        like = {
+            name: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+            for name, x in inputs._asdict().items()
+        }
+        sums = {"A": [(b, d, n)] * parts, "D": (b, d), "delta_bias": (b, d)}
+        sums |= {name: [(b, d // width, l, n)] * parts for name in ("B", "C")}
+        outputs = like | sums
+    run = call(
+        partial(kernel, width=width, softplus=softplus), (b, d // width), outputs, interpret=interpret, warps=warps
+    )
+    return run(inputs, others)
 
 
-def _channels(b: int, d: int, states: int) -> int:
+def _filled(x: jax.Array, value: float = 0) -> jax.Array:
+    """Whole chunks (b, l, ...)."""
+    return jnp.pad(x, ((0, 0), (0, -x.shape[1] % _CHUNK), (0, 0)), constant_values=value)
+
+
+def _channels(b: int, d: int, states: int, warps: int) -> int:
     """Channels of one program: a power of two that divides d, for `states` real numbers of state a channel."""
-    wanted = max(1, min(_STATES // states, b * d // _PROGRAMS))
+    wanted = max(1, warps * min(_STATES // states, b * d // _WARPS))
     return min(1 << wanted.bit_length() - 1, d & -d)
 
 
-def _for_exp2(A: Parts) -> Parts:
-    """The real part over log 2: exp2 is what the hardware has."""
-    return [A[0] * _LOG2_E, *A[1:]]
-
-
 def _decay(A: Parts, delta: jax.Array) -> Parts:
-    """exp(delta A) (width, n)."""
-    modulus = jnp.exp2(delta[:, None] * A[0])
+    """exp(delta A) (width, n), with the real part of A in units of log 2: the hardware has exp2."""
+    modulus = exp2(delta[:, None] * A[0])
     if len(A) == 1:
         return [modulus]
     angle = delta[:, None] * A[1]
     return [modulus * jnp.cos(angle), modulus * jnp.sin(angle)]
 
 
-def _times(x: Parts, y: Parts) -> Parts:
-    return [x[0] * y[0]] if len(x) == 1 else [x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]]
+def _plus_product(z: Parts, x: Parts, y: Parts) -> Parts:
+    """z + x y."""
+    if len(x) == 1:
+        return [multiply_add(x[0], y[0], z[0])]
+    real = multiply_add(-x[1], y[1], multiply_add(x[0], y[0], z[0]))
+    return [real, multiply_add(x[1], y[0], multiply_add(x[0], y[1], z[1]))]
 
 
 def _conjugate_times(x: Parts, y: Parts) -> Parts:
     return [x[0] * y[0]] if len(x) == 1 else [x[0] * y[0] + x[1] * y[1], x[0] * y[1] - x[1] * y[0]]
 
 
-def _step(A: Parts, h: Parts, u: jax.Array, delta: jax.Array, B: Parts) -> Parts:
-    """The next state (width, n)."""
-    kept = _times(_decay(A, delta), h)
-    return [k + (delta * u)[:, None] * part[None, :] for k, part in zip(kept, B, strict=True)]
-
-
-def _sum(x: Parts, y: Parts, axis: int) -> jax.Array:
+def _inner(x: Parts, y: Parts, axis: int) -> jax.Array:
     """The sum over an axis of the products of parts."""
     products = [p * q for p, q in zip(x, y, strict=True)]
     return jnp.sum(products[0] if len(products) == 1 else products[0] + products[1], axis=axis)
 
 
-def _rows(parts: Parts) -> Parts:
-    return [x[None, :] for x in parts]
+def _sigmoid(x: jax.Array) -> jax.Array:
+    return reciprocal(1 + exp2(-_LOG2_E * x))
 
 
-def _forward_kernel(u, delta, *others, parts, width):
-    A, B, C, h0, (y, *others) = *(others[i : i + parts] for i in range(0, 4 * parts, parts)), others[4 * parts :]
-    boundaries, last = others[:parts], others[parts:]
-    row, channels = pl.program_id(0), pl.ds(pl.program_id(1) * width, width)
-    rates = [x[channels, :] for x in A]
+def _softplus(x: jax.Array) -> jax.Array:
+    """max(x, 0) + log(1 + e) with e = exp(-|x|), by the series of 2 artanh(e / (2 + e)), as exact for small e."""
+    e = exp2(-_LOG2_E * jnp.abs(x))
+    quotient = e * reciprocal(2 + e)
+    square, series = quotient * quotient, jnp.full_like(x, 1 / 13)
+    for odd in (11, 9, 7, 5, 3, 1):
+        series = multiply_add(series, square, 1 / odd)
+    return jnp.maximum(x, 0) + 2 * quotient * series
+
+
+class _Program:
+    """What both kernels read: inputs of one row and some channels, as float32."""
+
+    def __init__(self, inputs: Inputs, width: int, softplus: bool):
+        self.inputs, self.softplus = inputs, softplus
+        self.row, self.block = pl.program_id(0), pl.program_id(1)
+        self.channels = pl.ds(self.block * width, width)
+        real, *imaginary = (x[self.channels, :] for x in inputs.A)
+        self.A = [real * _LOG2_E, *imaginary]
+        self.D, self.bias = (x[self.channels].astype(jnp.float32) for x in (inputs.D, inputs.delta_bias))
+        self.states = lax.broadcasted_iota(jnp.int32, (width, real.shape[1]), 1)
+        self.chunks = inputs.u.shape[1] // _CHUNK
+
+    def sequence(self, ref, t):
+        """One step of this program's channels (width,)."""
+        return ref[self.row, t, self.channels].astype(jnp.float32)
+
+    def projection(self, refs, t):
+        """One step of B or C (width, n), repeated for all channels: as rows they would have to move between threads."""
+        return [ref[self.row, t, self.states].astype(jnp.float32) for ref in refs]
+
+    def store_total(self, ref, t, x):
+        """The sum of x (width, n) over this program's channels."""
+        # Imported here, where a kernel is traced, since only those that have a GPU may have it.
+        from jax.experimental.pallas import triton
+
+        total = jnp.broadcast_to(jnp.sum(x, axis=0)[None], x.shape)
+        first = lax.broadcasted_iota(jnp.int32, x.shape, 0) == 0
+        triton.store(ref.at[self.row, self.block, t, self.states], total, mask=first)
+
+    def step_size(self, delta):
+        delta = delta + self.bias
+        return _softplus(delta) if self.softplus else delta
+
+    def step(self, decay, h, u, delta, B):
+        """The next state (width, n)."""
+        entering = [(delta * u)[:, None] * part for part in B]
+        return _plus_product(entering, decay, h)
+
+
+def _forward_kernel(inputs, _, outputs, *, width, softplus):
+    program = _Program(inputs, width, softplus)
+    row, channels, read = program.row, program.channels, program.sequence
 
     def chunk(i, h):
-        for ref, part in zip(boundaries, h, strict=True):
-            ref[row, i, channels, :] = part
+        if "boundaries" in outputs:
+            for ref, part in zip(outputs["boundaries"], h, strict=True):
+                ref[row, i, channels, :] = part
         times = [i * _CHUNK + k for k in range(_CHUNK)]
         # All loads first, so that they are under way together.
-        inputs = [(u[row, t, channels], delta[row, t, channels], [x[row, t, :] for x in B]) for t in times]
-        outputs = [[x[row, t, :] for x in C] for t in times]
-        for t, (u_t, delta_t, B_t), C_t in zip(times, inputs, outputs, strict=True):
-            h = _step(rates, h, u_t, delta_t, B_t)
-            y[row, t, channels] = _sum(h, _rows(C_t), axis=1)
+        loads = [
+            (read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t), program.projection(inputs.C, t))
+            for t in times
+        ]
+        gates = [None if inputs.z is None else read(inputs.z, t) for t in times]
+        for t, (u, delta, B, C), z in zip(times, loads, gates, strict=True):
+            delta = program.step_size(delta)
+            h = program.step(_decay(program.A, delta), h, u, delta, B)
+            y = _inner(h, C, axis=1) + program.D * u
+            if z is not None:
+                if outputs.get("ungated") is not None:
+                    outputs["ungated"][row, t, channels] = y.astype(outputs["ungated"].dtype)
+                y = y * z * _sigmoid(z)
+            outputs["y"][row, t, channels] = y.astype(outputs["y"].dtype)
         return h
 
-    h = lax.fori_loop(0, u.shape[1] // _CHUNK, chunk, [x[row, channels, :] for x in h0])
-    for ref, part in zip(last, h, strict=True):
+    h = lax.fori_loop(0, program.chunks, chunk, [x[row, channels, :] for x in inputs.h0])
+    for ref, part in zip(outputs["last"], h, strict=True):
         ref[row, channels, :] = part
 
 
-def _backward_kernel(u, delta, *others, parts, width):
-    A, B, C, boundaries = (others[i : i + parts] for i in range(0, 4 * parts, parts))
-    dy, dlast, (du, ddelta) = others[4 * parts], others[4 * parts + 1 : 5 * parts + 1], others[5 * parts + 1 :][:2]
-    dA, dh0, dB, dC = (others[5 * parts + 3 :][i : i + parts] for i in range(0, 4 * parts, parts))
-    row, block = pl.program_id(0), pl.program_id(1)
-    channels = pl.ds(block * width, width)
-    rates = [x[channels, :] for x in A]
-    chunks = u.shape[1] // _CHUNK
+def _gate_gradient(program, kept, gradient, times):
+    """The gradient by z of a whole chunk (k, width): one thread for each number, where single steps leave most idle."""
+    refs = (program.inputs.z, kept["dy"], kept["ungated"])
+    z, dy, ungated = (x[program.row, times, program.channels].astype(jnp.float32) for x in refs)
+    gate = _sigmoid(z)
+    gradient[program.row, times, program.channels] = (dy * ungated * gate * (1 + z * (1 - gate))).astype(gradient.dtype)
+
+
+def _backward_kernel(inputs, kept, gradients, *, width, softplus):
+    program = _Program(inputs, width, softplus)
+    row, channels, read = program.row, program.channels, program.sequence
+    rates = [program.A[0] / _LOG2_E, *program.A[1:]]
+
+    def store(name, t, value):
+        gradients[name][row, t, channels] = value.astype(gradients[name].dtype)
 
     def chunk(i, carry):
-        g, rate_gradient = carry
-        i = chunks - 1 - i
+        g, dA, dD, dbias = carry
+        i = program.chunks - 1 - i
         times = [i * _CHUNK + k for k in range(_CHUNK)]
-        inputs = [(u[row, t, channels], delta[row, t, channels], [x[row, t, :] for x in B]) for t in times]
-        states = [[x[row, i, channels, :] for x in boundaries]]
-        for u_t, delta_t, B_t in inputs:
-            states.append(_step(rates, states[-1], u_t, delta_t, B_t))
-        for k in reversed(range(_CHUNK)):
-            t, (u_t, delta_t, B_t) = times[k], inputs[k]
-            dy_t = dy[row, t, channels][:, None]
-            g = [x + dy_t * ref[row, t, :][None, :] for x, ref in zip(g, C, strict=True)]
-            for ref, part in zip(dC, states[k + 1], strict=True):
-                ref[row, block, t, :] = jnp.sum(dy_t * part, axis=0)
-            for ref, part in zip(dB, g, strict=True):
-                ref[row, block, t, :] = jnp.sum(part * (delta_t * u_t)[:, None], axis=0)
-            through_input = _sum(g, _rows(B_t), axis=1)
-            du[row, t, channels] = delta_t * through_input
-            # From here on g is the gradient by the state before.
-            g = _conjugate_times(_decay(rates, delta_t), g)
-            through_rate = _conjugate_times(states[k], g)
-            by_rates = _sum(through_rate, [rates[0] / _LOG2_E, *rates[1:]], axis=1)
-            ddelta[row, t, channels] = by_rates + u_t * through_input
-            rate_gradient = [x + delta_t[:, None] * part for x, part in zip(rate_gradient, through_rate, strict=True)]
-        return g, rate_gradient
+        states = [[x[row, i, channels, :] for x in kept["boundaries"]]]
+        if inputs.z is not None:
+            _gate_gradient(program, kept, gradients["z"], pl.ds(i * _CHUNK, _CHUNK))
+        loads = [(read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t)) for t in times]
+        sizes, decays = [], []
+        for u, delta, B in loads:
+            sizes.append(program.step_size(delta))
+            decays.append(_decay(program.A, sizes[-1]))
+            states.append(program.step(decays[-1], states[-1], u, sizes[-1], B))
 
-    start = [x[row, channels, :] for x in dlast]
-    g, rate_gradient = lax.fori_loop(0, chunks, chunk, (start, [jnp.zeros_like(x) for x in start]))
-    for ref, part in zip([*dA, *dh0], [*rate_gradient, *g], strict=True):
+        def load(t):
+            z = None if inputs.z is None else read(inputs.z, t)
+            B, C = program.projection(inputs.B, t), program.projection(inputs.C, t)
+            return read(inputs.u, t), read(inputs.delta, t), z, read(kept["dy"], t), B, C
+
+        # Some steps ahead of their use: a load waits for the stores before it, and with all of them first, the
+        # registers would not do.
+        loads = [load(t) for t in reversed(times[-_AHEAD:])]
+        for k in reversed(range(_CHUNK)):
+            if k >= _AHEAD:
+                loads.append(load(times[k - _AHEAD]))
+            t, delta, (u, raw, z, dy, B, C) = times[k], sizes[k], loads.pop(0)
+            if z is not None:
+                dy = dy * z * _sigmoid(z)
+            dD = dD + dy * u
+            g = [multiply_add(dy[:, None], c, part) for part, c in zip(g, C, strict=True)]
+            for name, parts, weight in (("C", states[k + 1], dy), ("B", g, delta * u)):
+                for ref, part in zip(gradients[name], parts, strict=True):
+                    program.store_total(ref, t, weight[:, None] * part)
+            through_input = _inner(g, B, axis=1)
+            store("u", t, delta * through_input + program.D * dy)
+            # From here on g is the gradient by the state before.
+            g = _conjugate_times(decays[k], g)
+            through_rate = _conjugate_times(states[k], g)
+            ddelta = _inner(through_rate, rates, axis=1) + u * through_input
+            if softplus:
+                ddelta = ddelta * _sigmoid(raw + program.bias)
+            store("delta", t, ddelta)
+            dbias = dbias + ddelta
+            dA = [multiply_add(delta[:, None], part, x) for x, part in zip(dA, through_rate, strict=True)]
+        return g, dA, dD, dbias
+
+    start = [x[row, channels, :] for x in kept["dlast"]]
+    zeros = [jnp.zeros_like(x) for x in start]
+    none = jnp.zeros_like(program.D)
+    g, dA, dD, dbias = lax.fori_loop(0, program.chunks, chunk, (start, zeros, none, none))
+    for ref, part in zip([*gradients["A"], *gradients["h0"]], [*dA, *g], strict=True):
         ref[row, channels, :] = part
+    gradients["D"][row, channels], gradients["delta_bias"][row, channels] = dD, dbias

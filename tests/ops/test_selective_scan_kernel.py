@@ -1,6 +1,4 @@
-"""The kernel of the selective scan, interpreted on the CPU, against the reference."""
-
-from functools import partial
+"""The kernel of the selective scan, interpreted on the CPU, against the reference and a plain loop."""
 
 import jax
 import jax.numpy as jnp
@@ -10,56 +8,99 @@ import pytest
 from ssm_bench.ops.selective_scan import selective_scan
 from ssm_bench.ops.selective_scan_kernel import fused_scan
 
+from . import oracles
 from .lowering import lowered_for_a_gpu
+from .test_selective_scan import narrowed, plain_loop, random_problem
 
 # Both are float32 and sum the same products in another order.
 TOLERANCE = 2e-6
+# Float32 against float64: one rounding, 6e-8, for each of at most 37 steps.
+FLOAT32 = 1e-5
+# bfloat16 keeps 8 bits; the gradient of the gate takes two rounded factors.
+BFLOAT16 = 2 * 2**-8
+
+NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias", "h0")
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.complex64])
-@pytest.mark.parametrize(("length", "channels", "states"), [(37, 24, 16), (16, 3, 64)])
-def test_values_and_gradients_equal_the_reference(length, channels, states, dtype):
-    keys = iter(jax.random.split(jax.random.key(length), 9))
+def values_and_gradients(scan, problem, softplus):
+    """y, the last state, and the gradients of a function of both."""
+    rng = np.random.default_rng(9)
+    weight = jnp.asarray(rng.normal(size=problem["u"].shape), jnp.float32)
+    weight_of_state = jnp.asarray(rng.normal(size=problem["h0"].shape), jnp.float32)
 
-    def normal(*shape, dtype=jnp.float32):
-        return jax.random.normal(next(keys), shape, dtype)
+    def loss(problem):
+        y, last = scan(problem, softplus)
+        by_state = (1 - 0.5j) * last if jnp.iscomplexobj(last) else last
+        return jnp.sum(y * weight) + jnp.sum(jnp.real(by_state) * weight_of_state), {"y": y, "last": last}
 
-    frequency = 1j * normal(channels, states) if dtype == jnp.complex64 else 0
-    arguments = (
-        normal(2, length, channels),
-        jax.nn.softplus(normal(2, length, channels)),
-        -jnp.exp(normal(channels, states)) + frequency,
-        normal(2, length, states, dtype=dtype),
-        normal(2, length, states, dtype=dtype),
-        normal(2, channels, states, dtype=dtype),
-    )
-    weight, weight_of_state = normal(2, length, channels), normal(2, channels, states, dtype=dtype)
-
-    def reference(u, delta, A, B, C, h0):
-        return selective_scan(u, delta, A, B, C, h0=h0, return_last_state=True, backend="sequential")
-
-    def value_and_gradients(scan):
-        def loss(*arguments):
-            y, last = scan(*arguments)
-            return jnp.sum(y * weight) + jnp.sum(jnp.real(last * weight_of_state)), (y, last)
-
-        return jax.jit(jax.value_and_grad(loss, argnums=range(6), has_aux=True))(*arguments)
-
-    (_, values), gradients = value_and_gradients(partial(fused_scan, interpret=True))
-    (_, expected), expected_gradients = value_and_gradients(reference)
-    for actual, desired in zip((*values, *gradients), (*expected, *expected_gradients), strict=True):
-        np.testing.assert_allclose(actual, desired, rtol=TOLERANCE, atol=TOLERANCE * np.abs(desired).max())
+    (_, values), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(problem)
+    return values | gradients
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.complex64])
-def test_the_kernel_lowers_for_a_gpu(dtype):
-    shapes = [(2, 32, 64), (2, 32, 64), (64, 16), (2, 32, 16), (2, 32, 16), (2, 64, 16)]
-    dtypes = [jnp.float32] * 2 + [dtype] * 4
-    arguments = [jax.ShapeDtypeStruct(*pair) for pair in zip(shapes, dtypes, strict=True)]
+def interpreted(problem, softplus):
+    z = problem.get("z")
+    arguments = [z if name == "z" else problem[name] for name in NAMES]
+    return fused_scan(*arguments, softplus=softplus, interpret=True)
+
+
+def reference(problem, softplus):
+    return selective_scan(**problem, delta_softplus=softplus, return_last_state=True, backend="sequential")
+
+
+@pytest.mark.parametrize(
+    ("number", "length", "channels", "states", "gate", "softplus"),
+    [
+        ("real", 37, 24, 16, True, True),
+        ("real", 16, 3, 64, False, False),
+        ("complex", 19, 12, 8, True, True),
+    ],
+)
+def test_values_and_gradients_equal_the_reference(number, length, channels, states, gate, softplus):
+    problem = narrowed(random_problem(length, 2, length, channels, states, number))
+    if not gate:
+        del problem["z"]
+    if not softplus:
+        problem["delta"] = jax.nn.softplus(problem["delta"])
+        problem["delta_bias"] = jnp.abs(problem["delta_bias"])
+    expected = values_and_gradients(reference, problem, softplus)
+    for name, found in values_and_gradients(interpreted, problem, softplus).items():
+        assert found.dtype == expected[name].dtype
+        scale = np.abs(expected[name]).max()
+        np.testing.assert_allclose(found, expected[name], rtol=TOLERANCE, atol=TOLERANCE * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("number", ["real", "complex"])
+def test_values_equal_a_plain_loop(number):
+    problem = random_problem(3, 2, 37, 6, 4, number)
+    for found, expected in zip(interpreted(narrowed(problem), True), plain_loop(**problem), strict=True):
+        assert oracles.relative_error(found, expected) < FLOAT32
+
+
+def test_bfloat16_inputs_keep_a_float32_state():
+    problem = narrowed(random_problem(4, 2, 21, 8, 16))
+    wide = ("A", "D", "delta_bias", "h0")
+    low = {name: x if name in wide else x.astype(jnp.bfloat16) for name, x in problem.items()}
+    found = values_and_gradients(interpreted, low, True)
+    expected = values_and_gradients(reference, {name: x.astype(jnp.float32) for name, x in low.items()}, True)
+    for name, x in found.items():
+        assert x.dtype == (jnp.float32 if name in (*wide, "last") else jnp.bfloat16)
+        # All but the last state take a part in bfloat16, gradients the cotangent of y.
+        tolerance = TOLERANCE if name == "last" else BFLOAT16
+        error = oracles.relative_error(np.asarray(x, np.float64), np.asarray(expected[name], np.float64))
+        assert error < tolerance, name
+
+
+@pytest.mark.parametrize("number", [jnp.float32, jnp.bfloat16, jnp.complex64])
+def test_the_kernel_lowers_for_a_gpu(number):
+    real, state = (jnp.float32, number) if number == jnp.complex64 else (number, jnp.float32)
+    projection = number
+    types = [real, real, state, projection, projection, jnp.float32, real, jnp.float32, state]
+    shapes = [(2, 30, 64), (2, 30, 64), (64, 16), (2, 30, 16), (2, 30, 16), (64,), (2, 30, 64), (64,), (2, 64, 16)]
+    arguments = [jax.ShapeDtypeStruct(*pair) for pair in zip(shapes, types, strict=True)]
 
     def loss(*arguments):
-        y, last = fused_scan(*arguments)
-        return y.sum() + jnp.real(last.sum())
+        y, last = fused_scan(*arguments, softplus=True)
+        return y.astype(jnp.float32).sum() + jnp.real(last.sum())
 
-    text = lowered_for_a_gpu(jax.grad(loss, argnums=range(6)), *arguments)
+    text = lowered_for_a_gpu(jax.grad(loss, argnums=range(9)), *arguments)
     assert text.count("__gpu$xla.gpu.triton") == 2
