@@ -110,8 +110,7 @@ class Trainer:
         if program.ragged and config.train.lengths > 1 and config.protocol != "paper":
             self.padded = padded_lengths(lengths, config.train.lengths)
         self.order = TrainingOrder(splits["train"], lengths, batch=self.batch, seed=config.seed, padded=self.padded)
-        longest = max(len(examples) for examples in splits.values())
-        devices = program.placement.devices
+        longest, devices = max(len(examples) for examples in splits.values()), program.placement.devices
         self.eval_batch = math.ceil(min(config.train.eval_batch_size or self.batch, longest) / devices) * devices
         self.outcome = Outcome(checksum=checksum)
         self.origin = origin

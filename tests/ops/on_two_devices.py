@@ -1,5 +1,7 @@
 """Compares operations whose batch is divided among two devices with whole ones; `test_parts` starts it."""
 
+import importlib
+import sys
 from functools import partial
 
 import jax
@@ -8,7 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ssm_bench import ops
-from ssm_bench.ops import diagonal, parts, recurrence, recurrence_kernel
+from ssm_bench.ops import diagonal, parts, recurrence, recurrence_kernel, selective_scan_kernel
 
 MESH = jax.make_mesh((2,), (parts.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
 
@@ -61,6 +63,22 @@ def compare_all():
     compare(fused, (True, True), random.uniform(0.5, 1, (4, 16, 8)).astype(np.float32), u)
     constant = lambda log_a, b: fused(None, b, log_a=log_a)  # noqa: E731
     compare(constant, (False, True), spectrum(8), u + 1j * normal(4, 16, 8))
+    gated = lambda *x: sys.modules["ssm_bench.ops.rg_lru"]._fused(*x, 8.0, None, None, interpret=True)[0]  # noqa: E731
+    compare(gated, (True, True, True, False), u, normal(4, 16, 8), normal(4, 16, 8), normal(8))
+
+    # The module, which the function of the same name hides.
+    scan = importlib.import_module("ssm_bench.ops.selective_scan")
+    scan.kernels_run = lambda: True
+    selective_scan_kernel.fused_scan = partial(selective_scan_kernel.fused_scan, interpret=True)
+
+    def selective(u, delta, A, B, C, D, z, delta_bias):
+        return ops.selective_scan(
+            u, delta, -jnp.exp(A), B, C, D, z=z, delta_bias=delta_bias, delta_softplus=True, backend="fused"
+        )
+
+    batched = (True, True, False, True, True, False, True, False)
+    arguments = (u, normal(4, 16, 8), normal(8, 4), normal(4, 16, 4), normal(4, 16, 4), normal(8), u, normal(8))
+    compare(selective, batched, *arguments)
 
 
 if __name__ == "__main__":
