@@ -53,6 +53,8 @@ def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, 
     return _apply_output(jnp.concatenate(x, axis=-1), jnp.concatenate([C[0], C[1]], axis=-1), u.dtype)
 
 
+# Traced once for all layers of a size.
+@partial(jax.jit, static_argnames="interpret")
 def _fused(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, interpret: bool = False) -> jax.Array:
     """`diagonal_ssm` with its states from the kernel."""
     from ssm_bench.ops.diagonal_scan_kernel import fused_states

@@ -129,18 +129,23 @@ def linear_recurrence(
     coefficient = jnp.broadcast_to(coefficient, shape).astype(dtype)
     b = b.astype(dtype)
     if backend == "fused":
-        from ssm_bench.ops.recurrence_kernel import fused_recurrence
-
         h0 = jnp.zeros_like(b[:, 0]) if h0 is None else jnp.broadcast_to(h0, (len(b), *b.shape[2:])).astype(dtype)
         coefficient = coefficient[0, 0] if constant else coefficient
-        fused = partial(fused_recurrence, logarithmic=logarithmic, reverse=reverse)
-        return by_parts(fused, (not constant, True, True))(coefficient, b, h0)
+        return _fused(coefficient, b, h0, logarithmic=logarithmic, reverse=reverse)
     if h0 is not None:
         first = -1 if reverse else 0
         a_first = coefficient[:, first]
         a_first = jnp.exp(a_first) if logarithmic else a_first
         b = b.at[:, first].add(a_first * h0.astype(dtype))
-    return _solve(coefficient, b, constant, logarithmic, reverse, backend)
+    return _traced_once(coefficient, b, constant, logarithmic, reverse, backend)
+
+
+@partial(jax.jit, static_argnames=("logarithmic", "reverse"))
+def _fused(a: jax.Array, b: jax.Array, h0: jax.Array, *, logarithmic: bool, reverse: bool) -> jax.Array:
+    from ssm_bench.ops.recurrence_kernel import fused_recurrence
+
+    fused = partial(fused_recurrence, logarithmic=logarithmic, reverse=reverse)
+    return by_parts(fused, (a.ndim == b.ndim, True, True))(a, b, h0)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
@@ -227,3 +232,6 @@ def _solve_backward(constant, logarithmic, reverse, backend, residuals, gradient
 
 
 _solve.defvjp(_solve_forward, _solve_backward)
+
+# For all layers of a size.
+_traced_once = jax.jit(_solve, static_argnums=(2, 3, 4, 5))
