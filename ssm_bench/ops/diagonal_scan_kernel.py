@@ -136,48 +136,38 @@ def _begin(walk, carry):
 def _ends_kernel(inputs, a, ends, *, walk):
     walk = walk(but_last=True)
     decay = [a[part] for part in walk.parts()]
-
-    def take(times, x):
-        # All loads first, so that they are under way together.
-        for v in [walk.inputs(inputs, t) for t in times]:
-            x = add(multiply(decay, x), v)
-        return x
-
-    walk.write(ends, walk.run(take, walk.zero()), walk.segment)
+    x = walk.run(partial(walk.inputs, inputs), lambda t, v, x: add(multiply(decay, x), v), walk.zero())
+    walk.write(ends, x, walk.segment)
 
 
 def _states_kernel(inputs, a, carry, states, *, walk):
     walk = walk()
     decay = [a[part] for part in walk.parts()]
 
-    def take(times, x):
-        for t, v in [(t, walk.inputs(inputs, t)) for t in times]:
-            x = add(multiply(decay, x), v)
-            walk.write(states, x, t)
+    def take(t, v, x):
+        x = add(multiply(decay, x), v)
+        walk.write(states, x, t)
         return x
 
-    walk.run(take, _begin(walk, carry))
+    walk.run(partial(walk.inputs, inputs), take, _begin(walk, carry))
 
 
 def _adjoint_kernel(inputs, a, states, carry, gradient, real_sums, imag_sums, *, walk):
     walk = walk()
     decay = [a[part] for part in walk.parts()]
 
-    def before(t):
-        """The state that the step t started from: the one that this walk comes to next, zero past the last."""
-        t, inside = walk.inside(t + walk.sign)
-        return [jnp.where(inside, part, 0) for part in walk.own(states, t)]
+    def load(t):
+        """The gradient, and the state that the step started from: that of the next on this walk, zero past the last."""
+        before, inside = walk.inside(t + walk.sign)
+        return walk.inputs(inputs, t), [jnp.where(inside, part, 0) for part in walk.own(states, before)]
 
-    def take(times, carried):
-        g, real_sum, imag_sum = carried
-        loaded = [(t, walk.inputs(inputs, t), before(t)) for t in times]
-        for t, dx, x in loaded:
-            g = add(multiply(decay, g), dx)
-            walk.write(gradient, g, t)
-            real_sum = real_sum + g[0] * x[0] + g[1] * x[1]
-            imag_sum = imag_sum + g[1] * x[0] - g[0] * x[1]
-        return g, real_sum, imag_sum
+    def take(t, loaded, carried):
+        (dx, x), (g, real_sum, imag_sum) = loaded, carried
+        g = add(multiply(decay, g), dx)
+        walk.write(gradient, g, t)
+        real_sum = real_sum + g[0] * x[0] + g[1] * x[1]
+        return g, real_sum, imag_sum + g[1] * x[0] - g[0] * x[1]
 
-    _, *sums = walk.run(take, (_begin(walk, carry), *walk.zero()))
+    _, *sums = walk.run(load, take, (_begin(walk, carry), *walk.zero()))
     for ref, value in zip((real_sums, imag_sums), sums, strict=True):
         ref[pl.program_id(0), walk.direction, walk.channels] = value

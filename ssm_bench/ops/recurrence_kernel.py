@@ -123,18 +123,13 @@ def _ends_kernel(walk, a, inputs, ends, *products, adjoint):
     """The state that each segment ends in from zero, and the product of its coefficients if they vary."""
     coefficient = _coefficients(walk, a)
 
-    def take(times, carried):
-        h, kept = carried
-        # All loads first, so that they are under way together.
-        loaded = [(coefficient(t), walk.load(inputs, t)) for t in times]
-        for a_t, x_t in loaded:
-            h = _step(a_t, h, x_t, adjoint)
-            kept = [multiply(a_t, product) for product in kept]
-        return h, kept
+    def take(t, loaded, carried):
+        (a_t, x_t), (h, kept) = loaded, carried
+        return _step(a_t, h, x_t, adjoint), [multiply(a_t, product) for product in kept]
 
     zero = [jnp.zeros(walk.width, jnp.float32) for _ in a]
     one = [zero[0] + 1, *zero[1:]]
-    h, kept = walk.run(take, (zero, [one for _ in products]))
+    h, kept = walk.run(lambda t: (coefficient(t), walk.load(inputs, t)), take, (zero, [one for _ in products]))
     for refs, value in zip((ends, *products), (h, *kept), strict=True):
         walk.store(refs, value, walk.segment)
 
@@ -142,39 +137,36 @@ def _ends_kernel(walk, a, inputs, ends, *products, adjoint):
 def _states_kernel(walk, a, inputs, first, carry, states):
     coefficient = _coefficients(walk, a)
 
-    def take(times, h):
-        loaded = [(t, coefficient(t), walk.load(inputs, t)) for t in times]
-        for t, a_t, x_t in loaded:
-            h = _step(a_t, h, x_t, adjoint=False)
-            walk.store(states, h, t)
+    def take(t, loaded, h):
+        h = _step(loaded[0], h, loaded[1], adjoint=False)
+        walk.store(states, h, t)
         return h
 
-    walk.run(take, _begin(walk, first, carry))
+    walk.run(lambda t: (coefficient(t), walk.load(inputs, t)), take, _begin(walk, first, carry))
 
 
 def _adjoint_kernel(walk, a, gradients, states, h0, first, carry, g, da, ends):
     coefficient, constant = _coefficients(walk, a), len(a[0].shape) == 1
     initial = walk.load(h0)
 
-    def before(t):
-        """The state that step t started from: the one that this walk comes to next."""
-        t, inside = walk.inside(t + walk.sign)
-        return [jnp.where(inside, x, x0) for x, x0 in zip(walk.load(states, t), initial, strict=True)]
+    def load(t):
+        """The coefficient, the gradient, and the state that step t started from: the one of the next on this walk."""
+        before, inside = walk.inside(t + walk.sign)
+        h = [jnp.where(inside, x, x0) for x, x0 in zip(walk.load(states, before), initial, strict=True)]
+        return coefficient(t), walk.load(gradients, t), h
 
-    def take(times, carried):
-        ag, total = carried
-        loaded = [(t, coefficient(t), walk.load(gradients, t), before(t)) for t in times]
-        for t, a_t, dh_t, h in loaded:
-            g_t = add(ag, dh_t)
-            walk.store(g, g_t, t)
-            ag, product = multiply(a_t, g_t), multiply(g_t, h)
-            if constant:
-                total = add(total, product)
-            else:
-                walk.store(da, product, t)
-        return ag, total
+    def take(t, loaded, carried):
+        (a_t, dh_t, h), (ag, total) = loaded, carried
+        g_t = add(ag, dh_t)
+        walk.store(g, g_t, t)
+        product = multiply(g_t, h)
+        if constant:
+            total = add(total, product)
+        else:
+            walk.store(da, product, t)
+        return multiply(a_t, g_t), total
 
-    ag, total = walk.run(take, (_begin(walk, first, carry), [jnp.zeros_like(x) for x in initial]))
+    ag, total = walk.run(load, take, (_begin(walk, first, carry), [jnp.zeros_like(x) for x in initial]))
     walk.store(ends, ag, walk.segment)
     if constant:
         walk.store(da, total, walk.segment)

@@ -1,10 +1,13 @@
 """The real-gated linear recurrent unit (RG-LRU) of Hawk and Griffin."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
 from ssm_bench.errors import UserError
 from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.parts import by_parts
 from ssm_bench.ops.recurrence import WITH_FUSED, asked_backend, choose_backend, linear_recurrence
 
 #: The largest derivative of the square root in the input gain, as published with RecurrentGemma: at a = 1 the true one
@@ -92,7 +95,8 @@ def _fused(x, gate_x, gate_a, a_param, c, h0, fresh, *, interpret=False):
     elif fresh is None:
         fresh = jnp.zeros(len(x), bool)
     h0 = jnp.where(fresh[:, None], 0, h0.astype(jnp.float32))
-    return fused_rg_lru(x, gate_x, gate_a, rate, h0, fresh.astype(jnp.float32), interpret=interpret)
+    states = by_parts(partial(fused_rg_lru, interpret=interpret), (True, True, True, False, True, True))
+    return states(x, gate_x, gate_a, rate, h0, fresh.astype(jnp.float32))
 
 
 @jax.custom_jvp

@@ -116,15 +116,12 @@ def _walk_states(walk, inputs, rate, fresh, take, carried):
     """Goes along with `take(t, loss, input, carried)`."""
     rate, begins = rate[walk.channels], fresh[walk.row] > 0
 
-    def chunk(times, carried):
-        # All loads first, so that they are under way together.
-        for t, (x, gate_x, gate_a) in [(t, walk.load(inputs, t)) for t in times]:
-            loss, _ = _loss(gate_a, rate)
-            v = _root(loss, begins & (t == 0)) * jax.nn.sigmoid(gate_x) * x
-            carried = take(t, loss, v, carried)
-        return carried
+    def gated(t, loaded, carried):
+        x, gate_x, gate_a = loaded
+        loss, _ = _loss(gate_a, rate)
+        return take(t, loss, _root(loss, begins & (t == 0)) * jax.nn.sigmoid(gate_x) * x, carried)
 
-    return walk.run(chunk, carried)
+    return walk.run(partial(walk.load, inputs), gated, carried)
 
 
 def _ends_kernel(walk, inputs, rate, fresh, ends, products):
@@ -133,8 +130,8 @@ def _ends_kernel(walk, inputs, rate, fresh, ends, products):
         return multiply_add(loss, h, h) + v, multiply_add(loss, kept, kept)
 
     zero = jnp.zeros(walk.width, jnp.float32)
-    h, kept = _walk_states(walk, inputs, rate, fresh, take, (zero, zero + 1))
-    walk.store([ends, products], [h, kept], walk.segment)
+    carried = _walk_states(walk, inputs, rate, fresh, take, (zero, zero + 1))
+    walk.store([ends, products], carried, walk.segment)
 
 
 def _states_kernel(walk, inputs, rate, fresh, h0, carry, states, ends):
@@ -153,45 +150,40 @@ def _states_kernel(walk, inputs, rate, fresh, h0, carry, states, ends):
 def _adjoint_ends_kernel(walk, inputs, rate, ends, products):
     rate = rate[walk.channels]
 
-    def take(times, carried):
-        ag, kept = carried
-        for gate_a, dh in [walk.load(inputs, t) for t in times]:
-            loss, _ = _loss(gate_a, rate)
-            g = ag + dh
-            ag, kept = multiply_add(loss, g, g), multiply_add(loss, kept, kept)
-        return ag, kept
+    def take(t, loaded, carried):
+        (gate_a, dh), (ag, kept) = loaded, carried
+        loss, _ = _loss(gate_a, rate)
+        g = ag + dh
+        return multiply_add(loss, g, g), multiply_add(loss, kept, kept)
 
     zero = jnp.zeros(walk.width, jnp.float32)
-    ag, kept = walk.run(take, (zero, zero + 1))
-    walk.store([ends, products], [ag, kept], walk.segment)
+    carried = walk.run(partial(walk.load, inputs), take, (zero, zero + 1))
+    walk.store([ends, products], carried, walk.segment)
 
 
 def _adjoint_kernel(walk, inputs, rate, fresh, states, h0, dlast, carry, gradients, drate, ends):
     rate, begins = rate[walk.channels], fresh[walk.row] > 0
     (initial,) = walk.load([h0])
 
-    def before(t):
-        """The state that step t started from."""
-        t, inside = walk.inside(t - 1)
-        return jnp.where(inside, walk.load([states], t)[0], initial)
+    def load(t):
+        """Inputs and gradient, and the state that step t started from."""
+        before, inside = walk.inside(t - 1)
+        return *walk.load(inputs, t), jnp.where(inside, walk.load([states], before)[0], initial)
 
-    def take(times, carried):
-        ag, total = carried
-        for t, (x, gate_x, gate_a, dh), h in [(t, walk.load(inputs, t), before(t)) for t in times]:
-            unscaled = begins & (t == 0)
-            (loss, open_a), open_x = _loss(gate_a, rate), jax.nn.sigmoid(gate_x)
-            a, root = 1 + loss, _root(loss, unscaled)
-            g = ag + dh
-            ag = multiply_add(loss, g, g)
-            by_x, by_open_x = g * root * open_x, g * root * x
-            # d(1 - a^2) / d log a = -2 a^2.
-            slope = jnp.where(unscaled, 0.0, -2 * a * a / jnp.maximum(2 * root, 1 / MAX_ROOT_DERIVATIVE))
-            by_log_a = g * (a * h + slope * open_x * x)
-            by_gates = by_open_x * open_x * (1 - open_x), -rate * by_log_a * open_a * (1 - open_a)
-            walk.store(gradients, [by_x, *by_gates], t)
-            total = total - by_log_a * open_a
-        return ag, total
+    def take(t, loaded, carried):
+        (x, gate_x, gate_a, dh, h), (ag, total) = loaded, carried
+        unscaled = begins & (t == 0)
+        (loss, open_a), open_x = _loss(gate_a, rate), jax.nn.sigmoid(gate_x)
+        a, root = 1 + loss, _root(loss, unscaled)
+        g = ag + dh
+        by_x, by_open_x = g * root * open_x, g * root * x
+        # d(1 - a^2) / d log a = -2 a^2.
+        slope = jnp.where(unscaled, 0.0, -2 * a * a / jnp.maximum(2 * root, 1 / MAX_ROOT_DERIVATIVE))
+        by_log_a = g * (a * h + slope * open_x * x)
+        by_gates = by_open_x * open_x * (1 - open_x), -rate * by_log_a * open_a * (1 - open_a)
+        walk.store(gradients, [by_x, *by_gates], t)
+        return multiply_add(loss, g, g), total - by_log_a * open_a
 
     start = _before_segment(walk, dlast, carry)
-    ag, total = walk.run(take, (start, jnp.zeros_like(start)))
+    ag, total = walk.run(load, take, (start, jnp.zeros_like(start)))
     walk.store([drate, ends], [total, ag], walk.segment)

@@ -60,17 +60,21 @@ class Walk:
         self.sign = 1 - 2 * reverse
         self._start = reverse * (length - 1) + self.sign * self.segment * each
 
-    def run(self, take: Callable[[list[Any], Any], Any], carry: Any) -> Any:
-        """Goes from `carry` with `take(times, carry)`, which takes the steps at these times: a chunk, or a last one."""
+    def run(self, load: Callable[[Any], Any], take: Callable[[Any, Any, Any], Any], carry: Any) -> Any:
+        """Goes along: at each time t, `take(t, load(t), carry)` gives the next `carry`."""
 
-        def times(first, count):
-            return [self._start + self.sign * (first + k) for k in range(count)]
+        def steps(first, count, carry):
+            times = [self._start + self.sign * (first + k) for k in range(count)]
+            # All loads first, so that they are under way together.
+            for t, loaded in [(t, load(t)) for t in times]:
+                carry = take(t, loaded, carry)
+            return carry
 
         chunks = self._steps // CHUNK
-        carry = lax.fori_loop(0, chunks, lambda i, carry: take(times(i * CHUNK, CHUNK), carry), carry)
+        carry = lax.fori_loop(0, chunks, lambda i, carry: steps(i * CHUNK, CHUNK, carry), carry)
         if self._full or self._length % CHUNK == 0:
             return carry
-        return lax.fori_loop(chunks * CHUNK, self._steps, lambda i, carry: take(times(i, 1), carry), carry)
+        return lax.fori_loop(chunks * CHUNK, self._steps, lambda i, carry: steps(i, 1, carry), carry)
 
     def load(self, refs: Parts, *index: Any) -> Parts:
         """This program's channels of arrays (b, ..., d), in float32."""
