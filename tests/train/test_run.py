@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from ssm_bench.errors import UserError
+from ssm_bench.ops import use_backend
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.train.run import check_sizes
+from ssm_bench.train.run import check_sizes, make_trainer
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,13 @@ def test_ids_and_labels_that_a_model_has_no_place_for_are_refused(what, array, v
     strange = replace(dataset, corpus=replace(dataset.corpus, **{array: values}))
     with pytest.raises(UserError, match=rf"^{what} of {task} must lie in 0\.\.\d+; its data have .*{value}"):
         check_sizes(config, strange)
+
+
+def test_a_training_step_can_be_made_for_a_tpu():
+    config, dataset = opened(Choices(preset="quick", data="synthetic").config(Cell(model="s5", task="text", seed=0)))
+    trainer = make_trainer(config, dataset)
+    with use_backend("associative"):
+        traced = trainer.program.train.trace(
+            trainer.program.initial_state(), trainer.data, *trainer.order.batches(0, 2), trainer.padded
+        )
+        assert "stablehlo.while" in traced.lower(lowering_platforms=("tpu",)).as_text()
