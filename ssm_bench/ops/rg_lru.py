@@ -85,6 +85,8 @@ def rg_lru(
     return (y, h[:, -1]) if return_last_state else y
 
 
+# Traced once for all layers of a size.
+@partial(jax.jit, static_argnames=("c", "interpret"))
 def _fused(x, gate_x, gate_a, a_param, c, h0, fresh, *, interpret=False):
     """The states in the type of x and the last one, from the kernel."""
     from ssm_bench.ops.rg_lru_kernel import fused_rg_lru

@@ -142,18 +142,18 @@ def test_values_and_gradients(name, rates, tolerance):
     assert max(errors.values()) < tolerance, errors
 
 
-@pytest.mark.parametrize("name", ["diagonal_ssm", "selective_scan"])
+@pytest.mark.parametrize("name", ["diagonal_ssm", "selective_scan", "rg_lru"])
 def test_activations_in_half_precision_keep_a_float32_state(name):
     function, make = CASES[name]
     random = np.random.default_rng(0)
     arrays = make(random, (1e-4, 1e-3))
-    activations = ("u", "delta", "z")
+    activations = ("u", "delta", "z", "x", "gate_x", "gate_a")
     # The reference gets the inputs as bfloat16 has them.
     rounded = {
         key: np.asarray(jnp.asarray(x, jnp.bfloat16), np.float64) if key in activations else x
         for key, x in arrays.items()
     }
-    weights = normal(random, *arrays["u"].shape)
+    weights = normal(random, *next(arrays[key].shape for key in ("u", "x") if key in arrays))
     expected = in_double_precision(function, rounded, weights)
     half = {key: narrowed(x, jnp.bfloat16 if key in activations else np.float32) for key, x in arrays.items()}
     found = values_and_gradients(function, half, "fused", narrowed(weights))
