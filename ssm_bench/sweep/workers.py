@@ -50,6 +50,9 @@ class Place:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
             if self.memory is not None:
                 os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{self.memory:.2f}"
+                os.environ.setdefault(
+                    "SSM_BENCH_NOTE", "beside other runs on the same GPU, so its times are no measure of speed"
+                )
         elif self.cores and hasattr(os, "sched_setaffinity"):
             # XLA starts as many threads as it may use cores.
             os.sched_setaffinity(0, self.cores)

@@ -225,8 +225,8 @@ def make_record(
 ) -> RunRecord:
     """The record of a run that ended as `outcome` on so many devices."""
     if len(outcome.origins) > 1:
-        parts = "trained in parts by " + ", ".join(outcome.origins)
-        outcome.message = f"{outcome.message}; {parts}" if outcome.message else parts
+        outcome.message = _joined(outcome.message, "trained in parts by " + ", ".join(outcome.origins))
+    outcome.message = _joined(outcome.message, os.environ.get("SSM_BENCH_NOTE", ""))
     card, spec, report = dataset.card, dataset.spec, config.report
     settings = config.to_dict()
     batch, seconds = config.train.batch_size, outcome.seconds
@@ -271,6 +271,10 @@ def make_record(
             "created": provenance.now(),
         }
     )
+
+
+def _joined(*sentences: str) -> str:
+    return "; ".join(filter(None, sentences))
 
 
 def data_part(card: dict[str, Any]) -> dict[str, Any]:

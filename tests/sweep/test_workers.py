@@ -141,6 +141,17 @@ def test_workers_get_a_gpu_each(machine):
     assert [p.gpu for p in workers.places()] == ["5"]
 
 
+def test_workers_that_share_a_gpu_say_so_in_their_records(machine, monkeypatch):
+    machine(gpus=1)
+    for name in ("CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION", "SSM_BENCH_NOTE"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    workers.places(1)[0].settle()
+    assert "SSM_BENCH_NOTE" not in os.environ
+    workers.places(2)[0].settle()
+    assert "no measure of speed" in os.environ["SSM_BENCH_NOTE"]
+
+
 @pytest.mark.parametrize("settings", [{"JAX_PLATFORMS": "cpu"}, {"CUDA_VISIBLE_DEVICES": ""}])
 def test_gpus_that_are_hidden_are_not_used(machine, settings):
     machine(gpus=2, **settings)

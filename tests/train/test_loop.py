@@ -129,6 +129,15 @@ def test_a_run_in_parts_names_who_trained_them(tmp_path, monkeypatch):
     )
 
 
+def test_a_record_bears_the_note_of_its_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSM_BENCH_NOTE", "beside other runs")
+    config, dataset = config_of()
+    assert run_in(tmp_path, config, dataset, StopAfter(1)).message.endswith(
+        "checkpoint at step 5 of 20; beside other runs"
+    )
+    assert run_in(tmp_path, config, dataset).message == "beside other runs"
+
+
 def test_afresh_trains_again(tmp_path):
     config, dataset = config_of()
     first = run_in(tmp_path, config, dataset)
