@@ -63,11 +63,14 @@ def compare_all():
     compare(fused, (True, True), random.uniform(0.5, 1, (4, 16, 8)).astype(np.float32), u)
     constant = lambda log_a, b: fused(None, b, log_a=log_a)  # noqa: E731
     compare(constant, (False, True), spectrum(8), u + 1j * normal(4, 16, 8))
+    # The modules, which functions of the same names hide.
+    scan, rg_lru = (importlib.import_module(f"ssm_bench.ops.{name}") for name in ("selective_scan", "rg_lru"))
     gated = lambda *x: sys.modules["ssm_bench.ops.rg_lru"]._fused(*x, 8.0, None, None, interpret=True)[0]  # noqa: E731
     compare(gated, (True, True, True, False), u, normal(4, 16, 8), normal(4, 16, 8), normal(8))
 
-    # The module, which the function of the same name hides.
-    scan = importlib.import_module("ssm_bench.ops.selective_scan")
+    gated = lambda *arguments: rg_lru._fused(*arguments, 8.0, None, None, interpret=True)[0]  # noqa: E731
+    compare(gated, (True, True, True, False), u, normal(4, 16, 8), normal(4, 16, 8), normal(8))
+
     scan.kernels_run = lambda: True
     selective_scan_kernel.fused_scan = partial(selective_scan_kernel.fused_scan, interpret=True)
 
