@@ -69,6 +69,14 @@ def call(
     return run
 
 
+def barrier() -> None:
+    """The warps of a program wait for each other, and see what the others have written."""
+    if _INSTRUCTIONS.get():
+        from jax.experimental.pallas import triton
+
+        triton.debug_barrier()
+
+
 def multiply_add(x: jax.Array, y: jax.Array, z: jax.Array | float) -> jax.Array:
     """x y + z in a kernel, float32, as the one instruction that a GPU has for it; by itself it would take two."""
     if not _INSTRUCTIONS.get():

@@ -90,7 +90,6 @@ def selective_scan(
         from ssm_bench.ops.selective_scan_kernel import fused_scan
 
         D, delta_bias = (jnp.zeros(channels, real) if x is None else x for x in (D, delta_bias))
-        B, C = (x.astype(states) if jnp.iscomplexobj(A) else x for x in (B, C))
         # All but A, D and delta_bias belong to the examples.
         batched = (True, True, False, True, True, False, True, False, True)
         scan = by_parts(partial(fused_scan, softplus=delta_softplus), batched)

@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
 
-from ssm_bench.ops.gpu import call, exp2, multiply_add, reciprocal
+from ssm_bench.ops.gpu import barrier, call, exp2, multiply_add, reciprocal
 
 # Steps between two states that the forward pass keeps. The backward pass holds the states of so many steps in
 # registers at once.
@@ -22,15 +22,16 @@ _CHUNK = 8
 # Steps that the loads of the backward pass are ahead of their use.
 _AHEAD = 2
 
-# Real numbers of state that one warp holds: eight registers a thread; fewer where this leaves too few warps to fill a
-# GPU.
+# Real numbers of state that one warp holds: eight registers a thread.
 _STATES = 256
-_WARPS = 1024
 
 # Warps of one program, forward and backward. The backward pass adds the gradients of B and C over the channels of a
-# program before it writes them.
-_FORWARD_WARPS = 1
-_BACKWARD_WARPS = 4
+# program before it leaves them to the sum over programs.
+_FORWARD_WARPS, _BACKWARD_WARPS = 1, 4
+
+# Warps that a GPU has room for; where there are fewer, each holds fewer states. Backward ones take all registers that a
+# thread can have, so that 8 fit one of 132 multiprocessors, and a little more than 1,056 would take twice the time.
+_FORWARD_ROOM, _BACKWARD_ROOM = 1024, 768
 
 _LOG2_E = float(np.log2(np.e))
 
@@ -68,11 +69,11 @@ def fused_scan(
     """`selective_scan` with a last state.
 
     Args:
-        u: inputs (b, l, d), of any type up to float32, as delta, z and real B and C.
+        u: inputs (b, l, d), of any real type up to float32, as delta, B, C and z.
         delta: step sizes (b, l, d) before bias and softplus.
         A: decay rates (d, n), float32 or complex64.
-        B: input coefficients (b, l, n), real or complex64.
-        C: output coefficients (b, l, n), real or complex64.
+        B: input coefficients (b, l, n), or complex64.
+        C: output coefficients (b, l, n), or complex64.
         D: the gain of the direct path (d,).
         z: the gate before its SiLU (b, l, d), or None.
         delta_bias: added to delta (d,).
@@ -86,6 +87,8 @@ def fused_scan(
     Differentiable in reverse mode.
     """
     is_complex = jnp.iscomplexobj(A)
+    # Small next to u. Of half precision, a thread would load other states than it holds of the rest.
+    B, C = B.astype(A.dtype), C.astype(A.dtype)
     # y = sum of parts of C times parts of h.
     C = 2 * jnp.conj(C) if is_complex else C
 
@@ -101,12 +104,12 @@ def fused_scan(
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _scan(inputs: Inputs, softplus: bool, interpret: bool) -> tuple[jax.Array, Parts]:
     """y (b, l, d) and the last state."""
-    found = _run(_forward_kernel, inputs, _FORWARD_WARPS, softplus, interpret)
+    found = _run(_forward_kernel, inputs, softplus, interpret)
     return found["y"][:, : inputs.u.shape[1]], found["last"]
 
 
 def _forward(inputs, softplus, interpret):
-    found = _run(_forward_kernel, inputs, _FORWARD_WARPS, softplus, interpret, keep=True)
+    found = _run(_forward_kernel, inputs, softplus, interpret, keep=True)
     kept = {name: found[name] for name in ("boundaries", "ungated")}
     return (found["y"][:, : inputs.u.shape[1]], found["last"]), (inputs, kept)
 
@@ -114,13 +117,12 @@ def _forward(inputs, softplus, interpret):
 def _backward(softplus, interpret, residuals, cotangents):
     inputs, kept = residuals
     dy, dlast = cotangents
-    gradients = _run(
-        _backward_kernel, inputs, _BACKWARD_WARPS, softplus, interpret, **kept, dy=_filled(dy), dlast=dlast
-    )
+    gradients = _run(_backward_kernel, inputs, softplus, interpret, **kept, dy=_filled(dy), dlast=dlast)
     length = dy.shape[1]
     # Sums over programs; kept apart and added here they come out the same each time.
     per_row = {name: jax.tree.map(lambda x: x.sum(0), gradients[name]) for name in ("A", "D", "delta_bias")}
     per_block = {name: jax.tree.map(lambda x: x.sum(1), gradients[name]) for name in ("B", "C")}
+    del gradients["partial"]
     found = Inputs(**(gradients | per_row | per_block))
     cut = {name: jax.tree.map(lambda x: x[:, :length], getattr(found, name)) for name in ("u", "delta", "z", "B", "C")}
     return (jax.tree.map(lambda gradient, x: gradient.astype(x.dtype), found._replace(**cut), inputs),)
@@ -129,16 +131,19 @@ def _backward(softplus, interpret, residuals, cotangents):
 _scan.defvjp(_forward, _backward)
 
 
-def _run(kernel, inputs, warps, softplus, interpret, keep=False, **others):
+def _run(kernel, inputs, softplus, interpret, keep=False, **others):
     """The outputs of a kernel by name."""
     fill = partial(jax.tree.map, _filled)
     # Steps of size zero change no state.
     delta = _filled(inputs.delta, -jnp.inf if softplus else 0)
     inputs = inputs._replace(u=fill(inputs.u), delta=delta, B=fill(inputs.B), C=fill(inputs.C), z=fill(inputs.z))
     (b, l, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
-    width = _channels(b, d, n * parts, warps)
+    forward = kernel is _forward_kernel
+    warps, room = (_FORWARD_WARPS, _FORWARD_ROOM) if forward else (_BACKWARD_WARPS, _BACKWARD_ROOM)
+    width = _channels(d, warps * min(_STATES // (n * parts), b * d // room))
+    warps = min(warps, width // _threads_over_channels(width, n))
     sequence, gate = jax.ShapeDtypeStruct((b, l, d), inputs.u.dtype), inputs.z is not None
-    if kernel is _forward_kernel:
+    if forward:
         outputs = {"y": sequence, "last": [(b, d, n)] * parts}
         if keep:
             outputs |= {"boundaries": [(b, l // _CHUNK, d, n)] * parts, "ungated": sequence if gate else None}
@@ -149,9 +154,15 @@ def _run(kernel, inputs, warps, softplus, interpret, keep=False, **others):
         }
         sums = {"A": [(b, d, n)] * parts, "D": (b, d), "delta_bias": (b, d)}
         sums |= {name: [(b, d // width, l, n)] * parts for name in ("B", "C")}
+        # For the warps of a program to add up a chunk of the two; too small to leave the cache.
+        sums["partial"] = [(b, d // width, 2, _CHUNK, warps, n)] * parts
         outputs = like | sums
     run = call(
-        partial(kernel, width=width, softplus=softplus), (b, d // width), outputs, interpret=interpret, warps=warps
+        partial(kernel, width=width, warps=warps, softplus=softplus),
+        (b, d // width),
+        outputs,
+        interpret=interpret,
+        warps=warps,
     )
     return run(inputs, others)
 
@@ -161,10 +172,14 @@ def _filled(x: jax.Array, value: float = 0) -> jax.Array:
     return jnp.pad(x, ((0, 0), (0, -x.shape[1] % _CHUNK), (0, 0)), constant_values=value)
 
 
-def _channels(b: int, d: int, states: int, warps: int) -> int:
-    """Channels of one program: a power of two that divides d, for `states` real numbers of state a channel."""
-    wanted = max(1, warps * min(_STATES // states, b * d // _WARPS))
-    return min(1 << wanted.bit_length() - 1, d & -d)
+def _channels(d: int, wanted: int) -> int:
+    """Channels of one program: a power of two that divides d."""
+    return min(1 << max(1, wanted).bit_length() - 1, d & -d)
+
+
+def _threads_over_channels(width: int, n: int) -> int:
+    """Threads of a warp that share the n states of one time, four each, and belong to different channels."""
+    return min(32, max(1, 128 // n), width)
 
 
 def _decay(A: Parts, delta: jax.Array) -> Parts:
@@ -188,10 +203,10 @@ def _conjugate_times(x: Parts, y: Parts) -> Parts:
     return [x[0] * y[0]] if len(x) == 1 else [x[0] * y[0] + x[1] * y[1], x[0] * y[1] - x[1] * y[0]]
 
 
-def _inner(x: Parts, y: Parts, axis: int) -> jax.Array:
-    """The sum over an axis of the products of parts."""
+def _inner(x: Parts, y: Parts) -> jax.Array:
+    """The sum over the states of the products of parts (width,)."""
     products = [p * q for p, q in zip(x, y, strict=True)]
-    return jnp.sum(products[0] if len(products) == 1 else products[0] + products[1], axis=axis)
+    return jnp.sum(products[0] if len(products) == 1 else products[0] + products[1], axis=1)
 
 
 def _sigmoid(x: jax.Array) -> jax.Array:
@@ -211,8 +226,8 @@ def _softplus(x: jax.Array) -> jax.Array:
 class _Program:
     """What both kernels read: inputs of one row and some channels, as float32."""
 
-    def __init__(self, inputs: Inputs, width: int, softplus: bool):
-        self.inputs, self.softplus = inputs, softplus
+    def __init__(self, inputs: Inputs, width: int, warps: int, softplus: bool):
+        self.inputs, self.warps, self.softplus = inputs, warps, softplus
         self.row, self.block = pl.program_id(0), pl.program_id(1)
         self.channels = pl.ds(self.block * width, width)
         real, *imaginary = (x[self.channels, :] for x in inputs.A)
@@ -229,14 +244,22 @@ class _Program:
         """One step of B or C (width, n), repeated for all channels: as rows they would have to move between threads."""
         return [ref[self.row, t, self.states].astype(jnp.float32) for ref in refs]
 
-    def store_total(self, ref, t, x):
-        """The sum of x (width, n) over this program's channels."""
+    def store_by_warp(self, ref, place, x):
+        """The sums of x (width, n) over the channels of each warp, at a place in this program's part of `ref`.
+
+        Each warp has its own: to add over all of them they would have to wait for each other at every step.
+        """
         # Imported here, where a kernel is traced, since only those that have a GPU may have it.
         from jax.experimental.pallas import triton
 
-        total = jnp.broadcast_to(jnp.sum(x, axis=0)[None], x.shape)
-        first = lax.broadcasted_iota(jnp.int32, x.shape, 0) == 0
-        triton.store(ref.at[self.row, self.block, t, self.states], total, mask=first)
+        width, n = x.shape
+        threads = _threads_over_channels(width, n)
+        # The compiler gives neighbouring channels to the threads of a warp first, then to warps, then to registers.
+        x = x.reshape(-1, self.warps, threads, n)
+        x = x.sum(0) if len(x) > 1 else x[0]
+        total = jnp.broadcast_to(x.sum(1, keepdims=True), x.shape)
+        warp, thread, state = (lax.broadcasted_iota(jnp.int32, x.shape, axis) for axis in range(3))
+        triton.store(ref.at[self.row, self.block, *place, warp, state], total, mask=thread == 0)
 
     def step_size(self, delta):
         delta = delta + self.bias
@@ -248,8 +271,8 @@ class _Program:
         return _plus_product(entering, decay, h)
 
 
-def _forward_kernel(inputs, _, outputs, *, width, softplus):
-    program = _Program(inputs, width, softplus)
+def _forward_kernel(inputs, _, outputs, *, width, warps, softplus):
+    program = _Program(inputs, width, warps, softplus)
     row, channels, read = program.row, program.channels, program.sequence
 
     def chunk(i, h):
@@ -266,7 +289,7 @@ def _forward_kernel(inputs, _, outputs, *, width, softplus):
         for t, (u, delta, B, C), z in zip(times, loads, gates, strict=True):
             delta = program.step_size(delta)
             h = program.step(_decay(program.A, delta), h, u, delta, B)
-            y = _inner(h, C, axis=1) + program.D * u
+            y = multiply_add(program.D, u, _inner(h, C))
             if z is not None:
                 if outputs.get("ungated") is not None:
                     outputs["ungated"][row, t, channels] = y.astype(outputs["ungated"].dtype)
@@ -287,8 +310,8 @@ def _gate_gradient(program, kept, gradient, times):
     gradient[program.row, times, program.channels] = (dy * ungated * gate * (1 + z * (1 - gate))).astype(gradient.dtype)
 
 
-def _backward_kernel(inputs, kept, gradients, *, width, softplus):
-    program = _Program(inputs, width, softplus)
+def _backward_kernel(inputs, kept, gradients, *, width, warps, softplus):
+    program = _Program(inputs, width, warps, softplus)
     row, channels, read = program.row, program.channels, program.sequence
     rates = [program.A[0] / _LOG2_E, *program.A[1:]]
 
@@ -323,22 +346,30 @@ def _backward_kernel(inputs, kept, gradients, *, width, softplus):
             t, delta, (u, raw, z, dy, B, C) = times[k], sizes[k], loads.pop(0)
             if z is not None:
                 dy = dy * z * _sigmoid(z)
-            dD = dD + dy * u
+            dD = multiply_add(dy, u, dD)
             g = [multiply_add(dy[:, None], c, part) for part, c in zip(g, C, strict=True)]
-            for name, parts, weight in (("C", states[k + 1], dy), ("B", g, delta * u)):
-                for ref, part in zip(gradients[name], parts, strict=True):
-                    program.store_total(ref, t, weight[:, None] * part)
-            through_input = _inner(g, B, axis=1)
-            store("u", t, delta * through_input + program.D * dy)
+            for which, values in enumerate(
+                ([(delta * u)[:, None] * x for x in g], [dy[:, None] * x for x in states[k + 1]])
+            ):
+                for ref, value in zip(gradients["partial"], values, strict=True):
+                    program.store_by_warp(ref, (which, k), value)
+            through_input = _inner(g, B)
+            store("u", t, multiply_add(delta, through_input, program.D * dy))
             # From here on g is the gradient by the state before.
             g = _conjugate_times(decays[k], g)
             through_rate = _conjugate_times(states[k], g)
-            ddelta = _inner(through_rate, rates, axis=1) + u * through_input
+            ddelta = multiply_add(u, through_input, _inner(through_rate, rates))
             if softplus:
                 ddelta = ddelta * _sigmoid(raw + program.bias)
             store("delta", t, ddelta)
             dbias = dbias + ddelta
             dA = [multiply_add(delta[:, None], part, x) for x, part in zip(dA, through_rate, strict=True)]
+        barrier()
+        for which, name in enumerate(("B", "C")):
+            for ref, partial_sums in zip(gradients[name], gradients["partial"], strict=True):
+                by_warp = [partial_sums[row, program.block, which, :, warp, :] for warp in range(program.warps)]
+                ref[row, program.block, pl.ds(i * _CHUNK, _CHUNK), :] = sum(by_warp[1:], by_warp[0])
+        barrier()
         return g, dA, dD, dbias
 
     start = [x[row, channels, :] for x in kept["dlast"]]
