@@ -10,6 +10,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+_LOG2_E = float(np.log2(np.e))
 
 # Whether the kernel that is being traced may use instructions of the GPU.
 _INSTRUCTIONS = ContextVar("_INSTRUCTIONS", default=False)
@@ -93,6 +96,11 @@ def exp2(x: jax.Array) -> jax.Array:
 def reciprocal(x: jax.Array) -> jax.Array:
     """1 / x in a kernel, float32, to 1 unit in the last place."""
     return _instruction("rcp.approx.ftz.f32 $0, $1;", x) if _INSTRUCTIONS.get() else 1 / x
+
+
+def sigmoid(x: jax.Array) -> jax.Array:
+    """1 / (1 + e^-x) in a kernel, float32; results below the normal numbers (1e-38) are zero."""
+    return reciprocal(1 + exp2(-_LOG2_E * x))
 
 
 def _instruction(instruction: str, *arrays: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ssm_bench.ops.gpu import multiply_add
+from ssm_bench.ops.gpu import multiply_add, reciprocal, sigmoid
 from ssm_bench.ops.rg_lru import MAX_ROOT_DERIVATIVE
 from ssm_bench.ops.walk import passes, segments_of, width_of
 
@@ -97,7 +97,7 @@ def _like(x):
 
 def _loss(gate, rate):
     """a - 1, and the opening of its gate."""
-    opening = jax.nn.sigmoid(gate)
+    opening = sigmoid(gate)
     return jnp.expm1(-rate * opening), opening
 
 
@@ -119,7 +119,7 @@ def _walk_states(walk, inputs, rate, fresh, take, carried):
     def gated(t, loaded, carried):
         x, gate_x, gate_a = loaded
         loss, _ = _loss(gate_a, rate)
-        return take(t, loss, _root(loss, begins & (t == 0)) * jax.nn.sigmoid(gate_x) * x, carried)
+        return take(t, loss, _root(loss, begins & (t == 0)) * sigmoid(gate_x) * x, carried)
 
     return walk.run(partial(walk.load, inputs), gated, carried)
 
@@ -173,12 +173,12 @@ def _adjoint_kernel(walk, inputs, rate, fresh, states, h0, dlast, carry, gradien
     def take(t, loaded, carried):
         (x, gate_x, gate_a, dh, h), (ag, total) = loaded, carried
         unscaled = begins & (t == 0)
-        (loss, open_a), open_x = _loss(gate_a, rate), jax.nn.sigmoid(gate_x)
+        (loss, open_a), open_x = _loss(gate_a, rate), sigmoid(gate_x)
         a, root = 1 + loss, _root(loss, unscaled)
         g = ag + dh
         by_x, by_open_x = g * root * open_x, g * root * x
         # d(1 - a^2) / d log a = -2 a^2.
-        slope = jnp.where(unscaled, 0.0, -2 * a * a / jnp.maximum(2 * root, 1 / MAX_ROOT_DERIVATIVE))
+        slope = jnp.where(unscaled, 0.0, -2 * a * a * reciprocal(jnp.maximum(2 * root, 1 / MAX_ROOT_DERIVATIVE)))
         by_log_a = g * (a * h + slope * open_x * x)
         by_gates = by_open_x * open_x * (1 - open_x), -rate * by_log_a * open_a * (1 - open_a)
         walk.store(gradients, [by_x, *by_gates], t)
