@@ -1,7 +1,7 @@
 """Operations that the compiler can not divide: transforms and kernels, on batches that stand on several devices."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ AXIS = "batch"
 @contextmanager
 def divided(mesh: Mesh) -> Iterator[None]:
     """Inside, while a program is traced, batches are divided among the devices of a mesh of the one axis AXIS."""
-    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+    with nullcontext() if mesh.size == 1 else jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         yield
 
 
@@ -30,7 +30,7 @@ def by_parts(function: Callable[..., Any], batched: Sequence[bool], *, axis: int
         axis: where its results have the batch.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.size == 1:
+    if AXIS not in mesh.axis_names:
         return function
     whole = PartitionSpec()
     arguments = tuple(PartitionSpec(AXIS) if one else whole for one in batched)
