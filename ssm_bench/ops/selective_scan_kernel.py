@@ -249,17 +249,14 @@ class _Program:
 
         Each warp has its own: to add over all of them they would have to wait for each other at every step.
         """
-        # Imported here, where a kernel is traced, since only those that have a GPU may have it.
-        from jax.experimental.pallas import triton
-
         width, n = x.shape
         threads = _threads_over_channels(width, n)
         # The compiler gives neighbouring channels to the threads of a warp first, then to warps, then to registers.
         x = x.reshape(-1, self.warps, threads, n)
         x = x.sum(0) if len(x) > 1 else x[0]
         total = jnp.broadcast_to(x.sum(1, keepdims=True), x.shape)
-        warp, thread, state = (lax.broadcasted_iota(jnp.int32, x.shape, axis) for axis in range(3))
-        triton.store(ref.at[self.row, self.block, *place, warp, state], total, mask=thread == 0)
+        warp, state = (lax.broadcasted_iota(jnp.int32, x.shape, axis) for axis in (0, 2))
+        ref[self.row, self.block, *place, warp, state] = total
 
     def step_size(self, delta):
         delta = delta + self.bias
