@@ -5,6 +5,7 @@ program, how long that takes, and how much memory a step needs.
 """
 
 import argparse
+import inspect
 import os
 import sys
 import time
@@ -39,9 +40,11 @@ def compile_step(model: str, task: str, preset: str, place: jax.sharding.Shardin
     trainer = make_trainer(config, dataset)
     inputs = (trainer.program.initial_state(), trainer.data, *map(jnp.asarray, trainer.order.batches(0, 2)))
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), inputs)
+    # The program itself is bound to the devices of this machine.
+    train = jax.jit(inspect.unwrap(trainer.program.train), donate_argnums=0, static_argnames="padded")
     # What "auto" takes here is meant for this machine.
     with use_backend("associative"):
-        return trainer.program.train.lower(*shapes, trainer.padded).compile()
+        return train.lower(*shapes, trainer.padded).compile()
 
 
 def main() -> int:
