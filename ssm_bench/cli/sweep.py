@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=_options.names, default=[], help="comma-separated; default: all")
     parser.add_argument("--tasks", type=_options.names, default=[], help="comma-separated; default: all")
     parser.add_argument("--seeds", default="0", help="comma-separated; default: 0")
+    parser.add_argument(
+        "--together", action="store_true", help="train all seeds of a cell in one program, where steps are short"
+    )
     parser.add_argument("--budget", default="", metavar="TIME", help="spread this time over the cells, like 4h")
     parser.add_argument("--jobs", default="auto", metavar="N", help="worker processes (default: one a GPU, or a core)")
     parser.add_argument("--no-table", action="store_true", help="do not write the table at the end")
@@ -39,12 +42,17 @@ def run(options: argparse.Namespace) -> int:
 
     if options.budget and options.share:
         raise UserError("--budget and --share both say how long to train: give one of them")
+    if options.together and options.budget:
+        raise UserError("--budget times a seed alone, which --together trains with others: give --share")
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
     budget = parse_duration("--budget", options.budget) if options.budget else None
     choices = _options.choices(options)
     tasks = options.tasks or sorted(registry.names("tasks"), key=_table_order)
-    wanted = cells.cells(options.models or experiment_names(), tasks, _options.seeds(options.seeds))
+    seeds = _options.seeds(options.seeds)
+    wanted = cells.cells(options.models or experiment_names(), tasks, seeds, together=options.together)
     devices = _options.count("--devices", options.devices)
+    if options.together and devices > 1:
+        raise UserError(f"--together fills one device, --devices divides a run among several: got {devices} of them")
     places = workers.places(_jobs(options.jobs), devices)[: len(wanted)]
     runner = cells.Runner(
         choices=choices,

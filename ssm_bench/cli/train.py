@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"finished before (--rerun runs it again): {summary(record)}")
             return 0
         progress = Progress(f"{options.model} {options.task} seed {options.seed}")
-        record = run_cell(
+        (record,) = run_cell(
             config,
             dataset,
             results=options.results,

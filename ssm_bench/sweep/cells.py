@@ -17,18 +17,24 @@ from ssm_bench.sweep.budget import check_budget, planned_share
 from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.train.devices import check_batch
-from ssm_bench.train.loop import Outcome
-from ssm_bench.train.run import FINISHED, make_record, open_data, run
+from ssm_bench.train.outcome import Outcome
+from ssm_bench.train.run import FINISHED, make_record, open_data, run, with_seed
 from ssm_bench.train.stop import Stop
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One model on one task with one seed."""
+    """One model on one task with one seed, and perhaps with others `together` with it in one program."""
 
     model: str
     task: str
     seed: int
+    together: tuple[int, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All of its seeds."""
+        return self.seed, *self.together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +52,12 @@ class Choices:
         return resolve(cell.model, cell.task, seed=cell.seed, **vars(self))
 
 
-def cells(models: Iterable[str], tasks: Iterable[str], seeds: Iterable[int]) -> list[Cell]:
+def cells(models: Iterable[str], tasks: Iterable[str], seeds: Iterable[int], *, together: bool = False) -> list[Cell]:
     """Every combination, task by task, so that a data set is opened once; the first seed of all comes first."""
     models, tasks = list(models), list(tasks)
+    if together:
+        first, *others = seeds
+        return [Cell(model=m, task=t, seed=first, together=tuple(others)) for t in tasks for m in models]
     return [Cell(model=m, task=t, seed=s) for s in seeds for t in tasks for m in models]
 
 
@@ -74,6 +83,10 @@ def earlier(config: ConfigDict, dataset: Dataset, results: Path) -> RunRecord | 
     )
     same = found is not None and found.status in FINISHED and found.data.checksum == dataset.card["checksum"]
     return found if same else None
+
+
+#: Of a run, the worst first.
+STATUSES = ("error", "oom", "diverged", "partial", "ok")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +118,14 @@ class Runner:
                 share = planned_share(config, dataset, self.seconds, self.checkpoints, devices=self.devices)
                 config, dataset = opened(replace(self.choices, share=share).config(cell))
                 progress.label += f" ({100 * share:g} % of the schedule)"
-            if not self.rerun and (record := earlier(config, dataset, self.results)):
-                progress.end(f"skipped, finished before: {summary(record)}")
+            before = {s: earlier(with_seed(config, s), dataset, self.results) for s in cell.seeds}
+            seeds = [s for s, record in before.items() if self.rerun or not record]
+            if not seeds:
+                words = "; ".join(summary(record) for record in before.values() if record)
+                progress.end(f"skipped, finished before: {words}")
                 return "skipped"
-            record = run(
-                config,
+            records = run(
+                with_seed(config, seeds[0]),
                 dataset,
                 results=self.results,
                 checkpoints=self.checkpoints,
@@ -117,6 +133,7 @@ class Runner:
                 tell=progress,
                 afresh=self.rerun,
                 devices=self.devices,
+                seeds=seeds if len(seeds) > 1 else (),
             )
         except UserError as error:
             progress.end(f"error: {error}")
@@ -125,20 +142,23 @@ class Runner:
             traceback.print_exc(file=sys.stderr)
             if dataset is None:
                 raise
-            return self._failed(config, dataset, f"{type(error).__name__}: {error}", progress)
-        progress.end(summary(record))
-        return record.status
+            return self._failed(cell, config, dataset, f"{type(error).__name__}: {error}", progress)
+        progress.end("; ".join(map(summary, records)))
+        # Of several seeds, the one that needs most attention.
+        return min((record.status for record in records), key=STATUSES.index)
 
     def fail(self, cell: Cell, message: str, progress: Progress) -> str:
         """Leaves the record of a cell whose process died; the message says how."""
-        return self._failed(*opened(self.choices.config(cell)), message, progress)
+        return self._failed(cell, *opened(self.choices.config(cell)), message, progress)
 
-    def _failed(self, config: ConfigDict, dataset: Dataset, message: str, progress: Progress) -> str:
+    def _failed(self, cell: Cell, config: ConfigDict, dataset: Dataset, message: str, progress: Progress) -> str:
         outcome = Outcome(status="error", message=message.splitlines()[0][:300])
-        record = make_record(config, dataset, outcome, parameters=0, state_size=None, devices=self.devices)
-        store.write(record, self.results)
-        progress.end(summary(record))
-        return record.status
+        for seed in cell.seeds:
+            one = with_seed(config, seed)
+            record = make_record(one, dataset, outcome, parameters=0, state_size=None, devices=self.devices)
+            store.write(record, self.results)
+        progress.end(f"error: {outcome.message}")
+        return "error"
 
 
 def check(wanted: Sequence[Cell], runner: Runner) -> None:
@@ -157,7 +177,11 @@ def check(wanted: Sequence[Cell], runner: Runner) -> None:
 
 def labels(wanted: Sequence[Cell]) -> list[str]:
     """What progress calls the cells, for example "[3/24] s5 text seed 0"."""
-    return [f"[{i}/{len(wanted)}] {c.model} {c.task} seed {c.seed}" for i, c in enumerate(wanted, 1)]
+    count = len(wanted)
+    return [
+        f"[{i}/{count}] {c.model} {c.task} seed{'s' * bool(c.together)} {', '.join(map(str, c.seeds))}"
+        for i, c in enumerate(wanted, 1)
+    ]
 
 
 def sweep(wanted: Sequence[Cell], runner: Runner, stop: Stop) -> list[tuple[Cell, str]]:

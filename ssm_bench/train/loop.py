@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 from ssm_bench.errors import UserError
 from ssm_bench.train.batches import DeviceData, TrainingOrder, evaluation_batches, padded_lengths
 from ssm_bench.train.checkpoint import Checkpoints
+from ssm_bench.train.outcome import Outcome
 from ssm_bench.train.step import Program, TrainState
 from ssm_bench.train.stop import Stop
 
@@ -24,42 +24,6 @@ CHECKPOINT_SECONDS = 60.0
 EVALUATION_GROUP = 8
 
 Tell = Callable[[int, int, float, str], None]
-
-
-@dataclass
-class Outcome:
-    """How a run ended; all of it but the status travels in the checkpoint, so that a resumed run adds up.
-
-    Attributes:
-        status: "ok", "partial" or "diverged".
-        message: what happened, empty for "ok".
-        step: updates done.
-        curve: one entry per evaluation.
-        best: accuracy and step of the best validation, None before the first.
-        result: the final scores, for "ok".
-        sums: loss and accuracy summed since the last evaluation, and the number of steps in them.
-        origins: the code and device of every part of the run, in order.
-        checksum: of the data it is trained on.
-        peak_memory: bytes that the training program needs at once on a device, as its compiler says; None before.
-        seconds: spent in "train", "compile" and "evaluate".
-    """
-
-    status: str = "partial"
-    message: str = ""
-    step: int = 0
-    curve: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, float] | None = None
-    result: dict[str, float] | None = None
-    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0])
-    seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "compile": 0.0, "evaluate": 0.0})
-    origins: list[str] = field(default_factory=list)
-    checksum: str = ""
-    peak_memory: int | None = None
-
-    def progress(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as plain JSON."""
-        kept = ("step", "curve", "best", "sums", "seconds", "origins", "checksum")
-        return {name: getattr(self, name) for name in kept}
 
 
 def chunk_length(steps: int, evaluations: int, wanted: int) -> tuple[int, int]:
@@ -113,6 +77,7 @@ class Trainer:
         longest, devices = max(len(examples) for examples in splits.values()), program.placement.devices
         self.eval_batch = math.ceil(min(config.train.eval_batch_size or self.batch, longest) / devices) * devices
         self.outcome = Outcome(checksum=checksum)
+        self.outcomes = [self.outcome]
         self.origin = origin
         self._example_seconds = 0.0
         self._compiled: dict[int, Any] = {}
@@ -136,18 +101,16 @@ class Trainer:
             evaluates = (outcome.step + size) % interval == 0 or outcome.step + size == steps
             ahead = 1.5 * chunk_seconds + (self._scoring_seconds("validation") if evaluates else 0.0)
             if message := stop.reason(ahead):
-                checkpoints.save(outcome.step, {"state": state, "best": best}, outcome.progress())
+                checkpoints.save(outcome.step, {"state": state, "best": best}, self.progress())
                 return self._end("partial", f"{message}: checkpoint at step {outcome.step} of {steps}")
-            state, losses, chunk_seconds = self._train_chunk(state, size)
-            if not np.isfinite(losses).all():
-                first = outcome.step + int(np.argmax(~np.isfinite(losses))) + 1
-                return self._end("diverged", f"loss is not finite at step {first} of {steps}")
-            outcome.step += size
-            words = f"loss {losses[-1]:.3f}"
+            state, metrics, chunk_seconds = self._train_chunk(state, size)
+            if message := self._add(metrics):
+                return self._end("diverged", f"{message} of {steps}")
+            words = f"loss {np.nanmean(metrics[-1, ..., 0]):.3f}"
             if evaluates:
                 best, words = self._validate(state, best)
             if time.monotonic() - saved > CHECKPOINT_SECONDS or outcome.step == steps:
-                checkpoints.save(outcome.step, {"state": state, "best": best}, outcome.progress())
+                checkpoints.save(outcome.step, {"state": state, "best": best}, self.progress())
                 saved = time.monotonic()
             tell(outcome.step, steps, size / chunk_seconds, words)
         if message := stop.reason(ahead=self._scoring_seconds("test")):
@@ -172,12 +135,11 @@ class Trainer:
                 f"the checkpoint in {checkpoints.folder} was trained on other data (checksum "
                 f"{progress['checksum'][:12]}, now {self.outcome.checksum[:12]}): --rerun starts this run afresh"
             )
-        for name, value in progress.items():
-            setattr(self.outcome, name, value)
+        self.resume(progress)
         return TrainState(*tree["state"]), tree["best"]
 
     def _train_chunk(self, state: TrainState, size: int) -> tuple[TrainState, np.ndarray, float]:
-        """Steps `size` times; returns the state, the losses (size,), and the seconds without compilation."""
+        """The state after `size` steps, their losses and accuracies (size, 2), and the seconds without compilation."""
         outcome = self.outcome
         batches, sizes = self.order.batches(outcome.step, size)
         if size not in self._compiled:
@@ -192,53 +154,43 @@ class Trainer:
         metrics = np.asarray(metrics, np.float64)
         seconds = time.monotonic() - begun
         outcome.seconds["train"] += seconds
-        loss, accuracy = metrics.sum(0)
-        outcome.sums = [outcome.sums[0] + float(loss), outcome.sums[1] + float(accuracy), outcome.sums[2] + size]
-        return state, metrics[:, 0], max(seconds, 1e-9)
+        return state, metrics, max(seconds, 1e-9)
+
+    def _add(self, metrics: np.ndarray) -> str:
+        """Counts the steps of a chunk; a message ends the run."""
+        return self.outcome.add(metrics)
+
+    def progress(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside arrays, as plain JSON."""
+        return self.outcome.progress()
+
+    def resume(self, progress: dict[str, Any]) -> None:
+        """Goes on from there."""
+        self.outcome.resume(progress)
 
     def _validate(self, state: TrainState, best: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """Adds a point to the curve, and keeps the parameters where validation is the best so far."""
-        outcome = self.outcome
         accuracy, loss = self.score(state.params, state.stats, "validation")
-        train_loss, train_accuracy, count = outcome.sums
-        outcome.curve.append(
-            {
-                "step": outcome.step,
-                "train_loss": train_loss / count,
-                "train_accuracy": train_accuracy / count,
-                "validation_loss": loss,
-                "validation_accuracy": accuracy,
-                "seconds": round(outcome.seconds["train"], 3),
-            }
-        )
-        outcome.sums = [0.0, 0.0, 0]
-        if outcome.best is None or accuracy > outcome.best["accuracy"]:
-            outcome.best = {"accuracy": accuracy, "step": outcome.step}
+        train_loss = self.outcome.sums[0] / self.outcome.sums[2]
+        if self.outcome.validated(accuracy, loss):
             # The next chunk takes over the state's memory, so the best needs its own.
             best = jax.tree.map(jnp.copy, {"params": state.params, "stats": state.stats})
-        return best, f"loss {train_loss / count:.3f}, validation {100 * accuracy:.2f} %"
+        return best, f"loss {train_loss:.3f}, validation {100 * accuracy:.2f} %"
 
     def _test(self, best: dict[str, Any]) -> None:
-        accuracy, loss = self.score(best["params"], best["stats"], "test")
-        assert self.outcome.best is not None
-        self.outcome.result = {
-            "test_accuracy": accuracy,
-            "test_loss": loss,
-            "validation_accuracy": self.outcome.best["accuracy"],
-            "best_step": int(self.outcome.best["step"]),
-        }
+        self.outcome.tested(*self.score(best["params"], best["stats"], "test"))
 
-    def score(self, params: Any, stats: Any, split: str) -> tuple[float, float]:
-        """Accuracy in [0, 1] and mean loss over every example of a split."""
+    def score(self, params: Any, stats: Any, split: str) -> Any:
+        """Accuracy in [0, 1] and mean loss over every example of a split: (2,)."""
         begun = time.monotonic()
         groups = evaluation_batches(self.splits[split], self.lengths, self.eval_batch, self.padded, EVALUATION_GROUP)
         # All groups are under way before the first result is fetched.
         sums = [self.program.evaluate(params, stats, self.data, *group) for group in groups]
-        correct, loss, count = np.sum(np.asarray(sums, np.float64), 0)
+        sums = np.sum(np.asarray(sums, np.float64), 0)
         seconds = time.monotonic() - begun
         self.outcome.seconds["evaluate"] += seconds
         self._example_seconds = seconds / len(self.splits[split])
-        return float(correct / count), float(loss / count)
+        return sums[..., :2] / sums[..., 2:]
 
     def _scoring_seconds(self, split: str) -> float:
         """How long scoring a split should take, from the last time one was scored; 0 before that."""

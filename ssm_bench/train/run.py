@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from operator import attrgetter
 from pathlib import Path
@@ -21,10 +21,12 @@ from ssm_bench.train import provenance
 from ssm_bench.train.batches import device_data
 from ssm_bench.train.checkpoint import Checkpoints
 from ssm_bench.train.devices import check_batch, place
-from ssm_bench.train.loop import Outcome, Tell, Trainer
+from ssm_bench.train.loop import Tell, Trainer
 from ssm_bench.train.optimizer import make_optimizer
+from ssm_bench.train.outcome import Outcome
 from ssm_bench.train.step import Program, count_parameters
 from ssm_bench.train.stop import Stop
+from ssm_bench.train.together import SeedsProgram, Together
 
 #: Statuses that a later sweep does not try again.
 FINISHED = ("ok", "diverged", "oom")
@@ -96,22 +98,26 @@ def make_program(config: ConfigDict, dataset: Dataset, *, devices: int = 1) -> P
     return Program(model, optimizer, ragged=ragged, seed=config.seed, placement=place(devices))
 
 
-def make_trainer(config: ConfigDict, dataset: Dataset, *, devices: int = 1) -> Trainer:
-    """A trainer with its data on its devices; raises as `make_program`, `check_sizes`, `check_batch`."""
+def make_trainer(config: ConfigDict, dataset: Dataset, *, devices: int = 1, seeds: Sequence[int] = ()) -> Trainer:
+    """A trainer with its data on its devices, of several seeds in one program if they are given.
+
+    Raises:
+        UserError: as `make_program`, `check_sizes`, `check_batch` and `Together`.
+    """
     check_sizes(config, dataset)
     check_batch(config.train.batch_size, devices)
     revision, kind = provenance.revision(), provenance.device()["kind"]
     code = f"commit {revision['commit'][:12]}{'+dirty' if revision['dirty'] else ''}"
-    program = make_program(config, dataset, devices=devices)
-    return Trainer(
-        program,
-        device_data(dataset, program.placement),
-        dataset.splits,
-        config,
-        lengths=np.diff(dataset.offsets)[dataset.documents].max(1),
-        origin=f"{code} on {f'{devices} x ' if devices > 1 else ''}{kind}",
-        checksum=dataset.card["checksum"],
-    )
+    programs = [make_program(with_seed(config, seed), dataset, devices=devices) for seed in seeds or [config.seed]]
+    shared = {
+        "data": device_data(dataset, programs[0].placement),
+        "splits": dataset.splits,
+        "config": config,
+        "lengths": np.diff(dataset.offsets)[dataset.documents].max(1),
+        "origin": f"{code} on {f'{devices} x ' if devices > 1 else ''}{kind}",
+        "checksum": dataset.card["checksum"],
+    }
+    return Together(SeedsProgram(programs), **shared) if seeds else Trainer(programs[0], **shared)
 
 
 def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
@@ -137,9 +143,16 @@ def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
             raise UserError(f"{what} of {dataset.spec.name} must lie in 0..{count - 1}; its data have {seen}")
 
 
-def checkpoint_folder(config: ConfigDict, root: Path) -> Path:
-    """The folder of a run's checkpoints, below `root`."""
-    name = f"{config_hash(config.to_dict())}-s{config.seed}"
+def with_seed(config: ConfigDict, seed: int) -> ConfigDict:
+    """The configuration of another seed."""
+    config = config.copy_and_resolve_references()
+    config.seed = seed
+    return config
+
+
+def checkpoint_folder(config: ConfigDict, root: Path, seeds: Sequence[int] = ()) -> Path:
+    """The folder of a run's checkpoints, below `root`, or of several seeds in one program."""
+    name = f"{config_hash(config.to_dict())}-s{'-'.join(map(str, seeds or [config.seed]))}"
     return root / config.preset / config.task.name / config.model.name / name
 
 
@@ -153,7 +166,8 @@ def run(
     tell: Tell,
     afresh: bool = False,
     devices: int = 1,
-) -> RunRecord:
+    seeds: Sequence[int] = (),
+) -> list[RunRecord]:
     """Trains one cell and writes its record; running out of memory and diverging are records too.
 
     Args:
@@ -165,38 +179,55 @@ def run(
         tell: progress, as for `Trainer.fit`.
         afresh: forget the checkpoints of an earlier run of this configuration.
         devices: how many share every batch.
+        seeds: several at once, in one program, in place of the configuration's.
+
+    Returns:
+        A record for each seed.
 
     Raises:
         UserError: a mistake in the settings; nothing is written.
     """
     state_size, parameters = None, 0
-    outcome = Outcome()
+    configs = [with_seed(config, seed) for seed in seeds] or [config]
+    outcomes = [Outcome() for _ in configs]
     try:
-        trainer = make_trainer(config, dataset, devices=devices)
-        outcome, model = trainer.outcome, trainer.program.model
-        parameters, state_size = count_parameters(model.params), model.state_size
+        trainer = make_trainer(config, dataset, devices=devices, seeds=seeds)
+        outcomes, model = trainer.outcomes, trainer.program.model
+        parameters, state_size = count_parameters(model.params) // len(configs), model.state_size
         for output in (results, checkpoints):
             writable(output)
-        folder = checkpoint_folder(config, checkpoints)
+        folder = checkpoint_folder(config, checkpoints, seeds)
         if afresh:
             shutil.rmtree(folder, ignore_errors=True)
         manager = Checkpoints(folder)
         try:
             trainer.fit(manager, stop, tell)
+            if isinstance(trainer, Together):
+                trainer.hand_over(manager, [checkpoint_folder(each, checkpoints) for each in configs])
         finally:
             manager.close()
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        outcome.status = "oom"
-        outcome.message = (
-            f"out of memory with batches of {config.train.batch_size} and length {dataset.spec.max_length}: "
-            "try --config.train.batch_size or --config.train.eval_batch_size at half the value"
-        )
+        for outcome in outcomes:
+            outcome.status = "oom"
+            outcome.message = (
+                f"out of memory with batches of {config.train.batch_size} and length {dataset.spec.max_length}: "
+                "try --config.train.batch_size or --config.train.eval_batch_size at half the value"
+                + (f", or fewer seeds --together than {len(seeds)}" if seeds else "")
+            )
+    if seeds:
+        for outcome in outcomes:
+            company = f"one program for seeds {', '.join(map(str, seeds))}, times are a share of it"
+            outcome.message = f"{outcome.message}; {company}" if outcome.message else company
     sizes = {"parameters": parameters, "state_size": state_size}
-    record = make_record(config, dataset, outcome, devices=devices, **sizes)
-    store.write(record, results)
-    return record
+    records = [
+        make_record(each, dataset, outcome, devices=devices, **sizes)
+        for each, outcome in zip(configs, outcomes, strict=True)
+    ]
+    for record in records:
+        store.write(record, results)
+    return records
 
 
 def writable(folder: Path) -> None:

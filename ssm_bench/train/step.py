@@ -95,8 +95,14 @@ class Program:
         self, data: DeviceData, length: int, state: TrainState, examples: jax.Array
     ) -> tuple[TrainState, jax.Array]:
         """One step on examples (b,), their documents cut to `length`: the next state, mean loss and accuracy (2,)."""
+        return self.update_with(self.seed, data, length, state, examples)
+
+    def update_with(
+        self, seed: int | jax.Array, data: DeviceData, length: int, state: TrainState, examples: jax.Array
+    ) -> tuple[TrainState, jax.Array]:
+        """`update` with a seed of dropout."""
         labels = data["labels"][examples]
-        key = jax.random.fold_in(jax.random.key(self.seed), state.step)
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
 
         def loss_of(params):
             logits, stats = self.logits(params, state.stats, data, examples, length, train=True, key=key)

@@ -54,7 +54,7 @@ def run_in(folder, config, dataset, stop=None, **rest):
     def silent(step, steps, rate, words):
         pass
 
-    return run(
+    (record,) = run(
         config,
         dataset,
         results=folder / "results",
@@ -63,6 +63,7 @@ def run_in(folder, config, dataset, stop=None, **rest):
         tell=silent,
         **rest,
     )
+    return record
 
 
 def essence(record):
