@@ -242,7 +242,7 @@ class _Program:
 
     def projection(self, refs, t):
         """One step of B or C (width, n), repeated for all channels: as rows they would have to move between threads."""
-        return [ref[self.row, t, self.states].astype(jnp.float32) for ref in refs]
+        return [ref[self.row, t, self.states] for ref in refs]
 
     def store_by_warp(self, ref, place, x):
         """The sums of x (width, n) over the channels of each warp, at a place in this program's part of `ref`.
@@ -320,8 +320,6 @@ def _backward_kernel(inputs, kept, gradients, *, width, warps, softplus):
         i = program.chunks - 1 - i
         times = [i * _CHUNK + k for k in range(_CHUNK)]
         states = [[x[row, i, channels, :] for x in kept["boundaries"]]]
-        if inputs.z is not None:
-            _gate_gradient(program, kept, gradients["z"], pl.ds(i * _CHUNK, _CHUNK))
         loads = [(read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t)) for t in times]
         sizes, decays = [], []
         for u, delta, B in loads:
@@ -337,6 +335,8 @@ def _backward_kernel(inputs, kept, gradients, *, width, warps, softplus):
         # Some steps ahead of their use: a load waits for the stores before it, and with all of them first, the
         # registers would not do.
         loads = [load(t) for t in reversed(times[-_AHEAD:])]
+        if inputs.z is not None:
+            _gate_gradient(program, kept, gradients["z"], pl.ds(i * _CHUNK, _CHUNK))
         for k in reversed(range(_CHUNK)):
             if k >= _AHEAD:
                 loads.append(load(times[k - _AHEAD]))
