@@ -38,8 +38,7 @@ def complex_normal(random, *shape):
     return random.normal(size=shape) + 1j * random.normal(size=shape)
 
 
-def selective_scan(random, rates, number=normal):
-    d, n = 8, 16
+def selective_scan(random, rates, number=normal, d=8, n=16):
     A = -np.exp(random.uniform(*np.log(rates), (d, n))) + (3j * normal(random, d, n) if number is complex_normal else 0)
     return {
         "u": normal(random, 2, LENGTH, d),
@@ -89,6 +88,11 @@ CASES = {
     "selective_scan, complex": (
         partial(ops.selective_scan, delta_softplus=True),
         partial(selective_scan, number=complex_normal),
+    ),
+    # Wide enough for programs of several warps.
+    "selective_scan, wide": (
+        partial(ops.selective_scan, delta_softplus=True),
+        partial(selective_scan, d=1024, n=64),
     ),
     "diagonal_ssm": (ops.diagonal_ssm, diagonal_ssm),
     "linear_recurrence, varying": (ops.linear_recurrence, varying),
