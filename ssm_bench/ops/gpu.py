@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_LOG2_E = float(np.log2(np.e))
+LOG2_E = float(np.log2(np.e))
 
 # Whether the kernel that is being traced may use instructions of the GPU.
 _INSTRUCTIONS = ContextVar("_INSTRUCTIONS", default=False)
@@ -100,7 +100,7 @@ def reciprocal(x: jax.Array) -> jax.Array:
 
 def sigmoid(x: jax.Array) -> jax.Array:
     """1 / (1 + e^-x) in a kernel, float32; results below the normal numbers (1e-38) are zero."""
-    return reciprocal(1 + exp2(-_LOG2_E * x))
+    return reciprocal(1 + exp2(-LOG2_E * x))
 
 
 def _instruction(instruction: str, *arrays: jax.Array) -> jax.Array:

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, PartitionSpec
 
-#: The axis of the mesh that batches are divided along.
-AXIS = "batch"
+#: The axis of the mesh that batches are divided along; no name that a mesh of somebody else would have.
+AXIS = "ssm_bench_batch"
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def by_parts(function: Callable[..., Any], batched: Sequence[bool], *, axis: int
         axis: where its results have the batch.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    if AXIS not in mesh.axis_names:
+    if AXIS not in mesh.axis_names or AXIS in mesh.manual_axes:
         return function
     whole = PartitionSpec()
     arguments = tuple(PartitionSpec(AXIS) if one else whole for one in batched)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from math import prod
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +116,7 @@ def linear_recurrence(
     fits = dtype in (jnp.float32, jnp.complex64) and kernels_run()
     # For a constant the parallel scan is as fast and keeps more digits; where `a` is one number for many states, the
     # kernel would read it for each.
-    if automatic and fits and coefficient.shape == b.shape and dtype == jnp.float32 and b.shape[-1] % 8 == 0:
+    if automatic and fits and coefficient.shape == b.shape and dtype == jnp.float32 and prod(b.shape[2:]) % 8 == 0:
         backend = "fused"
     if backend == "fused" and not fits:
         raise UserError(

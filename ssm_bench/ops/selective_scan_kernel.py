@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
 
-from ssm_bench.ops.gpu import barrier, call, exp2, multiply_add, reciprocal
+from ssm_bench.ops.gpu import LOG2_E, barrier, call, exp2, multiply_add, reciprocal, sigmoid
 
 # Steps between two states that the forward pass keeps. The backward pass holds the states of so many steps in
 # registers at once.
@@ -32,8 +31,6 @@ _FORWARD_WARPS, _BACKWARD_WARPS = 1, 4
 # Warps that a GPU has room for; where there are fewer, each holds fewer states. Backward ones take all registers that a
 # thread can have, so that 8 fit one of 132 multiprocessors, and a little more than 1,056 would take twice the time.
 _FORWARD_ROOM, _BACKWARD_ROOM = 1024, 768
-
-_LOG2_E = float(np.log2(np.e))
 
 Parts = list[jax.Array]
 
@@ -209,13 +206,9 @@ def _inner(x: Parts, y: Parts) -> jax.Array:
     return jnp.sum(products[0] if len(products) == 1 else products[0] + products[1], axis=1)
 
 
-def _sigmoid(x: jax.Array) -> jax.Array:
-    return reciprocal(1 + exp2(-_LOG2_E * x))
-
-
 def _softplus(x: jax.Array) -> jax.Array:
     """max(x, 0) + log(1 + e) with e = exp(-|x|), by the series of 2 artanh(e / (2 + e)), as exact for small e."""
-    e = exp2(-_LOG2_E * jnp.abs(x))
+    e = exp2(-LOG2_E * jnp.abs(x))
     quotient = e * reciprocal(2 + e)
     square, series = quotient * quotient, jnp.full_like(x, 1 / 13)
     for odd in (11, 9, 7, 5, 3, 1):
@@ -231,7 +224,7 @@ class _Program:
         self.row, self.block = pl.program_id(0), pl.program_id(1)
         self.channels = pl.ds(self.block * width, width)
         real, *imaginary = (x[self.channels, :] for x in inputs.A)
-        self.A = [real * _LOG2_E, *imaginary]
+        self.A = [real * LOG2_E, *imaginary]
         self.D, self.bias = (x[self.channels].astype(jnp.float32) for x in (inputs.D, inputs.delta_bias))
         self.states = lax.broadcasted_iota(jnp.int32, (width, real.shape[1]), 1)
         self.chunks = inputs.u.shape[1] // _CHUNK
@@ -290,7 +283,7 @@ def _forward_kernel(inputs, _, outputs, *, width, warps, softplus):
             if z is not None:
                 if outputs.get("ungated") is not None:
                     outputs["ungated"][row, t, channels] = y.astype(outputs["ungated"].dtype)
-                y = y * z * _sigmoid(z)
+                y = y * z * sigmoid(z)
             outputs["y"][row, t, channels] = y.astype(outputs["y"].dtype)
         return h
 
@@ -303,14 +296,14 @@ def _gate_gradient(program, kept, gradient, times):
     """The gradient by z of a whole chunk (k, width): one thread for each number, where single steps leave most idle."""
     refs = (program.inputs.z, kept["dy"], kept["ungated"])
     z, dy, ungated = (x[program.row, times, program.channels].astype(jnp.float32) for x in refs)
-    gate = _sigmoid(z)
+    gate = sigmoid(z)
     gradient[program.row, times, program.channels] = (dy * ungated * gate * (1 + z * (1 - gate))).astype(gradient.dtype)
 
 
 def _backward_kernel(inputs, kept, gradients, *, width, warps, softplus):
     program = _Program(inputs, width, warps, softplus)
     row, channels, read = program.row, program.channels, program.sequence
-    rates = [program.A[0] / _LOG2_E, *program.A[1:]]
+    rates = [program.A[0] / LOG2_E, *program.A[1:]]
 
     def store(name, t, value):
         gradients[name][row, t, channels] = value.astype(gradients[name].dtype)
@@ -342,7 +335,7 @@ def _backward_kernel(inputs, kept, gradients, *, width, warps, softplus):
                 loads.append(load(times[k - _AHEAD]))
             t, delta, (u, raw, z, dy, B, C) = times[k], sizes[k], loads.pop(0)
             if z is not None:
-                dy = dy * z * _sigmoid(z)
+                dy = dy * z * sigmoid(z)
             dD = multiply_add(dy, u, dD)
             g = [multiply_add(dy[:, None], c, part) for part, c in zip(g, C, strict=True)]
             for which, values in enumerate(
@@ -357,7 +350,7 @@ def _backward_kernel(inputs, kept, gradients, *, width, warps, softplus):
             through_rate = _conjugate_times(states[k], g)
             ddelta = multiply_add(u, through_input, _inner(through_rate, rates))
             if softplus:
-                ddelta = ddelta * _sigmoid(raw + program.bias)
+                ddelta = ddelta * sigmoid(raw + program.bias)
             store("delta", t, ddelta)
             dbias = dbias + ddelta
             dA = [multiply_add(delta[:, None], part, x) for x, part in zip(dA, through_rate, strict=True)]

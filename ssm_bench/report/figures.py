@@ -97,7 +97,8 @@ def draw_speeds(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
         for record in records:
             if record.model and any(name.startswith(kind.panels[0][0]) for name in record.measurements):
                 device = (record.device.platform, record.device.kind)
-                devices.setdefault(device, {})[record.model] = record
+                half = record.measurements.get("activation_bits") == 16
+                devices.setdefault(device, {})[f"{record.model} (bf16)" if half else record.model] = record
         for (platform, device), models in sorted(devices.items()):
             name = f"{kind.name}-{platform}"
             figures[f"{name}-{len(figures)}" if name in figures else name] = _speeds(models, device, kind)

@@ -1,6 +1,6 @@
 """The least time a device could take: what an operation must move through memory, over the memory's bandwidth.
 
-Inputs are read once and outputs written once, in float32; whatever lies between is kept on the chip, and computed anew
+Inputs are read once and outputs written once; whatever lies between is kept on the chip, and computed anew
 for the gradient. No program has to be this fast, none can be faster.
 """
 
@@ -20,7 +20,7 @@ FLOAT, COMPLEX = 4, 8
 STEP_PASSES = 5
 
 
-def step_ms(device: str, *, tokens: float, width: float, layers: float) -> float | None:
+def step_ms(device: str, *, tokens: float, width: float, layers: float, bits: float = 32) -> float | None:
     """Least milliseconds of a training step, whatever the model; None for a device whose bandwidth is not listed.
 
     Args:
@@ -28,8 +28,9 @@ def step_ms(device: str, *, tokens: float, width: float, layers: float) -> float
         tokens: in a batch, padding counted.
         width: of the activations between layers.
         layers: number of them.
+        bits: of an activation.
     """
-    return _ms(device, STEP_PASSES * tokens * width * layers * FLOAT)
+    return _ms(device, STEP_PASSES * tokens * width * layers * bits / 8)
 
 
 def operation_ms(device: str, operation: str, shape: Sequence[int], *, backward: bool) -> float | None:

@@ -53,7 +53,11 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         if all(found.get(name) for name in ("tokens_per_second", "layers", "d_model")):
             tokens = _get(record, "tokens_per_second") * _get(record, "step_ms") / 1000
             least = floor.step_ms(
-                record.device.kind, tokens=tokens, width=_get(record, "d_model"), layers=_get(record, "layers")
+                record.device.kind,
+                tokens=tokens,
+                width=_get(record, "d_model"),
+                layers=_get(record, "layers"),
+                bits=found.get("activation_bits") or 32,
             )
         yield [
             md(record.model),
@@ -211,7 +215,16 @@ def _cells(record: SpeedRecord) -> list[_Cell]:
     ]
 
 
-LENGTH_HEADS = ("Model", "Length", "Batch", "ms a step", "Tokens a second", "Temporary memory", "Measured")
+LENGTH_HEADS = (
+    "Model",
+    "Activations",
+    "Length",
+    "Batch",
+    "ms a step",
+    "Tokens a second",
+    "Temporary memory",
+    "Measured",
+)
 
 
 def _lengths(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
@@ -222,6 +235,7 @@ def _lengths(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         for length in sorted(lengths):
             yield [
                 md(record.model or ""),
+                _activations(record),
                 f"{length}",
                 f"{found.get(f'batch_size_at_{length}')}",
                 _link(record, _short(found[f"step_ms_at_{length}"])),

@@ -252,7 +252,9 @@ def _cell_notes(cell: Cell) -> Iterator[str]:
         if len(message) > MESSAGE_LENGTH:
             message = message[:MESSAGE_LENGTH].rstrip() + "…"
         steps = f"seed {run.seed} {run.status} after {run.steps.done} of {run.steps.planned} steps"
-        yield f"{steps}: {message}" if message else steps
+        # What a run that waits to be resumed says is where it stands.
+        waits = run.status == "partial" and run.steps.done < run.steps.planned
+        yield f"{steps}: {message}" if message and not waits else steps
     groups: dict[tuple[str, DataIdentity], list[RunRecord]] = {}
     for run in cell.others:
         groups.setdefault(group_of(run), []).append(run)

@@ -92,7 +92,11 @@ def resolve(
         set_share(config, share)
     else:
         PRESETS[preset](config, experiment(model))
-    return override(config, [a for a in overrides if a not in chosen])
+    config = override(config, [a for a in overrides if a not in chosen])
+    if spec(task).kind != "tokens" or protocol == "paper":
+        # There it changes nothing, and must not make another run of the same.
+        config.train.lengths = 1
+    return config
 
 
 def _check_overrides(preset: str, overrides: Sequence[str]) -> None:

@@ -95,9 +95,11 @@ def places(jobs: int = 0, devices: int = 1) -> list[Place]:
         UserError: several devices a worker, and more in all than there are.
     """
     found = gpus()
+    tpu = importlib.util.find_spec("libtpu") and os.environ.get("JAX_PLATFORMS", "tpu") != "cpu"
     if devices > 1:
         there = len(found) or host_devices()
-        jobs = jobs or max(there // devices, 1)
+        # A TPU belongs to one process.
+        jobs = jobs or (1 if tpu else max(there // devices, 1))
         if jobs * devices > there:
             raise UserError(f"--jobs x --devices is at most {there}, the devices here; got {jobs} x {devices}")
         if found:
@@ -107,7 +109,6 @@ def places(jobs: int = 0, devices: int = 1) -> list[Place]:
         crowd = -(-jobs // len(found))
         memory = GPU_MEMORY / crowd if crowd > 1 else None
         return [Place(gpu=found[i % len(found)], memory=memory) for i in range(jobs)]
-    tpu = importlib.util.find_spec("libtpu") and os.environ.get("JAX_PLATFORMS", "tpu") != "cpu"
     free = cores()
     jobs = jobs or (1 if tpu else min(len(free), MOST_BY_DEFAULT))
     return [Place(cores=tuple(free[i::jobs]) or (free[i % len(free)],)) for i in range(jobs)]

@@ -36,8 +36,8 @@ def place(devices: int = 1) -> Placement:
         UserError: more devices than there are.
     """
     there = jax.devices()
-    if not 1 <= devices <= len(there):
-        raise UserError(f"--devices takes a whole number from 1 to {len(there)}, the devices here; got {devices}")
+    if devices > len(there):
+        raise UserError(f"--devices is at most {len(there)}, the devices here; got {devices}")
     mesh = Mesh(np.array(there[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
     return Placement(mesh, NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, AXIS)))
 

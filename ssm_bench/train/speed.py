@@ -80,6 +80,7 @@ def measure_epoch(trainer: Trainer, *, chunk: int, stop: Stop, tell: Callable[[i
     # The first call of a program loads it.
     state, metrics = compiled(state, trainer.data, *order.batches(0, chunk))
     np.asarray(metrics)
+    longest = trainer.data["tokens"].shape[1]
     done, positions, seconds = 0, 0, 0.0
     while done + chunk <= planned and not (done and stop.reason(seconds / done * chunk)):
         begun = time.perf_counter()
@@ -87,10 +88,9 @@ def measure_epoch(trainer: Trainer, *, chunk: int, stop: Stop, tell: Callable[[i
         state, metrics = compiled(state, trainer.data, examples, sizes)
         np.asarray(metrics)
         seconds += time.perf_counter() - begun
-        positions += int(np.take(trainer.padded, sizes).sum())
+        positions += int(np.minimum(np.take(trainer.padded, sizes), longest).sum())
         done += chunk
         tell(done, planned)
-    longest = trainer.data["tokens"].shape[1]
     return {
         "sequences_per_second": round(done * trainer.batch / seconds, 2),
         "epoch_step_ms": round(1000 * seconds / done, 4),

@@ -1,7 +1,6 @@
 """Compares operations whose batch is divided among two devices with whole ones; `test_parts` starts it."""
 
 import importlib
-import sys
 from functools import partial
 
 import jax
@@ -65,9 +64,6 @@ def compare_all():
     compare(constant, (False, True), spectrum(8), u + 1j * normal(4, 16, 8))
     # The modules, which functions of the same names hide.
     scan, rg_lru = (importlib.import_module(f"ssm_bench.ops.{name}") for name in ("selective_scan", "rg_lru"))
-    gated = lambda *x: sys.modules["ssm_bench.ops.rg_lru"]._fused(*x, 8.0, None, None, interpret=True)[0]  # noqa: E731
-    compare(gated, (True, True, True, False), u, normal(4, 16, 8), normal(4, 16, 8), normal(8))
-
     gated = lambda *arguments: rg_lru._fused(*arguments, 8.0, None, None, interpret=True)[0]  # noqa: E731
     compare(gated, (True, True, True, False), u, normal(4, 16, 8), normal(4, 16, 8), normal(8))
 

@@ -1,5 +1,7 @@
 """The tables of docs/performance.md: rows, floors, the authors' code beside ours, and that verify holds the page."""
 
+import pytest
+
 from ssm_bench.cli import main
 from ssm_bench.record import store, validate_speed
 from ssm_bench.report import floor, speed
@@ -81,8 +83,13 @@ def test_an_epoch_stands_beside_the_step_of_the_authors_code():
 
 
 def test_half_precision_is_named():
-    half = record("step-s5-listops-bf16-gpu", STEP | {"activation_bits": 16}, model="s5", task="listops")
-    assert [row[3] for row in rows(speed.blocks([OURS, half])["speed-steps"])] == ["bf16", "float32"]
+    half = record(
+        "step-s5-listops-bf16-gpu", STEP | {"d_model": 128, "activation_bits": 16}, model="s5", task="listops"
+    )
+    narrow, full = rows(speed.blocks([OURS, half])["speed-steps"])
+    assert (narrow[3], full[3]) == ("bf16", "float32")
+    # Half the bytes. Rounded to three digits.
+    assert float(narrow[5]) == pytest.approx(float(full[5]) / 2, rel=1e-2)
 
 
 def test_other_sizes_and_devices_are_not_compared():
@@ -111,7 +118,7 @@ def test_backends_and_lengths_have_a_row_each():
     lengths = record("length-lru-gpu", found, model="lru", task="text")
     blocks = speed.blocks([compared, lengths, OURS])
     assert [(row[4], row[7]) for row in rows(blocks["speed-backends"])] == [("auto", "2.5"), ("associative", "–")]
-    assert [row[1] for row in rows(blocks["speed-lengths"])] == ["64", "1024"]
+    assert [row[2] for row in rows(blocks["speed-lengths"])] == ["64", "1024"]
     assert speed.blocks([])["speed-steps"] == speed.NOTHING
 
 

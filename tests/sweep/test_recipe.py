@@ -157,3 +157,10 @@ def test_every_preset_resolves_every_cell(preset):
 def test_a_share_is_of_the_steps_that_an_override_names():
     config = resolve("lru", "text", share=0.5, overrides=("--config.train.published_steps=400",))
     assert config.train.published_steps == 400 and 200 <= config.train.steps <= 400
+
+
+def test_padded_lengths_are_part_of_a_run_only_where_they_change_it():
+    several = ("--config.train.lengths=3",)
+    assert resolve("lru", "text", overrides=several).train.lengths == 3
+    assert resolve("lru", "image", overrides=several).train.lengths == 1
+    assert resolve("lru", "text", protocol="paper", overrides=several).train.lengths == 1

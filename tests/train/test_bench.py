@@ -120,3 +120,8 @@ def test_an_epoch_counts_the_padding_that_lengths_save(tmp_path, capsys):
         shares[lengths] = found["padded_share"] or 0
     assert shares[1] == 1 > shares[3] > 0.5
     assert "24 of 30 steps" in capsys.readouterr().err
+
+
+def test_a_flag_of_another_kind_is_refused(capsys):
+    assert main(["bench", "step", "--model", "s5", "--task", "text", "--deadline", "1s"]) == 2
+    assert "bench step takes no --deadline; it is for epoch, length, scan, stream" in capsys.readouterr().err

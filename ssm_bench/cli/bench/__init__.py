@@ -35,6 +35,23 @@ DEFAULTS = {
 }
 
 
+#: Flags that only some kinds take.
+ONLY = {
+    "model": ("step", "epoch", "compare"),
+    "models": ("length", "stream"),
+    "lengths": ("length", "stream"),
+    "tokens": ("length",),
+    "op": ("scan",),
+    "shapes": ("scan",),
+    "backends": ("scan", "compare"),
+    "data": ("epoch",),
+    "deadline": ("epoch", "length", "scan", "stream"),
+}
+
+#: What stands for a flag that was not given.
+UNGIVEN = {"tokens": 65536, "data": "real"}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
     parser.add_argument("what", help="step, epoch, compare, length, scan or stream, as below")
@@ -44,12 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="steps in the one long scan (default: 100; compare: 50, length: 20)")
     parser.add_argument("--repeats", type=int, default=3, help="timings, of which the median counts (default: 3)")
     parser.add_argument("--lengths", default="", help="of the input in length, positions in stream: like 1024,16384")
-    parser.add_argument("--tokens", type=int, default=65536, help="in a batch of length (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, help=f"in a batch of length (default: {UNGIVEN['tokens']})")
     parser.add_argument("--op", default="", help="of scan: selective_scan, rg_lru, linear_recurrence, diagonal_ssm")
     parser.add_argument("--shapes", type=_options.names, default=[], help="of scan: sizes, like 32x4096x256x64,...")
     parser.add_argument("--backends", type=_options.names, default=[], help="of scan, compare: auto,associative")
-    parser.add_argument("--data", default="real", help="of epoch: real (default) or synthetic")
-    parser.add_argument("--deadline", default="", metavar="TIME", help="begin no new length or token later, like 9m")
+    parser.add_argument("--data", default="", help="of epoch: real (default) or synthetic")
+    parser.add_argument(
+        "--deadline", default="", metavar="TIME", help="begin no new length, shape or call later, like 9m"
+    )
     parser.add_argument("--name", default="", help="name of the record (default: like step-<model>-<task>-<platform>)")
     parser.add_argument("--protocol", default="strict", help="strict (default), paper or lra")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
@@ -60,7 +79,10 @@ def run(options: argparse.Namespace) -> int:
     """Runs the verb: prints the figures and writes results/speed/<name>.json."""
     if options.what not in KINDS:
         raise unknown_name("bench", options.what, KINDS)
-    for name, value in ({"steps": 100} | DEFAULTS.get(options.what, {})).items():
+    for flag, kinds in ONLY.items():
+        if options.what not in kinds and getattr(options, flag):
+            raise UserError(f"bench {options.what} takes no --{flag}; it is for {', '.join(kinds)}")
+    for name, value in (UNGIVEN | {"steps": 100} | DEFAULTS.get(options.what, {})).items():
         if getattr(options, name) in ("", None):
             setattr(options, name, value)
     for flag in ("steps", "repeats", "tokens"):
