@@ -91,8 +91,9 @@ def test_a_run_stopped_anywhere_resumes_to_the_same_bits(tmp_path, model, chunks
 LENGTH_TOLERANCE = 1e-5
 
 
-@pytest.mark.parametrize("model", ["transformer", "s5", "s4", "mamba2"])
-@pytest.mark.parametrize("protocol", ["strict", "paper"])
+@pytest.mark.parametrize(
+    ("model", "protocol"), [("transformer", "strict"), ("s5", "strict"), ("mamba2", "strict"), ("s5", "paper")]
+)
 def test_scores_do_not_depend_on_the_padded_lengths(model, protocol):
     one, several = (
         make_trainer(*config_of(f"--config.train.lengths={lengths}", *LONG, model=model, protocol=protocol))
