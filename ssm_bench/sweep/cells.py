@@ -118,10 +118,10 @@ class Runner:
                 share = planned_share(config, dataset, self.seconds, self.checkpoints, devices=self.devices)
                 config, dataset = opened(replace(self.choices, share=share).config(cell))
                 progress.label += f" ({100 * share:g} % of the schedule)"
-            before = {s: earlier(with_seed(config, s), dataset, self.results) for s in cell.seeds}
-            seeds = [s for s, record in before.items() if self.rerun or not record]
+            before = self._before(cell, config, dataset)
+            seeds = [s for s in cell.seeds if s not in before]
             if not seeds:
-                words = "; ".join(summary(record) for record in before.values() if record)
+                words = "; ".join(map(summary, before.values()))
                 progress.end(f"skipped, finished before: {words}")
                 return "skipped"
             records = run(
@@ -151,9 +151,14 @@ class Runner:
         """Leaves the record of a cell whose process died; the message says how."""
         return self._failed(cell, *opened(self.choices.config(cell)), message, progress)
 
+    def _before(self, cell: Cell, config: ConfigDict, dataset: Dataset) -> dict[int, RunRecord]:
+        """The seeds of a cell that are not run, and what they left when they were."""
+        found = {} if self.rerun else {s: earlier(with_seed(config, s), dataset, self.results) for s in cell.seeds}
+        return {seed: record for seed, record in found.items() if record}
+
     def _failed(self, cell: Cell, config: ConfigDict, dataset: Dataset, message: str, progress: Progress) -> str:
         outcome = Outcome(status="error", message=message.splitlines()[0][:300])
-        for seed in cell.seeds:
+        for seed in set(cell.seeds) - set(self._before(cell, config, dataset)):
             one = with_seed(config, seed)
             record = make_record(one, dataset, outcome, parameters=0, state_size=None, devices=self.devices)
             store.write(record, self.results)

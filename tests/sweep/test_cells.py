@@ -178,3 +178,16 @@ def test_durations_are_read(text, seconds):
 
 def test_durations_are_shown():
     assert [duration(s) for s in (5, 300, 7200)] == ["5 s", "5.0 min", "2.0 h"]
+
+
+def test_a_failure_of_seeds_together_leaves_the_records_of_finished_ones(command, tmp_path, monkeypatch):
+    arguments = sweep_of("--models", "transformer", "--tasks", "text", "--no-table")
+    assert command(*arguments, "--seeds", "0")[0] == 0
+
+    def broken(*_, **__):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(cells, "run", broken)
+    command(*arguments, "--seeds", "0,1,2", "--together")
+    found = {record.seed: record.status for record in store.read_all(tmp_path / "results")}
+    assert found == {0: "ok", 1: "error", 2: "error"}
