@@ -1,6 +1,7 @@
 """The mathematics of long-sequence models: pure functions on arrays, layout (b, l, h), no Flax."""
 
 from ssm_bench.ops.attention import local_attention, rotary
+from ssm_bench.ops.backends import use_backend
 from ssm_bench.ops.convolution import bidirectional_conv, causal_conv
 from ssm_bench.ops.dense import dense_recurrence
 from ssm_bench.ops.diagonal import diagonal_ssm, diagonal_ssm_extend, diagonal_ssm_step
@@ -31,7 +32,7 @@ from ssm_bench.ops.initializers import (
 )
 from ssm_bench.ops.kernels import diagonal_kernel, softmax_recurrence
 from ssm_bench.ops.krylov import dense_kernel, discretize_dense
-from ssm_bench.ops.recurrence import linear_recurrence, use_backend
+from ssm_bench.ops.recurrence import linear_recurrence
 from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
 from ssm_bench.ops.ssd import ssd

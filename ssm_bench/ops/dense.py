@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssm_bench.ops.recurrence import choose_backend, interleave
+from ssm_bench.ops.backends import choose_backend
+from ssm_bench.ops.recurrence import interleave
 
 # A power is made of powers, and a state of states: half-precision products would lose digits at each level.
 _product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)

@@ -5,10 +5,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ssm_bench.errors import UserError
-from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.backends import Kernel, choose_backend
 from ssm_bench.ops.parts import by_parts
-from ssm_bench.ops.recurrence import WITH_FUSED, asked_backend, choose_backend, linear_recurrence
+from ssm_bench.ops.recurrence import linear_recurrence
 
 
 def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, backend: str = "auto") -> jax.Array:
@@ -34,17 +33,15 @@ def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, 
     """
     if C.ndim == 3 and len(C) != 2:
         raise ValueError(f"C of shape {C.shape} holds one output matrix (h, p) or two (2, h, p)")
-    automatic, backend = asked_backend(backend) == "auto", choose_backend(backend, WITH_FUSED)
-    fits = kernels_run() and log_a.dtype == jnp.complex64 and u.dtype in (jnp.float32, jnp.bfloat16)
-    # A warp is too wide for states that come in ones and twos.
-    if automatic and fits and len(log_a) % 4 == 0:
-        backend = "fused"
+    kernel = Kernel(
+        needs="float32 or bfloat16 inputs with complex64 eigenvalues",
+        given=f"{u.dtype.name} with {log_a.dtype.name}",
+        fits=log_a.dtype == jnp.complex64 and u.dtype in (jnp.float32, jnp.bfloat16),
+        # A warp is too wide for states that come in ones and twos.
+        worth=len(log_a) % 4 == 0,
+    )
+    backend = choose_backend(backend, kernel)
     if backend == "fused":
-        if not fits:
-            raise UserError(
-                'backend "fused" needs an NVIDIA GPU, float32 or bfloat16 inputs and complex64 eigenvalues; got '
-                f"{jax.default_backend()}, {u.dtype.name} and {log_a.dtype.name}"
-            )
         return _fused(u, log_a, B, C)
     inputs = _apply_input(u, B)
     if C.ndim == 2:

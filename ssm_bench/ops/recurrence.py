@@ -1,8 +1,5 @@
 """The linear recurrence h_t = a_t h_{t-1} + b_t, the operation all state space models share."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import partial
 from math import prod
 
@@ -10,54 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.backends import Kernel, choose_backend
 from ssm_bench.ops.parts import by_parts
-
-BACKENDS = ("auto", "associative", "sequential")
-WITH_FUSED = (*BACKENDS, "fused")
-
-
-#: What "auto" stands for: itself, but inside `use_backend`.
-_automatic: ContextVar[str] = ContextVar("backend", default="auto")
-
-
-@contextmanager
-def use_backend(backend: str) -> Iterator[None]:
-    """Inside, "auto" means this backend, one of those that every operation has: for comparisons.
-
-    A program is bound to its backends when it is traced: one that was traced before keeps its own, and
-    `jax.clear_caches()` forgets it.
-
-    Raises:
-        UserError: an unknown backend.
-    """
-    if backend not in BACKENDS:
-        raise unknown_name("backend", backend, BACKENDS)
-    token = _automatic.set(backend)
-    try:
-        yield
-    finally:
-        _automatic.reset(token)
-
-
-def asked_backend(backend: str) -> str:
-    """The backend that was asked for, by the caller or by `use_backend` around it; "auto" where nobody did."""
-    return _automatic.get() if backend == "auto" else backend
-
-
-def choose_backend(backend: str, allowed: Sequence[str] = BACKENDS) -> str:
-    """The backend that is meant: "auto" is the loop on CPU and the parallel scan elsewhere.
-
-    Raises:
-        UserError: one that is not allowed.
-    """
-    backend = asked_backend(backend)
-    if backend not in allowed:
-        raise unknown_name("backend", backend, allowed)
-    if backend != "auto":
-        return backend
-    return "sequential" if jax.default_backend() == "cpu" else "associative"
 
 
 def linear_recurrence(
@@ -99,7 +50,6 @@ def linear_recurrence(
     Source: Blelloch 1990, "Prefix sums and their applications"; for the adjoint, Martin and Cundy 2018
     (arXiv 1709.04057).
     """
-    automatic, backend = asked_backend(backend) == "auto", choose_backend(backend, WITH_FUSED)
     coefficient, logarithmic = (a, False) if log_a is None else (log_a, True)
     if coefficient is None:
         raise ValueError("linear_recurrence needs a or log_a")
@@ -113,16 +63,15 @@ def linear_recurrence(
 
     given = [coefficient, b] if h0 is None else [coefficient, b, h0]
     dtype = jnp.result_type(jnp.float32, *given)
-    fits = dtype in (jnp.float32, jnp.complex64) and kernels_run()
-    # For a constant the parallel scan is as fast and keeps more digits; where `a` is one number for many states, the
-    # kernel would read it for each.
-    if automatic and fits and coefficient.shape == b.shape and dtype == jnp.float32 and prod(b.shape[2:]) % 8 == 0:
-        backend = "fused"
-    if backend == "fused" and not fits:
-        raise UserError(
-            'backend "fused" needs an NVIDIA GPU and float32 or complex64; '
-            f"got {jax.default_backend()} and {dtype.name}"
-        )
+    kernel = Kernel(
+        needs="float32 or complex64",
+        given=dtype.name,
+        fits=dtype in (jnp.float32, jnp.complex64),
+        # For a constant the parallel scan is as fast and keeps more digits; where `a` is one number for many states,
+        # the kernel would read it for each.
+        worth=coefficient.shape == b.shape and dtype == jnp.float32 and prod(b.shape[2:]) % 8 == 0,
+    )
+    backend = choose_backend(backend, kernel)
     shape = (1, 1, *b.shape[2:]) if constant else b.shape
     coefficient = coefficient.reshape((1, 1, *coefficient.shape)) if constant else coefficient
     if not constant and coefficient.shape[1] != b.shape[1]:

@@ -5,10 +5,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ssm_bench.errors import UserError
-from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.backends import Kernel, choose_backend
 from ssm_bench.ops.parts import by_parts
-from ssm_bench.ops.recurrence import WITH_FUSED, asked_backend, choose_backend, linear_recurrence
+from ssm_bench.ops.recurrence import linear_recurrence
 
 #: The largest derivative of the square root in the input gain, as published with RecurrentGemma: at a = 1 the true one
 #: is infinite.
@@ -57,19 +56,17 @@ def rg_lru(
     derivative as published with RecurrentGemma.
     """
     _check_shapes(x, gate_x, gate_a, a_param, h0, fresh)
-    automatic, backend = asked_backend(backend) == "auto", choose_backend(backend, WITH_FUSED)
     dtype = jnp.result_type(jnp.float32, x, a_param)
     types = {array.dtype.name for array in (x, gate_x, gate_a)}
-    fits = kernels_run() and dtype == jnp.float32 and types <= {"float32", "bfloat16"}
-    # A warp is too wide for channels that come in ones and twos.
-    if automatic and fits and x.shape[2] % 8 == 0:
-        backend = "fused"
+    kernel = Kernel(
+        needs="a float32 state from float32 or bfloat16 inputs",
+        given=f"{dtype.name} from {' and '.join(sorted(types))}",
+        fits=dtype == jnp.float32 and types <= {"float32", "bfloat16"},
+        # A warp is too wide for channels that come in ones and twos.
+        worth=x.shape[2] % 8 == 0,
+    )
+    backend = choose_backend(backend, kernel)
     if backend == "fused":
-        if not fits:
-            raise UserError(
-                'backend "fused" needs an NVIDIA GPU, a float32 state, and float32 or bfloat16 inputs; got '
-                f"{jax.default_backend()}, {dtype.name} and {' and '.join(sorted(types))}"
-            )
         y, last = _fused(x, gate_x, gate_a, a_param, c, h0, fresh)
         return (y, last) if return_last_state else y
     gate_x, gate_a = jax.nn.sigmoid(gate_x.astype(dtype)), jax.nn.sigmoid(gate_a.astype(dtype))

@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssm_bench.errors import UserError
-from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.backends import Kernel, choose_backend
 from ssm_bench.ops.parts import by_parts
-from ssm_bench.ops.recurrence import WITH_FUSED, asked_backend, choose_backend, linear_recurrence
+from ssm_bench.ops.recurrence import linear_recurrence
 
 # Steps whose states (b, k, d, n) exist at once, or more where these are small. Shorter chunks keep more states between
 # chunks for the backward pass, longer ones sweep the states of a chunk more often.
@@ -68,21 +67,17 @@ def selective_scan(
     Source: Mamba (Gu and Dao 2023, arXiv 2312.00752), algorithm 2 and section 3.3, with its simplified rule for B (no
     division by A).
     """
-    automatic, backend = asked_backend(backend) == "auto", choose_backend(backend, WITH_FUSED)
     _check_shapes(u, delta, A, B, C, D=D, z=z, delta_bias=delta_bias, h0=h0)
     real = jnp.result_type(jnp.float32, u.dtype, delta.dtype, jnp.finfo(A.dtype).dtype)
     states = jnp.result_type(real, A, B, C, *([] if h0 is None else [h0]))
     if jnp.issubdtype(states, jnp.complexfloating) and not jnp.iscomplexobj(A):
         raise ValueError("a complex B, C or h0 needs a complex A")
-    powers = {1, 2, 4, 8, 16, 32, 64, 128, 256}
-    fits = states in (jnp.float32, jnp.complex64) and A.shape[1] in powers and kernels_run()
-    if automatic and fits:
-        backend = "fused"
-    if backend == "fused" and not fits:
-        raise UserError(
-            'backend "fused" needs an NVIDIA GPU, float32 or complex64, and n a power of two up to 256; got '
-            f"{jax.default_backend()}, {states.name} and n = {A.shape[1]}"
-        )
+    kernel = Kernel(
+        needs="float32 or complex64 with n a power of two up to 256",
+        given=f"{states.name} with n = {A.shape[1]}",
+        fits=states in (jnp.float32, jnp.complex64) and A.shape[1] in {1, 2, 4, 8, 16, 32, 64, 128, 256},
+    )
+    backend = choose_backend(backend, kernel)
 
     batch, length, channels = u.shape
     state = jnp.zeros((batch, *A.shape), states) if h0 is None else h0.astype(states)

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssm_bench.errors import UserError
-from ssm_bench.ops import linear_recurrence, use_backend
-from ssm_bench.ops.recurrence import choose_backend
+from ssm_bench.ops import linear_recurrence
 
 from . import oracles
 
@@ -169,27 +168,3 @@ def test_errors():
         linear_recurrence(jnp.ones((5, 3)), b)
     with pytest.raises(ValueError, match="4 steps"):
         linear_recurrence(jnp.ones((2, 4, 3)), b)
-
-
-def test_auto_means_what_the_context_says():
-    with use_backend("associative"):
-        assert choose_backend("auto") == "associative"
-        assert choose_backend("sequential") == "sequential"
-        with use_backend("sequential"):
-            assert choose_backend("auto") == "sequential"
-        assert choose_backend("auto") == "associative"
-    outside = choose_backend("auto")
-    with use_backend("auto"):
-        assert choose_backend("auto") == outside
-    with pytest.raises(UserError, match="fused"), use_backend("fused"):
-        pass
-
-
-def test_the_context_reaches_the_program():
-    a, b = jnp.full((1, 8, 2), 0.5), jnp.ones((1, 8, 2))
-
-    def text(backend):
-        with use_backend(backend):
-            return jax.jit(lambda a, b: linear_recurrence(a, b)).lower(a, b).as_text()
-
-    assert "while" in text("sequential") and "while" not in text("associative")

@@ -221,9 +221,3 @@ def test_shapes_that_do_not_fit(change, message):
 def test_unknown_backend():
     with pytest.raises(UserError, match=r"'parallel'.*associative.*sequential"):
         selective_scan(**random_problem(5), backend="parallel")
-
-
-def test_the_kernel_says_what_it_needs():
-    u, delta, A, B, C = (jnp.ones(shape) for shape in ((1, 3, 2), (1, 3, 2), (2, 3), (1, 3, 3), (1, 3, 3)))
-    with pytest.raises(UserError, match="NVIDIA GPU, float32 or complex64, and n a power of two"):
-        selective_scan(u, delta, A, B, C, backend="fused")

@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
 
     from ssm_bench.config import override
     from ssm_bench.ops import use_backend
-    from ssm_bench.ops.recurrence import BACKENDS
+    from ssm_bench.ops.backends import BACKENDS
     from ssm_bench.sweep.progress import Screen
     from ssm_bench.train.run import make_trainer, open_data, writable
     from ssm_bench.train.speed import measure_step
