@@ -39,8 +39,9 @@ class ConvolutionMixer(Mixer):
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h), whole sequences."""
         kernels = self._kernels(x.shape[1])
-        y = ops.causal_conv(x, kernels[0]) if self.causal else ops.bidirectional_conv(x, kernels[0], kernels[1])
-        return self._with_feedthrough(y, x)
+        # D is one more tap, of the present input: so it costs no pass over the activations.
+        forward = kernels[0].at[:, 0].add(self.D[...])
+        return ops.causal_conv(x, forward) if self.causal else ops.bidirectional_conv(x, forward, kernels[1])
 
     def initial_state(self, batch: int) -> jax.Array:
         """Zeros (b, h, n), complex if C is."""

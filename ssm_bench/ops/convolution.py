@@ -61,11 +61,14 @@ def _convolve(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
 
 
 def _convolve_part(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
-    """The time axis is last inside, where transforms are fastest."""
+    """Inside, the time axis is last, where transforms are fastest, and the width is first.
+
+    So the compiler lays the whole model out in memory: the width is then the slow axis of a matrix product of all
+    positions, which takes it as well as the fast one, and nothing is transposed between products and transforms. With
+    the batch first it would be, in several passes over the activations of each layer.
+    """
     dtype = jnp.result_type(jnp.float32, u, kernel)
-    channels = kernel.ndim == 3
-    u_hat = jnp.fft.rfft(jnp.swapaxes(u, 1, 2).astype(dtype), n=size)
+    u_hat = jnp.fft.rfft(jnp.transpose(u, (2, 0, 1)).astype(dtype), n=size)
     kernel_hat = jnp.fft.rfft(kernel.astype(dtype), n=size)
-    u_hat, kernel_hat = (u_hat[None], kernel_hat[:, None]) if channels else (u_hat, kernel_hat[None])
-    y = jnp.fft.irfft(u_hat * kernel_hat, n=size)[..., : u.shape[1]]
-    return jnp.swapaxes(y.astype(u.dtype), -1, -2)
+    y = jnp.fft.irfft(u_hat * kernel_hat[..., None, :], n=size)[..., : u.shape[1]]
+    return jnp.moveaxis(y.astype(u.dtype), -3, -1)
