@@ -1,18 +1,18 @@
 """The selective scan as one kernel for NVIDIA GPUs: the states stay in registers and never reach memory.
 
-The reference in `selective_scan` computes the same everywhere. A kernel has real numbers only, so complex ones are
-lists of two parts in it, and real ones lists of one.
+Here stands how the work is shared out and what is kept for the backward pass; what a program does with its share is in
+`selective_scan_program`. The reference in `selective_scan` computes the same everywhere.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
-from jax.experimental import pallas as pl
 
-from ssm_bench.ops.gpu import LOG2_E, barrier, call, exp2, multiply_add, reciprocal, sigmoid
+from ssm_bench.ops.gpu import call
+from ssm_bench.ops.selective_scan_program import Inputs, Layout, backward_kernel, forward_kernel, threads_over_channels
+from ssm_bench.ops.walk import Parts, joined, parts_of
 
 # Steps between two states that the forward pass keeps. The backward pass holds the states of so many steps in
 # registers at once.
@@ -31,22 +31,6 @@ _FORWARD_WARPS, _BACKWARD_WARPS = 1, 4
 # Warps that a GPU has room for; where there are fewer, each holds fewer states. Backward ones take all registers that a
 # thread can have, so that 8 fit one of 132 multiprocessors, and a little more than 1,056 would take twice the time.
 _FORWARD_ROOM, _BACKWARD_ROOM = 1024, 768
-
-Parts = list[jax.Array]
-
-
-class Inputs(NamedTuple):
-    """Of `fused_scan`, or their gradients, or references to them."""
-
-    u: Any
-    delta: Any
-    A: Any
-    B: Any
-    C: Any
-    D: Any
-    z: Any
-    delta_bias: Any
-    h0: Any
 
 
 def fused_scan(
@@ -83,289 +67,93 @@ def fused_scan(
 
     Differentiable in reverse mode.
     """
-    is_complex = jnp.iscomplexobj(A)
     # Small next to u. Of half precision, a thread would load other states than it holds of the rest.
     B, C = B.astype(A.dtype), C.astype(A.dtype)
     # y = sum of parts of C times parts of h.
-    C = 2 * jnp.conj(C) if is_complex else C
-
-    def parts(x: jax.Array) -> Parts:
-        return [jnp.real(x), jnp.imag(x)] if is_complex else [x]
-
-    inputs = Inputs(u, delta, parts(A), parts(B), parts(C), D, z, delta_bias, parts(h0))
+    C = 2 * jnp.conj(C) if jnp.iscomplexobj(A) else C
+    inputs = Inputs(u, delta, parts_of(A), parts_of(B), parts_of(C), D, z, delta_bias, parts_of(h0))
     solved: tuple[jax.Array, Parts] = _scan(inputs, softplus, interpret)
     y, last = solved
-    return y, lax.complex(*last) if is_complex else last[0]
+    return y, joined(last)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _scan(inputs: Inputs, softplus: bool, interpret: bool) -> tuple[jax.Array, Parts]:
     """y (b, l, d) and the last state."""
-    found = _run(_forward_kernel, inputs, softplus, interpret)
-    return found["y"][:, : inputs.u.shape[1]], found["last"]
+    found = _solve(inputs, softplus, interpret)
+    return found["y"], found["last"]
 
 
 def _forward(inputs, softplus, interpret):
-    found = _run(_forward_kernel, inputs, softplus, interpret, keep=True)
+    found = _solve(inputs, softplus, interpret, keep=True)
     kept = {name: found[name] for name in ("boundaries", "ungated")}
-    return (found["y"][:, : inputs.u.shape[1]], found["last"]), (inputs, kept)
+    return (found["y"], found["last"]), (inputs, kept)
+
+
+def _solve(inputs: Inputs, softplus: bool, interpret: bool, keep: bool = False) -> dict[str, Any]:
+    """y and the last state; with `keep` also the states between chunks and y before its gate, for the backward pass."""
+    length = inputs.u.shape[1]
+    inputs = _whole_chunks(inputs, softplus)
+    (b, l, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
+    sequence, gate = jax.ShapeDtypeStruct((b, l, d), inputs.u.dtype), inputs.z is not None
+    outputs: dict[str, Any] = {"y": sequence, "last": [(b, d, n)] * parts}
+    if keep:
+        outputs |= {"boundaries": [(b, l // _CHUNK, d, n)] * parts, "ungated": sequence if gate else None}
+    layout = _layout(inputs, _FORWARD_WARPS, _FORWARD_ROOM)
+    found = _run(forward_kernel, layout, outputs, inputs, {}, softplus, interpret)
+    return found | {"y": found["y"][:, :length]}
 
 
 def _backward(softplus, interpret, residuals, cotangents):
-    inputs, kept = residuals
+    given, kept = residuals
     dy, dlast = cotangents
-    gradients = _run(_backward_kernel, inputs, softplus, interpret, **kept, dy=_filled(dy), dlast=dlast)
     length = dy.shape[1]
+    kept = kept | {"dy": _filled(dy), "dlast": dlast}
+    inputs = _whole_chunks(given, softplus)
+    (b, l, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
+    layout = _layout(inputs, _BACKWARD_WARPS, _BACKWARD_ROOM)
+    blocks = d // layout.width
+    outputs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs)._asdict()
+    outputs |= {"A": [(b, d, n)] * parts, "D": (b, d), "delta_bias": (b, d)}
+    outputs |= {name: [(b, blocks, l, n)] * parts for name in ("B", "C")}
+    # For the warps of a program to add up a chunk of the two; too small to leave the cache.
+    outputs["partial"] = [(b, blocks, 2, _CHUNK, layout.warps, n)] * parts
+    gradients = _run(backward_kernel, layout, outputs, inputs, kept, softplus, interpret)
+    del gradients["partial"]
     # Sums over programs; kept apart and added here they come out the same each time.
     per_row = {name: jax.tree.map(lambda x: x.sum(0), gradients[name]) for name in ("A", "D", "delta_bias")}
     per_block = {name: jax.tree.map(lambda x: x.sum(1), gradients[name]) for name in ("B", "C")}
-    del gradients["partial"]
     found = Inputs(**(gradients | per_row | per_block))
     cut = {name: jax.tree.map(lambda x: x[:, :length], getattr(found, name)) for name in ("u", "delta", "z", "B", "C")}
-    return (jax.tree.map(lambda gradient, x: gradient.astype(x.dtype), found._replace(**cut), inputs),)
+    return (jax.tree.map(lambda gradient, x: gradient.astype(x.dtype), found._replace(**cut), given),)
 
 
 _scan.defvjp(_forward, _backward)
 
 
-def _run(kernel, inputs, softplus, interpret, keep=False, **others):
+def _layout(inputs: Inputs, warps: int, room: int) -> Layout:
+    """How the programs of one pass share the channels, so many warps each at most."""
+    (b, _, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
+    wanted = warps * min(_STATES // (n * parts), b * d // room)
+    # A power of two that divides d.
+    width = min(1 << max(1, wanted).bit_length() - 1, d & -d)
+    return Layout(width, min(warps, width // threads_over_channels(width, n)), _CHUNK, _AHEAD)
+
+
+def _run(kernel, layout, outputs, inputs, others, softplus, interpret):
     """The outputs of a kernel by name."""
+    b, _, d = inputs.u.shape
+    kernel, grid = partial(kernel, layout=layout, softplus=softplus), (b, d // layout.width)
+    return call(kernel, grid, outputs, interpret=interpret, warps=layout.warps)(inputs, others)
+
+
+def _whole_chunks(inputs: Inputs, softplus: bool) -> Inputs:
+    """Filled up with steps of size zero, which change no state."""
     fill = partial(jax.tree.map, _filled)
-    # Steps of size zero change no state.
     delta = _filled(inputs.delta, -jnp.inf if softplus else 0)
-    inputs = inputs._replace(u=fill(inputs.u), delta=delta, B=fill(inputs.B), C=fill(inputs.C), z=fill(inputs.z))
-    (b, l, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
-    forward = kernel is _forward_kernel
-    warps, room = (_FORWARD_WARPS, _FORWARD_ROOM) if forward else (_BACKWARD_WARPS, _BACKWARD_ROOM)
-    width = _channels(d, warps * min(_STATES // (n * parts), b * d // room))
-    warps = min(warps, width // _threads_over_channels(width, n))
-    sequence, gate = jax.ShapeDtypeStruct((b, l, d), inputs.u.dtype), inputs.z is not None
-    if forward:
-        outputs = {"y": sequence, "last": [(b, d, n)] * parts}
-        if keep:
-            outputs |= {"boundaries": [(b, l // _CHUNK, d, n)] * parts, "ungated": sequence if gate else None}
-    else:
-        like = {
-            name: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), x)
-            for name, x in inputs._asdict().items()
-        }
-        sums = {"A": [(b, d, n)] * parts, "D": (b, d), "delta_bias": (b, d)}
-        sums |= {name: [(b, d // width, l, n)] * parts for name in ("B", "C")}
-        # For the warps of a program to add up a chunk of the two; too small to leave the cache.
-        sums["partial"] = [(b, d // width, 2, _CHUNK, warps, n)] * parts
-        outputs = like | sums
-    run = call(
-        partial(kernel, width=width, warps=warps, softplus=softplus),
-        (b, d // width),
-        outputs,
-        interpret=interpret,
-        warps=warps,
-    )
-    return run(inputs, others)
+    return inputs._replace(u=fill(inputs.u), delta=delta, B=fill(inputs.B), C=fill(inputs.C), z=fill(inputs.z))
 
 
 def _filled(x: jax.Array, value: float = 0) -> jax.Array:
     """Whole chunks (b, l, ...)."""
     return jnp.pad(x, ((0, 0), (0, -x.shape[1] % _CHUNK), (0, 0)), constant_values=value)
-
-
-def _channels(d: int, wanted: int) -> int:
-    """Channels of one program: a power of two that divides d."""
-    return min(1 << max(1, wanted).bit_length() - 1, d & -d)
-
-
-def _threads_over_channels(width: int, n: int) -> int:
-    """Threads of a warp that share the n states of one time, four each, and belong to different channels."""
-    return min(32, max(1, 128 // n), width)
-
-
-def _decay(A: Parts, delta: jax.Array) -> Parts:
-    """exp(delta A) (width, n), with the real part of A in units of log 2: the hardware has exp2."""
-    modulus = exp2(delta[:, None] * A[0])
-    if len(A) == 1:
-        return [modulus]
-    angle = delta[:, None] * A[1]
-    return [modulus * jnp.cos(angle), modulus * jnp.sin(angle)]
-
-
-def _plus_product(z: Parts, x: Parts, y: Parts) -> Parts:
-    """z + x y."""
-    if len(x) == 1:
-        return [multiply_add(x[0], y[0], z[0])]
-    real = multiply_add(-x[1], y[1], multiply_add(x[0], y[0], z[0]))
-    return [real, multiply_add(x[1], y[0], multiply_add(x[0], y[1], z[1]))]
-
-
-def _conjugate_times(x: Parts, y: Parts) -> Parts:
-    return [x[0] * y[0]] if len(x) == 1 else [x[0] * y[0] + x[1] * y[1], x[0] * y[1] - x[1] * y[0]]
-
-
-def _inner(x: Parts, y: Parts) -> jax.Array:
-    """The sum over the states of the products of parts (width,)."""
-    products = [p * q for p, q in zip(x, y, strict=True)]
-    return jnp.sum(products[0] if len(products) == 1 else products[0] + products[1], axis=1)
-
-
-def _softplus(x: jax.Array) -> jax.Array:
-    """max(x, 0) + log(1 + e) with e = exp(-|x|), by the series of 2 artanh(e / (2 + e)), as exact for small e."""
-    e = exp2(-LOG2_E * jnp.abs(x))
-    quotient = e * reciprocal(2 + e)
-    square, series = quotient * quotient, jnp.full_like(x, 1 / 13)
-    for odd in (11, 9, 7, 5, 3, 1):
-        series = multiply_add(series, square, 1 / odd)
-    return jnp.maximum(x, 0) + 2 * quotient * series
-
-
-class _Program:
-    """What both kernels read: inputs of one row and some channels, as float32."""
-
-    def __init__(self, inputs: Inputs, width: int, warps: int, softplus: bool):
-        self.inputs, self.warps, self.softplus = inputs, warps, softplus
-        self.row, self.block = pl.program_id(0), pl.program_id(1)
-        self.channels = pl.ds(self.block * width, width)
-        real, *imaginary = (x[self.channels, :] for x in inputs.A)
-        self.A = [real * LOG2_E, *imaginary]
-        self.D, self.bias = (x[self.channels].astype(jnp.float32) for x in (inputs.D, inputs.delta_bias))
-        self.states = lax.broadcasted_iota(jnp.int32, (width, real.shape[1]), 1)
-        self.chunks = inputs.u.shape[1] // _CHUNK
-
-    def sequence(self, ref, t):
-        """One step of this program's channels (width,)."""
-        return ref[self.row, t, self.channels].astype(jnp.float32)
-
-    def projection(self, refs, t):
-        """One step of B or C (width, n), repeated for all channels: as rows they would have to move between threads."""
-        return [ref[self.row, t, self.states] for ref in refs]
-
-    def store_by_warp(self, ref, place, x):
-        """The sums of x (width, n) over the channels of each warp, at a place in this program's part of `ref`.
-
-        Each warp has its own: to add over all of them they would have to wait for each other at every step.
-        """
-        width, n = x.shape
-        threads = _threads_over_channels(width, n)
-        # The compiler gives neighbouring channels to the threads of a warp first, then to warps, then to registers.
-        x = x.reshape(-1, self.warps, threads, n)
-        x = x.sum(0) if len(x) > 1 else x[0]
-        total = jnp.broadcast_to(x.sum(1, keepdims=True), x.shape)
-        warp, state = (lax.broadcasted_iota(jnp.int32, x.shape, axis) for axis in (0, 2))
-        ref[self.row, self.block, *place, warp, state] = total
-
-    def step_size(self, delta):
-        delta = delta + self.bias
-        return _softplus(delta) if self.softplus else delta
-
-    def step(self, decay, h, u, delta, B):
-        """The next state (width, n)."""
-        entering = [(delta * u)[:, None] * part for part in B]
-        return _plus_product(entering, decay, h)
-
-
-def _forward_kernel(inputs, _, outputs, *, width, warps, softplus):
-    program = _Program(inputs, width, warps, softplus)
-    row, channels, read = program.row, program.channels, program.sequence
-
-    def chunk(i, h):
-        if "boundaries" in outputs:
-            for ref, part in zip(outputs["boundaries"], h, strict=True):
-                ref[row, i, channels, :] = part
-        times = [i * _CHUNK + k for k in range(_CHUNK)]
-        # All loads first, so that they are under way together.
-        loads = [
-            (read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t), program.projection(inputs.C, t))
-            for t in times
-        ]
-        gates = [None if inputs.z is None else read(inputs.z, t) for t in times]
-        for t, (u, delta, B, C), z in zip(times, loads, gates, strict=True):
-            delta = program.step_size(delta)
-            h = program.step(_decay(program.A, delta), h, u, delta, B)
-            y = multiply_add(program.D, u, _inner(h, C))
-            if z is not None:
-                if outputs.get("ungated") is not None:
-                    outputs["ungated"][row, t, channels] = y.astype(outputs["ungated"].dtype)
-                y = y * z * sigmoid(z)
-            outputs["y"][row, t, channels] = y.astype(outputs["y"].dtype)
-        return h
-
-    h = lax.fori_loop(0, program.chunks, chunk, [x[row, channels, :] for x in inputs.h0])
-    for ref, part in zip(outputs["last"], h, strict=True):
-        ref[row, channels, :] = part
-
-
-def _gate_gradient(program, kept, gradient, times):
-    """The gradient by z of a whole chunk (k, width): one thread for each number, where single steps leave most idle."""
-    refs = (program.inputs.z, kept["dy"], kept["ungated"])
-    z, dy, ungated = (x[program.row, times, program.channels].astype(jnp.float32) for x in refs)
-    gate = sigmoid(z)
-    gradient[program.row, times, program.channels] = (dy * ungated * gate * (1 + z * (1 - gate))).astype(gradient.dtype)
-
-
-def _backward_kernel(inputs, kept, gradients, *, width, warps, softplus):
-    program = _Program(inputs, width, warps, softplus)
-    row, channels, read = program.row, program.channels, program.sequence
-    rates = [program.A[0] / LOG2_E, *program.A[1:]]
-
-    def store(name, t, value):
-        gradients[name][row, t, channels] = value.astype(gradients[name].dtype)
-
-    def chunk(i, carry):
-        g, dA, dD, dbias = carry
-        i = program.chunks - 1 - i
-        times = [i * _CHUNK + k for k in range(_CHUNK)]
-        states = [[x[row, i, channels, :] for x in kept["boundaries"]]]
-        loads = [(read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t)) for t in times]
-        sizes, decays = [], []
-        for u, delta, B in loads:
-            sizes.append(program.step_size(delta))
-            decays.append(_decay(program.A, sizes[-1]))
-            states.append(program.step(decays[-1], states[-1], u, sizes[-1], B))
-
-        def load(t):
-            z = None if inputs.z is None else read(inputs.z, t)
-            B, C = program.projection(inputs.B, t), program.projection(inputs.C, t)
-            return read(inputs.u, t), read(inputs.delta, t), z, read(kept["dy"], t), B, C
-
-        # Some steps ahead of their use: a load waits for the stores before it, and with all of them first, the
-        # registers would not do.
-        loads = [load(t) for t in reversed(times[-_AHEAD:])]
-        if inputs.z is not None:
-            _gate_gradient(program, kept, gradients["z"], pl.ds(i * _CHUNK, _CHUNK))
-        for k in reversed(range(_CHUNK)):
-            if k >= _AHEAD:
-                loads.append(load(times[k - _AHEAD]))
-            t, delta, (u, raw, z, dy, B, C) = times[k], sizes[k], loads.pop(0)
-            if z is not None:
-                dy = dy * z * sigmoid(z)
-            dD = multiply_add(dy, u, dD)
-            g = [multiply_add(dy[:, None], c, part) for part, c in zip(g, C, strict=True)]
-            for which, values in enumerate(
-                ([(delta * u)[:, None] * x for x in g], [dy[:, None] * x for x in states[k + 1]])
-            ):
-                for ref, value in zip(gradients["partial"], values, strict=True):
-                    program.store_by_warp(ref, (which, k), value)
-            through_input = _inner(g, B)
-            store("u", t, multiply_add(delta, through_input, program.D * dy))
-            # From here on g is the gradient by the state before.
-            g = _conjugate_times(decays[k], g)
-            through_rate = _conjugate_times(states[k], g)
-            ddelta = multiply_add(u, through_input, _inner(through_rate, rates))
-            if softplus:
-                ddelta = ddelta * sigmoid(raw + program.bias)
-            store("delta", t, ddelta)
-            dbias = dbias + ddelta
-            dA = [multiply_add(delta[:, None], part, x) for x, part in zip(dA, through_rate, strict=True)]
-        barrier()
-        for which, name in enumerate(("B", "C")):
-            for ref, partial_sums in zip(gradients[name], gradients["partial"], strict=True):
-                by_warp = [partial_sums[row, program.block, which, :, warp, :] for warp in range(program.warps)]
-                ref[row, program.block, pl.ds(i * _CHUNK, _CHUNK), :] = sum(by_warp[1:], by_warp[0])
-        barrier()
-        return g, dA, dD, dbias
-
-    start = [x[row, channels, :] for x in kept["dlast"]]
-    zeros = [jnp.zeros_like(x) for x in start]
-    none = jnp.zeros_like(program.D)
-    g, dA, dD, dbias = lax.fori_loop(0, program.chunks, chunk, (start, zeros, none, none))
-    for ref, part in zip([*gradients["A"], *gradients["h0"]], [*dA, *g], strict=True):
-        ref[row, channels, :] = part
-    gradients["D"][row, channels], gradients["delta_bias"][row, channels] = dD, dbias
