@@ -18,7 +18,8 @@ from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.train.devices import check_batch
 from ssm_bench.train.outcome import Outcome
-from ssm_bench.train.run import FINISHED, make_record, open_data, run, with_seed
+from ssm_bench.train.recording import make_record
+from ssm_bench.train.run import FINISHED, open_data, run, with_seed
 from ssm_bench.train.stop import Stop
 
 

@@ -1,12 +1,8 @@
 """One run from a configuration to its record."""
 
-import os
 import shutil
-from collections.abc import Callable, Sequence
-from math import inf
-from operator import attrgetter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -14,46 +10,23 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset, load
-from ssm_bench.errors import UserError
 from ssm_bench.network.build import build, split
-from ssm_bench.record import RunRecord, config_hash, store, validate
+from ssm_bench.record import RunRecord, config_hash, store
 from ssm_bench.train import provenance
 from ssm_bench.train.batches import device_data
 from ssm_bench.train.checkpoint import Checkpoints
+from ssm_bench.train.checks import check_sizes, writable
 from ssm_bench.train.devices import check_batch, place
 from ssm_bench.train.loop import Tell, Trainer
 from ssm_bench.train.optimizer import make_optimizer
 from ssm_bench.train.outcome import Outcome
+from ssm_bench.train.recording import make_record
 from ssm_bench.train.step import Program, count_parameters
 from ssm_bench.train.stop import Stop
 from ssm_bench.train.together import SeedsProgram, Together
 
 #: Statuses that a later sweep does not try again.
 FINISHED = ("ok", "diverged", "oom")
-
-#: What settings have to keep, whatever the model: in words, as a test, and which settings.
-BOUNDS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
-    (
-        "must be at least 1",
-        lambda v: v >= 1,
-        ("train.steps", "train.batch_size", "train.evaluations", "train.chunk", "train.lengths"),
-    ),
-    ("must be a number above 0", lambda v: 0 < v < inf, ("optimizer.lr", "optimizer.ssm_lr", "optimizer.epsilon")),
-    (
-        "must be 0 or more",
-        lambda v: 0 <= v < inf,
-        (
-            *("train.eval_batch_size", "model.head_width", "model.embedding_std"),
-            *("optimizer.weight_decay", "optimizer.end_lr", "optimizer.clip_norm"),
-        ),
-    ),
-    (
-        "must lie in [0, 1)",
-        lambda v: 0 <= v < 1,
-        ("model.dropout", "model.input_dropout", "model.norm_decay", "optimizer.b1", "optimizer.b2"),
-    ),
-    ("is a share of the steps in [0, 1]", lambda v: 0 <= v <= 1, ("optimizer.warmup",)),
-)
 
 
 def open_data(config: ConfigDict, *, progress: bool = False) -> tuple[ConfigDict, Dataset]:
@@ -118,29 +91,6 @@ def make_trainer(config: ConfigDict, dataset: Dataset, *, devices: int = 1, seed
         "checksum": dataset.card["checksum"],
     }
     return Together(SeedsProgram(programs), **shared) if seeds else Trainer(programs[0], **shared)
-
-
-def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
-    """Refuses settings that no run can have, and data that no model of theirs can take.
-
-    Raises:
-        UserError: a setting out of BOUNDS, a batch larger than the training split, or token ids or labels outside
-            the task's: on the device they would be taken for others, silently.
-    """
-    for sentence, holds, names in BOUNDS:
-        for name in names:
-            value = attrgetter(name)(config)
-            if not holds(value):
-                raise UserError(f"--config.{name} {sentence}; got {value}")
-    examples = len(dataset.splits["train"])
-    if config.train.batch_size > examples:
-        seen = config.train.batch_size
-        raise UserError(f"--config.train.batch_size must be at most the {examples} training examples; got {seen}")
-    ids, classes = (dataset.values, dataset.vocab_size), (dataset.labels, dataset.spec.classes)
-    for what, (values, count) in {"token ids": ids, "labels": classes}.items():
-        if count and not 0 <= values.min() <= values.max() < count:
-            seen = f"{values.min()}..{values.max()}"
-            raise UserError(f"{what} of {dataset.spec.name} must lie in 0..{count - 1}; its data have {seen}")
 
 
 def with_seed(config: ConfigDict, seed: int) -> ConfigDict:
@@ -230,100 +180,7 @@ def run(
     return records
 
 
-def writable(folder: Path) -> None:
-    """Makes a folder for output, before the work whose output it takes.
-
-    Raises:
-        UserError: it can not be made or written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        allowed = os.access(folder, os.W_OK)
-    except OSError:
-        allowed = False
-    if not allowed:
-        raise UserError(f"can not write to the folder {folder}: choose another with --results or --checkpoints")
-
-
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, of the device or of the machine."""
     text = str(error)
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
-
-
-def make_record(
-    config: ConfigDict, dataset: Dataset, outcome: Outcome, *, parameters: int, state_size: int | None, devices: int
-) -> RunRecord:
-    """The record of a run that ended as `outcome` on so many devices."""
-    if len(outcome.origins) > 1:
-        outcome.message = _joined(outcome.message, "trained in parts by " + ", ".join(outcome.origins))
-    outcome.message = _joined(outcome.message, os.environ.get("SSM_BENCH_NOTE", ""))
-    card, spec, report = dataset.card, dataset.spec, config.report
-    settings = config.to_dict()
-    batch, seconds = config.train.batch_size, outcome.seconds
-    published = {"row": report.published_row, "source": report.published_source}
-    return validate(
-        {
-            "schema_version": 1,
-            "status": outcome.status,
-            "message": outcome.message,
-            "preset": config.preset,
-            "protocol": config.protocol,
-            "task": {"name": spec.name, "title": spec.title, "classes": spec.classes, "length": spec.max_length},
-            "model": {
-                "name": config.model.name,
-                "title": report.title or config.model.name,
-                "bibtex": report.bibtex,
-                "published": published if report.published_row else None,
-                "parameters": parameters,
-                "state_size": state_size,
-            },
-            "data": data_part(card),
-            "seed": config.seed,
-            "config": settings,
-            "config_hash": config_hash(settings),
-            "steps": {
-                "done": outcome.step,
-                "planned": config.train.steps,
-                "published": config.train.published_steps or None,
-            },
-            "result": outcome.result,
-            "curve": outcome.curve,
-            "cost": {
-                "seconds_train": round(seconds["train"], 3),
-                "seconds_compile": round(seconds["compile"], 3),
-                "seconds_evaluate": round(seconds["evaluate"], 3),
-                "sequences_per_second": round(outcome.step * batch / seconds["train"], 2) if seconds["train"] else None,
-                "peak_memory_bytes": outcome.peak_memory,
-            },
-            "device": provenance.device(devices),
-            "versions": provenance.versions(),
-            "revision": provenance.revision(),
-            "created": provenance.now(),
-        }
-    )
-
-
-def _joined(*sentences: str) -> str:
-    return "; ".join(filter(None, sentences))
-
-
-def data_part(card: dict[str, Any]) -> dict[str, Any]:
-    """What a record says of the data, from their card."""
-    notes = []
-    if card.get("cut"):
-        cut = card["cut"]
-        notes.append(f"{cut['documents']} of {cut['of']} documents cut to {cut['max_length']} tokens")
-    if card.get("examples"):
-        notes.append(f"at most {card['examples']} training examples")
-    if card["kind"] != "synthetic" and card.get("tokens"):
-        notes.append(f"tokens: {card['tokens']}")
-    return {
-        "identity": card["identity"],
-        "kind": card["kind"],
-        "source": card["source"],
-        "checksum": card["checksum"],
-        "counts": card["counts"],
-        "label_histogram": card["labels"],
-        "notes": notes,
-    }

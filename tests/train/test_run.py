@@ -7,7 +7,8 @@ import pytest
 from ssm_bench.errors import UserError
 from ssm_bench.ops import use_backend
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.train.run import check_sizes, make_trainer
+from ssm_bench.train.checks import check_sizes
+from ssm_bench.train.run import make_trainer
 
 
 @pytest.mark.parametrize(

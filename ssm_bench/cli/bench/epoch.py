@@ -13,7 +13,8 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen, parse_duration
     from ssm_bench.sweep.recipe import resolve
-    from ssm_bench.train.run import make_trainer, open_data, writable
+    from ssm_bench.train.checks import writable
+    from ssm_bench.train.run import make_trainer, open_data
     from ssm_bench.train.speed import measure_epoch
     from ssm_bench.train.stop import Stop
 

@@ -24,7 +24,8 @@ def run(options: argparse.Namespace) -> int:
 
     from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen, parse_duration
-    from ssm_bench.train.run import make_trainer, open_data, out_of_memory, writable
+    from ssm_bench.train.checks import writable
+    from ssm_bench.train.run import make_trainer, open_data, out_of_memory
     from ssm_bench.train.speed import measure_step
     from ssm_bench.train.stop import Stop
 

@@ -18,7 +18,8 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen, parse_duration
     from ssm_bench.sweep.recipe import resolve
-    from ssm_bench.train.run import check_sizes, make_program, open_data, writable
+    from ssm_bench.train.checks import check_sizes, writable
+    from ssm_bench.train.run import make_program, open_data
     from ssm_bench.train.stop import Stop
     from ssm_bench.train.stream import chunk_of, measure_stream
 

@@ -1,0 +1,74 @@
+"""What is refused before a run begins."""
+
+import os
+from collections.abc import Callable
+from math import inf
+from operator import attrgetter
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from ssm_bench.data import Dataset
+from ssm_bench.errors import UserError
+
+#: What settings have to keep, whatever the model: in words, as a test, and which settings.
+BOUNDS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
+    (
+        "must be at least 1",
+        lambda v: v >= 1,
+        ("train.steps", "train.batch_size", "train.evaluations", "train.chunk", "train.lengths"),
+    ),
+    ("must be a number above 0", lambda v: 0 < v < inf, ("optimizer.lr", "optimizer.ssm_lr", "optimizer.epsilon")),
+    (
+        "must be 0 or more",
+        lambda v: 0 <= v < inf,
+        (
+            *("train.eval_batch_size", "model.head_width", "model.embedding_std"),
+            *("optimizer.weight_decay", "optimizer.end_lr", "optimizer.clip_norm"),
+        ),
+    ),
+    (
+        "must lie in [0, 1)",
+        lambda v: 0 <= v < 1,
+        ("model.dropout", "model.input_dropout", "model.norm_decay", "optimizer.b1", "optimizer.b2"),
+    ),
+    ("is a share of the steps in [0, 1]", lambda v: 0 <= v <= 1, ("optimizer.warmup",)),
+)
+
+
+def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
+    """Refuses settings that no run can have, and data that no model of theirs can take.
+
+    Raises:
+        UserError: a setting out of BOUNDS, a batch larger than the training split, or token ids or labels outside
+            the task's: on the device they would be taken for others, silently.
+    """
+    for sentence, holds, names in BOUNDS:
+        for name in names:
+            value = attrgetter(name)(config)
+            if not holds(value):
+                raise UserError(f"--config.{name} {sentence}; got {value}")
+    examples = len(dataset.splits["train"])
+    if config.train.batch_size > examples:
+        seen = config.train.batch_size
+        raise UserError(f"--config.train.batch_size must be at most the {examples} training examples; got {seen}")
+    ids, classes = (dataset.values, dataset.vocab_size), (dataset.labels, dataset.spec.classes)
+    for what, (values, count) in {"token ids": ids, "labels": classes}.items():
+        if count and not 0 <= values.min() <= values.max() < count:
+            seen = f"{values.min()}..{values.max()}"
+            raise UserError(f"{what} of {dataset.spec.name} must lie in 0..{count - 1}; its data have {seen}")
+
+
+def writable(folder: Path) -> None:
+    """Makes a folder for output, before the work whose output it takes.
+
+    Raises:
+        UserError: it can not be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        allowed = os.access(folder, os.W_OK)
+    except OSError:
+        allowed = False
+    if not allowed:
+        raise UserError(f"can not write to the folder {folder}: choose another with --results or --checkpoints")
