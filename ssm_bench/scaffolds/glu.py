@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 
 from ssm_bench.errors import unknown_name
-from ssm_bench.network.layers import Linear, dropout, split_key
+from ssm_bench.network.layers import Linear, dropout, side_by_side, split_key
 from ssm_bench.network.residual import Residual
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
 
@@ -49,5 +49,8 @@ class GLU(Scaffold):
 
     def _gated(self, y: jax.Array, key: jax.Array | None) -> jax.Array:
         g = dropout(jax.nn.gelu(y), self.dropout, key, tied=self.tie_dropout)
+        if self.value is not None and self.gate is not None:
+            value, gate = side_by_side(g, self.value, self.gate)
+            return value * jax.nn.sigmoid(gate)
         value = self.value(g) if self.value is not None else y if self.activation == "half_glu2" else g
         return value if self.gate is None else value * jax.nn.sigmoid(self.gate(g))
