@@ -87,22 +87,34 @@ class Trainer:
 
         Args:
             checkpoints: where to save and resume.
-            stop: asked after every chunk.
+            stop: asked before every chunk, and after compiling, which nothing interrupts.
             tell: called with (step, steps, steps per second, a few words) after every chunk.
         """
         outcome, steps = self.outcome, self.settings.steps
         interval, chunk = chunk_length(steps, self.settings.evaluations, self.settings.chunk)
         state, best = self.start(checkpoints)
+        saved, chunk_seconds, compile_seconds, begun = time.monotonic(), 0.0, 0.0, outcome.step
         if self.origin and self.origin not in outcome.origins[-1:]:
             outcome.origins.append(self.origin)
-        saved, chunk_seconds = time.monotonic(), 0.0
+        elif begun:
+            # By the same code on the same kind of device.
+            chunk_seconds = chunk * outcome.seconds["train"] / begun
         while outcome.step < steps:
             size = min(chunk, steps - outcome.step)
             evaluates = (outcome.step + size) % interval == 0 or outcome.step + size == steps
             ahead = 1.5 * chunk_seconds + (self._scoring_seconds("validation") if evaluates else 0.0)
             if message := stop.reason(ahead):
                 checkpoints.save(outcome.step, {"state": state, "best": best}, self.progress())
+                # Without a step the same command would end here again, if it were given no more time.
+                if compile_seconds and outcome.step == begun:
+                    message += f" after {compile_seconds:.0f} s of compiling"
+                elif outcome.step == begun and not stop.reason():
+                    message += f" before the next {size} steps, which take about {chunk_seconds:.0f} s"
                 return self._end("partial", f"{message}: checkpoint at step {outcome.step} of {steps}")
+            if size not in self._compiled:
+                compile_seconds = self._compile(state, size)
+                # How long it takes nobody knows before: there may be no time left.
+                continue
             state, metrics, chunk_seconds = self._train_chunk(state, size)
             if message := self._add(metrics):
                 return self._end("diverged", f"{message} of {steps}")
@@ -138,22 +150,26 @@ class Trainer:
         self.resume(progress)
         return TrainState(*tree["state"]), tree["best"]
 
-    def _train_chunk(self, state: TrainState, size: int) -> tuple[TrainState, np.ndarray, float]:
-        """The state after `size` steps, their losses and accuracies (size, 2), and the seconds without compilation."""
-        outcome = self.outcome
+    def _compile(self, state: TrainState, size: int) -> float:
+        """Compiles the program of `size` steps; returns the seconds it took."""
+        outcome, begun = self.outcome, time.monotonic()
         batches, sizes = self.order.batches(outcome.step, size)
-        if size not in self._compiled:
-            begun = time.monotonic()
-            self._compiled[size] = self.program.train.lower(state, self.data, batches, sizes, self.padded).compile()
-            outcome.seconds["compile"] += time.monotonic() - begun
-            if memory := self._compiled[size].memory_analysis():
-                needed = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-                outcome.peak_memory = max(outcome.peak_memory or 0, needed - memory.alias_size_in_bytes)
+        self._compiled[size] = self.program.train.lower(state, self.data, batches, sizes, self.padded).compile()
+        seconds = time.monotonic() - begun
+        outcome.seconds["compile"] += seconds
+        if memory := self._compiled[size].memory_analysis():
+            needed = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+            outcome.peak_memory = max(outcome.peak_memory or 0, needed - memory.alias_size_in_bytes)
+        return seconds
+
+    def _train_chunk(self, state: TrainState, size: int) -> tuple[TrainState, np.ndarray, float]:
+        """The state after `size` steps, their losses and accuracies (size, 2), and the seconds they took."""
+        batches, sizes = self.order.batches(self.outcome.step, size)
         begun = time.monotonic()
         state, metrics = self._compiled[size](state, self.data, batches, sizes)
         metrics = np.asarray(metrics, np.float64)
         seconds = time.monotonic() - begun
-        outcome.seconds["train"] += seconds
+        self.outcome.seconds["train"] += seconds
         return state, metrics, max(seconds, 1e-9)
 
     def _add(self, metrics: np.ndarray) -> str:

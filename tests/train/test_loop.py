@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,11 +35,12 @@ LONG = ("--config.task.max_length=256", "--config.train.eval_batch_size=4")
 
 
 class StopAfter(Stop):
-    """Asks to stop after some chunks."""
+    """Asks to stop after some chunks, which all are of one program."""
 
     def __init__(self, chunks):
         super().__init__()
-        self.left = chunks
+        # It is asked once more after compiling.
+        self.left = chunks + 1 if chunks else 0
 
     def reason(self, ahead=0.0):
         self.left -= 1
@@ -119,6 +121,46 @@ def test_a_deadline_before_the_test_score_leaves_the_test_set_untouched(tmp_path
     record = run_in(tmp_path, config, dataset, StopAfter(4))
     assert record.status == "partial" and "test not scored yet" in record.message and record.result is None
     assert run_in(tmp_path, config, dataset).status == "ok"
+
+
+def test_a_deadline_that_passes_while_compiling_leaves_before_a_step(tmp_path, monkeypatch):
+    config, dataset = config_of()
+    stop, real = Stop(Stop.MARGIN + 600), loop.Trainer._compile
+
+    def slow(self, state, size):
+        stop.end -= 700
+        return real(self, state, size) + 700
+
+    def never(*_):
+        raise AssertionError("a step after the deadline")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "_compile", slow)
+        patch.setattr(loop.Trainer, "_train_chunk", never)
+        record = run_in(tmp_path / "parts", config, dataset, stop)
+    assert record.status == "partial" and record.steps.done == 0 and record.cost.seconds_compile > 0
+    assert re.fullmatch(r"deadline after 7\d\d s of compiling: checkpoint at step 0 of 20", record.message)
+    assert essence(run_in(tmp_path / "parts", config, dataset)) == essence(run_in(tmp_path / "whole", config, dataset))
+
+
+def test_a_resumed_run_starts_no_chunk_that_can_not_end(tmp_path, monkeypatch):
+    real = loop.Trainer._train_chunk
+
+    def slow(self, state, size):
+        state, metrics, seconds = real(self, state, size)
+        self.outcome.seconds["train"] += 500
+        return state, metrics, seconds + 500
+
+    config, dataset = config_of()
+    monkeypatch.setenv("SSM_BENCH_REVISION", "a" * 40)
+    monkeypatch.setattr(loop.Trainer, "_train_chunk", slow)
+    # Of the first chunk nothing is known: it is tried.
+    for message in ("deadline", "deadline before the next 5 steps, which take about 500 s"):
+        record = run_in(tmp_path, config, dataset, Stop(600))
+        assert record.steps.done == 5 and record.message == f"{message}: checkpoint at step 5 of 20"
+    # Other code may be faster.
+    monkeypatch.setenv("SSM_BENCH_REVISION", "b" * 40)
+    assert run_in(tmp_path, config, dataset, Stop(600)).steps.done == 10
 
 
 def test_a_run_in_parts_names_who_trained_them(tmp_path, monkeypatch):
