@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_two_devices_compute_their_parts_of_the_batch():
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    environment = os.environ | {"XLA_FLAGS": flags}
     command = [sys.executable, "-m", "tests.ops.on_two_devices"]
     found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr

@@ -21,7 +21,8 @@ TOLERANCE = 2e-5
 def ran(tmp_path_factory):
     """The folder that `on_two_devices` filled, and what it said."""
     folder = tmp_path_factory.mktemp("devices")
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    environment = os.environ | {"XLA_FLAGS": flags}
     command = [sys.executable, "-m", "tests.train.on_two_devices", str(folder)]
     found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
