@@ -30,7 +30,8 @@ def compare(operation, batched, *arguments):
 
     batch, whole = (NamedSharding(MESH, PartitionSpec(*axes)) for axes in ((parts.AXIS,), ()))
     program = jax.jit(divided, in_shardings=tuple(batch if one else whole for one in batched))
-    text = program.lower(*arguments).compile().as_text()
+    program = program.lower(*arguments).compile()
+    text = program.as_text()
     assert "all-reduce" in text and "all-gather" not in text and "all-to-all" not in text
     expected = jax.jit(jax.value_and_grad(loss, argnums=range(len(arguments)), has_aux=True))(*arguments)
     actual = program(*arguments)
