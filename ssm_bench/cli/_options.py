@@ -87,8 +87,8 @@ def seeds(text: str) -> list[int]:
 TOY_COMPILER = "--xla_backend_optimization_level=1"
 
 
-def prepare_jax(preset: str = "") -> None:
-    """Settings of JAX for command-line work with a preset; called before the first computation."""
+def prepare_jax(preset: str = "", *, tell: bool = True) -> None:
+    """Settings of JAX and of messages for command-line work with a preset; called before the first computation."""
     import logging
     import os
 
@@ -105,3 +105,6 @@ def prepare_jax(preset: str = "") -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # Orbax reports every save at this level.
     logging.getLogger("absl").setLevel(logging.ERROR)
+    # What the package has to say, such as which backends were chosen; in a sweep every cell would say the same.
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("ssm_bench").setLevel(logging.INFO if tell else logging.WARNING)

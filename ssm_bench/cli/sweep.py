@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb: 0 if every cell ended well or was stopped in time, 1 if one failed."""
-    _options.prepare_jax(options.preset)
+    _options.prepare_jax(options.preset, tell=False)
     from ssm_bench import registry
     from ssm_bench.config import experiment_names
     from ssm_bench.record import store
@@ -64,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
     )
     with Stop(deadline) as stop:
         if len(places) > 1:
-            reached = workers.sweep(wanted, runner, stop, places, partial(_options.prepare_jax, options.preset))
+            reached = workers.sweep(
+                wanted, runner, stop, places, partial(_options.prepare_jax, options.preset, tell=False)
+            )
         else:
             reached = cells.sweep(wanted, runner, stop)
     left = len(wanted) - len(reached)

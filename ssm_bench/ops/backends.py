@@ -1,8 +1,10 @@
 """Which backend of an operation runs: the one that was asked for, or the best for platform and arrays."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -21,12 +23,14 @@ class Kernel(NamedTuple):
     """The kernel behind the "fused" backend of an operation, and the arrays at hand.
 
     Attributes:
+        operation: whose kernel it is.
         needs: what it takes, beside an NVIDIA GPU, in words.
         given: the same of these arrays, in words.
         fits: whether that is what it takes.
         worth: whether it is then the best, so that "auto" takes it.
     """
 
+    operation: str
     needs: str
     given: str
     fits: bool
@@ -56,7 +60,7 @@ def choose_backend(backend: str, kernel: Kernel | None = None) -> str:
     """The backend that runs: "associative", "sequential", or "fused" where the operation has a kernel.
 
     "auto" is what `use_backend` around it says. Else it is the kernel where that runs, fits and is worth it; the loop
-    on CPU; and the parallel scan elsewhere.
+    on CPU; and the parallel scan elsewhere. Its choice is logged, once for every operation and kind of arrays.
 
     Raises:
         UserError: an unknown backend, or "fused" where the kernel cannot run.
@@ -73,5 +77,15 @@ def choose_backend(backend: str, kernel: Kernel | None = None) -> str:
     if kernel and backend == "fused" and not runs:
         raise UserError(f'backend "fused" needs an NVIDIA GPU and {kernel.needs}; got {platform} and {kernel.given}')
     if kernel and runs and (backend == "fused" or kernel.worth):
-        return "fused"
-    return "sequential" if platform == "cpu" else "associative"
+        chosen = "fused"
+    else:
+        chosen = "sequential" if platform == "cpu" else "associative"
+    if kernel and backend == "auto":
+        _say(f'{kernel.operation}: backend "{chosen}" on {platform} for {kernel.given}')
+    return chosen
+
+
+@cache
+def _say(sentence: str) -> None:
+    """Logs a sentence, the first time it is given."""
+    logging.getLogger(__name__).info(sentence)

@@ -34,6 +34,7 @@ def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, 
     if C.ndim == 3 and len(C) != 2:
         raise ValueError(f"C of shape {C.shape} holds one output matrix (h, p) or two (2, h, p)")
     kernel = Kernel(
+        operation="diagonal_ssm",
         needs="float32 or bfloat16 inputs with complex64 eigenvalues",
         given=f"{u.dtype.name} with {log_a.dtype.name}",
         fits=log_a.dtype == jnp.complex64 and u.dtype in (jnp.float32, jnp.bfloat16),

@@ -64,6 +64,7 @@ def linear_recurrence(
     given = [coefficient, b] if h0 is None else [coefficient, b, h0]
     dtype = jnp.result_type(jnp.float32, *given)
     kernel = Kernel(
+        operation="linear_recurrence",
         needs="float32 or complex64",
         given=dtype.name,
         fits=dtype in (jnp.float32, jnp.complex64),

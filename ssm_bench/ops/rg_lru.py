@@ -59,6 +59,7 @@ def rg_lru(
     dtype = jnp.result_type(jnp.float32, x, a_param)
     types = {array.dtype.name for array in (x, gate_x, gate_a)}
     kernel = Kernel(
+        operation="rg_lru",
         needs="a float32 state from float32 or bfloat16 inputs",
         given=f"{dtype.name} from {' and '.join(sorted(types))}",
         fits=dtype == jnp.float32 and types <= {"float32", "bfloat16"},

@@ -73,6 +73,7 @@ def selective_scan(
     if jnp.issubdtype(states, jnp.complexfloating) and not jnp.iscomplexobj(A):
         raise ValueError("a complex B, C or h0 needs a complex A")
     kernel = Kernel(
+        operation="selective_scan",
         needs="float32 or complex64 with n a power of two up to 256",
         given=f"{states.name} with n = {A.shape[1]}",
         fits=states in (jnp.float32, jnp.complex64) and A.shape[1] in {1, 2, 4, 8, 16, 32, 64, 128, 256},

@@ -99,6 +99,16 @@ def test_a_kernel_runs_where_it_is_asked_for_or_the_best(monkeypatch, name):
         kernels_in(operation, best, backend="fusd")
 
 
+def test_what_auto_chose_is_said_once(caplog):
+    backends._say.cache_clear()
+    a, b = jnp.full((1, 8, 2), 0.5), jnp.ones((1, 8, 2))
+    with caplog.at_level("INFO", logger="ssm_bench"):
+        for _ in range(2):
+            linear_recurrence(a, b)
+            linear_recurrence(a, b, backend="associative")
+    assert caplog.messages == ['linear_recurrence: backend "sequential" on cpu for float32']
+
+
 def test_auto_means_what_the_context_says():
     with use_backend("associative"):
         assert choose_backend("auto") == "associative"
