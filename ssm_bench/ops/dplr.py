@@ -99,6 +99,8 @@ def _inverse(Lambda: jax.Array, P: jax.Array, dt: jax.Array) -> tuple[jax.Array,
     rows = jnp.conj(P) * inverse
     # Twice the real part: each mode has its conjugate beside it.
     gram = 2 * jnp.real(jnp.einsum("rhn,shn->hrs", rows, P, precision=lax.Precision.HIGHEST))
+    if len(P) == 1:
+        return inverse, rows / (1 + gram[..., 0])
     mixing = jnp.linalg.inv(jnp.eye(len(P), dtype=gram.dtype) + gram)
     return inverse, jnp.einsum("hrs,shn->rhn", mixing.astype(rows.dtype), rows, precision=lax.Precision.HIGHEST)
 
@@ -123,13 +125,16 @@ def _generating_function(left, Lambda, right, dt, sine, cosine):
     rank = right.shape[0] - 1
     channels = left.shape[0] - rank
     # A mode and its conjugate: v / (s - w) + conj(v) / (s - conj(w)) is one quotient with real coefficients of s.
-    w = (dt[:, None] * Lambda)[..., None] * cosine
+    # |w|^2 - |s|^2 as a product of sum and difference loses the fewest digits near resonance.
     s = 2 * sine
-    denominator = jnp.square(jnp.abs(w)) - jnp.square(s)
-    quotient = 1 / lax.complex(denominator, -2 * s * jnp.real(w))
+    modulus, decay = (dt[:, None, None] * part[..., None] for part in (jnp.abs(Lambda), jnp.real(Lambda)))
+    real, imag = _reciprocal((modulus * cosine - s) * (modulus * cosine + s), -2 * s * cosine * decay)
     weight = left[:, None] * right
     first, second = 2 * jnp.real(weight), -2 * jnp.real(weight * jnp.conj(Lambda)) * dt[:, None]
-    sums = _sum_modes(second, quotient) * cosine + 1j * s * _sum_modes(first, quotient)
+    sums = lax.complex(
+        _sum_modes(second, real) * cosine - _sum_modes(first, imag) * s,
+        _sum_modes(second, imag) * cosine + _sum_modes(first, real) * s,
+    )
     # Each rank of P changes the resolvent, and with it all sums, by one product. The denominator is at least 1 in
     # modulus, since the resolvent has a positive real part.
     coupling = dt[:, None] * cosine
@@ -139,13 +144,31 @@ def _generating_function(left, Lambda, right, dt, sine, cosine):
     return sums[:channels, 0]
 
 
+@jax.custom_jvp
+def _reciprocal(real: jax.Array, imag: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """1 / (real + i imag), as real and imaginary part: complex arrays would be taken apart and put together again."""
+    scale = 1 / (jnp.square(real) + jnp.square(imag))
+    return real * scale, -imag * scale
+
+
+@_reciprocal.defjvp
+def _reciprocal_jvp(primals, tangents):
+    """-q^2 dz from the quotient q itself: the squares of `scale` would overflow where modes are slow."""
+    (real, imag), (d_real, d_imag) = _reciprocal(*primals), tangents
+    square_real, square_imag = jnp.square(real) - jnp.square(imag), 2 * real * imag
+    tangent = square_imag * d_imag - square_real * d_real, -square_real * d_imag - square_imag * d_real
+    return (real, imag), tangent
+
+
 def _sum_modes(weight: jax.Array, quotient: jax.Array) -> jax.Array:
-    """The sum over modes of a real weight (i, j, h, n) times the quotient (h, n, f), as (i, j, h, f)."""
-    parts = [
-        jnp.einsum("ijhn,hnf->ijhf", weight, part, precision=lax.Precision.HIGHEST)
-        for part in (jnp.real(quotient), jnp.imag(quotient))
-    ]
-    return lax.complex(*parts)
+    """The sum over modes of a weight (i, j, h, n) times a part of the quotient (h, n, f), both real: (i, j, h, f)."""
+    # A GPU adds terms up as it makes them, in one kernel for several sums; elsewhere they would all be written down.
+    return lax.platform_dependent(
+        weight,
+        quotient,
+        cuda=lambda weight, quotient: jnp.sum(weight[..., None] * quotient, axis=-2),
+        default=partial(jnp.einsum, "ijhn,hnf->ijhf", precision=lax.Precision.HIGHEST),
+    )
 
 
 def _truncated_output(Lambda, P, C, dt, length):

@@ -1,5 +1,6 @@
 """DPLR kernels against the authors' arrays and against the dense recurrence in float64."""
 
+import inspect
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +34,8 @@ FLOAT32 = 3e-5
 FLOAT64 = 1e-11
 
 kernel_of = jax.jit(dplr_kernel, static_argnames="length")
+# Beneath its own jit, which would remember what it traced before something was replaced.
+untraced_kernel = inspect.unwrap(dplr_kernel)
 
 
 def dense_kernel(Lambda, P, B, C, dt, length):
@@ -170,8 +173,24 @@ def test_blocks_of_frequencies_change_nothing(x64, monkeypatch):
     system = random_system(4)
     whole = kernel_of(*system, length=30)
     monkeypatch.setattr(dplr, "_BLOCK_NUMBERS", 5 * 12)
-    blocks = jax.jit(lambda *x: dplr_kernel(*x, 30))(*system)
+    blocks = jax.jit(lambda *x: untraced_kernel(*x, 30))(*system)
     np.testing.assert_allclose(blocks, whole, rtol=FLOAT64, atol=FLOAT64)
+
+
+def test_sums_of_gpus_are_the_same(x64, monkeypatch):
+    system = random_system(7)
+    expected = jax.jit(jax.grad(lambda *x: dplr_kernel(*x, 30).sum(), argnums=4))(*system)
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *x, cuda, default: cuda(*x))
+    found = jax.jit(jax.grad(lambda *x: untraced_kernel(*x, 30).sum(), argnums=4))(*system)
+    np.testing.assert_allclose(found, expected, rtol=FLOAT64, atol=FLOAT64)
+
+
+def test_gradients_of_slow_modes_are_finite():
+    """Decay and step so small that the square of the squared modulus is no float32."""
+    decay, one, dt = np.full((1, 1), -1e-4), np.ones((1, 1)), np.full(1, 1e-4)
+    system = narrowed([decay + 0j, 1e-4 * one[None] + 0j, one + 0j, one[None] + 0j, dt])
+    gradients = jax.jit(jax.grad(lambda *x: dplr_kernel(*x, 8).sum(), argnums=range(5)))(*system)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_under_vmap(x64):
