@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from ssm_bench.cli import main
 from ssm_bench.errors import UserError
 from ssm_bench.record import store
 from ssm_bench.sweep.cells import Cell, Choices, opened
@@ -295,15 +296,16 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
     )
     sizes = [a for a in SIZES if "steps" not in a and "evaluations" not in a]
 
-    def command(folder):
+    def arguments(folder):
         return [
-            *(sys.executable, "-c", code, "train", "--model", "transformer", "--task", "text", "--preset", "quick"),
+            *("train", "--model", "transformer", "--task", "text", "--preset", "quick"),
             *("--data", "synthetic", "--config.train.steps=100", "--config.train.evaluations=4", *sizes),
             *("--results", str(folder / "results"), "--checkpoints", str(folder / "ckpt")),
         ]
 
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-    victim = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert main(arguments(tmp_path / "whole")) == 0
+    killed = [sys.executable, "-c", code, *arguments(tmp_path / "killed")]
+    victim = subprocess.Popen(killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").rglob("ckpt/**/[0-9]*/_CHECKPOINT_METADATA")):
         assert time.monotonic() < deadline and victim.poll() is None, "no checkpoint before the run ended"
@@ -311,7 +313,7 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait()
     assert not list((tmp_path / "killed" / "results").rglob("*.json"))
-    subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True)
+    subprocess.run(killed, check=True, capture_output=True)
     records = [store.read_all(tmp_path / name / "results")[0] for name in ("whole", "killed")]
     assert essence(records[0]) == essence(records[1])
 
