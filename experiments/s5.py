@@ -9,7 +9,8 @@ Cost:     training steps of the whole schedule on one H100, from the records und
 The recipes are the scripts of lindermanlab/S5@3c18fdb (bin/run_experiments/run_lra_*.sh). Known deviations: under
 the strict protocol Text holds a tenth of the training set out for validation and padding reaches nothing; the
 cosine ends at the last step, where the authors' reaches zero one warm-up length before; the first step has the
-warm-up's rate, where the authors' has the full one.
+warm-up's rate, where the authors' has the full one. Pathfinder: the published rate has not left chance in the steps that
+we gave it, a smaller one has (docs/tasks/pathfinder.md).
 """
 
 import sys

@@ -1,5 +1,6 @@
 """One run on several devices: parameters and data whole on each of them, every batch divided among them."""
 
+import logging
 from typing import NamedTuple
 
 import jax
@@ -38,6 +39,10 @@ def place(devices: int = 1) -> Placement:
     there = jax.devices()
     if devices > len(there):
         raise UserError(f"--devices is at most {len(there)}, the devices here; got {devices}")
+    if devices > 1 and there[0].platform == "gpu":
+        logging.getLogger(__name__).warning(
+            "one run on several GPUs has hung before (docs/training.md): if no step is told, stop it and use --jobs"
+        )
     mesh = Mesh(np.array(there[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
     return Placement(mesh, NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, AXIS)))
 
