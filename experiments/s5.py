@@ -3,14 +3,14 @@
 Paper:    Smith, Warrington, Linderman, "Simplified State Space Layers for Sequence Modeling", arXiv 2208.04933.
 Run:      python experiments/s5.py --task text          (or: ssm-bench train --model s5 --task text)
 Expected: ListOps 62.15, Text 89.31, Retrieval 91.40, Image 88.00, Pathfinder 95.33, Path-X 98.58 (the paper).
-Cost:     training steps of the whole schedule on one H100, from the records under results/: Text 14 min,
-          ListOps 12 min, Image 83 min.
+Cost:     steps of the whole schedule on one H200, padded to the longest, from the records under results/: Text 7 min,
+          ListOps 9 min, Retrieval 31 min, Image 54 min, Pathfinder 65 min, Path-X 251 min.
 
 The recipes are the scripts of lindermanlab/S5@3c18fdb (bin/run_experiments/run_lra_*.sh). Known deviations: under
 the strict protocol Text holds a tenth of the training set out for validation and padding reaches nothing; the
 cosine ends at the last step, where the authors' reaches zero one warm-up length before; the first step has the
-warm-up's rate, where the authors' has the full one. Pathfinder: the published rate has not left chance in the steps that
-we gave it, a smaller one has (docs/tasks/pathfinder.md).
+warm-up's rate, where the authors' has the full one. Pathfinder: the published rate has not left chance in the steps
+that we gave it, a smaller one has (docs/tasks/pathfinder.md).
 """
 
 import sys

@@ -3,7 +3,8 @@
 Paper:    Vaswani et al., "Attention Is All You Need", arXiv 1706.03762; on LRA: Tay et al., arXiv 2011.04006.
 Run:      python experiments/transformer.py --task listops          (or: ssm-bench train --model transformer ...)
 Expected: ListOps 36.37, Text 64.27, Retrieval 57.46, Image 42.44, Pathfinder 71.40, Path-X fails (Tay et al.).
-Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 12 min.
+Cost:     steps of the whole schedule on one H200, padded to the longest, from the records under results/:
+          Text 15 min, ListOps 2 min.
 
 The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs), which
 differ from the paper's appendix. Known deviations: Retrieval has the four-part head [x1, x2, x1-x2, x1*x2] of all
