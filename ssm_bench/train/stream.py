@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -30,7 +31,7 @@ SCAN_STEPS, REPEATS, CALLS = 32, 5, 50
 #: Seconds after which no timing is repeated, and loops have fewer tokens.
 SECONDS = 5.0
 
-#: Part of the free memory that a state may take.
+#: Part of the free memory that a state and the step after it may take.
 FREE_SHARE = 0.8
 
 
@@ -85,16 +86,15 @@ def measure_stream(
     begun, position = time.monotonic(), 0
     for length in lengths:
         if not constant:
-            model, state = make(length), None
-        size = state_bytes(model)
-        if size > FREE_SHARE * free_bytes():
+            model = make(length)
+        size, one = state_bytes(model), _compiled(_steps, model, 1)
+        if needed_bytes(one, size) > FREE_SHARE * free_bytes():
             notes.append(f"no time at {length}: a state of {size:,} bytes does not fit in memory")
             continue
         found[f"state_bytes_at_{length}"] = size
-        if state is None:
-            state = initial_state(model)
         if constant:
-            read = _compiled(_read, model, state, chunk)
+            state = initial_state(model) if state is None else state
+            read = _compiled(_read, model, chunk)
             while position < length and not stop.reason():
                 _, state = read(model.params, model.stats, state, _tokens(chunk, position))
                 jax.block_until_ready(state)
@@ -104,7 +104,9 @@ def measure_stream(
         if reason := stop.reason():
             notes.append(f"no time from {length} on: {reason}")
             break
-        found |= {f"{name}_at_{length}": value for name, value in _time_tokens(model, state).items()}
+        # A cache may fill the memory: none is kept, each program gets its own.
+        fresh = partial(jax.tree.map, jnp.copy, state) if constant else partial(initial_state, model)
+        found |= {f"{name}_at_{length}": value for name, value in _time_tokens(model, one, fresh).items()}
         tell(f"{length:,} tokens: {found[f'latency_ms_at_{length}']:.3f} ms a token, state of {size:,} bytes")
     if constant and position:
         found["read_tokens_per_second"] = round(position / (time.monotonic() - begun), 1)
@@ -118,8 +120,13 @@ def initial_state(model: Split) -> Any:
 
 def state_bytes(model: Split) -> int:
     """Bytes of the state of one stream, without making it."""
-    state = jax.eval_shape(lambda p, s: nnx.merge(model.graph, p, s).initial_state(1), model.params, model.stats)
-    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(_shapes(model)))
+
+
+def needed_bytes(program: Any, state: int) -> int:
+    """Bytes that a compiled program takes at once whose argument and result is a state of that size."""
+    memory = program.memory_analysis()
+    return state + (memory.temp_size_in_bytes if memory else 0)
 
 
 def free_bytes() -> float:
@@ -130,13 +137,12 @@ def free_bytes() -> float:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _time_tokens(model: Split, state: Any) -> dict[str, float]:
-    """Milliseconds a token and bytes; the state itself is left as it is."""
+def _time_tokens(model: Split, one: Any, fresh: Callable[[], Any]) -> dict[str, float]:
+    """Milliseconds a token and bytes, by the program of one token and a loop of them, each from a fresh state."""
     found: dict[str, float] = {}
-    steps = 1
+    program, steps = one, 1
     for name, repeats in (("latency_ms_one_per_call", CALLS), ("latency_ms", REPEATS)):
-        program = _compiled(_steps, model, state, steps)
-        running, tokens, times = jax.tree.map(jnp.copy, state), _tokens(steps, 0), []
+        running, tokens, times = fresh(), _tokens(steps, 0), []
         end = time.monotonic() + SECONDS
         # The first call warms up.
         while len(times) < 2 or (len(times) <= repeats and time.monotonic() < end):
@@ -146,9 +152,12 @@ def _time_tokens(model: Split, state: Any) -> dict[str, float]:
             times.append((time.perf_counter() - begun) / steps)
         seconds = float(np.median(times[1:]))
         found[name] = round(1000 * seconds, 5)
-        if steps == 1 and (memory := program.memory_analysis()) is not None:
-            found["temporary_bytes"] = int(memory.temp_size_in_bytes)
-        steps = max(2, min(SCAN_STEPS, round(SECONDS / seconds)))
+        if program is one:
+            if (memory := program.memory_analysis()) is not None:
+                found["temporary_bytes"] = int(memory.temp_size_in_bytes)
+            steps = max(2, min(SCAN_STEPS, round(SECONDS / seconds)))
+            del running
+            program = _compiled(_steps, model, steps)
     if (peak := provenance.peak_memory_bytes()) is not None:
         found["peak_bytes"] = peak
     return found
@@ -175,10 +184,16 @@ def _steps(model: Any, state: Any, tokens: jax.Array) -> tuple[jax.Array, Any]:
     return logits[-1], state
 
 
-def _compiled(run: Callable, model: Split, state: Any, count: int) -> Any:
+def _shapes(model: Split) -> Any:
+    """The state of one stream, as shapes and types."""
+    return jax.eval_shape(lambda p, s: nnx.merge(model.graph, p, s).initial_state(1), model.params, model.stats)
+
+
+def _compiled(run: Callable, model: Split, count: int) -> Any:
     """The program of `run` for that many tokens; it takes over the state's memory."""
 
     def program(params: Any, stats: Any, state: Any, tokens: jax.Array) -> tuple[jax.Array, Any]:
         return run(nnx.merge(model.graph, params, stats), state, tokens)
 
-    return jax.jit(program, donate_argnums=2).lower(model.params, model.stats, state, _tokens(count, 0)).compile()
+    tokens = _tokens(count, 0)
+    return jax.jit(program, donate_argnums=2).lower(model.params, model.stats, _shapes(model), tokens).compile()

@@ -45,7 +45,7 @@ def test_the_programs_that_are_timed_compute_the_model(make):
     tokens = np.arange(64, dtype=np.uint8) % 2
     whole = nnx.merge(model.graph, model.params, model.stats)(tokens[None, None])
     for run in (stream._read, stream._steps):
-        program = stream._compiled(run, model, stream.initial_state(model), 64)
+        program = stream._compiled(run, model, 64)
         logits, _ = program(model.params, model.stats, stream.initial_state(model), jax.numpy.asarray(tokens))
         np.testing.assert_allclose(logits, whole, rtol=1e-4, atol=1e-4)
 
@@ -55,6 +55,16 @@ def test_what_does_not_fit_is_said_in_words(make, monkeypatch):
     found, notes = stream.measure_stream(make, LENGTHS, Stop(), silent)
     assert set(found) == {"parameters"}
     assert notes == [f"no time at {n}: a state of 68 bytes does not fit in memory" for n in LENGTHS]
+
+
+def test_what_a_step_takes_beside_the_state_counts(make, monkeypatch):
+    monkeypatch.setattr(stream, "needed_bytes", lambda program, state: state + 1000)
+    monkeypatch.setattr(stream, "free_bytes", lambda: 1000.0)
+    _, notes = stream.measure_stream(make, LENGTHS, Stop(), silent)
+    assert len(notes) == len(LENGTHS)
+    program = stream._compiled(stream._steps, make(0), 1)
+    monkeypatch.undo()
+    assert stream.needed_bytes(program, 68) == 68 + program.memory_analysis().temp_size_in_bytes
 
 
 def test_a_stream_out_of_time_says_so(make):
