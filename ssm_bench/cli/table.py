@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if not made and not speeds:
         raise no_records(options)
     readme = readme_of(options)
-    texts = publish.contents(made, options.results, readme)
+    texts = publish.contents(made, options.results, readme, speeds if everything else None)
     if everything:
         texts |= publish.speed_contents(speeds, readme)
     if options.check:

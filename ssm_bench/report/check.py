@@ -40,9 +40,10 @@ def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, i
         speeds.append(speed)
         home = store.speed_home(speed, root)
         found += [f"{path}: belongs at {home}"] if path != home else []
+    all_speeds = len(speeds) == len(list(store.speed_paths(root)))
     if len(runs) == len(list(store.paths(root))):
-        found += _tables(runs, root, readme)
-    if readme is not None and len(speeds) == len(list(store.speed_paths(root))):
+        found += _tables(runs, root, readme, speeds if all_speeds else None)
+    if readme is not None and all_speeds:
         found += _speed_page(speeds, readme)
     return len(runs), len(speeds), found
 
@@ -54,10 +55,12 @@ def _published(run: RunRecord) -> list[str]:
     return [f"model.published names row {reference.row!r} of {reference.source!r}, which published.csv does not have"]
 
 
-def _tables(runs: list[RunRecord], root: Path | str, readme: Path | str | None) -> list[str]:
+def _tables(
+    runs: list[RunRecord], root: Path | str, readme: Path | str | None, speeds: list[SpeedRecord] | None
+) -> list[str]:
     made = publish.tables(root, records=runs)
     try:
-        unlike = publish.stale(publish.contents(made, root, readme)) + publish.orphans(made, root)
+        unlike = publish.stale(publish.contents(made, root, readme, speeds)) + publish.orphans(made, root)
     except UserError as error:
         return [str(error)]
     return [f"{path}: not what the records make; run `ssm-bench table`" for path in unlike]

@@ -7,6 +7,7 @@ from pathlib import Path
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, SpeedRecord, store
 from ssm_bench.report import render, speed
+from ssm_bench.report.summary import summary
 from ssm_bench.report.table import Table, build, names
 
 #: What a page holds around a table: <!-- table:begin budget-strict --> ... <!-- table:end -->.
@@ -37,8 +38,19 @@ def tables(
     ]
 
 
-def contents(made: list[Table], root: Path | str, readme: Path | str | None = None) -> dict[Path, str]:
+def contents(
+    made: list[Table],
+    root: Path | str,
+    readme: Path | str | None = None,
+    speeds: Iterable[SpeedRecord] | None = None,
+) -> dict[Path, str]:
     """Path -> text of everything the tables are written to; the README only where it exists and has markers.
+
+    Args:
+        made: the tables.
+        root: the folder of all results.
+        readme: the page with markers.
+        speeds: all speed records, for the page's table of speed; without them that part stays as it is.
 
     Raises:
         UserError: a marker in the README is not closed.
@@ -46,6 +58,8 @@ def contents(made: list[Table], root: Path | str, readme: Path | str | None = No
     texts = {Path(root) / "tables" / name: text for table in made for name, text in render.files(table).items()}
     if readme is not None and (path := Path(readme)).is_file():
         blocks = {table.name: render.markdown_compact(table) for table in made}
+        if speeds is not None:
+            blocks["speed-summary"] = summary(speeds, "results/speed")
         texts[path] = readme_text(path.read_text(encoding="utf-8"), blocks, str(path))
     return texts
 

@@ -44,11 +44,9 @@ SAME = ("batch_size", "length", "directions")
 
 def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     """A row for each of our steps, with the peers of the same model, task, sizes and device."""
-    for record in records:
+    for record in own_steps(records):
         found = record.measurements
-        if record.implementation or not record.model or "step_ms" not in found:
-            continue
-        peers = _peers(record, records)
+        beside = peers(record, records)
         least = None
         if all(found.get(name) for name in ("tokens_per_second", "layers", "d_model")):
             tokens = _get(record, "tokens_per_second") * _get(record, "step_ms") / 1000
@@ -60,24 +58,29 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
                 bits=found.get("activation_bits") or 32,
             )
         yield [
-            md(record.model),
+            md(record.model or ""),
             md(record.task or ""),
             f"{found.get('batch_size')} x {found.get('length')}",
-            _activations(record),
-            _link(record, _short(found["step_ms"])),
-            _short(least),
+            activations(record),
+            _link(record, short(found["step_ms"])),
+            short(least),
             _bytes(found.get("peak_bytes")),
             _lines(
-                f"{_link(peer, _short(peer.measurements['step_ms']))} {md(peer.implementation)}, {_activations(peer)}"
-                for peer in peers
+                f"{_link(peer, short(peer.measurements['step_ms']))} {md(peer.implementation)}, {activations(peer)}"
+                for peer in beside
             ),
-            _lines(_ratio(peer.measurements.get("step_ms"), found["step_ms"]) for peer in peers),
-            _lines(_bytes(peer.measurements.get("peak_bytes")) for peer in peers),
-            _measured(record, *peers),
+            _lines(ratio(peer.measurements.get("step_ms"), found["step_ms"]) for peer in beside),
+            _lines(_bytes(peer.measurements.get("peak_bytes")) for peer in beside),
+            _measured(record, *beside),
         ]
 
 
-def _peers(record: SpeedRecord, records: Sequence[SpeedRecord]) -> list[SpeedRecord]:
+def own_steps(records: Sequence[SpeedRecord]) -> list[SpeedRecord]:
+    """The steps of our models."""
+    return [r for r in records if r.model and not r.implementation and "step_ms" in r.measurements]
+
+
+def peers(record: SpeedRecord, records: Sequence[SpeedRecord]) -> list[SpeedRecord]:
     """Steps of the authors' code with the model, task, sizes and device of a record of ours."""
     return [
         peer
@@ -101,19 +104,19 @@ def _epochs(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         found = record.measurements
         if "epoch_step_ms" not in found:
             continue
-        peers = _peers(record, records)
-        theirs = [1000 * _get(peer, "batch_size") / _get(peer, "step_ms") for peer in peers]
+        beside = peers(record, records)
+        theirs = [1000 * _get(peer, "batch_size") / _get(peer, "step_ms") for peer in beside]
         yield [
             md(record.model or ""),
             md(record.task or ""),
             f"{found.get('batch_size')}",
             f"{found.get('lengths')}",
-            _short(found.get("padded_share")),
-            _activations(record),
-            _link(record, _short(found.get("sequences_per_second"))),
-            _lines(f"{_link(p, _short(t))} {md(p.implementation)}" for p, t in zip(peers, theirs, strict=True)),
-            _lines(_ratio(found.get("sequences_per_second"), rate) for rate in theirs),
-            _measured(record, *peers),
+            short(found.get("padded_share")),
+            activations(record),
+            _link(record, short(found.get("sequences_per_second"))),
+            _lines(f"{_link(p, short(t))} {md(p.implementation)}" for p, t in zip(beside, theirs, strict=True)),
+            _lines(ratio(found.get("sequences_per_second"), rate) for rate in theirs),
+            _measured(record, *beside),
         ]
 
 
@@ -135,11 +138,11 @@ def _compared(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
                 md(record.model or ""),
                 md(record.task or ""),
                 f"{found.get('batch_size')} x {found.get('length')}",
-                _activations(record),
+                activations(record),
                 md(backend),
-                _link(record, _short(found[f"{backend}_step_ms"])),
+                _link(record, short(found[f"{backend}_step_ms"])),
                 _bytes(found.get(f"{backend}_temporary_bytes")),
-                _short(found.get(f"{backend}_times_faster")),
+                short(found.get(f"{backend}_times_faster")),
                 _measured(record),
             ]
 
@@ -182,16 +185,16 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             md(record.operation),
             cell.shape,
             md(cell.backend),
-            _link(record, _short(cell["forward_ms"])),
-            _short(least[0]),
-            _short(cell["forward_backward_ms"]),
-            _short(least[1]),
+            _link(record, short(cell["forward_ms"])),
+            short(least[0]),
+            short(cell["forward_backward_ms"]),
+            short(least[1]),
             _bytes(cell["temporary_bytes"]),
             _error(cell["value_error"]),
             _error(cell["gradient_error"]),
             _ratios(reference, cell) if cell.backend != "associative" else "–",
             _lines(
-                _link(peer.record, f"{_short(peer['forward_ms'])} / {_short(peer['forward_backward_ms'])}")
+                _link(peer.record, f"{short(peer['forward_ms'])} / {short(peer['forward_backward_ms'])}")
                 + f" {md(peer.record.implementation)}"
                 for peer in peers
             ),
@@ -202,7 +205,7 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
 
 def _ratios(theirs: _Cell, ours: _Cell) -> str:
     """How many times faster ours is, forward / with gradients."""
-    return " / ".join(_ratio(theirs[what], ours[what]) for what in ("forward_ms", "forward_backward_ms"))
+    return " / ".join(ratio(theirs[what], ours[what]) for what in ("forward_ms", "forward_backward_ms"))
 
 
 def _cells(record: SpeedRecord) -> list[_Cell]:
@@ -235,11 +238,11 @@ def _lengths(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         for length in sorted(lengths):
             yield [
                 md(record.model or ""),
-                _activations(record),
+                activations(record),
                 f"{length}",
                 f"{found.get(f'batch_size_at_{length}')}",
-                _link(record, _short(found[f"step_ms_at_{length}"])),
-                _short(found.get(f"tokens_per_second_at_{length}")),
+                _link(record, short(found[f"step_ms_at_{length}"])),
+                short(found.get(f"tokens_per_second_at_{length}")),
                 _bytes(found.get(f"temporary_bytes_at_{length}")),
                 _measured(record),
             ]
@@ -256,7 +259,7 @@ def _get(record: SpeedRecord, name: str) -> float:
     return record.measurements[name] or 0.0
 
 
-def _activations(record: SpeedRecord) -> str:
+def activations(record: SpeedRecord) -> str:
     """Their precision; records from before the choice are of float32."""
     return "bf16" if record.measurements.get("activation_bits") == 16 else "float32"
 
@@ -271,14 +274,15 @@ def _lines(texts: Iterable[str]) -> str:
     return "<br>".join(texts) or "–"
 
 
-def _short(value: float | None) -> str:
+def short(value: float | None) -> str:
     """Three digits."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _ratio(theirs: float | None, ours: float | None) -> str:
+def ratio(theirs: float | None, ours: float | None) -> str:
+    """How many times faster ours is."""
     return "–" if not (theirs and ours) else f"{theirs / ours:.2f}"
 
 

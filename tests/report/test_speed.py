@@ -5,6 +5,7 @@ import pytest
 from ssm_bench.cli import main
 from ssm_bench.record import store, validate_speed
 from ssm_bench.report import floor, speed
+from ssm_bench.report.summary import summary
 
 H100 = "NVIDIA H100 80GB HBM3"
 PAGE = "# Speed\n\n" + "\n".join(
@@ -74,6 +75,19 @@ def test_a_step_stands_beside_the_floor_and_the_authors_code():
     assert row[10].startswith("NVIDIA H100 80GB HBM3, jax 0.11.2, abcdef0, 2026-01-02")
 
 
+def test_the_summary_has_a_table_for_each_kind_of_device():
+    h200 = {"device": {"platform": "gpu", "kind": "NVIDIA H200", "count": 1}}
+    half = record("step-s5-text-gpu", STEP | {"activation_bits": 16}, model="s5", task="text", **h200)
+    full = record("peer-s5-text-gpu", SAME | {"step_ms": 5.0}, model="s5", task="text", implementation="a/b", **h200)
+    alone = record("step-lru-text-gpu", STEP, model="lru", task="text")
+    text = summary([half, full, THEIRS, OURS, alone], "results/speed")
+    first, second = text.split("\n\n| NVIDIA H200")
+    assert rows(first) == [["s5", "[10](results/speed/step-s5-listops-gpu.json) ms, 2.50×", *["–"] * 5]]
+    assert "[10](results/speed/step-s5-text-gpu.json) ms, 0.50×† |" in second
+    assert second.endswith("†: bf16, the authors' float32.")
+    assert summary([alone], "results/speed") == "No record yet."
+
+
 def test_an_epoch_stands_beside_the_step_of_the_authors_code():
     found = SAME | {"sequences_per_second": 8000.0, "epoch_step_ms": 6.25, "padded_share": 0.6, "lengths": 4}
     ours = record("epoch-s5-listops-gpu", found, model="s5", task="listops")
@@ -140,6 +154,8 @@ def test_verify_holds_the_page_to_the_records(tmp_path, capsys):
     store.write_speed(OURS, results)
     page.parent.mkdir()
     page.write_text(PAGE)
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- table:begin speed-summary --><!-- table:end -->")
     assert main(["table", "--results", str(results), "--check"]) == 1
     assert main(["table", "--results", str(results)]) == 0
     assert "step-s5-listops-gpu" in page.read_text()
@@ -149,5 +165,8 @@ def test_verify_holds_the_page_to_the_records(tmp_path, capsys):
     assert "performance.md: not what the records make" in capsys.readouterr().out
     assert main(["table", "--results", str(results)]) == 0
     assert main(["table", "--results", str(results), "--check"]) == 0
+    assert "2.50×" in readme.read_text()
+    readme.write_text(readme.read_text().replace("2.50", "2.60"))
+    assert main(["table", "--results", str(results), "--check"]) == 1
     page.write_text("<!-- table:begin speed-steps -->")
     assert main(["verify", "--results", str(results)]) == 1
