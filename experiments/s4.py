@@ -11,7 +11,7 @@ The recipes are the v3 files of state-spaces/s4@e757cef (configs/experiment/lra/
 published row: HiPPO-LegS, bidirectional, untied but for two copies on Image. Path-X has the rate and warm-up of the
 papers, 0.0005 and 10,000 steps, where the file kept there says 0.001 and 50,000. Known deviations: under the strict
 protocol Text holds a tenth of the training set out for validation and padding reaches nothing; dense layers start
-LeCun-normal, where PyTorch's start uniform; C itself learns, where the authors' parameter is C (1 - A_bar^length).
+LeCun-normal, where PyTorch's start uniform.
 """
 
 import sys
@@ -91,6 +91,7 @@ def get_config(task: str):
         dt_min=recipe.get("dt_min", 0.001),
         dt_max=0.1,
         bidirectional=True,
+        truncate=True,
     )
     config.scaffold.update(activation="glu")
     config.optimizer.update(

@@ -78,29 +78,23 @@ def _block(
     length = _length(arrays.pop(f"{kernel}l_kernel", np.zeros(())), f"{kernel}l_kernel")
     if length or f"{kernel}P" in arrays:
         init = "legs" if sizes(arrays, f"{kernel}P", 4)[0] == 1 else "legt"
-        mixer, places = S4(width, init=init, **options), {}
+        mixer, places = S4(width, init=init, max_length=length, **options), {}
         places[f"{kernel}P"] = Place(mixer.P, mixer.P.shape)
     else:
         mixer, places = S4D(width, discretization=disc, **options), {}
-
-    def whole(C: np.ndarray) -> np.ndarray:
-        """Undoes what the authors do to C once, for a kernel of that length: C (1 - A_bar^length)."""
-        decay, dt = np.exp(log_decay(arrays[f"{kernel}A_real"])), np.exp(log_dt(arrays[f"{kernel}inv_dt"]))
-        Lambda = -decay - 1j * arrays[f"{kernel}A_imag"]
-        return _divided(C, Lambda, arrays[f"{kernel}P"], dt, length)
 
     return mixer, places | {
         f"{kernel}A_real": Place(mixer.log_decay, (copies, modes), convert=log_decay),
         f"{kernel}A_imag": Place(mixer.frequency, (copies, modes), convert=np.negative),
         f"{kernel}B": Place(mixer.B, (1, copies, modes, 2)),
-        f"{kernel}C": Place(mixer.C, mixer.C.shape, convert=whole if length else None),
+        f"{kernel}C": Place(mixer.C, mixer.C.shape),
         f"{kernel}inv_dt": Place(mixer.log_dt, (width, 1), convert=log_dt),
         f"{layer}D": Place(mixer.D, (1, width)),
     }
 
 
 def _length(array: np.ndarray, name: str) -> int:
-    """The length of the kernel that the authors' C is made for; 0: for none yet."""
+    """The length that the authors' C is truncated for; 0: for none yet."""
     if array.size != 1 or not 0 <= array.item() < np.inf or array.item() % 1:
         raise UserError(f"parameter {name} must be one whole number, 0 or more; got {array.tolist()!r:.60}")
     return int(array.item())
@@ -117,22 +111,3 @@ def _minimal(arrays: dict[str, np.ndarray]) -> tuple[S4D, Places]:
         "kernel.log_dt": Place(mixer.log_dt, (width,)),
         "D": Place(mixer.D, (width,)),
     }
-
-
-def _divided(C: np.ndarray, Lambda: np.ndarray, P: np.ndarray, dt: np.ndarray, length: int) -> np.ndarray:
-    """C (1 - A_bar^length)^-1 as pairs (channels, h, n, 2), in float64, with all 2n states of each channel."""
-    Lambda, P, rows = (_with_conjugates(z) for z in (Lambda, P[..., 0] + 1j * P[..., 1], C[..., 0] + 1j * C[..., 1]))
-    identity = np.eye(Lambda.shape[-1])
-    for channel, step in enumerate(dt[:, 0].astype(np.float64)):
-        copy = channel % len(Lambda)
-        A = step / 2 * (np.diag(Lambda[copy]) - P[:, copy].T @ P[:, copy].conj())
-        A_bar = np.linalg.solve(identity - A, identity + A)
-        whole = identity - np.linalg.matrix_power(A_bar, length)
-        rows[:, channel] = np.linalg.solve(whole.T, rows[:, channel].T).T
-    half = rows[..., : C.shape[2]]
-    return np.stack([half.real, half.imag], axis=-1)
-
-
-def _with_conjugates(z: np.ndarray) -> np.ndarray:
-    z = z.astype(np.complex128)
-    return np.concatenate([z, z.conj()], axis=-1)

@@ -19,7 +19,8 @@ from ssm_bench.network.scaffold import Scaffold, Slots
 #: What sees padding under protocol "paper", as each family was published.
 PAPER_PADDING = ("everywhere", "norms", "nowhere")
 
-NOT_OPTIONS = {"self", "d_model", "slots", "rngs"}
+#: What a mixer or scaffold is given by the network that it sits in.
+NOT_OPTIONS = {"self", "d_model", "max_length", "slots", "rngs"}
 
 
 def options_of(kind: type) -> dict[str, Any]:
@@ -73,6 +74,9 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
     def norm(width: int):
         return make_norm(model.norm, width, decay=model.norm_decay, masked=padding != "norms")
 
+    max_length = config.task.max_length or spec.max_length
+    if "max_length" in inspect.signature(mixer_class.__init__).parameters:
+        mixer_options["max_length"] = max_length + (model.pooling == "cls")
     slots = Slots(
         d_model=model.d_model,
         mixer=lambda width, rngs: _made("mixer", mixer_class, width, **mixer_options, rngs=rngs),
@@ -89,7 +93,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         d_model=model.d_model,
         classes=spec.classes,
         documents=spec.documents,
-        max_length=config.task.max_length or spec.max_length,
+        max_length=max_length,
         positions=model.positions,
         final_norm=norm(model.d_model) if model.final_norm else None,
         pooling=model.pooling,

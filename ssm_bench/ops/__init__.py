@@ -6,7 +6,7 @@ from ssm_bench.ops.convolution import bidirectional_conv, causal_conv
 from ssm_bench.ops.dense import dense_recurrence
 from ssm_bench.ops.diagonal import diagonal_ssm, diagonal_ssm_extend, diagonal_ssm_step
 from ssm_bench.ops.discretization import discretization_rule, discretize_bilinear, discretize_zoh
-from ssm_bench.ops.dplr import DPLRSystem, dplr_kernel, dplr_step, dplr_system
+from ssm_bench.ops.dplr import DPLRSystem, dplr_kernel, dplr_step, dplr_system, restore_output, truncate_output
 from ssm_bench.ops.gated import gru, lstm
 from ssm_bench.ops.hippo import (
     hippo_dplr,
@@ -71,6 +71,7 @@ __all__ = [
     "log_input_gain",
     "log_uniform_step",
     "lstm",
+    "restore_output",
     "rg_lru",
     "ring",
     "rotary",
@@ -81,5 +82,6 @@ __all__ = [
     "softmax_recurrence",
     "softplus_step",
     "ssd",
+    "truncate_output",
     "use_backend",
 ]

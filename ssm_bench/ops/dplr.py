@@ -14,8 +14,17 @@ _BLOCK_NUMBERS = 2**24
 
 
 # Traced once for all layers of a size.
-@partial(jax.jit, static_argnames="length")
-def dplr_kernel(Lambda: jax.Array, P: jax.Array, B: jax.Array, C: jax.Array, dt: jax.Array, length: int) -> jax.Array:
+@partial(jax.jit, static_argnames=("length", "truncated"))
+def dplr_kernel(
+    Lambda: jax.Array,
+    P: jax.Array,
+    B: jax.Array,
+    C: jax.Array,
+    dt: jax.Array,
+    length: int,
+    *,
+    truncated: bool = False,
+) -> jax.Array:
     """The impulse response K[k] = C A_bar^k B_bar, k < length, of x' = A x + B u, bilinear, A = diag(Lambda) - P P*.
 
     The n modes stand for n conjugate pairs: Lambda, P, B and C are followed by their conjugates, and P P* couples all
@@ -30,9 +39,11 @@ def dplr_kernel(Lambda: jax.Array, P: jax.Array, B: jax.Array, C: jax.Array, dt:
         C: output coefficients (channels, h, n), complex.
         dt: step sizes (h,), real and positive.
         length: taps wanted, at least 1.
+        truncated: C is C (I - A_bar^length) already, as `truncate_output` gives it.
 
     Returns:
-        (channels, h, length), real, float32 or better. Cost O(channels rank h n length + h n^3 log length).
+        (channels, h, length), real, float32 or better. Cost O(channels rank h n length), and O(h n^3 log length) more
+        for a C that is not truncated.
 
     Raises:
         ValueError: ranks or shapes that do not fit, or a length below 1.
@@ -43,7 +54,7 @@ def dplr_kernel(Lambda: jax.Array, P: jax.Array, B: jax.Array, C: jax.Array, dt:
     dtype = jnp.result_type(jnp.complex64, Lambda, P, B, C, dt)
     Lambda, P, B, C = (jnp.asarray(x, dtype) for x in (Lambda, P, B, C))
     dt = jnp.asarray(dt, jnp.finfo(dtype).dtype)
-    left = jnp.concatenate([_truncated_output(Lambda, P, C, dt, length), jnp.conj(P)])
+    left = jnp.concatenate([C if truncated else truncate_output(Lambda, P, C, dt, length), jnp.conj(P)])
     right = jnp.concatenate([B[None], P])
 
     # z = exp(-2 i angle). (1 - A_bar z)^-1 B_bar = dt exp(i angle) (2 i sin(angle) - dt cos(angle) A)^-1 B: with sine
@@ -61,6 +72,30 @@ def dplr_kernel(Lambda: jax.Array, P: jax.Array, B: jax.Array, C: jax.Array, dt:
     transform = jnp.moveaxis(transform, 0, 2).reshape((*C.shape[:2], -1))[..., :size]
     shift = jnp.asarray(np.exp(1j * angle), dtype)
     return jnp.fft.irfft(dt[:, None] * shift * transform, n=length)
+
+
+@partial(jax.jit, static_argnames="length")
+def truncate_output(Lambda: jax.Array, P: jax.Array, C: jax.Array, dt: jax.Array, length: int) -> jax.Array:
+    """C (I - A_bar^length), which stands for C where the series of the kernel ends after `length` terms.
+
+    Arguments as for `dplr_kernel`; the result is like C. Cost O(h n^3 log length).
+
+    Source: S4 (Gu et al. 2022, arXiv 2111.00396), appendix C.3.
+    """
+    return _output_of(-_power_change(_output_rows(C), Lambda, P, dt, length))
+
+
+@partial(jax.jit, static_argnames="length")
+def restore_output(Lambda: jax.Array, P: jax.Array, C: jax.Array, dt: jax.Array, length: int) -> jax.Array:
+    """The C whose C (I - A_bar^length) is given: the inverse of `truncate_output`, at about its cost.
+
+    In float32 as good as the kernel itself, also where modes hardly decay over the length: A_bar^length - I then is
+    small, but has its digits.
+    """
+    states = jnp.eye(2 * Lambda.shape[-1], dtype=dt.dtype)
+    change = _power_change(jnp.broadcast_to(states, (len(Lambda), *states.shape)), Lambda, P, dt, length)
+    transposed = jnp.linalg.solve(jnp.swapaxes(-change, 1, 2), jnp.swapaxes(_output_rows(C), 1, 2))
+    return _output_of(jnp.swapaxes(transposed, 1, 2))
 
 
 class DPLRSystem(NamedTuple):
@@ -171,14 +206,12 @@ def _sum_modes(weight: jax.Array, quotient: jax.Array) -> jax.Array:
     )
 
 
-def _truncated_output(Lambda, P, C, dt, length):
-    """C (I - A_bar^length), as (channels, h, n).
+def _power_change(rows, Lambda, P, dt, length):
+    """rows (A_bar^length - I), for rows (h, any, 2n) that multiply real and imaginary parts of n complex states.
 
-    Real and imaginary parts of the states are 2n real states with real matrices. Powers of A_bar - I rather than of
-    A_bar keep the digits of slow modes: (I + E)^2 - I = 2 E + E^2.
+    Powers of A_bar - I rather than of A_bar keep the digits of slow modes: (I + E)^2 - I = 2 E + E^2.
     """
     product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
-    n = Lambda.shape[-1]
     # A_bar - I = 2 (2/dt - A)^-1 A, and the inverse is diagonal plus low rank again.
     inverse, correction = _inverse(Lambda, P, dt)
     column = jnp.moveaxis(jnp.concatenate([jnp.real(P), jnp.imag(P)], axis=-1), 0, -1)
@@ -186,15 +219,24 @@ def _truncated_output(Lambda, P, C, dt, length):
     diagonal = _real_matrix(inverse)
     excess = 2 * product(diagonal - product(product(diagonal, column), _real_rows(correction)), A)
 
-    start = jnp.moveaxis(jnp.concatenate([jnp.real(C), -jnp.imag(C)], axis=-1), 0, 1)
-    change = jnp.zeros_like(start)
+    change = jnp.zeros_like(rows)
     for bit in range(length.bit_length()):
         if bit:
             excess = 2 * excess + product(excess, excess)
         if length >> bit & 1:
-            change = change + product(start + change, excess)
-    change = jnp.moveaxis(change, 1, 0)
-    return lax.complex(-change[..., :n], change[..., n:])
+            change = change + product(rows + change, excess)
+    return change
+
+
+def _output_rows(C: jax.Array) -> jax.Array:
+    """Re(C x), for C (channels, h, n), of the states as `_power_change` has them: (h, channels, 2n)."""
+    return jnp.moveaxis(jnp.concatenate([jnp.real(C), -jnp.imag(C)], axis=-1), 0, 1)
+
+
+def _output_of(rows: jax.Array) -> jax.Array:
+    """The C (channels, h, n) of `_output_rows`."""
+    real, imag = jnp.split(jnp.moveaxis(rows, 1, 0), 2, axis=-1)
+    return lax.complex(real, -imag)
 
 
 def _real_matrix(z: jax.Array) -> jax.Array:

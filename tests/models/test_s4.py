@@ -87,6 +87,39 @@ def dense_scan(mixer, x):
     return y
 
 
+@pytest.mark.parametrize("max_length", [checks.LENGTH - 5, checks.LENGTH, 2 * checks.LENGTH])
+def test_truncated_outputs_change_nothing_but_the_parameter(max_length):
+    """For sequences shorter than the longest one, as long, and longer; the drawn C is the same."""
+    whole, cut = small(bidirectional=False), small(bidirectional=False, max_length=max_length)
+    x = checks.random_inputs()
+    expected = jax.jit(whole)(x)
+    np.testing.assert_allclose(
+        jax.jit(cut)(x), expected, rtol=checks.FLOAT32, atol=checks.FLOAT32 * jnp.abs(expected).max()
+    )
+    checks.check_steps_agree(cut, checks.FLOAT32)
+    assert jnp.abs(whole.C[...] - cut.C[...]).max() > 0.1
+    itself = small(bidirectional=False, max_length=max_length, truncate=False)
+    np.testing.assert_array_equal(itself.C[...], whole.C[...])
+
+
+def test_truncated_outputs_in_both_directions():
+    mixer = small(max_length=2 * checks.LENGTH)
+    checks.check_bidirectional(mixer)
+    checks.check_padding(mixer)
+    checks.check_gradients(mixer)
+    x = checks.random_inputs()
+    expected = jax.jit(small())(x)
+    np.testing.assert_allclose(
+        jax.jit(mixer)(x), expected, rtol=checks.FLOAT32, atol=checks.FLOAT32 * jnp.abs(expected).max()
+    )
+
+
+@pytest.mark.parametrize("max_length", [16, 2 * checks.LENGTH])
+def test_truncated_outputs_in_double_precision(max_length):
+    with jax.enable_x64(True):
+        checks.check_steps_agree(small(bidirectional=False, max_length=max_length), checks.FLOAT64)
+
+
 def test_copies_are_dealt_to_channels_in_turn():
     mixer = small(copies=2)
     assert mixer.log_decay.shape == (2, 4) and mixer.P.shape == (1, 2, 4, 2) and mixer.B.shape == (2, 4, 2)
@@ -121,6 +154,7 @@ def test_padding():
 def test_training_stays_finite(init):
     """Also where Lambda has next to no decay of its own, at a rate ten times the published one."""
     checks.trained(small(init=init, bidirectional=False, dt_max=1.0))
+    checks.trained(small(init=init, bidirectional=False, dt_max=1.0, max_length=2 * checks.LENGTH))
 
 
 @pytest.mark.parametrize(
@@ -131,6 +165,7 @@ def test_training_stays_finite(init):
         ({"copies": 4}, "divide the width 6, or be 0; got 4"),
         ({"copies": -1}, "got -1"),
         ({"dt_max": 1e-5}, "dt_max"),
+        ({"max_length": -1}, "max_length must be at least 0; got -1"),
     ],
 )
 def test_impossible_options(options, message):

@@ -34,6 +34,17 @@ def test_an_impossible_option_is_told_with_its_section(mixer, scaffold, setting,
         build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
 
 
+@pytest.mark.parametrize(
+    ("settings", "length"),
+    [((), 24), (("model.pooling=cls",), 25), (("mixer.truncate=false",), 0)],
+)
+def test_a_mixer_that_asks_for_it_is_told_the_longest_sequence(settings, length):
+    settings = ("task.max_length=24", "model.layers=1", *settings)
+    config = resolve("s4", "listops", preset="quick", overrides=[f"--config.{s}" for s in settings])
+    model = build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
+    assert model.blocks[0].mixer.truncated == length
+
+
 def test_a_classifier_says_which_inputs_it_takes():
     overrides = ["--config.mixer.bidirectional=false", "--config.model.layers=1"]
     config = resolve("lru", "listops", preset="quick", overrides=overrides)

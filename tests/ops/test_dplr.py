@@ -20,6 +20,8 @@ from ssm_bench.ops import (
     hippo_legs,
     hippo_legs_diagonal,
     hippo_legs_normal,
+    restore_output,
+    truncate_output,
 )
 
 from . import oracles
@@ -33,7 +35,7 @@ FLOAT32 = 3e-5
 # Dense float64 linear algebra, at most a hundred powers.
 FLOAT64 = 1e-11
 
-kernel_of = jax.jit(dplr_kernel, static_argnames="length")
+kernel_of = jax.jit(dplr_kernel, static_argnames=("length", "truncated"))
 # Beneath its own jit, which would remember what it traced before something was replaced.
 untraced_kernel = inspect.unwrap(dplr_kernel)
 
@@ -116,6 +118,35 @@ def test_long_kernels_of_published_size():
     kernel, expected = kernel_of(*system, length=4096), dense_kernel(*system, 4096)
     for i in range(3):
         assert oracles.relative_error(kernel[:, i], expected[:, i]) < FLOAT32
+
+
+@pytest.mark.parametrize(("rank", "length"), [(1, 16), (2, 21), (0, 1)])
+def test_truncated_outputs(x64, rank, length):
+    """C (I - A_bar^length) by powers of the dense matrix, there and back, and the kernel that it gives."""
+    Lambda, P, B, C, dt = random_system(8, rank)
+    found = truncate_output(Lambda, P, C, dt, length)
+    both = lambda x: np.concatenate([x, np.conj(x)], axis=-1)  # noqa: E731
+    for i in range(len(dt)):
+        A = dt[i] / 2 * (np.diag(both(Lambda)[i]) - both(P)[:, i].T @ both(P)[:, i].conj())
+        step = np.linalg.solve(np.eye(len(A)) - A, np.eye(len(A)) + A)
+        expected = both(C)[:, i] @ (np.eye(len(A)) - np.linalg.matrix_power(step, length))
+        np.testing.assert_allclose(both(found)[:, i], expected, rtol=FLOAT64, atol=FLOAT64)
+    np.testing.assert_allclose(restore_output(Lambda, P, found, dt, length), C, rtol=FLOAT64, atol=FLOAT64)
+    kernel = kernel_of(Lambda, P, B, found, dt, length=length, truncated=True)
+    assert oracles.relative_error(kernel, dense_kernel(Lambda, P, B, C, dt, length)) < FLOAT64
+
+
+@pytest.mark.parametrize("length", [32, 1024])
+def test_restored_outputs_where_little_decays(length):
+    """float32 against float64, from steps over which the state keeps almost everything."""
+    Lambda, P, _, C, dt = narrowed(legs_system(64, np.array([1e-4, 1e-3, 1e-2, 1e-1])))
+    Lambda.real *= 1e-3
+    found = restore_output(Lambda, P, C, dt, length)
+    with jax.enable_x64(True):
+        wide = [np.asarray(x, np.complex128) for x in (Lambda, P, C)]
+        expected = restore_output(*wide, dt.astype(np.float64), length)
+    for i in range(len(dt)):
+        assert oracles.relative_error(found[:, i], expected[:, i]) < FLOAT32
 
 
 @jax.jit
