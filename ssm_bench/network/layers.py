@@ -40,9 +40,13 @@ def side_by_side(x: jax.Array, *maps: Linear) -> list[jax.Array]:
     The same numbers as one product for each, with fewer passes over the activations: x is read once, and its gradient
     is one product too, not a sum of several.
     """
-    kernel = jnp.concatenate([one.kernel[...] for one in maps], axis=-1)
-    parts = jnp.split(x @ kernel.astype(x.dtype), np.cumsum([one.kernel.shape[1] for one in maps])[:-1], axis=-1)
-    return [y if one.bias is None else (y + one.bias[...]).astype(x.dtype) for one, y in zip(maps, parts, strict=True)]
+    widths = [one.kernel.shape[1] for one in maps]
+    bias = [jnp.zeros(width) if one.bias is None else one.bias[...] for one, width in zip(maps, widths, strict=True)]
+    y = x @ jnp.concatenate([one.kernel[...] for one in maps], axis=-1).astype(x.dtype)
+    y = (y + jnp.concatenate(bias)).astype(x.dtype)
+    # Slices, not `jnp.split`: the compiler puts their gradients together in the kernel that makes them, where it would
+    # write those of a split twice.
+    return [y[..., end - width : end] for end, width in zip(np.cumsum(widths), widths, strict=True)]
 
 
 #: No layer is wider: what is meant as a factor of the width is sometimes given as a width.
