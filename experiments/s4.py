@@ -91,7 +91,6 @@ def get_config(task: str):
         dt_min=recipe.get("dt_min", 0.001),
         dt_max=0.1,
         bidirectional=True,
-        truncate=True,
     )
     config.scaffold.update(activation="glu")
     config.optimizer.update(
