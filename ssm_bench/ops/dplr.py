@@ -1,5 +1,6 @@
 """Diagonal plus low-rank (DPLR) state space models, as a kernel and as a recurrence: what S4 computes."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -7,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 # Resolvents of h n modes at all frequencies at once would be the largest array of a model: at most this many numbers
 # exist together.
-_BLOCK_NUMBERS = 2**24
+_BLOCK_NUMBERS = 2**25
 
 
 # Traced once for all layers of a size.
@@ -66,8 +68,9 @@ def dplr_kernel(
     block = -(-size // blocks)
     angles = np.pad(angle, (0, -size % block)).reshape(-1, block)
     waves = tuple(jnp.asarray(wave(angles), dt.dtype) for wave in (np.sin, np.cos))
-    # The loop already keeps the two forward passes of a block apart.
-    evaluate = jax.checkpoint(partial(_generating_function, left, Lambda, right, dt), prevent_cse=False)
+    # Of a block its sums alone are kept for the gradients. The loop already keeps the two forward passes apart.
+    keep = jax.checkpoint_policies.save_only_these_names("sums")
+    evaluate = jax.checkpoint(partial(_generating_function, left, Lambda, right, dt), prevent_cse=False, policy=keep)
     transform = lax.map(lambda wave: evaluate(*wave), waves)
     transform = jnp.moveaxis(transform, 0, 2).reshape((*C.shape[:2], -1))[..., :size]
     shift = jnp.asarray(np.exp(1j * angle), dtype)
@@ -160,16 +163,14 @@ def _generating_function(left, Lambda, right, dt, sine, cosine):
     rank = right.shape[0] - 1
     channels = left.shape[0] - rank
     # A mode and its conjugate: v / (s - w) + conj(v) / (s - conj(w)) is one quotient with real coefficients of s.
-    # |w|^2 - |s|^2 as a product of sum and difference loses the fewest digits near resonance.
-    s = 2 * sine
-    modulus, decay = (dt[:, None, None] * part[..., None] for part in (jnp.abs(Lambda), jnp.real(Lambda)))
-    real, imag = _reciprocal((modulus * cosine - s) * (modulus * cosine + s), -2 * s * cosine * decay)
     weight = left[:, None] * right
     first, second = 2 * jnp.real(weight), -2 * jnp.real(weight * jnp.conj(Lambda)) * dt[:, None]
-    sums = lax.complex(
-        _sum_modes(second, real) * cosine - _sum_modes(first, imag) * s,
-        _sum_modes(second, imag) * cosine + _sum_modes(first, real) * s,
+    modulus, decay = (dt[:, None] * part for part in (jnp.abs(Lambda), jnp.real(Lambda)))
+    # A GPU adds terms up as it makes them; elsewhere they would all be written down.
+    sums = lax.platform_dependent(
+        first, second, modulus, decay, 2 * sine, cosine, cuda=_sums_in_one_pass, default=_sums_by_products
     )
+    sums = lax.complex(*checkpoint_name(sums, "sums"))
     # Each rank of P changes the resolvent, and with it all sums, by one product. The denominator is at least 1 in
     # modulus, since the resolvent has a positive real part.
     coupling = dt[:, None] * cosine
@@ -188,22 +189,93 @@ def _reciprocal(real: jax.Array, imag: jax.Array) -> tuple[jax.Array, jax.Array]
 
 @_reciprocal.defjvp
 def _reciprocal_jvp(primals, tangents):
-    """-q^2 dz from the quotient q itself: the squares of `scale` would overflow where modes are slow."""
-    (real, imag), (d_real, d_imag) = _reciprocal(*primals), tangents
+    quotient = _reciprocal(*primals)
+    return quotient, _reciprocal_change(*quotient, *tangents)
+
+
+def _reciprocal_change(real, imag, d_real, d_imag):
+    """-q^2 dz from the quotient q itself: the squares of `scale` would overflow where modes are slow.
+
+    With conj(q), the gradient by z from that by 1 / z.
+    """
     square_real, square_imag = jnp.square(real) - jnp.square(imag), 2 * real * imag
-    tangent = square_imag * d_imag - square_real * d_real, -square_real * d_imag - square_imag * d_real
-    return (real, imag), tangent
+    return square_imag * d_imag - square_real * d_real, -square_real * d_imag - square_imag * d_real
 
 
-def _sum_modes(weight: jax.Array, quotient: jax.Array) -> jax.Array:
-    """The sum over modes of a weight (i, j, h, n) times a part of the quotient (h, n, f), both real: (i, j, h, f)."""
-    # A GPU adds terms up as it makes them, in one kernel for several sums; elsewhere they would all be written down.
-    return lax.platform_dependent(
-        weight,
-        quotient,
-        cuda=lambda weight, quotient: jnp.sum(weight[..., None] * quotient, axis=-2),
-        default=partial(jnp.einsum, "ijhn,hnf->ijhf", precision=lax.Precision.HIGHEST),
+def _quotient(modulus: jax.Array, decay: jax.Array, s: jax.Array, cosine: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """1 / ((i s - w) (i s - conj(w))), w = cosine dt Lambda, from modulus and real part of dt Lambda, as two reals."""
+    # |w|^2 - |s|^2 as a product of sum and difference loses the fewest digits near resonance.
+    return _reciprocal((modulus * cosine - s) * (modulus * cosine + s), -2 * s * cosine * decay)
+
+
+def _sums_by_products(first, second, modulus, decay, s, cosine):
+    """The sums over modes of (second cosine + i first s) times the quotient, (i, j, h, f): real and imaginary part.
+
+    The numerators are (i, j, h, n) and real, modulus and decay (h, n), s and cosine (f,).
+    """
+    real, imag = _quotient(modulus[..., None], decay[..., None], s, cosine)
+    product = partial(jnp.einsum, "ijhn,hnf->ijhf", precision=lax.Precision.HIGHEST)
+    return (
+        product(second, real) * cosine - product(first, imag) * s,
+        product(second, imag) * cosine + product(first, real) * s,
     )
+
+
+@jax.custom_vjp
+def _sums_in_one_pass(first, second, modulus, decay, s, cosine):
+    """`_sums_by_products` by one reduction, and one more for the gradients, either of which can make its own terms.
+
+    The waves, s and cosine, are constants and have no gradient.
+    """
+    # (h, f, n): what is added up comes last.
+    s, cosine = s[:, None], cosine[:, None]
+    real, imag = _quotient(modulus[:, None], decay[:, None], s, cosine)
+    terms = []
+    for one, two in zip(_pairs(first), _pairs(second), strict=True):
+        one, two = one[:, None] * s, two[:, None] * cosine
+        terms += [two * real - one * imag, two * imag + one * real]
+    sums = _sum_last(terms)
+    return _from_pairs(sums[::2], first), _from_pairs(sums[1::2], first)
+
+
+def _sums_forward(*arguments):
+    return _sums_in_one_pass(*arguments), arguments
+
+
+def _sums_backward(arguments, cotangents):
+    first, second, modulus, decay, s, cosine = arguments
+    # (h, n, f)
+    real, imag = _quotient(modulus[..., None], decay[..., None], s, cosine)
+    terms, d_real, d_imag = [], 0.0, 0.0
+    for one, two, g_real, g_imag in zip(*map(_pairs, (first, second, *cotangents)), strict=True):
+        one, two, g_real, g_imag = one[..., None] * s, two[..., None] * cosine, g_real[:, None], g_imag[:, None]
+        terms += [s * (g_imag * real - g_real * imag), cosine * (g_real * real + g_imag * imag)]
+        d_real, d_imag = d_real + two * g_real + one * g_imag, d_imag + two * g_imag - one * g_real
+    d_real, d_imag = _reciprocal_change(real, -imag, d_real, d_imag)
+    terms += [2 * jnp.square(cosine) * d_real, -2 * s * cosine * d_imag]
+    *weights, d_modulus, d_decay = _sum_last(terms)
+    d_first, d_second = _from_pairs(weights[::2], first), _from_pairs(weights[1::2], first)
+    return d_first, d_second, modulus * d_modulus, d_decay, jnp.zeros_like(s), jnp.zeros_like(cosine)
+
+
+_sums_in_one_pass.defvjp(_sums_forward, _sums_backward)
+
+
+def _pairs(array: jax.Array) -> list[jax.Array]:
+    """The arrays of (i, j, ...), one for each pair."""
+    return [array[i, j] for i in range(array.shape[0]) for j in range(array.shape[1])]
+
+
+def _from_pairs(arrays: Sequence[jax.Array], like: jax.Array) -> jax.Array:
+    """(i, j, ...) of `_pairs`."""
+    return jnp.stack(arrays).reshape(*like.shape[:2], *arrays[0].shape)
+
+
+def _sum_last(terms: Sequence[jax.Array]) -> Sequence[jax.Array]:
+    """The sum of each over its last axis, in one pass over all of them."""
+    zeros = tuple(jnp.zeros((), term.dtype) for term in terms)
+    add = lambda x, y: tuple(map(jnp.add, x, y))  # noqa: E731
+    return lax.reduce(tuple(terms), zeros, add, (terms[0].ndim - 1,))
 
 
 def _power_change(rows, Lambda, P, dt, length):

@@ -209,18 +209,29 @@ def test_blocks_of_frequencies_change_nothing(x64, monkeypatch):
 
 
 def test_sums_of_gpus_are_the_same(x64, monkeypatch):
-    system = random_system(7)
-    expected = jax.jit(jax.grad(lambda *x: dplr_kernel(*x, 30).sum(), argnums=4))(*system)
+    """Kernel and gradients, also of two systems at once."""
+    systems = [jnp.stack(pair) for pair in zip(random_system(7, rank=2), random_system(8, rank=2), strict=True)]
+
+    def run():
+        def gradients(*system):
+            return jax.grad(lambda *x: jnp.sum(jnp.sin(3 * untraced_kernel(*x, 30))), argnums=range(5))(*system)
+
+        return jax.jit(jax.vmap(lambda *x: (untraced_kernel(*x, 30), gradients(*x))))(*systems)
+
+    expected = run()
     monkeypatch.setattr(jax.lax, "platform_dependent", lambda *x, cuda, default: cuda(*x))
-    found = jax.jit(jax.grad(lambda *x: untraced_kernel(*x, 30).sum(), argnums=4))(*system)
-    np.testing.assert_allclose(found, expected, rtol=FLOAT64, atol=FLOAT64)
+    for found, wanted in zip(jax.tree.leaves(run()), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=FLOAT64, atol=FLOAT64 * abs(wanted).max())
 
 
-def test_gradients_of_slow_modes_are_finite():
+@pytest.mark.parametrize("gpu", [False, True])
+def test_gradients_of_slow_modes_are_finite(gpu, monkeypatch):
     """Decay and step so small that the square of the squared modulus is no float32."""
+    if gpu:
+        monkeypatch.setattr(jax.lax, "platform_dependent", lambda *x, cuda, default: cuda(*x))
     decay, one, dt = np.full((1, 1), -1e-4), np.ones((1, 1)), np.full(1, 1e-4)
     system = narrowed([decay + 0j, 1e-4 * one[None] + 0j, one + 0j, one[None] + 0j, dt])
-    gradients = jax.jit(jax.grad(lambda *x: dplr_kernel(*x, 8).sum(), argnums=range(5)))(*system)
+    gradients = jax.jit(jax.grad(lambda *x: untraced_kernel(*x, 8).sum(), argnums=range(5)))(*system)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
