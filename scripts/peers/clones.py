@@ -1,4 +1,4 @@
-"""The authors' repositories: which commits are timed, and what is replaced in them to run with today's packages.
+"""The authors' repositories: which commits are timed, and what is replaced in two of them to run with today's packages.
 
 Clone each beside the others and check its commit out:
 
@@ -48,12 +48,7 @@ S5 = Repository(
         Replacement("s5/ssm.py", "np.DeviceArray", "np.ndarray", times=4),
     ),
 )
-LRU = Repository(
-    "NicolasZucchet/minimal-LRU",
-    "bbd71b1104c399ec0d13819527d791949e66f599",
-    # One program in place of many: parameters are made once, outside of what is timed.
-    (Replacement("lru/train_helpers.py", "variables = model.init(", "variables = jax.jit(model.init)("),),
-)
+LRU = Repository("NicolasZucchet/minimal-LRU", "bbd71b1104c399ec0d13819527d791949e66f599")
 S4 = Repository("state-spaces/s4", "e757cef57d89e448c413de7325ed5601aceaac13")
 
 #: Put before the first template of selective_scan.cpp: of all types float alone is compiled.

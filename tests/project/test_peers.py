@@ -143,6 +143,21 @@ def test_a_cell_that_fails_says_so_and_the_next_goes_on(program, tmp_path, capsy
     assert all("failed: there is no clone of lindermanlab/S5" in line for line in lines)
 
 
+@pytest.mark.parametrize("toy", [False, True])
+def test_a_cell_is_printed_and_written_but_for_toys(program, peers, tmp_path, monkeypatch, capsys, toy):
+    timed = peers("timing").Timed({"step_ms": 20.0}, [])
+    done = peers("timing").record(
+        timed, where=GPU, packages=[], repository=peers("clones").LRU, model="lru", task="text"
+    )
+    monkeypatch.setattr(program, "time_one", lambda *_, **__: done)
+    arguments = ["--code", str(tmp_path), "--which", "lru", "--tasks", "text", "--results", str(tmp_path / "results")]
+    assert program.main([*arguments, *(["--toy"] if toy else [])]) == 0
+    assert capsys.readouterr().out.startswith("lru text: step_ms 20, after 0 s")
+    assert list(store.speed_paths(tmp_path / "results")) == (
+        [] if toy else [tmp_path / "results/speed/peer-nicolaszucchet-lru-text-gpu.json"]
+    )
+
+
 def test_every_peer_is_a_model_of_ours_or_an_operation(program, peers):
     from ssm_bench.config import experiment_names
     from ssm_bench.train.operations import OPERATIONS
