@@ -13,7 +13,6 @@ EXAMPLE = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `ssm-bench figures`."""
     parser.add_argument("--preset", help="only this preset (default: every preset that has records)")
-    parser.add_argument("--protocol", help="only this protocol, such as strict (default: all)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)")
 
 
@@ -23,21 +22,21 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UserError: there are no such records, or one is bad.
     """
-    from ssm_bench.cli.table import check_protocol, no_records
+    from ssm_bench.cli.table import no_records
     from ssm_bench.record import store
     from ssm_bench.report import figures
     from ssm_bench.report.table import names
 
-    check_protocol(options.protocol)
     records = store.read_all(options.results, options.preset)
-    wanted = [name for name in names(records) if options.protocol in (None, name[1])]
-    speeds = [] if options.preset or options.protocol else store.read_all_speed(options.results)
+    presets: dict[str, list[str]] = {}
+    for preset, protocol in names(records):
+        presets.setdefault(preset, []).append(protocol)
+    speeds = [] if options.preset else store.read_all_speed(options.results)
     drawn = figures.write_speeds(speeds, options.results)
-    if not wanted and not drawn:
+    if not presets and not drawn:
         raise no_records(options)
+    for preset, protocols in presets.items():
+        drawn += figures.write(records, preset, protocols, options.results)
     for path in drawn:
         print(f"wrote {path}")
-    for preset, protocol in wanted:
-        for path in figures.write(records, preset, protocol, options.results):
-            print(f"wrote {path}")
     return 0

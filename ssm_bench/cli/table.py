@@ -85,7 +85,7 @@ def check_protocol(protocol: str | None) -> None:
 
 def no_records(options: argparse.Namespace) -> UserError:
     """The error of a verb that found no record for what was asked."""
-    asked = [f" --{name} {value}" for name in ("preset", "protocol") if (value := getattr(options, name))]
+    asked = [f" --{name} {value}" for name in ("preset", "protocol") if (value := getattr(options, name, None))]
     return UserError(
         f"no records{' for' if asked else ''}{''.join(asked)} under {(options.results / 'runs').resolve()}; "
         "`ssm-bench train` or `make reproduce-table` makes some"

@@ -235,6 +235,19 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, tied: bool = Fa
     return jnp.where(keep, (widened(x) / (1.0 - rate)).astype(x.dtype), 0.0)
 
 
+@jax.custom_vjp
+def kept(x: jax.Array) -> jax.Array:
+    """x itself, written to memory once: what follows reads it, gradients too, where the compiler would compute it anew.
+
+    Worth it for a sum of several arrays that is read in several places.
+    """
+    return jax.lax.optimization_barrier(x)
+
+
+# The barrier's own gradient would be another barrier.
+kept.defvjp(lambda x: (kept(x), None), lambda _, gradient: (gradient,))
+
+
 def split_key(key: jax.Array | None, parts: int) -> list[jax.Array | None]:
     """Splits a random key; None stays None, `parts` times."""
     return [None] * parts if key is None else list(jax.random.split(key, parts))

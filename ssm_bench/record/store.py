@@ -1,8 +1,9 @@
 """Where records live: results/runs/<preset>/<task>/<model>/<config hash>-s<seed>.json and results/speed/<name>.json."""
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,14 @@ def read_all(root: Path | str, preset: str | None = None) -> list[RunRecord]:
 def read_all_speed(root: Path | str) -> list[SpeedRecord]:
     """All speed records, in the order of their paths."""
     return [read_speed(path) for path in speed_paths(root)]
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """One hash of the names and bytes of several files, to tell whether something was made from them."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def find(root: Path | str, preset: str, task: str, model: str, config_hash: str, seed: int) -> RunRecord | None:

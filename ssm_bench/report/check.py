@@ -5,15 +5,15 @@ from pathlib import Path
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, SpeedRecord, store
 from ssm_bench.record.schema import inconsistencies
-from ssm_bench.report import publish, published
+from ssm_bench.report import figures, publish, published
 
 
 def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, int, list[str]]:
     """Checks every record under `root`, then the tables, the README and the page of speed made from them.
 
     Schema and ranges, the config's hash, the path against the content, counts and steps against one another, the
-    published row against the list of published values, and that regenerating the tables changes no byte. The
-    tables are checked only once every record can be read.
+    published row against the list of published values, that regenerating the tables changes no byte, and that figures
+    were drawn from these records. The tables are checked only once every record can be read.
 
     Returns:
         How many run records and how many speed records there are, and one sentence for every problem.
@@ -45,6 +45,7 @@ def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, i
         found += _tables(runs, root, readme, speeds if all_speeds else None)
     if readme is not None and all_speeds:
         found += _speed_page(speeds, readme)
+    found += [f"{path}: not drawn from these records; run `ssm-bench figures`" for path in figures.outdated(root)]
     return len(runs), len(speeds), found
 
 

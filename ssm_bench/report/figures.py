@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ssm_bench.record import RunRecord, SpeedRecord
+from ssm_bench.record import RunRecord, SpeedRecord, store
 from ssm_bench.report import aggregate, layout
 from ssm_bench.report.aggregate import Cell
 
@@ -58,6 +58,9 @@ LEGEND_COLUMNS = 5
 #: Of a title.
 CHARACTERS_AN_INCH = 15
 CHANCE_COLOUR = "#999999"
+
+#: Holds one hash of the records that the figures beside it show.
+DRAWN_FROM = "records.sha256"
 
 
 def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, bytes]:
@@ -129,26 +132,48 @@ LENGTH = _Kind(
 )
 
 
-def write(records: Iterable[RunRecord], preset: str, protocol: str, root: Path | str) -> list[Path]:
-    """Writes the figures to results/figures/<preset>/; returns their paths."""
-    folder = Path(root) / "figures" / preset
-    paths = []
-    for name, content in draw(records, preset, protocol).items():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-        paths.append(folder / name)
-    return paths
+def write(records: Iterable[RunRecord], preset: str, protocols: Iterable[str], root: Path | str) -> list[Path]:
+    """Writes the figures of a preset, and what they are drawn from, to results/figures/<preset>/; returns their paths.
+
+    Args:
+        records: all records of the preset; those of other presets are left out.
+        preset: whose figures.
+        protocols: all protocols that there are records of.
+        root: the folder of all results.
+    """
+    records = list(records)
+    drawn = {name: content for protocol in protocols for name, content in draw(records, preset, protocol).items()}
+    return _write(drawn, store.paths(root, preset), Path(root) / "figures" / preset)
 
 
 def write_speeds(records: Iterable[SpeedRecord], root: Path | str) -> list[Path]:
     """Writes the figures of speed records to results/figures/speed/; returns their paths."""
-    folder = Path(root) / "figures" / "speed"
-    paths = []
-    for name, content in draw_speeds(records).items():
-        folder.mkdir(parents=True, exist_ok=True)
+    return _write(draw_speeds(records), store.speed_paths(root), Path(root) / "figures" / "speed")
+
+
+def outdated(root: Path | str) -> list[Path]:
+    """Folders of figures that were drawn from other records than there are; no figures are no fault."""
+    return [
+        folder
+        for folder in sorted(path for path in (Path(root) / "figures").glob("*") if path.is_dir())
+        if _fingerprint_of(folder)
+        != store.fingerprint(store.speed_paths(root) if folder.name == "speed" else store.paths(root, folder.name))
+    ]
+
+
+def _write(drawn: dict[str, bytes], sources: Iterable[Path], folder: Path) -> list[Path]:
+    if not drawn:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in drawn.items():
         (folder / name).write_bytes(content)
-        paths.append(folder / name)
-    return paths
+    (folder / DRAWN_FROM).write_text(store.fingerprint(sources) + "\n", encoding="utf-8")
+    return [folder / name for name in drawn]
+
+
+def _fingerprint_of(folder: Path) -> str:
+    path = folder / DRAWN_FROM
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def _speeds(models: dict[str, SpeedRecord], device: str, kind: _Kind) -> Figure:

@@ -29,6 +29,7 @@ def blocks(records: Iterable[SpeedRecord]) -> dict[str, str]:
         "speed-backends": _table(COMPARE_HEADS, _compared(records)),
         "speed-operations": _table(OPERATION_HEADS, _operations(records)),
         "speed-lengths": _table(LENGTH_HEADS, _lengths(records)),
+        "speed-streams": _table(STREAM_HEADS, _streams(records)),
     }
 
 
@@ -244,6 +245,26 @@ def _lengths(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
                 _link(record, short(found[f"step_ms_at_{length}"])),
                 short(found.get(f"tokens_per_second_at_{length}")),
                 _bytes(found.get(f"temporary_bytes_at_{length}")),
+                _measured(record),
+            ]
+
+
+STREAM_HEADS = ("Model", "Task", "Position", "ms a token", "ms, one a call", "State", "Measured")
+
+
+def _streams(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
+    """A row for each position of each `bench stream`; one that was not reached has no times."""
+    for record in records:
+        found = record.measurements
+        lengths = [int(name.removeprefix("state_bytes_at_")) for name in found if name.startswith("state_bytes_at_")]
+        for length in sorted(lengths):
+            yield [
+                md(record.model or ""),
+                md(record.task or ""),
+                f"{length:,}",
+                _link(record, short(found.get(f"latency_ms_at_{length}"))),
+                short(found.get(f"latency_ms_one_per_call_at_{length}")),
+                _bytes(found.get(f"state_bytes_at_{length}")),
                 _measured(record),
             ]
 

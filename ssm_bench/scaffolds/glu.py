@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 
 from ssm_bench.errors import unknown_name
-from ssm_bench.network.layers import Linear, dropout, side_by_side, split_key
+from ssm_bench.network.layers import Linear, dropout, kept, side_by_side, split_key
 from ssm_bench.network.residual import Residual
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
 
@@ -48,6 +48,8 @@ class GLU(Scaffold):
         return self.residual(x, branch, mask=mask, train=train, key=key)
 
     def _gated(self, y: jax.Array, key: jax.Array | None) -> jax.Array:
+        if self.activation == "half_glu2":
+            y = kept(y)
         g = dropout(jax.nn.gelu(y), self.dropout, key, tied=self.tie_dropout)
         if self.value is not None and self.gate is not None:
             value, gate = side_by_side(g, self.value, self.gate)

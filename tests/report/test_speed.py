@@ -10,7 +10,7 @@ from ssm_bench.report.summary import summary
 H100 = "NVIDIA H100 80GB HBM3"
 PAGE = "# Speed\n\n" + "\n".join(
     f"<!-- table:begin {name} --><!-- table:end -->"
-    for name in ("speed-steps", "speed-epochs", "speed-backends", "speed-operations", "speed-lengths")
+    for name in ("speed-steps", "speed-epochs", "speed-backends", "speed-operations", "speed-lengths", "speed-streams")
 )
 
 
@@ -134,6 +134,19 @@ def test_backends_and_lengths_have_a_row_each():
     assert [(row[4], row[7]) for row in rows(blocks["speed-backends"])] == [("auto", "2.5"), ("associative", "–")]
     assert [row[2] for row in rows(blocks["speed-lengths"])] == ["64", "1024"]
     assert speed.blocks([])["speed-steps"] == speed.NOTHING
+
+
+def test_a_stream_has_a_row_for_each_position():
+    stream = record(
+        "stream-s5-gpu",
+        {"latency_ms_at_64": 0.1, "latency_ms_one_per_call_at_64": 0.6, "state_bytes_at_64": 2**20}
+        | {"state_bytes_at_1048576": 2**30},
+        model="s5",
+        task="listops",
+    )
+    near, far = rows(speed.blocks([stream])["speed-streams"])
+    assert near[2:6] == ["64", "[0.1](../results/speed/stream-s5-gpu.json)", "0.6", "1 MiB"]
+    assert far[2:6] == ["1,048,576", "[–](../results/speed/stream-s5-gpu.json)", "–", "1 GiB"]
 
 
 def test_floors_follow_from_bytes_and_bandwidth():

@@ -179,11 +179,24 @@ def test_verify_tells_every_problem(results, capsys):
 def test_figures_are_the_same_bytes_each_time(results, capsys):
     assert main(["figures", "--results", str(results), "--preset", "quick"]) == 0
     first = contents(results / "figures")
-    assert sorted(path.suffix for path in first) == [".png"] * 3 + [".svg"] * 3
+    assert sorted(path.suffix for path in first) == [".png"] * 3 + [".sha256"] + [".svg"] * 3
     assert main(["figures", "--results", str(results), "--preset", "quick"]) == 0
     assert contents(results / "figures") == first
     assert main(["figures", "--results", str(results), "--preset", "paper"]) == 2
     assert "no records for --preset paper" in capsys.readouterr().err
+
+
+def test_verify_tells_figures_of_other_records(results, capsys):
+    main(["table", "--results", str(results)])
+    main(["figures", "--results", str(results)])
+    assert main(["verify", "--results", str(results)]) == 0
+    write_all([record("lru", "toy", 50.0, seed=7)], results)
+    main(["table", "--results", str(results)])
+    capsys.readouterr()
+    assert main(["verify", "--results", str(results)]) == 1
+    assert "not drawn from these records; run `ssm-bench figures`" in capsys.readouterr().out
+    main(["figures", "--results", str(results)])
+    assert main(["verify", "--results", str(results)]) == 0
 
 
 def test_learning_curves_need_a_curve(results):
