@@ -102,12 +102,17 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("contours.png"), help="of picture (%(default)s)")
     options = parser.parse_args()
     act, images = actions[options.action]
-    options.images = options.images or images
     try:
+        if options.images is not None and options.images < 1:
+            raise UserError(f"--images must be at least 1; got {options.images}")
+        options.images = options.images or images
         for variant in options.variants:
             if variant not in VARIANTS:
                 raise unknown_name("set", variant, VARIANTS)
         act(options, Work(options.workers))
+    except OSError as error:
+        print(f"error: can not write {options.output}: {error.strerror or error}", file=sys.stderr)
+        return 2
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -223,7 +223,10 @@ def _export(options: argparse.Namespace) -> int:
         from ssm_bench.data import tfds_builders
     except ImportError as error:
         raise UserError(f"export needs TensorFlow Datasets: pip install 'ssm-bench[data]' ({error})") from error
-    name, folder = tfds_builders.build(options.task, options.tokens, options.data_dir.expanduser())
+    try:
+        name, folder = tfds_builders.build(options.task, options.tokens, options.data_dir.expanduser())
+    except OSError as error:
+        raise UserError(f"can not write to --data-dir {options.data_dir}: {error.strerror or error}") from error
     print(f"{name}, {folder}")
     print(
         f'read it with: tfds.data_source("{name}", data_dir="{options.data_dir}", '

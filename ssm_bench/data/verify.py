@@ -63,8 +63,9 @@ def checks(task: Task, corpus: Corpus, checksum: str, work: Work) -> list[Check]
     found += _duplicates(task, corpus, work)
     found += task.checks(corpus, work)
     found.append(_majority(task, corpus))
-    if facts and corpus.vocabulary.unit in facts.checksums:
-        expected = facts.checksums[corpus.vocabulary.unit]
+    name = f"{task.data_name}-{corpus.vocabulary.unit}"
+    if facts and name in facts.checksums:
+        expected = facts.checksums[name]
         found.append(Check("checksum", checksum[:16], expected[:16], checksum == expected))
     return found
 

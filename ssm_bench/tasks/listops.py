@@ -238,7 +238,7 @@ class ListOps(Task):
             COUNTS,
             sample=SAMPLE,
             shared={("train", "validation"): 0, ("train", "test"): 0, ("validation", "test"): 0},
-            checksums={"words": CHECKSUM},
+            checksums={"listops-words": CHECKSUM},
         ),
     }
 

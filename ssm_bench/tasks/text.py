@@ -28,8 +28,8 @@ TEXT_BYTES = {"train": 33_132_823, "test": 32_350_685}
 
 #: Of the prepared arrays, by tokenisation: every form of the true set gives the same.
 CHECKSUMS = {
-    "characters": "7f7dab89816f434b29dce9bb900d363c9b513992eaeadd3d36ae77894785b927",
-    "bytes": "65233469edb81ab7c8d9dd3d495463b656b043f982706352a7d30d4267be7216",
+    "text-characters": "7f7dab89816f434b29dce9bb900d363c9b513992eaeadd3d36ae77894785b927",
+    "text-bytes": "65233469edb81ab7c8d9dd3d495463b656b043f982706352a7d30d4267be7216",
 }
 
 ARCHIVE = "aclImdb_v1.tar.gz"

@@ -65,8 +65,8 @@ def statistics(pixels: np.ndarray, facts: np.ndarray) -> Statistics:
     distance = np.hypot(column["origin_y"] - column["end_y"], column["origin_x"] - column["end_x"])
     starts = np.concatenate([column["first_y"], column["first_x"]])
     return Statistics(
-        # Searches end at the first success, so their number is geometric.
-        success=Estimate(float(share), float(WIDTH * share * ((1 - share) / len(facts)) ** 0.5)),
+        # Their spread as it is seen: a geometric law has a smaller one, since some sets mix searches of two kinds.
+        success=Estimate(float(share), float(WIDTH * share**2 * searches.std() / len(facts) ** 0.5)),
         label=estimate(column["label"]),
         distractors=estimate(column["distractors"]),
         ink=estimate(pixels.mean(axis=(1, 2)) / 255),
