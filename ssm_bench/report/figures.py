@@ -346,15 +346,15 @@ def _panels(
     figure = Figure(figsize=(WIDTH * max(columns, 2) / PANELS_A_ROW, ROW_HEIGHT * rows + 0.8), layout="constrained")
     title = textwrap.fill(title, int(CHARACTERS_AN_INCH * figure.get_figwidth()))
     figure.suptitle(title, fontsize=8.5, x=0.01, ha="left")
-    axes = figure.subplots(rows, columns, squeeze=False).flat
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     panels = dict(zip(tasks, axes, strict=False))
-    for unused in list(axes)[len(tasks) :]:
+    for unused in axes[len(tasks) :]:
         unused.set_visible(False)
     for task, panel in panels.items():
         kinds = sorted({run.data.kind for (_, of), cell in cells.items() if of == task for run in cell.runs})
         panel.set_title(tasks[task], loc="left", fontweight="bold")
         if kinds != ["official"]:
-            panel.set_title(f"{'/'.join(kinds)} data", loc="right", fontsize=7)
+            panel.set_title("/".join(kinds), loc="right", fontsize=7)
         panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         place = list(tasks).index(task)
         if place % columns == 0:
@@ -366,7 +366,11 @@ def _panels(
 
 def _chance(panel: Axes, cells: dict[tuple[str, str], Cell], task: str) -> None:
     classes = next(cell.runs[0].task.classes for (_, of), cell in cells.items() if of == task)
-    panel.axhline(100 / classes, color=CHANCE_COLOUR, lw=0.8, ls=(0, (1, 1.5)), zorder=1)
+    chance = 100 / classes
+    panel.axhline(chance, color=CHANCE_COLOUR, lw=0.8, ls=(0, (1, 1.5)), zorder=1)
+    # Curves that stay at chance are no mountains.
+    panel.dataLim.update_from_data_y([chance - 2.5, chance + 2.5], ignore=False)
+    panel.autoscale_view()
     panel.margins(y=0.08)
 
 

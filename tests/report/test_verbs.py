@@ -186,6 +186,14 @@ def test_figures_are_the_same_bytes_each_time(results, capsys):
     assert "no records for --preset paper" in capsys.readouterr().err
 
 
+def test_panels_without_a_task_are_hidden():
+    from ssm_bench.report import figures
+
+    tasks = {name: name.title() for name in ("listops", "text", "image", "pathfinder")}
+    figure, panels = figures._panels(tasks, {}, "title", "across", "up")
+    assert [axes for axes in figure.axes if axes.get_visible()] == list(panels.values())
+
+
 def test_verify_tells_figures_of_other_records(results, capsys):
     main(["table", "--results", str(results)])
     main(["figures", "--results", str(results)])
