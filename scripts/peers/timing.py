@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from clones import Repository
@@ -15,6 +14,7 @@ from clones import Repository
 from ssm_bench.data import spec
 from ssm_bench.record import SCHEMA_VERSION, SpeedRecord, validate_speed
 from ssm_bench.sweep.recipe import resolve
+from ssm_bench.train import provenance
 
 #: Steps between two waits for the device, how many such groups are timed, and when to stop with fewer.
 GROUP, REPEATS, SECONDS = 5, 15, 5.0
@@ -116,8 +116,8 @@ def time_jax(train_step: Any, state: Any, arguments: tuple, static: tuple) -> di
     found = {"compile_seconds": round(time.perf_counter() - begun, 2)}
     if (memory := compiled.memory_analysis()) is not None:
         found["temporary_bytes"] = int(memory.temp_size_in_bytes)
-        needed = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
-        found["peak_bytes"] = int(needed - memory.alias_size_in_bytes)
+    if needed := provenance.needed_memory_bytes(compiled):
+        found["peak_bytes"] = needed
     latest = (state, None)
 
     def step() -> None:
@@ -148,9 +148,7 @@ def torch_device() -> str:
 def device(framework: str) -> dict[str, Any]:
     """The one device that was timed, as records name it; framework is "jax" or "torch"."""
     if framework == "jax":
-        import jax
-
-        return {"platform": jax.devices()[0].platform, "kind": jax.devices()[0].device_kind, "count": 1}
+        return provenance.device()
     import torch  # pyright: ignore[reportMissingImports]
 
     if torch.cuda.is_available():
@@ -197,7 +195,7 @@ def record(
         "device": where,
         "versions": versions,
         "revision": revision,
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created": provenance.now(),
     }
     if operation:
         found["operation"] = operation

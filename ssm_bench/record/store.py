@@ -10,6 +10,9 @@ from typing import Any
 from ssm_bench.errors import UserError
 from ssm_bench.record.schema import RunRecord, SpeedRecord, validate, validate_speed
 
+#: Beside figures, one hash of the records that they show.
+DRAWN_FROM = "records.sha256"
+
 
 def path_of(root: Path | str, preset: str, task: str, model: str, config_hash: str, seed: int) -> Path:
     """The one path of a run, known before it starts.
@@ -76,6 +79,11 @@ def read_all(root: Path | str, preset: str | None = None) -> list[RunRecord]:
 def read_all_speed(root: Path | str) -> list[SpeedRecord]:
     """All speed records, in the order of their paths."""
     return [read_speed(path) for path in speed_paths(root)]
+
+
+def figures_of(root: Path | str, name: str) -> tuple[Path, Iterator[Path]]:
+    """The folder of the figures of a preset, or of "speed", and the records that they show."""
+    return Path(root) / "figures" / name, speed_paths(root) if name == "speed" else paths(root, name)
 
 
 def fingerprint(files: Iterable[Path]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, SpeedRecord, store
 from ssm_bench.record.schema import inconsistencies
-from ssm_bench.report import figures, publish, published
+from ssm_bench.report import publish, published
 
 
 def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, int, list[str]]:
@@ -45,8 +45,7 @@ def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, i
         found += _tables(runs, root, readme, speeds if all_speeds else None)
     if readme is not None and all_speeds:
         found += _speed_page(speeds, readme)
-    found += [f"{path}: not drawn from these records; run `ssm-bench figures`" for path in figures.outdated(root)]
-    return len(runs), len(speeds), found
+    return len(runs), len(speeds), found + _figures(root)
 
 
 def _published(run: RunRecord) -> list[str]:
@@ -73,3 +72,14 @@ def _speed_page(speeds: list[SpeedRecord], readme: Path | str) -> list[str]:
     except UserError as error:
         return [str(error)]
     return [f"{path}: not what the records make; run `ssm-bench table`" for path in unlike]
+
+
+def _figures(root: Path | str) -> list[str]:
+    """Folders of figures that show other records than there are; no figures are no fault."""
+    found = []
+    for name in sorted(folder.name for folder in (Path(root) / "figures").glob("*") if folder.is_dir()):
+        folder, sources = store.figures_of(root, name)
+        known = folder / store.DRAWN_FROM
+        if not known.is_file() or known.read_text(encoding="utf-8").strip() != store.fingerprint(sources):
+            found.append(f"{folder}: not drawn from these records; run `ssm-bench figures`")
+    return found

@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ssm_bench.record import RunRecord, SpeedRecord, store
-from ssm_bench.report import aggregate, layout
+from ssm_bench.report import aggregate, layout, speed
 from ssm_bench.report.aggregate import Cell
 
 COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
@@ -58,9 +58,6 @@ LEGEND_COLUMNS = 5
 #: Of a title.
 CHARACTERS_AN_INCH = 15
 CHANCE_COLOUR = "#999999"
-
-#: Holds one hash of the records that the figures beside it show.
-DRAWN_FROM = "records.sha256"
 
 
 def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, bytes]:
@@ -100,7 +97,7 @@ def draw_speeds(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
         for record in records:
             if record.model and any(name.startswith(kind.panels[0][0]) for name in record.measurements):
                 device = (record.device.platform, record.device.kind)
-                half = record.measurements.get("activation_bits") == 16
+                half = speed.activations(record) == "bf16"
                 devices.setdefault(device, {})[f"{record.model} (bf16)" if half else record.model] = record
         for (platform, device), models in sorted(devices.items()):
             name = f"{kind.name}-{platform}"
@@ -143,37 +140,23 @@ def write(records: Iterable[RunRecord], preset: str, protocols: Iterable[str], r
     """
     records = list(records)
     drawn = {name: content for protocol in protocols for name, content in draw(records, preset, protocol).items()}
-    return _write(drawn, store.paths(root, preset), Path(root) / "figures" / preset)
+    return _write(drawn, root, preset)
 
 
 def write_speeds(records: Iterable[SpeedRecord], root: Path | str) -> list[Path]:
     """Writes the figures of speed records to results/figures/speed/; returns their paths."""
-    return _write(draw_speeds(records), store.speed_paths(root), Path(root) / "figures" / "speed")
+    return _write(draw_speeds(records), root, "speed")
 
 
-def outdated(root: Path | str) -> list[Path]:
-    """Folders of figures that were drawn from other records than there are; no figures are no fault."""
-    return [
-        folder
-        for folder in sorted(path for path in (Path(root) / "figures").glob("*") if path.is_dir())
-        if _fingerprint_of(folder)
-        != store.fingerprint(store.speed_paths(root) if folder.name == "speed" else store.paths(root, folder.name))
-    ]
-
-
-def _write(drawn: dict[str, bytes], sources: Iterable[Path], folder: Path) -> list[Path]:
+def _write(drawn: dict[str, bytes], root: Path | str, name: str) -> list[Path]:
     if not drawn:
         return []
+    folder, sources = store.figures_of(root, name)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in drawn.items():
-        (folder / name).write_bytes(content)
-    (folder / DRAWN_FROM).write_text(store.fingerprint(sources) + "\n", encoding="utf-8")
-    return [folder / name for name in drawn]
-
-
-def _fingerprint_of(folder: Path) -> str:
-    path = folder / DRAWN_FROM
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    for file, content in drawn.items():
+        (folder / file).write_bytes(content)
+    (folder / store.DRAWN_FROM).write_text(store.fingerprint(sources) + "\n", encoding="utf-8")
+    return [folder / file for file in drawn]
 
 
 def _speeds(models: dict[str, SpeedRecord], device: str, kind: _Kind) -> Figure:
@@ -201,8 +184,8 @@ def _speeds(models: dict[str, SpeedRecord], device: str, kind: _Kind) -> Figure:
 
 def _along(record: SpeedRecord, prefix: str) -> list[tuple[int, float]]:
     """Measurements with a position in their name, in its order."""
-    found = {int(n.removeprefix(prefix)): v for n, v in record.measurements.items() if n.startswith(prefix) and v}
-    return sorted(found.items())
+    points = [(length, record.measurements[f"{prefix}{length}"]) for length in speed.lengths_of(record, prefix)]
+    return [(length, value) for length, value in points if value]
 
 
 def _binary(value: float) -> str:

@@ -24,12 +24,12 @@ def blocks(records: Iterable[SpeedRecord]) -> dict[str, str]:
     """Name of a marked part -> its text."""
     records = sorted(records, key=lambda record: record.name)
     return {
-        "speed-steps": _table(STEP_HEADS, _steps(records)),
-        "speed-epochs": _table(EPOCH_HEADS, _epochs(records)),
-        "speed-backends": _table(COMPARE_HEADS, _compared(records)),
-        "speed-operations": _table(OPERATION_HEADS, _operations(records)),
-        "speed-lengths": _table(LENGTH_HEADS, _lengths(records)),
-        "speed-streams": _table(STREAM_HEADS, _streams(records)),
+        "speed-steps": table(STEP_HEADS, _steps(records)),
+        "speed-epochs": table(EPOCH_HEADS, _epochs(records)),
+        "speed-backends": table(COMPARE_HEADS, _compared(records)),
+        "speed-operations": table(OPERATION_HEADS, _operations(records)),
+        "speed-lengths": table(LENGTH_HEADS, _lengths(records)),
+        "speed-streams": table(STREAM_HEADS, _streams(records)),
     }
 
 
@@ -63,11 +63,11 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             md(record.task or ""),
             f"{found.get('batch_size')} x {found.get('length')}",
             activations(record),
-            _link(record, short(found["step_ms"])),
+            link(record, short(found["step_ms"])),
             short(least),
             _bytes(found.get("peak_bytes")),
             _lines(
-                f"{_link(peer, short(peer.measurements['step_ms']))} {md(peer.implementation)}, {activations(peer)}"
+                f"{link(peer, short(peer.measurements['step_ms']))} {md(peer.implementation)}, {activations(peer)}"
                 for peer in beside
             ),
             _lines(ratio(peer.measurements.get("step_ms"), found["step_ms"]) for peer in beside),
@@ -114,8 +114,8 @@ def _epochs(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             f"{found.get('lengths')}",
             short(found.get("padded_share")),
             activations(record),
-            _link(record, short(found.get("sequences_per_second"))),
-            _lines(f"{_link(p, short(t))} {md(p.implementation)}" for p, t in zip(beside, theirs, strict=True)),
+            link(record, short(found.get("sequences_per_second"))),
+            _lines(f"{link(p, short(t))} {md(p.implementation)}" for p, t in zip(beside, theirs, strict=True)),
             _lines(ratio(found.get("sequences_per_second"), rate) for rate in theirs),
             _measured(record, *beside),
         ]
@@ -141,7 +141,7 @@ def _compared(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
                 f"{found.get('batch_size')} x {found.get('length')}",
                 activations(record),
                 md(backend),
-                _link(record, short(found[f"{backend}_step_ms"])),
+                link(record, short(found[f"{backend}_step_ms"])),
                 _bytes(found.get(f"{backend}_temporary_bytes")),
                 short(found.get(f"{backend}_times_faster")),
                 _measured(record),
@@ -174,7 +174,7 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         if record.implementation:
             continue
         same = (record.operation, record.device.kind, cell.shape)
-        peers = [
+        beside = [
             other
             for other in cells
             if other.record.implementation and (other.record.operation, other.record.device.kind, other.shape) == same
@@ -186,7 +186,7 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             md(record.operation),
             cell.shape,
             md(cell.backend),
-            _link(record, short(cell["forward_ms"])),
+            link(record, short(cell["forward_ms"])),
             short(least[0]),
             short(cell["forward_backward_ms"]),
             short(least[1]),
@@ -195,12 +195,12 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             _error(cell["gradient_error"]),
             _ratios(reference, cell) if cell.backend != "associative" else "–",
             _lines(
-                _link(peer.record, f"{short(peer['forward_ms'])} / {short(peer['forward_backward_ms'])}")
+                link(peer.record, f"{short(peer['forward_ms'])} / {short(peer['forward_backward_ms'])}")
                 + f" {md(peer.record.implementation)}"
-                for peer in peers
+                for peer in beside
             ),
-            _lines(_ratios(peer, cell) for peer in peers),
-            _measured(record, *(peer.record for peer in peers)),
+            _lines(_ratios(peer, cell) for peer in beside),
+            _measured(record, *(peer.record for peer in beside)),
         ]
 
 
@@ -235,14 +235,13 @@ def _lengths(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     """A row for each length of each `bench length`."""
     for record in records:
         found = record.measurements
-        lengths = [int(name.removeprefix("step_ms_at_")) for name in found if name.startswith("step_ms_at_")]
-        for length in sorted(lengths):
+        for length in lengths_of(record, "step_ms_at_"):
             yield [
                 md(record.model or ""),
                 activations(record),
                 f"{length}",
                 f"{found.get(f'batch_size_at_{length}')}",
-                _link(record, short(found[f"step_ms_at_{length}"])),
+                link(record, short(found[f"step_ms_at_{length}"])),
                 short(found.get(f"tokens_per_second_at_{length}")),
                 _bytes(found.get(f"temporary_bytes_at_{length}")),
                 _measured(record),
@@ -256,20 +255,25 @@ def _streams(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     """A row for each position of each `bench stream`; one that was not reached has no times."""
     for record in records:
         found = record.measurements
-        lengths = [int(name.removeprefix("state_bytes_at_")) for name in found if name.startswith("state_bytes_at_")]
-        for length in sorted(lengths):
+        for length in lengths_of(record, "state_bytes_at_"):
             yield [
                 md(record.model or ""),
                 md(record.task or ""),
                 f"{length:,}",
-                _link(record, short(found.get(f"latency_ms_at_{length}"))),
+                link(record, short(found.get(f"latency_ms_at_{length}"))),
                 short(found.get(f"latency_ms_one_per_call_at_{length}")),
                 _bytes(found.get(f"state_bytes_at_{length}")),
                 _measured(record),
             ]
 
 
-def _table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:
+def lengths_of(record: SpeedRecord, prefix: str) -> list[int]:
+    """The lengths in the names of measurements that begin so, in their order."""
+    return sorted(int(name.removeprefix(prefix)) for name in record.measurements if name.startswith(prefix))
+
+
+def table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:
+    """A Markdown table, or a word that there is nothing in it."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     if not lines:
         return NOTHING
@@ -285,9 +289,9 @@ def activations(record: SpeedRecord) -> str:
     return "bf16" if record.measurements.get("activation_bits") == 16 else "float32"
 
 
-def _link(record: SpeedRecord, text: str) -> str:
-    """A number that leads to its record."""
-    return f"[{text}]({RECORDS}/{record.name}.json)"
+def link(record: SpeedRecord, text: str, folder: str = RECORDS) -> str:
+    """A number that leads to its record, in the folder as the page sees it."""
+    return f"[{text}]({folder}/{record.name}.json)"
 
 
 def _lines(texts: Iterable[str]) -> str:

@@ -26,15 +26,13 @@ def _table(kind: str, pairs: list[tuple[SpeedRecord, SpeedRecord]], folder: str)
     cells, notes = {}, []
     for ours, theirs in pairs:
         if ours.device.kind == kind and ours.model and ours.task:
-            milliseconds = f"[{speed.short(ours.measurements['step_ms'])}]({folder}/{ours.name}.json)"
+            milliseconds = speed.link(ours, speed.short(ours.measurements["step_ms"]), folder)
             times = speed.ratio(theirs.measurements["step_ms"], ours.measurements["step_ms"])
             mark = "" if speed.activations(ours) == speed.activations(theirs) else "†"
             notes += [f"†: {speed.activations(ours)}, the authors' {speed.activations(theirs)}."] if mark else []
             cells[ours.model, ours.task] = f"{milliseconds} ms, {times}×{mark}"
-    heads = [md(kind), *TASKS.values()]
     rows = [
         [md(model), *(cells.get((model, task), "–") for task in TASKS)]
         for model in sorted({model for model, _ in cells})
     ]
-    lines = [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows)]
-    return "\n".join([*lines, *(f"\n{note}" for note in dict.fromkeys(notes))])
+    return "\n\n".join([speed.table([md(kind), *TASKS.values()], rows), *dict.fromkeys(notes)])

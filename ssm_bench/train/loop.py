@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ssm_bench.errors import UserError
+from ssm_bench.train import provenance
 from ssm_bench.train.batches import DeviceData, TrainingOrder, evaluation_batches, padded_lengths
 from ssm_bench.train.checkpoint import Checkpoints
 from ssm_bench.train.outcome import Outcome
@@ -157,9 +158,8 @@ class Trainer:
         self._compiled[size] = self.program.train.lower(state, self.data, batches, sizes, self.padded).compile()
         seconds = time.monotonic() - begun
         outcome.seconds["compile"] += seconds
-        if memory := self._compiled[size].memory_analysis():
-            needed = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-            outcome.peak_memory = max(outcome.peak_memory or 0, needed - memory.alias_size_in_bytes)
+        if needed := provenance.needed_memory_bytes(self._compiled[size]):
+            outcome.peak_memory = max(outcome.peak_memory or 0, needed)
         return seconds
 
     def _train_chunk(self, state: TrainState, size: int) -> tuple[TrainState, np.ndarray, float]:

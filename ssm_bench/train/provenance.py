@@ -54,6 +54,14 @@ def peak_memory_bytes() -> int | None:
     return statistics.get("peak_bytes_in_use")
 
 
+def needed_memory_bytes(compiled: jax.stages.Compiled) -> int | None:
+    """What a compiled program takes at once: arguments, results and what lies between; None where it is not told."""
+    if (memory := compiled.memory_analysis()) is None:
+        return None
+    needed = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    return int(needed - memory.alias_size_in_bytes)
+
+
 def revision() -> dict[str, Any]:
     """The git commit of this checkout, and whether files differ from it; a checkout without git is "unknown".
 

@@ -186,7 +186,7 @@ def _steps(model: Any, state: Any, tokens: jax.Array) -> tuple[jax.Array, Any]:
 
 def _shapes(model: Split) -> Any:
     """The state of one stream, as shapes and types."""
-    return jax.eval_shape(lambda p, s: nnx.merge(model.graph, p, s).initial_state(1), model.params, model.stats)
+    return jax.eval_shape(partial(initial_state, model))
 
 
 def _compiled(run: Callable, model: Split, count: int) -> Any:
