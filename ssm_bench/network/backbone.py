@@ -10,7 +10,7 @@ from flax import nnx
 from jax.core import Tracer
 
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.network.layers import Linear, dropout, split_key, widened
+from ssm_bench.network.layers import Linear, dropout, rows_of, split_key, widened
 from ssm_bench.network.parameters import Exempt
 from ssm_bench.network.scaffold import Scaffold
 
@@ -31,7 +31,7 @@ class Embedding(nnx.Module):
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
         """(b, l) integers -> (b, l, h)."""
-        return self.table[...][tokens.astype(jnp.int32)]
+        return rows_of(self.table[...], tokens.astype(jnp.int32))
 
 
 class OneHot(nnx.Module):
@@ -43,7 +43,7 @@ class OneHot(nnx.Module):
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
         """(b, l) integers -> (b, l, h), without forming the one-hot vectors."""
-        rows = self.linear.kernel[...][tokens.astype(jnp.int32)]
+        rows = rows_of(self.linear.kernel[...], tokens.astype(jnp.int32))
         return rows if self.linear.bias is None else rows + self.linear.bias[...]
 
 

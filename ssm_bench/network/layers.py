@@ -236,6 +236,27 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, tied: bool = Fa
 
 
 @jax.custom_vjp
+def rows_of(table: jax.Array, tokens: jax.Array) -> jax.Array:
+    """The rows (b, l, h) of a table (v, h) that tokens (b, l) name.
+
+    The gradient is a product with one-hot vectors, small as long as v is. As a scatter it would be additions to few
+    places in any order: on GPUs slow, and other bits each time.
+    """
+    return table[tokens]
+
+
+def _rows_backward(residuals, gradient):
+    table, tokens = residuals
+    hot = jax.nn.one_hot(tokens, len(table), dtype=gradient.dtype)
+    # A product for each sequence, since one sum over all positions is for few threads of a GPU.
+    found = jnp.einsum("blv,blh->bvh", hot, gradient, precision="highest").sum(0)
+    return found.astype(table.dtype), None
+
+
+rows_of.defvjp(lambda table, tokens: (table[tokens], (table, tokens)), _rows_backward)
+
+
+@jax.custom_vjp
 def kept(x: jax.Array) -> jax.Array:
     """x itself, written to memory once: what follows reads it, gradients too, where the compiler would compute it anew.
 

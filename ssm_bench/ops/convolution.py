@@ -8,6 +8,9 @@ from scipy.fft import next_fast_len
 
 from ssm_bench.ops.parts import by_parts
 
+# Up to so many terms the compiler makes a sum over the batch without sharing it among threads.
+_FEW = 32
+
 
 def causal_conv(u: jax.Array, kernel: jax.Array) -> jax.Array:
     """y_t = sum over s <= t of kernel[t - s] u_s, one kernel per channel.
@@ -57,18 +60,67 @@ def _fast_size(size: int) -> int:
 
 def _convolve(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     """Circular convolution of that size."""
-    return by_parts(partial(_convolve_part, size=size), (True, False), axis=kernel.ndim - 2)(u, kernel)
+    kernel = kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32))
+
+    def convolve(u, kernel):
+        return _convolve_part(u, kernel, size, kernel.shape[-1])
+
+    return by_parts(convolve, (True, False), axis=kernel.ndim - 2)(u, kernel)
 
 
-def _convolve_part(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve_part(u: jax.Array, kernel: jax.Array, size: int, taps: int) -> jax.Array:
     """Inside, the time axis is last, where transforms are fastest, and the width is first.
 
     So the compiler lays the whole model out in memory: the width is then the slow axis of a matrix product of all
     positions, which takes it as well as the fast one, and nothing is transposed between products and transforms. With
     the batch first it would be, in several passes over the activations of each layer.
     """
-    dtype = jnp.result_type(jnp.float32, u, kernel)
-    u_hat = jnp.fft.rfft(jnp.transpose(u, (2, 0, 1)).astype(dtype), n=size)
-    kernel_hat = jnp.fft.rfft(kernel.astype(dtype), n=size)
-    y = jnp.fft.irfft(u_hat * kernel_hat[..., None, :], n=size)[..., : u.shape[1]]
-    return jnp.moveaxis(y.astype(u.dtype), -3, -1)
+    return _forward(u, kernel, size, taps)[0]
+
+
+def _forward(u, kernel, size, taps):
+    u_hat, kernel_hat = _spectrum(jnp.transpose(u, (2, 0, 1)), size), _spectrum(kernel, size)
+    y = _series(u_hat * kernel_hat[..., None, :], size, u.shape[1])
+    return jnp.moveaxis(y.astype(u.dtype), -3, -1), (u_hat, kernel_hat)
+
+
+def _backward(size, taps, residuals, dy):
+    """Correlations: the spectrum of what stays in place is conjugated."""
+    u_hat, kernel_hat = residuals
+    dy_hat = _spectrum(jnp.moveaxis(dy, -1, -3), size)
+    du_hat = dy_hat * jnp.conj(kernel_hat)[..., None, :]
+    du = _series(du_hat.sum(range(du_hat.ndim - 3)), size, dy.shape[-2])
+    # Written once, since a series reads its spectrum twice.
+    dkernel_hat = jax.lax.optimization_barrier(_batch_sum(dy_hat * jnp.conj(u_hat)))
+    dkernel = _series(dkernel_hat, size, taps)
+    return jnp.transpose(du, (1, 2, 0)).astype(dy.dtype), dkernel
+
+
+_convolve_part.defvjp(_forward, _backward)
+
+
+def _batch_sum(x: jax.Array) -> jax.Array:
+    """(..., b, f) -> (..., f). A few terms are written out: on GPUs their sum would be a loop that waits for each."""
+    batch = x.shape[-2]
+    return x.sum(-2) if batch > _FEW else sum((x[..., i, :] for i in range(1, batch)), start=x[..., 0, :])
+
+
+def _spectrum(x: jax.Array, size: int) -> jax.Array:
+    """Fourier coefficients 0 to size / 2 of real x, filled up with zeros."""
+    return jnp.fft.rfft(x.astype(jnp.promote_types(x.dtype, jnp.float32)), n=size)
+
+
+def _series(spectrum: jax.Array, size: int, length: int) -> jax.Array:
+    """The first numbers of the real sequence that has this spectrum, as `jnp.fft.irfft` gives them.
+
+    By the Hartley transform, Re - Im of a Fourier transform, which is its own inverse but for a factor: on GPUs an
+    inverse transform copies its input and scales its output, in passes of their own.
+    """
+    head, tail = spectrum.real - spectrum.imag, spectrum.real + spectrum.imag
+    turned = jnp.fft.rfft(jnp.concatenate([head, jnp.flip(tail[..., 1 : (size + 1) // 2], -1)], axis=-1))
+    y = (turned.real - turned.imag)[..., :length]
+    if length > turned.shape[-1]:
+        rest = jnp.flip((turned.real + turned.imag)[..., size - length + 1 : (size + 1) // 2], -1)
+        y = jnp.concatenate([y, rest], axis=-1)
+    return y / size

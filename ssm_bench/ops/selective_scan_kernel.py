@@ -19,7 +19,7 @@ from ssm_bench.ops.walk import Parts, joined, parts_of
 _CHUNK = 8
 
 # Steps that the loads of the backward pass are ahead of their use.
-_AHEAD = 2
+_AHEAD = 3
 
 # Real numbers of state that one warp holds: eight registers a thread.
 _STATES = 256

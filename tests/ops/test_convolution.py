@@ -51,6 +51,14 @@ def test_gradients(x64):
     check_grads(jax.jit(causal_conv), arguments[:2], order=1, modes=["rev"])
 
 
+def test_gradients_of_several_kernels_and_many_sequences(x64):
+    # More sequences than are added up one by one, and taps so few that most of the circle is output.
+    rng = np.random.default_rng(2)
+    for batch, taps in ((3, 2), (33, 5)):
+        arguments = rng.normal(size=(batch, 5, 2)), rng.normal(size=(2, 2, taps))
+        check_grads(jax.jit(causal_conv), arguments, order=1, modes=["rev"])
+
+
 def test_low_precision_inputs_are_transformed_in_single_precision():
     y = causal_conv(jnp.ones((1, 512, 1), jnp.bfloat16), jnp.ones((1, 512), jnp.bfloat16))
     assert y.dtype == jnp.bfloat16
