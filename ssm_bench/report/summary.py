@@ -21,18 +21,23 @@ def summary(records: Iterable[SpeedRecord], folder: str) -> str:
     return "\n\n".join(_table(kind, pairs, folder) for kind in kinds) or speed.NOTHING
 
 
+#: What marks a ratio to code that ran in this precision, where ours ran in another.
+MARKS = {"bf16": "†", "float32": "‡"}
+
+
 def _table(kind: str, pairs: list[tuple[SpeedRecord, SpeedRecord]], folder: str) -> str:
-    """Milliseconds and times faster on one kind of device; what is not of the same precision is marked."""
+    """Milliseconds and times faster on one kind of device, a row for each model and precision of ours."""
     cells, notes = {}, []
     for ours, theirs in pairs:
         if ours.device.kind == kind and ours.model and ours.task:
+            precision, other = speed.activations(ours), speed.activations(theirs)
             milliseconds = speed.link(ours, speed.short(ours.measurements["step_ms"]), folder)
             times = speed.ratio(theirs.measurements["step_ms"], ours.measurements["step_ms"])
-            mark = "" if speed.activations(ours) == speed.activations(theirs) else "†"
-            notes += [f"†: {speed.activations(ours)}, the authors' {speed.activations(theirs)}."] if mark else []
-            cells[ours.model, ours.task] = f"{milliseconds} ms, {times}×{mark}"
+            mark = "" if precision == other else MARKS[other]
+            notes += [f"{mark}: the authors' code in {other}."] if mark else []
+            cells[f"{ours.model}, {precision}", ours.task] = f"{milliseconds} ms, {times}×{mark}"
     rows = [
         [md(model), *(cells.get((model, task), "–") for task in TASKS)]
         for model in sorted({model for model, _ in cells})
     ]
-    return "\n\n".join([speed.table([md(kind), *TASKS.values()], rows), *dict.fromkeys(notes)])
+    return "\n\n".join([speed.table([md(kind), *TASKS.values()], rows), *sorted(set(notes))])

@@ -82,9 +82,9 @@ def test_the_summary_has_a_table_for_each_kind_of_device():
     alone = record("step-lru-text-gpu", STEP, model="lru", task="text")
     text = summary([half, full, THEIRS, OURS, alone], "results/speed")
     first, second = text.split("\n\n| NVIDIA H200")
-    assert rows(first) == [["s5", "[10](results/speed/step-s5-listops-gpu.json) ms, 2.50×", *["–"] * 5]]
-    assert "[10](results/speed/step-s5-text-gpu.json) ms, 0.50×† |" in second
-    assert second.endswith("†: bf16, the authors' float32.")
+    assert rows(first) == [["s5, float32", "[10](results/speed/step-s5-listops-gpu.json) ms, 2.50×", *["–"] * 5]]
+    assert "[10](results/speed/step-s5-text-gpu.json) ms, 0.50×‡ |" in second
+    assert second.endswith("‡: the authors' code in float32.")
     assert summary([alone], "results/speed") == "No record yet."
 
 
