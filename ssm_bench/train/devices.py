@@ -41,7 +41,7 @@ def place(devices: int = 1) -> Placement:
         raise UserError(f"--devices is at most {len(there)}, the devices here; got {devices}")
     if devices > 1 and there[0].platform == "gpu":
         logging.getLogger(__name__).warning(
-            "one run on several GPUs has hung before (docs/training.md): if no step is told, stop it and use --jobs"
+            "models with Fourier transforms have hung on several GPUs (docs/training.md): if no step comes, use --jobs"
         )
     mesh = Mesh(np.array(there[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
     return Placement(mesh, NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, AXIS)))
