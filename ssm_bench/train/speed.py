@@ -34,7 +34,8 @@ def measure_step(trainer: Trainer, *, scan_steps: int = 100, repeats: int = 3) -
         begun = time.perf_counter()
         compiled = program.train.lower(state, trainer.data, examples, sizes, trainer.padded).compile()
         found.setdefault("compile_seconds", round(time.perf_counter() - begun, 2))
-        calls = repeats if count > 1 else 20 * repeats
+        # No more single steps than the long scans had, which may be slow.
+        calls = repeats if count > 1 else repeats * min(20, scan_steps)
         times = []
         for _ in range(calls + 1):
             begun = time.perf_counter()
