@@ -16,6 +16,7 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -174,8 +175,7 @@ def _speeds(models: dict[str, SpeedRecord], device: str, kind: _Kind) -> Figure:
             panel.set_xscale("log", base=2)
             panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _binary(value)))
             panel.set_yscale("log")
-            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-            panel.yaxis.set_minor_formatter(NullFormatter())
+            _logarithmic(panel.yaxis, *panel.get_ylim())
         handles = [Line2D([], [], **_style(place), ms=5, mec="white", mew=0.5) for place in range(len(order))]
         columns = math.ceil(len(order) / math.ceil(len(order) / LEGEND_COLUMNS))
         figure.legend(handles, order, loc="outside lower center", ncols=columns, handlelength=2.4)
@@ -186,6 +186,13 @@ def _along(record: SpeedRecord, prefix: str) -> list[tuple[int, float]]:
     """Measurements with a position in their name, in its order."""
     points = [(length, record.measurements[f"{prefix}{length}"]) for length in speed.lengths_of(record, prefix)]
     return [(length, value) for length, value in points if value]
+
+
+def _logarithmic(axis: Axis, low: float, high: float) -> None:
+    """Labels of a logarithmic axis: few decades have labels between powers of ten."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 50 else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _binary(value: float) -> str:
@@ -362,9 +369,7 @@ def _log_axis(panel: Axes, values: list[float]) -> None:
     low, high = min(values), max(values)
     widen = max(1.25, math.sqrt(4 * low / high))
     panel.set_xlim(low / widen, high * widen)
-    panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 50 else (1.0,)))
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-    panel.xaxis.set_minor_formatter(NullFormatter())
+    _logarithmic(panel.xaxis, low, high)
 
 
 def _short(value: float) -> str:
