@@ -235,13 +235,21 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, tied: bool = Fa
     return jnp.where(keep, (widened(x) / (1.0 - rate)).astype(x.dtype), 0.0)
 
 
-@jax.custom_vjp
+#: Up to so many rows the gradient of a table is a product.
+SMALL_TABLE = 512
+
+
 def rows_of(table: jax.Array, tokens: jax.Array) -> jax.Array:
     """The rows (b, l, h) of a table (v, h) that tokens (b, l) name.
 
-    The gradient is a product with one-hot vectors, small as long as v is. As a scatter it would be additions to few
-    places in any order: on GPUs slow, and other bits each time.
+    The gradient of a small table is a product with one-hot vectors. As a scatter it would be additions to few places in
+    any order: on GPUs slow, and other bits each time.
     """
+    return _rows(table, tokens) if len(table) <= SMALL_TABLE else table[tokens]
+
+
+@jax.custom_vjp
+def _rows(table, tokens):
     return table[tokens]
 
 
@@ -253,7 +261,7 @@ def _rows_backward(residuals, gradient):
     return found.astype(table.dtype), None
 
 
-rows_of.defvjp(lambda table, tokens: (table[tokens], (table, tokens)), _rows_backward)
+_rows.defvjp(lambda table, tokens: (table[tokens], (table, tokens)), _rows_backward)
 
 
 @jax.custom_vjp

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
-from ssm_bench.network.layers import Linear, rows_of, side_by_side
+from ssm_bench.network.layers import SMALL_TABLE, Linear, rows_of, side_by_side
 
 # The same products in another order.
 FLOAT64 = 1e-13
@@ -22,10 +23,11 @@ def test_maps_side_by_side_are_each_map(x64):
     assert [y.dtype for y in side_by_side(x.astype(jnp.bfloat16), biased, plain)] == [jnp.bfloat16] * 2
 
 
-def test_the_gradient_of_rows_is_that_of_indexing(x64):
+@pytest.mark.parametrize("rows", [5, SMALL_TABLE + 1])
+def test_the_gradient_of_rows_is_that_of_indexing(rows, x64):
     rng = np.random.default_rng(0)
-    table, weights = jnp.asarray(rng.normal(size=(5, 3))), rng.normal(size=(2, 7, 3))
-    tokens = jnp.asarray(rng.integers(0, 5, size=(2, 7)))
+    table, weights = jnp.asarray(rng.normal(size=(rows, 3))), rng.normal(size=(2, 7, 3))
+    tokens = jnp.asarray(rng.integers(0, rows, size=(2, 7)))
     found = jax.jit(jax.grad(lambda table: jnp.sum(weights * rows_of(table, tokens))))(table)
     expected = jax.grad(lambda table: jnp.sum(weights * table[tokens]))(table)
     np.testing.assert_allclose(found, expected, rtol=FLOAT64, atol=FLOAT64)
