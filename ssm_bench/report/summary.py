@@ -32,7 +32,7 @@ def _table(kind: str, pairs: list[tuple[SpeedRecord, SpeedRecord]], folder: str)
         if ours.device.kind == kind and ours.model and ours.task:
             precision, other = speed.activations(ours), speed.activations(theirs)
             milliseconds = speed.link(ours, speed.short(ours.measurements["step_ms"]), folder)
-            times = speed.ratio(theirs.measurements["step_ms"], ours.measurements["step_ms"])
+            times = speed.ratio(speed.fastest_step(theirs), ours.measurements["step_ms"])
             mark = "" if precision == other else MARKS[other]
             notes += [f"{mark}: the authors' code in {other}."] if mark else []
             cells[f"{ours.model}, {precision}", ours.task] = f"{milliseconds} ms, {times}×{mark}"

@@ -75,6 +75,14 @@ def test_a_step_stands_beside_the_floor_and_the_authors_code():
     assert row[10].startswith("NVIDIA H100 80GB HBM3, jax 0.11.2, abcdef0, 2026-01-02")
 
 
+def test_the_faster_way_of_starting_the_authors_steps_counts():
+    times = SAME | {"step_ms": 25.0, "step_ms_one_per_call": 20.0}
+    peer = record("peer-a-s5-listops-gpu", times, model="s5", task="listops", implementation="a/b")
+    (row,) = rows(speed.blocks([OURS, peer])["speed-steps"])
+    assert "[20]" in row[7] and row[8] == "2.00"
+    assert "2.00×" in summary([OURS, peer], "results/speed")
+
+
 def test_the_summary_has_a_table_for_each_kind_of_device():
     h200 = {"device": {"platform": "gpu", "kind": "NVIDIA H200", "count": 1}}
     half = record("step-s5-text-gpu", STEP | {"activation_bits": 16}, model="s5", task="text", **h200)
