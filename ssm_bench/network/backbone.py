@@ -10,9 +10,10 @@ from flax import nnx
 from jax.core import Tracer
 
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.network.layers import Linear, dropout, rows_of, split_key, widened
+from ssm_bench.network.layers import Linear, dropout, rows_of, split_key
 from ssm_bench.network.parameters import Exempt
 from ssm_bench.network.scaffold import Scaffold
+from ssm_bench.ops.precision import widened
 
 ENCODERS = ("embedding", "one_hot", "linear")
 POSITIONS = ("none", "sinusoidal", "learned")

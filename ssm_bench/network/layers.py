@@ -12,11 +12,7 @@ from flax import nnx
 
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.parameters import Exempt
-
-
-def widened(x: jax.Array) -> jax.Array:
-    """x in float32 or better."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+from ssm_bench.ops.precision import widened
 
 
 class Linear(nnx.Module):

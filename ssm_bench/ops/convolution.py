@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from scipy.fft import next_fast_len
 
 from ssm_bench.ops.parts import by_parts
+from ssm_bench.ops.precision import widened
 
 # Up to so many terms the compiler makes a sum over the batch without sharing it among threads.
 _FEW = 32
@@ -60,11 +61,8 @@ def _fast_size(size: int) -> int:
 
 def _convolve(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     """Circular convolution of that size."""
-    kernel = kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32))
-
-    def convolve(u, kernel):
-        return _convolve_part(u, kernel, size, kernel.shape[-1])
-
+    kernel = widened(kernel)
+    convolve = partial(_convolve_part, size=size, taps=kernel.shape[-1])
     return by_parts(convolve, (True, False), axis=kernel.ndim - 2)(u, kernel)
 
 
@@ -108,7 +106,7 @@ def _batch_sum(x: jax.Array) -> jax.Array:
 
 def _spectrum(x: jax.Array, size: int) -> jax.Array:
     """Fourier coefficients 0 to size / 2 of real x, filled up with zeros."""
-    return jnp.fft.rfft(x.astype(jnp.promote_types(x.dtype, jnp.float32)), n=size)
+    return jnp.fft.rfft(widened(x), n=size)
 
 
 def _series(spectrum: jax.Array, size: int, length: int) -> jax.Array:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from ssm_bench.ops.backends import Kernel, choose_backend
 from ssm_bench.ops.parts import by_parts
+from ssm_bench.ops.precision import widened
 from ssm_bench.ops.recurrence import linear_recurrence
 
 
@@ -91,8 +92,7 @@ def _input_pairs(u: jax.Array, B: jax.Array) -> jax.Array:
 
 def _apply_input(u: jax.Array, B: jax.Array) -> jax.Array:
     """B u as complex numbers (..., p)."""
-    pairs, states = _input_pairs(u, B), B.shape[0]
-    pairs = pairs.astype(jnp.promote_types(u.dtype, jnp.float32))
+    pairs, states = widened(_input_pairs(u, B)), B.shape[0]
     return jax.lax.complex(pairs[..., :states], pairs[..., states:])
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ssm_bench.errors import UserError
+from ssm_bench.ops.precision import widened
 
 
 def log_uniform_step(key: jax.Array, shape: tuple[int, ...], dt_min: float, dt_max: float) -> jax.Array:
@@ -77,7 +78,7 @@ def complex_normal(key: jax.Array, shape: tuple[int, ...], variance: float = 1.0
 
 def as_complex(pairs: jax.Array) -> jax.Array:
     """Complex numbers from real pairs (..., 2). Parameters are stored as pairs: optimisers expect real gradients."""
-    pairs = pairs.astype(jnp.promote_types(pairs.dtype, jnp.float32))
+    pairs = widened(pairs)
     return jax.lax.complex(pairs[..., 0], pairs[..., 1])
 
 
