@@ -5,6 +5,8 @@ parameters with one number a channel in float32, rounding the result: a gradient
 of a batch, and a sum in bfloat16 stops growing at 256 times its terms.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -271,6 +273,29 @@ def kept(x: jax.Array) -> jax.Array:
 
 # The barrier's own gradient would be another barrier.
 kept.defvjp(lambda x: (kept(x), None), lambda _, gradient: (gradient,))
+
+
+def kept_with(function: Callable[..., jax.Array], x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """x and function(x, key), both written to memory by one pass over what x is made of; gradients read this x."""
+    return _kept_with(function, x, key)
+
+
+def _both(function: Callable[..., jax.Array], x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    return jax.lax.optimization_barrier((x, function(x, key)))
+
+
+def _both_forward(function, x, key):
+    x, y = _both(function, x, key)
+    return (x, y), (x, key)
+
+
+def _both_backward(function, residuals, gradients):
+    (x, key), (by_x, by_y) = residuals, gradients
+    return by_x + jax.vjp(lambda x: function(x, key), x)[1](by_y)[0], None
+
+
+_kept_with = jax.custom_vjp(_both, nondiff_argnums=(0,))
+_kept_with.defvjp(_both_forward, _both_backward)
 
 
 def split_key(key: jax.Array | None, parts: int) -> list[jax.Array | None]:

@@ -4,7 +4,7 @@ Complex numbers are pairs of real ones from matrix product to matrix product, so
 together in between, and each state is written once. `diagonal_ssm` computes the same everywhere without it.
 """
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -38,21 +38,19 @@ def fused_states(v: jax.Array, log_a: jax.Array, directions: int, *, interpret: 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def _states(v: jax.Array, rate: jax.Array, angle: jax.Array, directions: int, interpret: bool) -> jax.Array:
-    return _solve(v, rate, angle, directions, interpret)[0]
+    return _solve(v, rate, angle, directions, interpret)
 
 
 def _forward(v, rate, angle, directions, interpret):
-    x = _solve(v, rate, angle, directions, interpret)[0]
+    x = _solve(v, rate, angle, directions, interpret)
     return x, (x, rate, angle)
 
 
 def _backward(directions, interpret, residuals, dx):
     """The adjoint g_t = conj(a) g_{t+1} + dx_t of each direction runs the other way; dv = g, da = sum of g conj(x)."""
     x, rate, angle = residuals
-    g, *da = _solve(dx, rate, -angle, directions, interpret, states=x)
-    b, l, p = *x.shape[:2], len(rate)
-    dv = g.reshape(b, l, directions, 2 * p).astype(jnp.float32).sum(2).astype(x.dtype)
-    by_real, by_imag = (part.sum((0, 1)) for part in da)
+    dv, da = _solve(dx, rate, -angle, directions, interpret, states=x)
+    by_real, by_imag = (sum(part.sum(0) for part in parts) for parts in zip(*da, strict=True))
     real, imag = _exponential(rate, angle)
     return dv, real * by_real + imag * by_imag, real * by_imag - imag * by_real
 
@@ -65,16 +63,16 @@ def _exponential(rate: jax.Array, angle: jax.Array) -> Parts:
     return [modulus * jnp.cos(angle), modulus * jnp.sin(angle)]
 
 
-def _solve(inputs, rate, angle, directions, interpret, states=None):
-    """All states; or with `states` all adjoint ones, and per program the two parts of its sum for da."""
+def _solve(inputs, rate, angle, directions, interpret, states=None) -> Any:
+    """All states; or with `states` the adjoint ones summed over directions, and per direction both parts of da."""
     (b, l, _), p = inputs.shape, len(rate)
     width = width_of(p)
     segments = segments_of(_PROGRAMS, b * directions * (p // width), l)
     a = jnp.concatenate(_exponential(rate, angle))
 
-    def run(kernel, each, shapes, *arrays):
-        walk = partial(_Walk, p, l, segments, width, adjoint=states is not None)
-        grid = (b * each, p // width, directions)
+    def run(kernel, each, shapes, *arrays, only=None):
+        walk = partial(_Walk, p, l, segments, width, adjoint=states is not None, only=only)
+        grid = (b * each, p // width, directions if only is None else 1)
         return call(partial(kernel, walk=walk), grid, shapes, interpret=interpret)(*arrays)
 
     carry = []
@@ -83,18 +81,26 @@ def _solve(inputs, rate, angle, directions, interpret, states=None):
         ends = run(_ends_kernel, segments - 1, [(b, segments - 1, directions * 2 * p)], inputs, a)[0]
         steps = steps_of(l, segments)
         carry = [ends, jnp.concatenate(_exponential(steps * rate, steps * angle))]
-    out = jax.ShapeDtypeStruct((b, l, directions * 2 * p), inputs.dtype)
     if states is None:
-        return run(_states_kernel, segments, [out], inputs, a, carry)
-    sums = (b * segments, directions, p)
-    return run(_adjoint_kernel, segments, [out, sums, sums], inputs, a, states, carry)
+        out = jax.ShapeDtypeStruct((b, l, directions * 2 * p), inputs.dtype)
+        return run(_states_kernel, segments, [out], inputs, a, carry)[0]
+    # One direction after the other, each adding to the gradient so far: the directions end at opposite ends of time.
+    out, sums = jax.ShapeDtypeStruct((b, l, 2 * p), inputs.dtype), (b * segments, p)
+    gradient, da = [], []
+    for only in range(directions):
+        *gradient, real, imag = run(
+            _adjoint_kernel, segments, [out, sums, sums], inputs, a, states, carry, gradient, only=only
+        )
+        da.append((real, imag))
+    return gradient[0], da
 
 
 class _Walk(Walk):
     """The walk of a program along one direction, with both parts of its states."""
 
-    def __init__(self, states, length, segments, width, *, adjoint, but_last=False):
-        self.direction, self.states, self.adjoint = pl.program_id(2), states, adjoint
+    def __init__(self, states, length, segments, width, *, adjoint, only=None, but_last=False):
+        self.direction = pl.program_id(2) if only is None else only
+        self.states, self.adjoint = states, adjoint
         # The adjoint of a direction runs against it.
         from_end = 1 - self.direction if adjoint else self.direction
         super().__init__(length, segments, width, reverse=from_end, but_last=but_last)
@@ -106,18 +112,15 @@ class _Walk(Walk):
 
     def inputs(self, ref: Any, t: Any) -> Parts:
         """What comes in at a step: to both directions the same, but each has gradients of its own."""
-        return self._at(ref, t, self.direction if self.adjoint else 0)
+        return self.read(ref, t, self.direction if self.adjoint else 0)
 
-    def own(self, ref: Any, t: Any) -> Parts:
-        """Both parts of the program's states, in an array of all directions (b, l, d)."""
-        return self._at(ref, t, self.direction)
-
-    def _at(self, ref, t, direction):
+    def read(self, ref: Any, t: Any, direction: Any) -> Parts:
+        """Both parts of the program's channels, in an array of one direction or of all (b, l, d)."""
         return [ref[self.row, t, part].astype(jnp.float32) for part in self.parts(direction)]
 
-    def write(self, ref: Any, x: Parts, t: Any) -> None:
+    def write(self, ref: Any, x: Parts, t: Any, direction: Any) -> None:
         """Writes them there."""
-        for part, value in zip(self.parts(self.direction), x, strict=True):
+        for part, value in zip(self.parts(direction), x, strict=True):
             ref[self.row, t, part] = value.astype(ref.dtype)
 
     def zero(self) -> Parts:
@@ -130,14 +133,15 @@ def _begin(walk, carry):
     if not carry:
         return walk.zero()
     ends, power = carry[0], [carry[1][part] for part in walk.parts()]
-    return walk.begin(walk.zero(), partial(walk.own, ends), lambda end, x: add(multiply(power, x), end))
+    known = lambda segment: walk.read(ends, segment, walk.direction)  # noqa: E731
+    return walk.begin(walk.zero(), known, lambda end, x: add(multiply(power, x), end))
 
 
 def _ends_kernel(inputs, a, ends, *, walk):
     walk = walk(but_last=True)
     decay = [a[part] for part in walk.parts()]
     x = walk.run(partial(walk.inputs, inputs), lambda t, v, x: add(multiply(decay, x), v), walk.zero())
-    walk.write(ends, x, walk.segment)
+    walk.write(ends, x, walk.segment, walk.direction)
 
 
 def _states_kernel(inputs, a, carry, states, *, walk):
@@ -146,28 +150,29 @@ def _states_kernel(inputs, a, carry, states, *, walk):
 
     def take(t, v, x):
         x = add(multiply(decay, x), v)
-        walk.write(states, x, t)
+        walk.write(states, x, t, walk.direction)
         return x
 
     walk.run(partial(walk.inputs, inputs), take, _begin(walk, carry))
 
 
-def _adjoint_kernel(inputs, a, states, carry, gradient, real_sums, imag_sums, *, walk):
+def _adjoint_kernel(inputs, a, states, carry, so_far, gradient, real_sums, imag_sums, *, walk):
     walk = walk()
     decay = [a[part] for part in walk.parts()]
 
     def load(t):
-        """The gradient, and the state that the step started from: that of the next on this walk, zero past the last."""
+        """The gradient, the state that the step started from (zero past the last on this walk), what to add to."""
         before, inside = walk.inside(t + walk.sign)
-        return walk.inputs(inputs, t), [jnp.where(inside, part, 0) for part in walk.own(states, before)]
+        x = [jnp.where(inside, part, 0) for part in walk.read(states, before, walk.direction)]
+        return walk.inputs(inputs, t), x, [walk.read(ref, t, 0) for ref in so_far]
 
     def take(t, loaded, carried):
-        (dx, x), (g, real_sum, imag_sum) = loaded, carried
+        (dx, x, others), (g, real_sum, imag_sum) = loaded, carried
         g = add(multiply(decay, g), dx)
-        walk.write(gradient, g, t)
+        walk.write(gradient, reduce(add, others, g), t, 0)
         real_sum = real_sum + g[0] * x[0] + g[1] * x[1]
         return g, real_sum, imag_sum + g[1] * x[0] - g[0] * x[1]
 
     _, *sums = walk.run(load, take, (_begin(walk, carry), *walk.zero()))
     for ref, value in zip((real_sums, imag_sums), sums, strict=True):
-        ref[pl.program_id(0), walk.direction, walk.channels] = value
+        ref[pl.program_id(0), walk.channels] = value

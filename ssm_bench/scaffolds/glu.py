@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 
 from ssm_bench.errors import unknown_name
-from ssm_bench.network.layers import Linear, dropout, kept, side_by_side, split_key
+from ssm_bench.network.layers import Linear, dropout, kept, kept_with, side_by_side, split_key
 from ssm_bench.network.residual import Residual
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
 
@@ -48,11 +48,13 @@ class GLU(Scaffold):
         return self.residual(x, branch, mask=mask, train=train, key=key)
 
     def _gated(self, y: jax.Array, key: jax.Array | None) -> jax.Array:
-        if self.activation == "half_glu2":
-            y = kept(y)
-        g = dropout(jax.nn.gelu(y), self.dropout, key, tied=self.tie_dropout)
+        def activated(y: jax.Array, key: jax.Array | None) -> jax.Array:
+            return dropout(jax.nn.gelu(y), self.dropout, key, tied=self.tie_dropout)
+
+        y, g = kept_with(activated, y, key) if self.activation == "half_glu2" else (y, activated(y, key))
         if self.value is not None and self.gate is not None:
             value, gate = side_by_side(g, self.value, self.gate)
             return value * jax.nn.sigmoid(gate)
         value = self.value(g) if self.value is not None else y if self.activation == "half_glu2" else g
-        return value if self.gate is None else value * jax.nn.sigmoid(self.gate(g))
+        # Kept, or the compiler may tie the sigmoid to the product, and write it in a pass of its own where it does not.
+        return value if self.gate is None else value * jax.nn.sigmoid(kept(self.gate(g)))

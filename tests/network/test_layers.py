@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from ssm_bench.network.layers import SMALL_TABLE, Linear, rows_of, side_by_side
+from ssm_bench.network.layers import SMALL_TABLE, Linear, dropout, kept_with, rows_of, side_by_side
 
 # The same products in another order.
 FLOAT64 = 1e-13
@@ -31,3 +31,20 @@ def test_the_gradient_of_rows_is_that_of_indexing(rows, x64):
     found = jax.jit(jax.grad(lambda table: jnp.sum(weights * rows_of(table, tokens))))(table)
     expected = jax.grad(lambda table: jnp.sum(weights * table[tokens]))(table)
     np.testing.assert_allclose(found, expected, rtol=FLOAT64, atol=FLOAT64)
+
+
+def test_what_is_kept_with_a_function_of_it_has_the_same_gradients(x64):
+    def activated(y, key):
+        return dropout(jnp.tanh(y), 0.5, key)
+
+    def loss(x, key, both):
+        y, g = both(activated, jnp.sin(x), key)
+        return jnp.sum(y * g + g)
+
+    x, keys = jax.random.normal(jax.random.key(0), (3, 2, 4, 5)), jax.random.split(jax.random.key(1), 3)
+    found, expected = (
+        jax.jit(jax.vmap(jax.value_and_grad(lambda x, key, both=both: loss(x, key, both))))(x, keys)
+        for both in (kept_with, lambda function, y, key: (y, function(y, key)))
+    )
+    for ours, plain in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=FLOAT64, atol=FLOAT64)
