@@ -4,7 +4,7 @@ Paper:    Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Seque
 Run:      python experiments/lru.py --task text          (or: ssm-bench train --model lru --task text)
 Expected: ListOps 60.2, Text 89.4, Retrieval 89.9, Image 89.0 (in colour), Pathfinder 95.1, Path-X 94.2 (the paper).
 Cost:     steps of the whole schedule on one H100, padded to the longest, from the records under results/:
-          Text 16 min, ListOps 10 min, Retrieval 87 min, Image 59 min.
+          Text 16 min, ListOps 10 min, Retrieval 87 min, Image 59 min, Pathfinder 113 min, Path-X 315 min.
 
 The recipes are the paper's Table 9 (appendix D). Known deviations: the paper tunes the learning rate on a grid and
 does not publish it, so `lr` is our choice: 0.004 where the paper mentions it (Image), 0.002 elsewhere, 0.001 on

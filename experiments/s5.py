@@ -3,8 +3,8 @@
 Paper:    Smith, Warrington, Linderman, "Simplified State Space Layers for Sequence Modeling", arXiv 2208.04933.
 Run:      python experiments/s5.py --task text          (or: ssm-bench train --model s5 --task text)
 Expected: ListOps 62.15, Text 89.31, Retrieval 91.40, Image 88.00, Pathfinder 95.33, Path-X 98.58 (the paper).
-Cost:     steps of the whole schedule on one H100, padded to the longest, from the records under results/: Text 9 min,
-          ListOps 10 min, Retrieval 41 min, Image 62 min, Pathfinder 78 min, Path-X 345 min.
+Cost:     steps of the whole schedule on one H100, padded to the longest, from the records under results/: Text 8 min,
+          ListOps 10 min, Retrieval 40 min, Image 61 min, Pathfinder 75 min, Path-X 330 min.
 
 The recipes are the scripts of lindermanlab/S5@3c18fdb (bin/run_experiments/run_lra_*.sh). Known deviations: under
 the strict protocol Text holds a tenth of the training set out for validation and padding reaches nothing; the
