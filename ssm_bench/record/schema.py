@@ -21,6 +21,9 @@ SCHEMA_VERSION = 1
 #: version -> what turns a record of that version into one of the next.
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
+#: What the message of a run says that shared its device.
+NO_MEASURE = "no measure of speed"
+
 #: Statuses after which a run will not go on by itself, and whose accuracy is unknown.
 FAILURES = ("diverged", "oom", "timeout", "error")
 
@@ -152,6 +155,11 @@ class RunRecord(_Part, frozen=True):
     versions: dict[str, str]
     revision: Revision
     created: Moment
+
+    @property
+    def alone(self) -> bool:
+        """Whether its times are a measure of speed: its message does not say that others shared the device."""
+        return NO_MEASURE not in self.message
 
     def to_dict(self) -> dict[str, Any]:
         """The record as nested dicts and lists, in the order of the schema."""

@@ -59,6 +59,8 @@ LEGEND_COLUMNS = 5
 #: Of a title.
 CHARACTERS_AN_INCH = 15
 CHANCE_COLOUR = "#999999"
+#: How opaque a mark is whose value is an upper bound.
+PALE = 0.4
 
 
 def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, bytes]:
@@ -77,7 +79,7 @@ def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, 
             title,
             "training time (device-seconds)",
             lambda run: run.cost.seconds_train * run.device.count,
-            name_devices=True,
+            timed=True,
         ),
         "accuracy-parameters": _accuracy_against(records, cells, title, "parameters", lambda run: run.model.parameters),
         "accuracy-state": _accuracy_against(
@@ -260,9 +262,12 @@ def _accuracy_against(
     title: str,
     label: str,
     measure: Callable[[RunRecord], float | None],
-    name_devices: bool = False,
+    timed: bool = False,
 ) -> Figure | None:
-    """Test accuracy against something positive, on a logarithmic axis; a bar is the 95 % interval over seeds."""
+    """Test accuracy against something positive, on a logarithmic axis; a bar is the 95 % interval over seeds.
+
+    Where that is a time, the marks tell devices apart, and runs that had theirs to themselves from the others.
+    """
     points = {}
     for place, cell in cells.items():
         values = [value for run in cell.finished if (value := measure(run))]
@@ -273,12 +278,15 @@ def _accuracy_against(
     with mpl.rc_context(STYLE):
         models, tasks = _names(records, points)
         devices = sorted({run.device.kind for place in points for run in cells[place].finished})
-        if name_devices:
+        shared = {place for place in points if timed and not all(run.alone for run in cells[place].finished)}
+        if timed:
             title += f" · {devices[0]}" + (f" (hollow: {', '.join(devices[1:])})" if len(devices) > 1 else "")
+        if shared:
+            title += " · pale: beside other runs, alone it takes less"
         figure, panels = _panels(tasks, cells, title, label, "test accuracy (%)")
         for (model, task), (value, accuracy, interval) in points.items():
             look = _look(records, model)
-            filled = not name_devices or devices.index(cells[model, task].finished[0].device.kind) == 0
+            filled = not timed or devices.index(cells[model, task].finished[0].device.kind) == 0
             panels[task].errorbar(
                 value,
                 accuracy,
@@ -291,6 +299,7 @@ def _accuracy_against(
                 mfc=look["color"] if filled else "white",
                 mec="white" if filled else look["color"],
                 mew=0.5 if filled else 1.0,
+                alpha=PALE if (model, task) in shared else None,
             )
         for task, panel in panels.items():
             panel.set_xscale("log")

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from ssm_bench.errors import UserError
+from ssm_bench.record import NO_MEASURE
 from ssm_bench.sweep.cells import Cell, Runner, check, labels
 from ssm_bench.sweep.progress import Progress, Screen
 from ssm_bench.train.stop import Stop
@@ -50,9 +51,8 @@ class Place:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
             if self.memory is not None:
                 os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{self.memory:.2f}"
-                os.environ.setdefault(
-                    "SSM_BENCH_NOTE", "beside other runs on the same GPU, so its times are no measure of speed"
-                )
+                note = f"beside other runs on the same GPU, so its times are {NO_MEASURE}"
+                os.environ.setdefault("SSM_BENCH_NOTE", note)
         elif self.cores and hasattr(os, "sched_setaffinity"):
             # XLA starts as many threads as it may use cores.
             os.sched_setaffinity(0, self.cores)
