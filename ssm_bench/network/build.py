@@ -61,8 +61,9 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         UserError: an unknown mixer, scaffold, option or choice, or impossible sizes.
     """
     model = config.model
-    if min(model.layers, model.d_model) < 1:
-        raise UserError(f"--config.model.layers and d_model must be at least 1; got {model.layers} and {model.d_model}")
+    for size in ("layers", "d_model"):
+        if model[size] < 1:
+            raise UserError(f"--config.model.{size} must be at least 1; got {model[size]}")
     mixer_class = registry.subclass("models", model.mixer, Mixer)
     scaffold_class = registry.subclass("scaffolds", model.scaffold, Scaffold)
     mixer_options = _checked("mixer", model.mixer, mixer_class, config.mixer)

@@ -22,7 +22,7 @@ def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, 
         log_a: logarithm of the p eigenvalues (p,), complex.
         B: input matrix (p, h), complex.
         C: output matrix (h, p), complex; or (2, h, p), forward and backward.
-        backend: see `linear_recurrence`; "fused" runs both directions in one kernel, and is what "auto" takes on
+        backend: see `linear_recurrence`; "fused" runs both directions at once, and is what "auto" takes on
             NVIDIA GPUs.
 
     Returns:

@@ -14,7 +14,8 @@ from jax.experimental import pallas as pl
 from ssm_bench.ops.gpu import call
 from ssm_bench.ops.walk import Parts, Walk, add, multiply, segments_of, steps_of, width_of
 
-# Programs that fill a GPU. Where batch, directions and states make fewer, time is cut into segments.
+# Programs that fill a GPU. Where batch, directions and states make fewer, time is cut into segments; an adjoint has as
+# many for each direction, one after the other, since its programs load three times as much.
 _PROGRAMS = 2048
 
 
@@ -47,7 +48,10 @@ def _forward(v, rate, angle, directions, interpret):
 
 
 def _backward(directions, interpret, residuals, dx):
-    """The adjoint g_t = conj(a) g_{t+1} + dx_t of each direction runs the other way; dv = g, da = sum of g conj(x)."""
+    """The adjoint g_t = conj(a) g_{t+1} + dx_t of each direction runs the other way.
+
+    dv is the sum of g over directions, da that of g conj(x) over everything.
+    """
     x, rate, angle = residuals
     dv, da = _solve(dx, rate, -angle, directions, interpret, states=x)
     by_real, by_imag = (sum(part.sum(0) for part in parts) for parts in zip(*da, strict=True))

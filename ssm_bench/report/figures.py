@@ -59,8 +59,8 @@ LEGEND_COLUMNS = 5
 #: Of a title.
 CHARACTERS_AN_INCH = 15
 CHANCE_COLOUR = "#999999"
-#: How opaque a mark is whose value is an upper bound.
-PALE = 0.4
+#: Length of the arrow at an upper bound, as a part of it.
+ARROW = 0.06
 
 
 def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, bytes]:
@@ -266,7 +266,7 @@ def _accuracy_against(
 ) -> Figure | None:
     """Test accuracy against something positive, on a logarithmic axis; a bar is the 95 % interval over seeds.
 
-    Where that is a time, the marks tell devices apart, and runs that had theirs to themselves from the others.
+    Where that is a time, the marks tell the devices apart on which runs ended, and an arrow says that a run shared its.
     """
     points = {}
     for place, cell in cells.items():
@@ -282,7 +282,7 @@ def _accuracy_against(
         if timed:
             title += f" · {devices[0]}" + (f" (hollow: {', '.join(devices[1:])})" if len(devices) > 1 else "")
         if shared:
-            title += " · pale: beside other runs, alone it takes less"
+            title += " · arrow: beside other runs, alone it takes less"
         figure, panels = _panels(tasks, cells, title, label, "test accuracy (%)")
         for (model, task), (value, accuracy, interval) in points.items():
             look = _look(records, model)
@@ -299,7 +299,8 @@ def _accuracy_against(
                 mfc=look["color"] if filled else "white",
                 mec="white" if filled else look["color"],
                 mew=0.5 if filled else 1.0,
-                alpha=PALE if (model, task) in shared else None,
+                xerr=ARROW * value if (model, task) in shared else None,
+                xuplims=(model, task) in shared,
             )
         for task, panel in panels.items():
             panel.set_xscale("log")

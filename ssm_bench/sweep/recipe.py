@@ -68,7 +68,7 @@ def resolve(
     if data not in DATA:
         raise unknown_name("--data", data, DATA)
     if not 0 <= seed < 2**31:
-        raise UserError(f"seeds are whole numbers from 0 to 2147483647; got {seed}")
+        raise UserError(f"--seed takes a whole number from 0 to 2147483647; got {seed}")
     _check_overrides(preset, overrides)
     config = get_config(model, task)
     config.preset, config.protocol, config.seed, config.task.data = preset, protocol, seed, data

@@ -13,23 +13,25 @@ from ssm_bench.train.loop import Trainer
 from ssm_bench.train.stop import Stop
 
 
-def measure_step(trainer: Trainer, *, scan_steps: int = 100, repeats: int = 3) -> dict[str, float]:
+def measure_step(trainer: Trainer, *, scan_steps: int = 100, repeats: int = 3, brief: bool = False) -> dict[str, float]:
     """Times the training step; every figure is a median over `repeats` after one warm-up call.
 
     Args:
         trainer: a run ready to start; its state is not changed.
         scan_steps: steps of the one long scan, what the device does without the host.
         repeats: how often each is timed.
+        brief: the long scan only.
 
     Returns:
-        step_ms (in one long scan), step_ms_one_per_call (host waits for every step), sequences_per_second,
+        step_ms (in one long scan), unless brief step_ms_one_per_call (host waits for every step), sequences_per_second,
         tokens_per_second (padding counted), compile_seconds, temporary_bytes, and peak_bytes where the device tells.
     """
     program, batch = trainer.program, trainer.batch
 
     found: dict[str, float] = {}
     per_step = {}
-    for name, count in (("step_ms", scan_steps), ("step_ms_one_per_call", 1)):
+    kinds = {"step_ms": scan_steps} | ({} if brief else {"step_ms_one_per_call": 1})
+    for name, count in kinds.items():
         state, (examples, sizes) = program.initial_state(), trainer.order.batches(0, count)
         begun = time.perf_counter()
         compiled = program.train.lower(state, trainer.data, examples, sizes, trainer.padded).compile()

@@ -124,7 +124,7 @@ def test_options_that_an_experiment_leaves_out_are_written_out():
             {"preset": "budget", "overrides": ["--config.model.layers=2"]},
             r"changes the .* recipe.*--preset custom",
         ),
-        ({"seed": -1}, r"seeds are whole numbers from 0 .* got -1"),
+        ({"seed": -1}, r"--seed takes a whole number from 0 .* got -1"),
         ({"overrides": ["--config.model.mixer=s7"]}, r"unknown --config.model.mixer 's7' \(did you mean"),
     ],
 )

@@ -267,8 +267,8 @@ def test_a_damaged_checkpoint_is_reported_not_crashed_into(tmp_path):
         ("--config.optimizer.clip_norm=-1", "optimizer.clip_norm must be 0 or more; got -1"),
         ("--config.model.norm_decay=5", r"norm_decay must lie in \[0, 1\); got 5"),
         ("--config.model.head_width=-3", "head_width must be 0 or more; got -3"),
-        ("--config.model.d_model=-4", "layers and d_model must be at least 1; got 1 and -4"),
-        ("--config.model.layers=0", "layers and d_model must be at least 1; got 0"),
+        ("--config.model.d_model=-4", "--config.model.d_model must be at least 1; got -4"),
+        ("--config.model.layers=0", "--config.model.layers must be at least 1; got 0"),
         ("--config.mixer.heads=3", "heads must divide the width 8; got 3"),
     ],
 )

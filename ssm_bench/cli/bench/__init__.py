@@ -45,6 +45,7 @@ ONLY = {
     "shapes": ("scan",),
     "backends": ("scan", "compare"),
     "data": ("epoch",),
+    "brief": ("step",),
     "deadline": ("epoch", "length", "scan", "stream"),
 }
 
@@ -66,6 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shapes", type=_options.names, default=[], help="of scan: sizes, like 32x4096x256x64,...")
     parser.add_argument("--backends", type=_options.names, default=[], help="of scan, compare: auto,associative")
     parser.add_argument("--data", default="", help="of epoch: real (default) or synthetic")
+    parser.add_argument(
+        "--brief", action="store_true", help="of step: the long scan only, not single steps and the loop"
+    )
     parser.add_argument(
         "--deadline", default="", metavar="TIME", help="begin no new length, shape or call later, like 9m"
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -83,7 +84,7 @@ def write(
         "model": model,
         "task": options.task if model else None,
         "measurements": measurements,
-        "notes": list(notes),
+        "notes": [*notes, *filter(None, [os.environ.get("SSM_BENCH_NOTE")])],
         "config_hash": None if config is None else config_hash(config.to_dict()),
         "device": device,
         "versions": provenance.versions(),

@@ -21,11 +21,12 @@ def run(options: argparse.Namespace) -> int:
     config, dataset = open_data(override(_record.recipe(options, options.model), options.overrides))
     trainer = make_trainer(config, dataset)
     writable(options.results)
-    measurements = measure_step(trainer, scan_steps=options.steps, repeats=options.repeats)
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder))
-        measurements |= measure_loop(trainer, checkpoints)
-        checkpoints.close()
+    measurements = measure_step(trainer, scan_steps=options.steps, repeats=options.repeats, brief=options.brief)
+    if not options.brief:
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoints = Checkpoints(Path(folder))
+            measurements |= measure_loop(trainer, checkpoints)
+            checkpoints.close()
     measurements |= _record.sizes(config)
     print(f"{options.model} on {options.task}, {_record.device_words()}")
     width = max(map(len, measurements))
