@@ -53,8 +53,7 @@ def _backward(directions, interpret, residuals, dx):
     dv is the sum of g over directions, da that of g conj(x) over everything.
     """
     x, rate, angle = residuals
-    dv, da = _solve(dx, rate, -angle, directions, interpret, states=x)
-    by_real, by_imag = (sum(part.sum(0) for part in parts) for parts in zip(*da, strict=True))
+    dv, (by_real, by_imag) = _solve_adjoint(dx, x, rate, -angle, directions, interpret)
     real, imag = _exponential(rate, angle)
     return dv, real * by_real + imag * by_imag, real * by_imag - imag * by_real
 
@@ -67,43 +66,56 @@ def _exponential(rate: jax.Array, angle: jax.Array) -> Parts:
     return [modulus * jnp.cos(angle), modulus * jnp.sin(angle)]
 
 
-def _solve(inputs, rate, angle, directions, interpret, states=None) -> Any:
-    """All states; or with `states` the adjoint ones summed over directions, and per direction both parts of da."""
+def _solve(v, rate, angle, directions, interpret) -> jax.Array:
+    """The states of all directions."""
+    run, _, *known = _prepare(v, rate, angle, directions, interpret)
+    out = jax.ShapeDtypeStruct((*v.shape[:2], directions * v.shape[2]), v.dtype)
+    return run(_states_kernel, [out], v, *known)[0]
+
+
+def _solve_adjoint(dx, x, rate, angle, directions, interpret) -> tuple[jax.Array, Parts]:
+    """The adjoint states summed over directions, and both parts of the sum for da."""
+    run, programs, *known = _prepare(dx, rate, angle, directions, interpret, adjoint=True)
+    out, sums = jax.ShapeDtypeStruct((*dx.shape[:2], dx.shape[2] // directions), dx.dtype), (programs, len(rate))
+    # One direction after the other, each adding to the gradient so far: the directions end at opposite ends of time.
+    gradient, da = [], []
+    for direction in range(directions):
+        total, *parts = run(_adjoint_kernel, [out, sums, sums], dx, *known, x, gradient, direction=direction)
+        gradient = [total]
+        da.append([part.sum(0) for part in parts])
+    return gradient[0], reduce(add, da)
+
+
+def _prepare(inputs, rate, angle, directions, interpret, *, adjoint=False):
+    """What solving begins with: `run(kernel, shapes, *arrays)`, its programs for a channel, a, and `carry`.
+
+    `run` walks along all directions, or the one that it is told. `carry` is what tells where a segment begins, nothing
+    where there is one.
+    """
     (b, l, _), p = inputs.shape, len(rate)
     width = width_of(p)
     segments = segments_of(_PROGRAMS, b * directions * (p // width), l)
     a = jnp.concatenate(_exponential(rate, angle))
 
-    def run(kernel, each, shapes, *arrays, only=None):
-        walk = partial(_Walk, p, l, segments, width, adjoint=states is not None, only=only)
-        grid = (b * each, p // width, directions if only is None else 1)
+    def run(kernel, shapes, *arrays, each=segments, direction=None):
+        walk = partial(_Walk, p, l, segments, width, adjoint=adjoint, direction=direction)
+        grid = (b * each, p // width, directions if direction is None else 1)
         return call(partial(kernel, walk=walk), grid, shapes, interpret=interpret)(*arrays)
 
     carry = []
     if segments > 1:
         # Per segment the state that it ends in by itself, from which a segment after it finds where it begins.
-        ends = run(_ends_kernel, segments - 1, [(b, segments - 1, directions * 2 * p)], inputs, a)[0]
+        ends = run(_ends_kernel, [(b, segments - 1, directions * 2 * p)], inputs, a, each=segments - 1)[0]
         steps = steps_of(l, segments)
         carry = [ends, jnp.concatenate(_exponential(steps * rate, steps * angle))]
-    if states is None:
-        out = jax.ShapeDtypeStruct((b, l, directions * 2 * p), inputs.dtype)
-        return run(_states_kernel, segments, [out], inputs, a, carry)[0]
-    # One direction after the other, each adding to the gradient so far: the directions end at opposite ends of time.
-    out, sums = jax.ShapeDtypeStruct((b, l, 2 * p), inputs.dtype), (b * segments, p)
-    gradient, da = [], []
-    for only in range(directions):
-        *gradient, real, imag = run(
-            _adjoint_kernel, segments, [out, sums, sums], inputs, a, states, carry, gradient, only=only
-        )
-        da.append((real, imag))
-    return gradient[0], da
+    return run, b * segments, a, carry
 
 
 class _Walk(Walk):
     """The walk of a program along one direction, with both parts of its states."""
 
-    def __init__(self, states, length, segments, width, *, adjoint, only=None, but_last=False):
-        self.direction = pl.program_id(2) if only is None else only
+    def __init__(self, states, length, segments, width, *, adjoint, direction=None, but_last=False):
+        self.direction = pl.program_id(2) if direction is None else direction
         self.states, self.adjoint = states, adjoint
         # The adjoint of a direction runs against it.
         from_end = 1 - self.direction if adjoint else self.direction
@@ -116,15 +128,16 @@ class _Walk(Walk):
 
     def inputs(self, ref: Any, t: Any) -> Parts:
         """What comes in at a step: to both directions the same, but each has gradients of its own."""
-        return self.read(ref, t, self.direction if self.adjoint else 0)
+        return self.read(ref, t, None if self.adjoint else 0)
 
-    def read(self, ref: Any, t: Any, direction: Any) -> Parts:
-        """Both parts of the program's channels, in an array of one direction or of all (b, l, d)."""
-        return [ref[self.row, t, part].astype(jnp.float32) for part in self.parts(direction)]
+    def read(self, ref: Any, t: Any, direction: int | None = None) -> Parts:
+        """Both parts of the program's channels in an array (b, l, d): of its own direction, or of one that is told."""
+        parts = self.parts(self.direction if direction is None else direction)
+        return [ref[self.row, t, part].astype(jnp.float32) for part in parts]
 
-    def write(self, ref: Any, x: Parts, t: Any, direction: Any) -> None:
+    def write(self, ref: Any, x: Parts, t: Any, direction: int | None = None) -> None:
         """Writes them there."""
-        for part, value in zip(self.parts(direction), x, strict=True):
+        for part, value in zip(self.parts(self.direction if direction is None else direction), x, strict=True):
             ref[self.row, t, part] = value.astype(ref.dtype)
 
     def zero(self) -> Parts:
@@ -137,15 +150,14 @@ def _begin(walk, carry):
     if not carry:
         return walk.zero()
     ends, power = carry[0], [carry[1][part] for part in walk.parts()]
-    known = lambda segment: walk.read(ends, segment, walk.direction)  # noqa: E731
-    return walk.begin(walk.zero(), known, lambda end, x: add(multiply(power, x), end))
+    return walk.begin(walk.zero(), partial(walk.read, ends), lambda end, x: add(multiply(power, x), end))
 
 
 def _ends_kernel(inputs, a, ends, *, walk):
     walk = walk(but_last=True)
     decay = [a[part] for part in walk.parts()]
     x = walk.run(partial(walk.inputs, inputs), lambda t, v, x: add(multiply(decay, x), v), walk.zero())
-    walk.write(ends, x, walk.segment, walk.direction)
+    walk.write(ends, x, walk.segment)
 
 
 def _states_kernel(inputs, a, carry, states, *, walk):
@@ -154,20 +166,20 @@ def _states_kernel(inputs, a, carry, states, *, walk):
 
     def take(t, v, x):
         x = add(multiply(decay, x), v)
-        walk.write(states, x, t, walk.direction)
+        walk.write(states, x, t)
         return x
 
     walk.run(partial(walk.inputs, inputs), take, _begin(walk, carry))
 
 
-def _adjoint_kernel(inputs, a, states, carry, so_far, gradient, real_sums, imag_sums, *, walk):
+def _adjoint_kernel(inputs, a, carry, states, so_far, gradient, real_sums, imag_sums, *, walk):
     walk = walk()
     decay = [a[part] for part in walk.parts()]
 
     def load(t):
         """The gradient, the state that the step started from (zero past the last on this walk), what to add to."""
         before, inside = walk.inside(t + walk.sign)
-        x = [jnp.where(inside, part, 0) for part in walk.read(states, before, walk.direction)]
+        x = [jnp.where(inside, part, 0) for part in walk.read(states, before)]
         return walk.inputs(inputs, t), x, [walk.read(ref, t, 0) for ref in so_far]
 
     def take(t, loaded, carried):

@@ -286,7 +286,7 @@ def _accuracy_against(
         figure, panels = _panels(tasks, cells, title, label, "test accuracy (%)")
         for (model, task), (value, accuracy, interval) in points.items():
             look = _look(records, model)
-            filled = not timed or devices.index(cells[model, task].finished[0].device.kind) == 0
+            filled = not timed or cells[model, task].finished[0].device.kind == devices[0]
             panels[task].errorbar(
                 value,
                 accuracy,

@@ -48,6 +48,11 @@ def _processor() -> str:
     return names[0] if names and names[0] else platform.machine()
 
 
+def note() -> str:
+    """What `SSM_BENCH_NOTE` says of the circumstances; empty where it is not set."""
+    return os.environ.get("SSM_BENCH_NOTE", "")
+
+
 def peak_memory_bytes() -> int | None:
     """The most device memory in use so far in this process; None where the device does not tell (CPU)."""
     statistics = jax.devices()[0].memory_stats() or {}

@@ -1,6 +1,5 @@
 """The record of a run, from its settings, its data and how it ended."""
 
-import os
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -17,7 +16,7 @@ def make_record(
     """The record of a run that ended as `outcome` on so many devices."""
     if len(outcome.origins) > 1:
         outcome.message = _joined(outcome.message, "trained in parts by " + ", ".join(outcome.origins))
-    outcome.message = _joined(outcome.message, os.environ.get("SSM_BENCH_NOTE", ""))
+    outcome.message = _joined(outcome.message, provenance.note())
     card, spec, report = dataset.card, dataset.spec, config.report
     settings = config.to_dict()
     batch, seconds = config.train.batch_size, outcome.seconds

@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,7 +83,7 @@ def write(
         "model": model,
         "task": options.task if model else None,
         "measurements": measurements,
-        "notes": [*notes, *filter(None, [os.environ.get("SSM_BENCH_NOTE")])],
+        "notes": [note for note in (*notes, provenance.note()) if note],
         "config_hash": None if config is None else config_hash(config.to_dict()),
         "device": device,
         "versions": provenance.versions(),
