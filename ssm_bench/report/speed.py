@@ -61,7 +61,7 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         yield [
             md(record.model or ""),
             md(record.task or ""),
-            f"{found.get('batch_size')} x {found.get('length')}",
+            f"{found.get('batch_size')} x {found.get('length')}{', one way' * (found.get('directions') == 1)}",
             activations(record),
             link(record, short(found["step_ms"])),
             short(least),

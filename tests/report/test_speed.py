@@ -126,6 +126,12 @@ def test_other_sizes_and_devices_are_not_compared():
         assert row[7:10] == ["–", "–", "–"]
 
 
+def test_a_step_that_reads_one_way_says_so():
+    causal = record("step-s5-listops-forward-gpu", STEP | {"directions": 1}, model="s5", task="listops")
+    one, both = rows(speed.blocks([OURS, causal])["speed-steps"])
+    assert (one[2], both[2]) == ("50 x 2048, one way", "50 x 2048")
+
+
 def test_an_operation_stands_beside_the_authors_kernel():
     reference, row = rows(speed.blocks([SCAN, CUDA])["speed-operations"])
     assert reference[2] == "associative" and reference[10] == "–"
