@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from ssm_bench.ops import bidirectional_conv, causal_conv
+from ssm_bench.ops import bidirectional_conv, causal_conv, convolution
 
 from . import oracles
 
@@ -64,3 +64,12 @@ def test_low_precision_inputs_are_transformed_in_single_precision():
     assert y.dtype == jnp.bfloat16
     # In bfloat16, 256 + 1 is 256.
     assert y[0, -1, 0] == 512
+
+
+def test_transforms_have_even_sizes_of_small_factors():
+    for size in range(1, 5000):
+        found = rest = convolution._fast_size(size)
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        assert found % 8 == 0 and rest == 1 and size <= found < 1.3 * size + 8
