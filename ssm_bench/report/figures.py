@@ -375,9 +375,9 @@ def _chance(panel: Axes, cells: dict[tuple[str, str], Cell], task: str) -> None:
 
 
 def _log_axis(panel: Axes, values: list[float]) -> None:
-    """Ticks at 1, 2 and 5 of each decade, with short labels, and at least a factor of four to see."""
+    """Ticks at 1, 2 and 5 of each decade, with short labels, and a range wide enough for two of them."""
     low, high = min(values), max(values)
-    widen = max(1.25, math.sqrt(4 * low / high))
+    widen = max(1.25, math.sqrt(6 * low / high))
     panel.set_xlim(low / widen, high * widen)
     _logarithmic(panel.xaxis, low, high)
 
