@@ -5,6 +5,7 @@ import statistics
 import string
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from ssm_bench.record import RunRecord
 from ssm_bench.report import aggregate, layout, published
@@ -259,11 +260,38 @@ def _cell_notes(cell: Cell) -> Iterator[str]:
     for run in cell.others:
         groups.setdefault(group_of(run), []).append(run)
     for (config_hash, data), runs in groups.items():
-        config = ", ".join(filter(None, (f"config {config_hash}", _precision_text(runs[0]))))
+        changed = ", ".join(_changes(cell.runs[0].config, runs[0].config))
+        named = f"config {config_hash} ({changed})" if changed else f"config {config_hash}"
+        config = ", ".join(filter(None, (named, _precision_text(runs[0]))))
         yield (
             f"not shown: {config} on {data.identity} ({data.kind}), {status_counts(runs)}, "
             f"schedule {percent(share(runs))}"
         )
+
+
+#: So many settings say how a config differs; with more it is another model.
+CHANGES = 6
+
+#: What the table says anyway, or what follows from it.
+SAID = {"seed", "model.precision", "train.steps", "train.chunk", "train.evaluations", "train.eval_batch_size"}
+
+
+def _changes(shown: dict, other: dict) -> list[str]:
+    """The settings of another config that differ from those shown, "optimizer.lr 0.001"; none if there are too many."""
+    before, after = _settings(shown), _settings(other)
+    names = [name for name in sorted(before | after) if before.get(name) != after.get(name)]
+    return [f"{name} {after.get(name, 'unset')}" for name in names] if len(names) <= CHANGES else []
+
+
+def _settings(config: dict, prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> value, but for those that are SAID."""
+    found = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            found |= _settings(value, f"{prefix}{name}.")
+        elif prefix + name not in SAID:
+            found[prefix + name] = value
+    return found
 
 
 def _published_notes(cell: Cell) -> Iterator[str]:

@@ -1,11 +1,12 @@
 """The tables of the sample records, byte for byte, and what they may never do."""
 
 import random
+import string
 
 import pytest
 
 from ssm_bench.report import render
-from ssm_bench.report.table import AVERAGE, build, names, percent
+from ssm_bench.report.table import AVERAGE, _changes, build, names, percent
 
 from .samples import budget, paper_protocol, quick, record
 
@@ -69,6 +70,14 @@ def test_what_is_left_out_is_named(table):
     entry = table.entries["s5", "pathfinder"]
     assert entry.accuracy == 93.0
     assert any("not shown: config" in table.footnotes[mark] for mark in entry.marks if mark in table.footnotes)
+
+
+def test_settings_that_differ_in_what_is_left_out_are_named():
+    shown = {"seed": 0, "optimizer": {"lr": 0.1, "groups": {"weight": "global"}}, "train": {"steps": 10}}
+    other = {"seed": 1, "optimizer": {"lr": 0.2, "groups": {"weight": "ssm"}}, "train": {"steps": 20, "lengths": 2}}
+    assert _changes(shown, other) == ["optimizer.groups.weight ssm", "optimizer.lr 0.2", "train.lengths 2"]
+    assert _changes(other, shown)[-1] == "train.lengths unset"
+    assert _changes(shown, {name: 1 for name in string.ascii_lowercase}) == []
 
 
 def test_half_precision_is_marked_wherever_it_stands():
