@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -161,7 +162,7 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     config = config.copy_and_resolve_references()
     for argument in arguments:
         name, equals, value = argument.removeprefix("--config.").partition("=")
-        known = _leaves(config.to_dict())
+        known = leaves(config.to_dict())
         if inside := [f"--config.{k}" for k in known if k.startswith(f"{name}.")]:
             raise UserError(f"--config.{name} is a section of settings, not one: {', '.join(inside)}")
         if name not in known:
@@ -179,19 +180,18 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
             like = f"a value of type {type(known[name]).__name__}, like {known[name]!r}"
             raise UserError(f"--config.{name} takes {like}; got {value!r}") from error
         config = values.config
-        changed = _leaves(config.to_dict())[name]
+        changed = leaves(config.to_dict())[name]
         if isinstance(changed, float) and not math.isfinite(changed):
             raise UserError(f"--config.{name} takes a finite number; got {value!r}")
     return config
 
 
-def _leaves(tree: dict, prefix: str = "") -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            found |= _leaves(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
+def leaves(tree: dict[str, Any], joint: str = ".", prefix: str = "") -> dict[str, Any]:
+    """The values of a tree of settings by their whole names: {"a": {"b": 1}} as {"a.b": 1}."""
+    found = {}
+    for key, value in tree.items():
+        name = prefix + key
+        found |= leaves(value, joint, name + joint) if isinstance(value, dict) else {name: value}
     return found
 
 

@@ -4,7 +4,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO
 
 import pandas as pd
 from rich import box
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ssm_bench.config import leaves
 from ssm_bench.report.aggregate import data_identity
 from ssm_bench.report.cite import bibliography
 from ssm_bench.report.table import RANDOM, SINGLE_SEED, Entry, Table, percent
@@ -110,7 +111,7 @@ def runs_csv(table: Table) -> str:
         fields["data"]["notes"] = "; ".join(run.data.notes)
         lines.append({"in_table": id(run) in shown} | fields)
     # Objects, because a gap would turn a column of integers into floats.
-    return pd.DataFrame([_flat(line) for line in lines], dtype=object).to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame([leaves(line, "_") for line in lines], dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def markdown(table: Table) -> str:
@@ -345,11 +346,3 @@ def _bracketed(marks: list[str]) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
-
-
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a_b": 1}."""
-    flat = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}{key}_") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

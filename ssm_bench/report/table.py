@@ -5,8 +5,8 @@ import statistics
 import string
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
+from ssm_bench.config import leaves
 from ssm_bench.record import RunRecord
 from ssm_bench.report import aggregate, layout, published
 from ssm_bench.report.aggregate import Cell, DataIdentity, data_identity, group_of, majority_share, share, status_counts
@@ -278,20 +278,9 @@ SAID = {"seed", "model.precision", "train.steps", "train.chunk", "train.evaluati
 
 def _changes(shown: dict, other: dict) -> list[str]:
     """The settings of another config that differ from those shown, "optimizer.lr 0.001"; none if there are too many."""
-    before, after = _settings(shown), _settings(other)
-    names = [name for name in sorted(before | after) if before.get(name) != after.get(name)]
+    before, after = leaves(shown), leaves(other)
+    names = [name for name in sorted({*before, *after} - SAID) if before.get(name) != after.get(name)]
     return [f"{name} {after.get(name, 'unset')}" for name in names] if len(names) <= CHANGES else []
-
-
-def _settings(config: dict, prefix: str = "") -> dict[str, Any]:
-    """Dotted name -> value, but for those that are SAID."""
-    found = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            found |= _settings(value, f"{prefix}{name}.")
-        elif prefix + name not in SAID:
-            found[prefix + name] = value
-    return found
 
 
 def _published_notes(cell: Cell) -> Iterator[str]:
