@@ -71,7 +71,7 @@ def test_batches_of_a_window_are_those_of_the_shuffled_order_sorted_by_length():
         assert [lengths[row].min() for row in sorted_window] != [low for low, _ in ranges]
 
 
-@given(st.lists(st.integers(1, 500), min_size=1, max_size=30), st.integers(1, 4))
+@given(st.lists(st.integers(1, 8 * UNIT), min_size=1, max_size=30), st.integers(1, 4))
 def test_no_other_lengths_leave_less_padding(lengths, count):
     lengths = np.array(lengths)
     padded = padded_lengths(lengths, count)
