@@ -107,7 +107,7 @@ def test_a_mistake_is_one_sentence(arguments, sentence, capsys, tmp_path):
 
 
 def test_an_epoch_counts_the_padding_that_lengths_save(tmp_path, capsys):
-    sizes = ("--config.task.max_length=256", "--config.task.examples=120", "--config.train.batch_size=4")
+    sizes = ("--config.task.max_length=768", "--config.task.examples=120", "--config.train.batch_size=4")
     arguments = ("--model", "lru", "--task", "text", "--data", "synthetic", "--config.train.chunk=8", *SIZES, *sizes)
     shares = {}
     for lengths in (1, 3):

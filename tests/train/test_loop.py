@@ -32,7 +32,7 @@ SIZES = (
 
 
 # Documents of several padded lengths.
-LONG = ("--config.task.max_length=256", "--config.train.eval_batch_size=4")
+LONG = ("--config.task.max_length=768", "--config.train.eval_batch_size=4")
 
 
 class StopAfter(Stop):
@@ -103,7 +103,7 @@ def test_scores_do_not_depend_on_the_padded_lengths(model, protocol):
         for lengths in (1, 3)
     )
     # Under "paper" padding may reach outputs, so there its length is fixed.
-    assert one.padded == (256,) and (len(several.padded) == 3) == (protocol == "strict")
+    assert one.padded == (768,) and (len(several.padded) == 3) == (protocol == "strict")
     state = one.program.initial_state()
     scores = [trainer.score(state.params, state.stats, "validation") for trainer in (one, several)]
     np.testing.assert_allclose(*scores, rtol=LENGTH_TOLERANCE)

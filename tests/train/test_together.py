@@ -20,7 +20,7 @@ TOLERANCE = 2e-5
 SEEDS = (3, 1)
 
 # Batch statistics, dropout, and lengths that differ from seed to seed in the same step.
-SETTINGS = ("--config.model.dropout=0.1", "--config.train.lengths=2", "--config.task.max_length=128")
+SETTINGS = ("--config.model.dropout=0.1", "--config.train.lengths=2", "--config.task.max_length=512")
 
 
 def run_in(folder, config, dataset, stop=None, seeds=SEEDS):
