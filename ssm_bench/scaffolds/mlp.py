@@ -42,8 +42,11 @@ class MLP(Scaffold):
         """(b, l, h) -> (b, l, h)."""
 
         def mlp(y: jax.Array, key: jax.Array | None) -> jax.Array:
-            hidden = dropout(jax.nn.gelu(self.expand(y)), self.dropout, key, tied=self.tie_dropout)
-            return self.contract(hidden)
+            def activate(hidden: jax.Array) -> jax.Array:
+                return dropout(jax.nn.gelu(hidden), self.dropout, key, tied=self.tie_dropout)
+
+            # Made again for the gradient: kept, its values and masks would be much of what a Transformer keeps.
+            return self.contract(jax.checkpoint(activate)(self.expand(y)))
 
         mixer_key, mlp_key = split_key(key, 2)
         x = self.mixer_residual(x, partial(along, "mixer"), mask=mask, train=train, key=mixer_key)

@@ -73,3 +73,13 @@ def test_transforms_have_even_sizes_of_small_factors():
             while rest % factor == 0:
                 rest //= factor
         assert found % 8 == 0 and rest == 1 and size <= found < 1.3 * size + 8
+
+
+def test_transforms_of_accelerators_have_powers_of_two(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    sizes = {size: convolution._fast_size(size) for size in range(1, 5000)}
+    assert all(size <= found <= 2 * size and found.bit_count() == 1 < found for size, found in sizes.items())
+    u, kernel = jax.random.normal(jax.random.key(0), (2, 37, 3)), jax.random.normal(jax.random.key(1), (3, 37))
+    padded = causal_conv(u, kernel)
+    monkeypatch.undo()
+    np.testing.assert_allclose(padded, causal_conv(u, kernel), atol=FLOAT32 * np.abs(padded).max())
