@@ -14,7 +14,10 @@ from ssm_bench.ops.rg_lru import MAX_ROOT_DERIVATIVE
 from ssm_bench.ops.walk import passes, segments_of, width_of
 
 # Programs that fill a GPU. Where batch and channels make fewer, time is cut into segments.
-_PROGRAMS = 1024
+_PROGRAMS = 2048
+
+# Steps whose inputs are loaded while those before them are taken, since the gates of a step are a lot to compute.
+_AHEAD = 8
 
 
 def fused_rg_lru(
@@ -121,7 +124,7 @@ def _walk_states(walk, inputs, rate, fresh, take, carried):
         loss, _ = _loss(gate_a, rate)
         return take(t, loss, _root(loss, begins & (t == 0)) * sigmoid(gate_x) * x, carried)
 
-    return walk.run(partial(walk.load, inputs), gated, carried)
+    return walk.run(partial(walk.load, inputs), gated, carried, ahead=_AHEAD)
 
 
 def _ends_kernel(walk, inputs, rate, fresh, ends, products):
@@ -157,7 +160,7 @@ def _adjoint_ends_kernel(walk, inputs, rate, ends, products):
         return multiply_add(loss, g, g), multiply_add(loss, kept, kept)
 
     zero = jnp.zeros(walk.width, jnp.float32)
-    carried = walk.run(partial(walk.load, inputs), take, (zero, zero + 1))
+    carried = walk.run(partial(walk.load, inputs), take, (zero, zero + 1), ahead=_AHEAD)
     walk.store([ends, products], carried, walk.segment)
 
 
@@ -185,5 +188,5 @@ def _adjoint_kernel(walk, inputs, rate, fresh, states, h0, dlast, carry, gradien
         return multiply_add(loss, g, g), total - by_log_a * open_a
 
     start = _before_segment(walk, dlast, carry)
-    ag, total = walk.run(load, take, (start, jnp.zeros_like(start)))
+    ag, total = walk.run(load, take, (start, jnp.zeros_like(start)), ahead=_AHEAD)
     walk.store([drate, ends], [total, ag], walk.segment)

@@ -1,5 +1,6 @@
 """How the kernels of recurrences walk along time, and complex numbers as parts, for a kernel has real ones only."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -53,28 +54,54 @@ class Walk:
         self.first, self.width = pl.program_id(1) * width, width
         self.channels = pl.ds(self.first, width)
         each = steps_of(length, segments)
-        self._full = but_last or segments * each == length
         self._length, self._segments = length, segments
-        self._steps = each if self._full else jnp.minimum(each, length - self.segment * each)
+        full = but_last or segments * each == length
+        self._steps = each if full else jnp.minimum(each, length - self.segment * each)
+        # What divides this divides the steps of every segment.
+        self._whole = each if full else math.gcd(each, length)
         #: From one step to the next.
         self.sign = 1 - 2 * reverse
         self._start = reverse * (length - 1) + self.sign * self.segment * each
 
-    def run(self, load: Callable[[Any], Any], take: Callable[[Any, Any, Any], Any], carry: Any) -> Any:
-        """Goes along: at each time t, `take(t, load(t), carry)` gives the next `carry`."""
+    def run(
+        self, load: Callable[[Any], Any], take: Callable[[Any, Any, Any], Any], carry: Any, *, ahead: int = 0
+    ) -> Any:
+        """Goes along: at each time t, `take(t, load(t), carry)` gives the next `carry`.
 
-        def steps(first, count, carry):
-            times = [self._start + self.sign * (first + k) for k in range(count)]
-            # All loads first, so that they are under way together.
-            for t, loaded in [(t, load(t)) for t in times]:
-                carry = take(t, loaded, carry)
+        The loads of a chunk are under way together. With `ahead` they are while the chunk before it is taken, and a
+        chunk has so many steps: it takes registers for both, and several times as long to compile.
+        """
+        chunk = ahead or CHUNK
+
+        def times(i, count):
+            return [self._start + self.sign * (i * count + k) for k in range(count)]
+
+        def loads(i):
+            # Ahead of the last chunk there may be nothing.
+            return [load(self.inside(t)[0] if ahead else t) for t in times(i, chunk)]
+
+        def takes(i, loaded, carry):
+            for t, known in zip(times(i, chunk), loaded, strict=True):
+                carry = take(t, known, carry)
             return carry
 
-        chunks = self._steps // CHUNK
-        carry = lax.fori_loop(0, chunks, lambda i, carry: steps(i * CHUNK, CHUNK, carry), carry)
-        if self._full or self._length % CHUNK == 0:
+        def takes_ahead(i, both):
+            carry, loaded = both
+            later = loads(i + 1)
+            return takes(i, loaded, carry), later
+
+        def step(i, carry):
+            (t,) = times(i, 1)
+            return take(t, load(t), carry)
+
+        chunks = self._steps // chunk
+        if ahead:
+            carry, _ = lax.fori_loop(0, chunks, takes_ahead, (carry, loads(0)))
+        else:
+            carry = lax.fori_loop(0, chunks, lambda i, carry: takes(i, loads(i), carry), carry)
+        if self._whole % chunk == 0:
             return carry
-        return lax.fori_loop(chunks * CHUNK, self._steps, lambda i, carry: steps(i, 1, carry), carry)
+        return lax.fori_loop(chunks * chunk, self._steps, step, carry)
 
     def load(self, refs: Parts, *index: Any) -> Parts:
         """This program's channels of arrays (b, ..., d), in float32."""

@@ -27,6 +27,7 @@ BFLOAT16 = 2e-2
 def short_chunks(monkeypatch):
     """Less to interpret."""
     monkeypatch.setattr(walk, "CHUNK", 4)
+    monkeypatch.setattr(rg_lru_kernel, "_AHEAD", 2)
 
 
 def random_problem(b, length, h):
