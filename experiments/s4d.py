@@ -5,7 +5,7 @@ Paper:    Gu, Gupta, Goel, Ré, "On the Parameterization and Initialization of D
 Run:      python experiments/s4d.py --task text          (or: ssm-bench train --model s4d --task text)
 Expected: ListOps 60.52, Text 87.34, Retrieval 91.09, Image 88.19, Pathfinder 93.96, Path-X 92.80 (the paper).
 Cost:     steps of the whole schedule on one H100, padded to the longest, from the records under results/:
-          Text 11 min, ListOps 17 min, Retrieval 80 min, Image 59 min, Pathfinder 91 min, Path-X 440 min.
+          Text 11 min, ListOps 17 min, Retrieval 67 min, Image 59 min, Pathfinder 91 min, Path-X 440 min.
 
 The recipes are the v3 files of state-spaces/s4@e757cef (configs/experiment/lra/old/v3-s4-*.yaml) with the diagonal
 kernel, as in the paper. The published row takes the best of three initialisations for each task, and so does this

@@ -211,7 +211,8 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
 
 def _ratios(theirs: _Cell, ours: _Cell) -> str:
     """How many times faster ours is, forward / with gradients."""
-    return " / ".join(ratio(theirs[what], ours[what]) for what in ("forward_ms", "forward_backward_ms"))
+    times = ("forward_ms", "forward_backward_ms")
+    return " / ".join(ratio(theirs[what], ours[what]) for what in times) if any(map(theirs.__getitem__, times)) else "–"
 
 
 def _cells(record: SpeedRecord) -> list[_Cell]:
