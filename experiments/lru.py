@@ -11,10 +11,11 @@ does not publish it, so `lr` is our choice: 0.004 where the paper mentions it (I
 (there the best of four by the validation of an eighth of the schedule, results/runs/custom/listops/lru), 0.002
 elsewhere. Bidirectional layers (Pathfinder and Path-X) read one recurrence from both ends with an output matrix each,
 and the half-GLU of Path-X is half_glu1, since the paper leaves both open; token tables start with variance 1/h. Its
-Image is in colour, ours is the gray one of LRA. On ListOps the whole schedule stays far below the paper, at twice that
-rate too, which is not explained. Tokens of variance 1 do not help. Phases that start in [0, pi / 10], as on Path-X, do:
-it learns faster, overfits less, and makes up about half of what is missing (records in the same folder). Seen without a
-record: near the end of the whole schedule the eigenvalues were still within the ring that they start in.
+Image is in colour, ours is the gray one of LRA. On ListOps the whole schedule stays far below the paper, which is not
+explained; with twice that rate it was a little better, within what one seed can tell. In records of the same folder,
+one seed each: tokens of variance 1 did not help over an eighth of the schedule. Phases that start in [0, pi / 10], as
+on Path-X, did, and over the whole schedule in half precision made up about half of what is missing. Seen without a
+record: near the end of the run with twice that rate the eigenvalues were still within the ring that they start in.
 """
 
 import math

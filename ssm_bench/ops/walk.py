@@ -68,39 +68,42 @@ class Walk:
     ) -> Any:
         """Goes along: at each time t, `take(t, load(t), carry)` gives the next `carry`.
 
-        The loads of a chunk are under way together. With `ahead` they are while the chunk before it is taken, and a
-        chunk has so many steps: it takes registers for both, and several times as long to compile.
+        The loads of a chunk of CHUNK steps are under way together, and then all are taken. With `ahead`, a number of
+        steps, chunks are so long, and the loads of one are under way while the one before it is taken: that costs
+        registers for both, and up to three times as long to compile.
         """
         chunk = ahead or CHUNK
 
-        def times(i, count):
-            return [self._start + self.sign * (i * count + k) for k in range(count)]
-
-        def loads(i):
-            # Ahead of the last chunk there may be nothing.
-            return [load(self.inside(t)[0] if ahead else t) for t in times(i, chunk)]
+        def times(i):
+            return [self._start + self.sign * (i * chunk + k) for k in range(chunk)]
 
         def takes(i, loaded, carry):
-            for t, known in zip(times(i, chunk), loaded, strict=True):
+            for t, known in zip(times(i), loaded, strict=True):
                 carry = take(t, known, carry)
             return carry
 
-        def takes_ahead(i, both):
-            carry, loaded = both
-            later = loads(i + 1)
-            return takes(i, loaded, carry), later
-
-        def step(i, carry):
-            (t,) = times(i, 1)
-            return take(t, load(t), carry)
-
         chunks = self._steps // chunk
         if ahead:
-            carry, _ = lax.fori_loop(0, chunks, takes_ahead, (carry, loads(0)))
+
+            def loads(i):
+                # There may be no such chunk; what is read then is not taken.
+                return [load(self.inside(t)[0]) for t in times(i)]
+
+            def chunk_ahead(i, both):
+                carry, loaded = both
+                later = loads(i + 1)
+                return takes(i, loaded, carry), later
+
+            carry, _ = lax.fori_loop(0, chunks, chunk_ahead, (carry, loads(0)))
         else:
-            carry = lax.fori_loop(0, chunks, lambda i, carry: takes(i, loads(i), carry), carry)
+            carry = lax.fori_loop(0, chunks, lambda i, carry: takes(i, [load(t) for t in times(i)], carry), carry)
         if self._whole % chunk == 0:
             return carry
+
+        def step(i, carry):
+            t = self._start + self.sign * i
+            return take(t, load(t), carry)
+
         return lax.fori_loop(chunks * chunk, self._steps, step, carry)
 
     def load(self, refs: Parts, *index: Any) -> Parts:

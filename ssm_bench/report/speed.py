@@ -210,9 +210,11 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
 
 
 def _ratios(theirs: _Cell, ours: _Cell) -> str:
-    """How many times faster ours is, forward / with gradients."""
+    """How many times faster ours is, forward / with gradients; a dash where they have no time."""
     times = ("forward_ms", "forward_backward_ms")
-    return " / ".join(ratio(theirs[what], ours[what]) for what in times) if any(map(theirs.__getitem__, times)) else "–"
+    if not any(theirs[what] for what in times):
+        return "–"
+    return " / ".join(ratio(theirs[what], ours[what]) for what in times)
 
 
 def _cells(record: SpeedRecord) -> list[_Cell]:

@@ -29,8 +29,8 @@ def device_data(dataset: Any, placement: Placement) -> DeviceData:
 #: Batches whose examples are sorted by length together: more would pad a few hundredths less, and mix lengths less.
 WINDOW = 32
 
-#: Padded lengths are multiples of this, which the chunks of scans and the tiles of matrix products divide, and twice
-#: which GPUs transform fast.
+#: Padded lengths are multiples of this, which the chunks of scans and the tiles of matrix products divide. Twice such a
+#: length is often a power of two or little less, which convolutions are padded to on GPUs.
 UNIT = 256
 
 

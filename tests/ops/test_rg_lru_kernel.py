@@ -34,7 +34,8 @@ def random_problem(b, length, h):
     """With gates that are closed and open beyond what float32 tells from 0 and 1, and decays that are none."""
     rng = np.random.default_rng(0)
     x, gate_x, gate_a = rng.normal(size=(3, b, length, h)) * np.array([1, 2, 4]).reshape(3, 1, 1, 1)
-    gate_x[:, 1, :2], gate_a[:, 2:6, 0] = (200, -200), np.array([200, 20, -20, -200])
+    gate_x[:, 1:2, :2], extremes = (200, -200), np.array([200, 20, -20, -200])
+    gate_a[:, 2:6, 0] = extremes[: max(0, length - 2)]
     return [jnp.asarray(a, jnp.float32) for a in (x, gate_x, gate_a, np.linspace(-20, 1, h), rng.normal(size=(b, h)))]
 
 
@@ -65,8 +66,9 @@ def both(begin):
 
 @pytest.mark.parametrize(
     ("size", "programs", "begin"),
-    # One segment, with steps that fill no chunk of 4; four, the last shorter; more than are loaded together, all whole.
-    [((2, 9, 6), 1, "some"), ((1, 29, 8), 4, "all"), ((1, 64, 4), 8, "none")],
+    # Fewer steps than are loaded ahead; steps that fill no chunk of 4; four segments, the last shorter; more than are
+    # loaded together, all whole.
+    [((1, 1, 4), 1, "none"), ((2, 9, 6), 1, "some"), ((1, 29, 8), 4, "all"), ((1, 64, 4), 8, "none")],
 )
 @pytest.mark.usefixtures("x64", "short_chunks")
 def test_values_and_gradients(monkeypatch, size, programs, begin):
