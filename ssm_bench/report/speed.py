@@ -155,7 +155,8 @@ def _compared(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
 
 OPERATION_HEADS = (
     *("Operation", "Shape", "Backend", "Forward, ms", "Floor", "With gradients, ms", "Floor", "Temporary memory"),
-    *("Error", "Error of gradients", "Times faster than associative", "Authors' code, ms", "Times faster", "Measured"),
+    *("Error", "Error of gradients", "Times faster than associative", "Authors' code, ms", "Times faster"),
+    *("Authors' memory", "Measured"),
 )
 
 
@@ -205,6 +206,7 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
                 for peer in beside
             ),
             _lines(_ratios(peer, cell) for peer in beside),
+            _lines(_bytes(peer["temporary_bytes"]) for peer in beside),
             _measured(record, *(peer.record for peer in beside)),
         ]
 

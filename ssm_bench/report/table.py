@@ -301,6 +301,8 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
         "whatever share of their schedules they had.",
     )
     yield "Protocol", f"{table.protocol}: {layout.PROTOCOLS.get(table.protocol, 'see the records')}."
+    if table.preset == "custom":
+        yield "Settings", "a custom run may change any setting of its model's recipe; its record holds all of them."
     majority = [
         f"{title} {'/'.join(shares)}"
         for task, title in table.tasks.items()

@@ -53,7 +53,8 @@ SCAN = record(
 )
 CUDA = record(
     "peer-state-spaces-selective_scan-gpu",
-    {f"cuda_forward_ms_at_{SHAPE}": 3.0, f"cuda_forward_backward_ms_at_{SHAPE}": 6.0},
+    {f"cuda_forward_ms_at_{SHAPE}": 3.0, f"cuda_forward_backward_ms_at_{SHAPE}": 6.0}
+    | {f"cuda_temporary_bytes_at_{SHAPE}": 2**30},
     operation="selective_scan",
     implementation="state-spaces/mamba@e9594ce",
 )
@@ -137,9 +138,10 @@ def test_an_operation_stands_beside_the_authors_kernel():
     assert reference[2] == "associative" and reference[10] == "–"
     assert row[:3] == ["selective\\_scan", SHAPE, "auto"]
     assert row[10] == "5.00 / 2.00" and "3 / 6" in row[11] and row[12] == "3.00 / 1.50"
+    assert row[13] == "1 GiB"
     alone = record(SCAN.name, {f"auto_forward_ms_at_{SHAPE}": 1.0}, operation="selective_scan")
     (row,) = rows(speed.blocks([alone])["speed-operations"])
-    assert row[10:13] == ["–", "–", "–"]
+    assert row[10:14] == ["–"] * 4
 
 
 def test_backends_and_lengths_have_a_row_each():
