@@ -67,6 +67,9 @@ def fused_scan(
 
     Differentiable in reverse mode.
     """
+    if not softplus:
+        # Steps of size zero, which fill up the last chunk, have to stay so.
+        delta, delta_bias = delta + delta_bias, jnp.zeros_like(delta_bias)
     # Small next to u. Of half precision, a thread would load other states than it holds of the rest.
     B, C = B.astype(A.dtype), C.astype(A.dtype)
     # y = sum of parts of C times parts of h.

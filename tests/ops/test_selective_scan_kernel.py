@@ -61,7 +61,7 @@ def reference(problem, softplus):
     ("number", "length", "channels", "states", "gate", "softplus"),
     [
         ("real", 37, 24, 16, True, True),
-        ("real", 16, 16, 64, False, False),
+        ("real", 13, 16, 64, False, False),
         ("complex", 19, 12, 8, True, True),
     ],
 )
