@@ -58,10 +58,11 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
                 layers=_get(record, "layers"),
                 bits=found.get("activation_bits") or 32,
             )
+        size = f"{found.get('batch_size')} x {found.get('length')}"
         yield [
             md(record.model or ""),
             md(record.task or ""),
-            f"{found.get('batch_size')} x {found.get('length')}{', one way' * (found.get('directions') == 1)}",
+            f"{size}, one way" if found.get("directions") == 1 else size,
             activations(record),
             link(record, short(found["step_ms"])),
             short(least),
