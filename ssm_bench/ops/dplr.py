@@ -1,6 +1,5 @@
 """Diagonal plus low-rank (DPLR) state space models, as a kernel and as a recurrence: what S4 computes."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -10,9 +9,14 @@ import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
+from ssm_bench.ops.gpu import kernels_run
+
 # Resolvents of h n modes at all frequencies at once would be the largest array of a model: at most this many numbers
 # exist together.
 _BLOCK_NUMBERS = 2**25
+
+# Of the sums over modes these alone are kept for the gradients, and what is made of them is made again.
+_KEEP = jax.checkpoint_policies.save_only_these_names("sums")
 
 
 # Traced once for all layers of a size.
@@ -62,17 +66,8 @@ def dplr_kernel(
     # z = exp(-2 i angle). (1 - A_bar z)^-1 B_bar = dt exp(i angle) (2 i sin(angle) - dt cos(angle) A)^-1 B: with sine
     # and cosine nothing is divided by 1 + z, which vanishes at the last frequency.
     angle = np.pi * np.arange(length // 2 + 1) / length
-    size, (h, n) = len(angle), Lambda.shape
-    # Blocks of one size, so that little is padded.
-    blocks = -(-size * h * n // _BLOCK_NUMBERS)
-    block = -(-size // blocks)
-    angles = np.pad(angle, (0, -size % block)).reshape(-1, block)
-    waves = tuple(jnp.asarray(wave(angles), dt.dtype) for wave in (np.sin, np.cos))
-    # Of a block its sums alone are kept for the gradients. The loop already keeps the two forward passes apart.
-    keep = jax.checkpoint_policies.save_only_these_names("sums")
-    evaluate = jax.checkpoint(partial(_generating_function, left, Lambda, right, dt), prevent_cse=False, policy=keep)
-    transform = lax.map(lambda wave: evaluate(*wave), waves)
-    transform = jnp.moveaxis(transform, 0, 2).reshape((*C.shape[:2], -1))[..., :size]
+    fused = dtype == jnp.complex64 and kernels_run()
+    transform = (_at_once if fused else _in_blocks)(left, Lambda, right, dt, angle)
     shift = jnp.asarray(np.exp(1j * angle), dtype)
     return jnp.fft.irfft(dt[:, None] * shift * transform, n=length)
 
@@ -158,7 +153,33 @@ def dplr_step(system: DPLRSystem, u_t: jax.Array, state: jax.Array) -> jax.Array
     return system.inverse * (pushed - low_rank(system.correction, pushed))
 
 
-def _generating_function(left, Lambda, right, dt, sine, cosine):
+def _at_once(left, Lambda, right, dt, angle):
+    """The generating function (channels, h, frequencies) at some angles, by a kernel that writes no terms down."""
+    from ssm_bench.ops.cauchy_kernel import FREQUENCIES
+
+    waves = _waves(np.pad(angle, (0, -len(angle) % FREQUENCIES)), dt)
+    evaluate = jax.checkpoint(partial(_generating_function, _fused_sums, left, Lambda, right, dt), policy=_KEEP)
+    return evaluate(*waves)[..., : len(angle)]
+
+
+def _in_blocks(left, Lambda, right, dt, angle):
+    """The same by products, some frequencies after others."""
+    # Blocks of one size, so that little is padded.
+    blocks = -(-len(angle) * Lambda.size // _BLOCK_NUMBERS)
+    block = -(-len(angle) // blocks)
+    waves = _waves(np.pad(angle, (0, -len(angle) % block)).reshape(-1, block), dt)
+    evaluate = partial(_generating_function, _sums_by_products, left, Lambda, right, dt)
+    # The loop already keeps the two forward passes apart.
+    evaluate = jax.checkpoint(evaluate, prevent_cse=False, policy=_KEEP)
+    transform = jnp.moveaxis(lax.map(lambda waves: evaluate(*waves), waves), 0, 2)
+    return transform.reshape((*transform.shape[:2], -1))[..., : len(angle)]
+
+
+def _waves(angles, dt):
+    return tuple(jnp.asarray(wave(angles), dt.dtype) for wave in (np.sin, np.cos))
+
+
+def _generating_function(sums_over_modes, left, Lambda, right, dt, sine, cosine):
     """C (2 i sin - dt cos A)^-1 B for left = [C; P*] and right = [B; P], as (channels, h, frequencies)."""
     rank = right.shape[0] - 1
     channels = left.shape[0] - rank
@@ -166,10 +187,7 @@ def _generating_function(left, Lambda, right, dt, sine, cosine):
     weight = left[:, None] * right
     first, second = 2 * jnp.real(weight), -2 * jnp.real(weight * jnp.conj(Lambda)) * dt[:, None]
     modulus, decay = (dt[:, None] * part for part in (jnp.abs(Lambda), jnp.real(Lambda)))
-    # A GPU adds terms up as it makes them; elsewhere they would all be written down.
-    sums = lax.platform_dependent(
-        first, second, modulus, decay, 2 * sine, cosine, cuda=_sums_in_one_pass, default=_sums_by_products
-    )
+    sums = sums_over_modes(first, second, modulus, decay, 2 * sine, cosine)
     sums = lax.complex(*checkpoint_name(sums, "sums"))
     # Each rank of P changes the resolvent, and with it all sums, by one product. The denominator is at least 1 in
     # modulus, since the resolvent has a positive real part.
@@ -178,6 +196,15 @@ def _generating_function(left, Lambda, right, dt, sine, cosine):
         column, row, pivot = sums[:, 1 + k, None], sums[channels + k], sums[channels + k, 1 + k]
         sums = sums - column * (row * coupling / (1 + coupling * pivot))
     return sums[:channels, 0]
+
+
+def _fused_sums(first, second, *others):
+    """`_sums_by_products` by the kernel."""
+    from ssm_bench.ops.cauchy_kernel import fused_sums
+
+    pairs = first.shape[:2]
+    flat = (array.reshape(-1, *array.shape[2:]) for array in (first, second))
+    return tuple(part.reshape(*pairs, *part.shape[1:]) for part in fused_sums(*flat, *others))
 
 
 @jax.custom_jvp
@@ -219,63 +246,6 @@ def _sums_by_products(first, second, modulus, decay, s, cosine):
         product(second, real) * cosine - product(first, imag) * s,
         product(second, imag) * cosine + product(first, real) * s,
     )
-
-
-@jax.custom_vjp
-def _sums_in_one_pass(first, second, modulus, decay, s, cosine):
-    """`_sums_by_products` by one reduction, and one more for the gradients, either of which can make its own terms.
-
-    The waves, s and cosine, are constants and have no gradient.
-    """
-    # (h, f, n): what is added up comes last.
-    s, cosine = s[:, None], cosine[:, None]
-    real, imag = _quotient(modulus[:, None], decay[:, None], s, cosine)
-    terms = []
-    for one, two in zip(_pairs(first), _pairs(second), strict=True):
-        one, two = one[:, None] * s, two[:, None] * cosine
-        terms += [two * real - one * imag, two * imag + one * real]
-    sums = _sum_last(terms)
-    return _from_pairs(sums[::2], first), _from_pairs(sums[1::2], first)
-
-
-def _sums_forward(*arguments):
-    return _sums_in_one_pass(*arguments), arguments
-
-
-def _sums_backward(arguments, cotangents):
-    first, second, modulus, decay, s, cosine = arguments
-    # (h, n, f)
-    real, imag = _quotient(modulus[..., None], decay[..., None], s, cosine)
-    terms, d_real, d_imag = [], 0.0, 0.0
-    for one, two, g_real, g_imag in zip(*map(_pairs, (first, second, *cotangents)), strict=True):
-        one, two, g_real, g_imag = one[..., None] * s, two[..., None] * cosine, g_real[:, None], g_imag[:, None]
-        terms += [s * (g_imag * real - g_real * imag), cosine * (g_real * real + g_imag * imag)]
-        d_real, d_imag = d_real + two * g_real + one * g_imag, d_imag + two * g_imag - one * g_real
-    d_real, d_imag = _reciprocal_change(real, -imag, d_real, d_imag)
-    terms += [2 * jnp.square(cosine) * d_real, -2 * s * cosine * d_imag]
-    *weights, d_modulus, d_decay = _sum_last(terms)
-    d_first, d_second = _from_pairs(weights[::2], first), _from_pairs(weights[1::2], first)
-    return d_first, d_second, modulus * d_modulus, d_decay, jnp.zeros_like(s), jnp.zeros_like(cosine)
-
-
-_sums_in_one_pass.defvjp(_sums_forward, _sums_backward)
-
-
-def _pairs(array: jax.Array) -> list[jax.Array]:
-    """The arrays of (i, j, ...), one for each pair."""
-    return [array[i, j] for i in range(array.shape[0]) for j in range(array.shape[1])]
-
-
-def _from_pairs(arrays: Sequence[jax.Array], like: jax.Array) -> jax.Array:
-    """(i, j, ...) of `_pairs`."""
-    return jnp.stack(arrays).reshape(*like.shape[:2], *arrays[0].shape)
-
-
-def _sum_last(terms: Sequence[jax.Array]) -> Sequence[jax.Array]:
-    """The sum of each over its last axis, in one pass over all of them."""
-    zeros = tuple(jnp.zeros((), term.dtype) for term in terms)
-    add = lambda x, y: tuple(map(jnp.add, x, y))  # noqa: E731
-    return lax.reduce(tuple(terms), zeros, add, (terms[0].ndim - 1,))
 
 
 def _power_change(rows, Lambda, P, dt, length):

@@ -164,3 +164,30 @@ def test_activations_in_half_precision_keep_a_float32_state(name):
     assert found["value"].dtype == jnp.bfloat16
     errors = largest_error({"value": found["value"].astype(jnp.float32)}, {"value": expected["value"]})
     assert errors["value"] < BFLOAT16
+
+
+def dplr(random, channels, modes):
+    """Modes from slow to fast, a correction of rank one, steps from 0.001 to 0.1."""
+    return [
+        -np.exp(random.uniform(-3, 0, (channels, modes))) + 1j * np.exp(random.uniform(-1, 4, (channels, modes))),
+        complex_normal(random, 1, channels, modes) / 4,
+        complex_normal(random, channels, modes),
+        complex_normal(random, 2, channels, modes),
+        np.exp(random.uniform(np.log(1e-3), np.log(1e-1), channels)),
+    ]
+
+
+@pytest.mark.parametrize("modes", [32, 20])
+def test_the_kernel_of_s4(modes):
+    arrays, weights = dplr(np.random.default_rng(0), 6, modes), normal(np.random.default_rng(1), 2, 6, LENGTH)
+
+    @jax.jit
+    def run(arrays, weights):
+        kernel, pull = jax.vjp(lambda *x: ops.dplr_kernel(*x, LENGTH, truncated=True), *arrays)
+        return {"value": kernel} | dict(zip(("Lambda", "P", "B", "C", "dt"), pull(weights), strict=True))
+
+    # In double precision by products.
+    with jax.enable_x64(True):
+        expected = jax.tree.map(np.asarray, run(arrays, weights))
+    errors = largest_error(run([narrowed(x) for x in arrays], narrowed(weights)), expected)
+    assert max(errors.values()) < NEAR_THE_UNIT_CIRCLE, errors

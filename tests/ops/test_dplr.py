@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssm_bench.ops import (
+    cauchy_kernel,
     diagonal_kernel,
     dplr,
     dplr_kernel,
@@ -25,6 +26,7 @@ from ssm_bench.ops import (
 )
 
 from . import oracles
+from .lowering import lowered_for_a_gpu
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ("Lambda", "P", "B", "C", "dt")
@@ -32,6 +34,8 @@ NAMES = ("Lambda", "P", "B", "C", "dt")
 PARITY = 1e-5
 # float32 near resonance, where 2 i sin - dt cos Lambda is a difference of close numbers.
 FLOAT32 = 3e-5
+# The kernel of GPUs in float32, values and gradients.
+SUMS = 3e-5
 # Dense float64 linear algebra, at most a hundred powers.
 FLOAT64 = 1e-11
 
@@ -208,31 +212,49 @@ def test_blocks_of_frequencies_change_nothing(x64, monkeypatch):
     np.testing.assert_allclose(blocks, whole, rtol=FLOAT64, atol=FLOAT64)
 
 
-def test_sums_of_gpus_are_the_same(x64, monkeypatch):
-    """Kernel and gradients, also of two systems at once."""
-    systems = [jnp.stack(pair) for pair in zip(random_system(7, rank=2), random_system(8, rank=2), strict=True)]
+@pytest.fixture
+def on_a_gpu(monkeypatch):
+    """Takes the kernel of GPUs, in the interpreter."""
+    monkeypatch.setattr(dplr, "kernels_run", lambda: True)
+    monkeypatch.setattr(cauchy_kernel, "fused_sums", partial(cauchy_kernel.fused_sums, interpret=True))
 
-    def run():
-        def gradients(*system):
-            return jax.grad(lambda *x: jnp.sum(jnp.sin(3 * untraced_kernel(*x, 30))), argnums=range(5))(*system)
 
-        return jax.jit(jax.vmap(lambda *x: (untraced_kernel(*x, 30), gradients(*x))))(*systems)
+def kernel_and_gradients(*system):
+    def loss(*x):
+        return jnp.sum(jnp.sin(3 * untraced_kernel(*x, 30)))
 
-    expected = run()
-    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *x, cuda, default: cuda(*x))
-    for found, wanted in zip(jax.tree.leaves(run()), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=FLOAT64, atol=FLOAT64 * abs(wanted).max())
+    return untraced_kernel(*system, 30), jax.grad(loss, argnums=range(5))(*system)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_the_kernel_of_gpus_is_the_same(rank, x64, on_a_gpu):
+    """Values and gradients, also of two systems at once."""
+    systems = [np.stack(pair) for pair in zip(random_system(7, rank=rank), random_system(8, rank=rank), strict=True)]
+    found = jax.jit(jax.vmap(kernel_and_gradients))(*narrowed(systems))
+    expected = jax.jit(jax.vmap(kernel_and_gradients))(*systems)
+    for ours, exact in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert ours.dtype in (jnp.float32, jnp.complex64) and exact.dtype in (jnp.float64, jnp.complex128)
+        np.testing.assert_allclose(ours, exact, rtol=0, atol=SUMS * abs(exact).max(initial=0))
 
 
 @pytest.mark.parametrize("gpu", [False, True])
-def test_gradients_of_slow_modes_are_finite(gpu, monkeypatch):
+def test_gradients_of_slow_modes_are_finite(gpu, request):
     """Decay and step so small that the square of the squared modulus is no float32."""
     if gpu:
-        monkeypatch.setattr(jax.lax, "platform_dependent", lambda *x, cuda, default: cuda(*x))
+        request.getfixturevalue("on_a_gpu")
     decay, one, dt = np.full((1, 1), -1e-4), np.ones((1, 1)), np.full(1, 1e-4)
     system = narrowed([decay + 0j, 1e-4 * one[None] + 0j, one + 0j, one[None] + 0j, dt])
     gradients = jax.jit(jax.grad(lambda *x: untraced_kernel(*x, 8).sum(), argnums=range(5)))(*system)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("length", [30, 1000])
+def test_it_lowers_for_a_gpu(length, monkeypatch):
+    monkeypatch.setattr(dplr, "kernels_run", lambda: True)
+    system = narrowed(random_system(9))
+    gradients = jax.grad(lambda *x: jnp.sum(untraced_kernel(*x, length)), argnums=range(5))
+    # The kernel and its gradients.
+    assert lowered_for_a_gpu(gradients, *system).count("__gpu$xla.gpu.triton") == 2
 
 
 def test_under_vmap(x64):
