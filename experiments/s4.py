@@ -5,7 +5,7 @@ Run:      python experiments/s4.py --task text          (or: ssm-bench train --m
 Expected: ListOps 59.60, Text 86.82, Retrieval 90.90, Image 88.65, Pathfinder 94.20, Path-X 96.35 (S4-LegS, as run
           again by its authors for arXiv 2206.12037).
 Cost:     steps of the whole schedule on one H100, padded to the longest, from the records under results/:
-          Text 14 min, ListOps 18 min, Retrieval 70 min, Image 68 min, Pathfinder 98 min, Path-X 586 min.
+          Text 12 min, ListOps 17 min, Retrieval 67 min, Image 60 min, Pathfinder 93 min, Path-X 475 min.
 
 The recipes are the v3 files of state-spaces/s4@e757cef (configs/experiment/lra/old/v3-s4-*.yaml), which gave the
 published row: HiPPO-LegS, bidirectional, untied but for two copies on Image. Path-X has the rate and warm-up of the
