@@ -45,8 +45,8 @@ def fused_sums(
 
     Differentiable in reverse mode.
     """
-    real, imag = _sums(first, second, modulus, decay, s, cosine, interpret)
-    return real, imag
+    sums: tuple[jax.Array, jax.Array] = _sums(first, second, modulus, decay, s, cosine, interpret)
+    return sums
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(6,))

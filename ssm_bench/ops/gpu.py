@@ -37,6 +37,7 @@ def call(
     *,
     interpret: bool,
     warps: int = 1,
+    begun: Any = None,
 ) -> Callable[..., Any]:
     """A function of arrays that runs a kernel, in one program for each point of the grid.
 
@@ -46,6 +47,8 @@ def call(
         shapes: a list of the outputs' shapes or of lists of them, float32 where no type stands with them.
         interpret: run without a GPU, slowly, for tests.
         warps: groups of 32 threads that share a program.
+        begun: outputs that hold these arrays at first and take their place in memory, by name; shapes are then those of
+            the other outputs, by name too.
     """
     from jax.experimental import pallas as pl
 
@@ -60,12 +63,26 @@ def call(
         is_leaf=lambda shape: isinstance(shape, tuple),
     )
 
+    begun = begun or {}
+    held = len(jax.tree.leaves(begun))
+    if begun:
+        outputs |= jax.eval_shape(lambda: begun)
+    places = jax.tree.unflatten(jax.tree.structure(outputs), range(len(jax.tree.leaves(outputs))))
+    owned = jax.tree.leaves({name: places[name] for name in begun})
+
     def run(*arrays):
+        first = len(jax.tree.leaves(arrays))
         token = _INSTRUCTIONS.set(not interpret)
         try:
             return pl.pallas_call(
-                kernel, grid=grid, out_shape=outputs, interpret=interpret, compiler_params=parameters
-            )(*arrays)
+                # The kernel sees what is begun as an output alone.
+                (lambda *refs: kernel(*refs[: len(arrays)], refs[-1])) if begun else kernel,
+                grid=grid,
+                out_shape=outputs,
+                input_output_aliases=dict(zip(range(first, first + held), owned, strict=True)),
+                interpret=interpret,
+                compiler_params=parameters,
+            )(*arrays, *([begun] if begun else []))
         finally:
             _INSTRUCTIONS.reset(token)
 

@@ -9,14 +9,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from ssm_bench.ops.gpu import call
 from ssm_bench.ops.selective_scan_program import Inputs, Layout, backward_kernel, forward_kernel, threads_over_channels
 from ssm_bench.ops.walk import Parts, joined, parts_of
 
-# Steps between two states that the forward pass keeps. The backward pass holds the states of so many steps in
-# registers at once.
+# Steps whose states the backward pass holds in registers at once.
 _CHUNK = 8
+
+# Chunks between two states that the forward pass keeps; the backward pass makes those between again. So many where the
+# states kept are more numbers than _MANY (1 GiB).
+_GROUP, _LARGE_GROUP, _MANY = 2, 16, 2**28
+
+# Steps that the backward pass takes at a time: gradients of B and C stand apart for each program until they are added.
+_SEGMENT = 256
 
 # Steps that the loads of the backward pass are ahead of their use.
 _AHEAD = 3
@@ -63,7 +70,8 @@ def fused_scan(
         interpret: run without a GPU, slowly, for tests.
 
     Returns:
-        y (b, l, d) in the type of u and the last state (b, d, n). Memory O(b l d + b l d n / 8).
+        y (b, l, d) in the type of u and the last state (b, d, n). Memory O(b l d + b l d n / 16), or for large inputs
+        O(b l d + b l d n / 128).
 
     Differentiable in reverse mode.
     """
@@ -96,13 +104,14 @@ def _forward(inputs, softplus, interpret):
 def _solve(inputs: Inputs, softplus: bool, interpret: bool, keep: bool = False) -> dict[str, Any]:
     """y and the last state; with `keep` also the states between chunks and y before its gate, for the backward pass."""
     length = inputs.u.shape[1]
-    inputs = _whole_chunks(inputs, softplus)
+    group = _group(inputs)
+    inputs = _whole_groups(inputs, group, softplus)
     (b, l, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
     sequence, gate = jax.ShapeDtypeStruct((b, l, d), inputs.u.dtype), inputs.z is not None
     outputs: dict[str, Any] = {"y": sequence, "last": [(b, d, n)] * parts}
     if keep:
-        outputs |= {"boundaries": [(b, l // _CHUNK, d, n)] * parts, "ungated": sequence if gate else None}
-    layout = _layout(inputs, _FORWARD_WARPS, _FORWARD_ROOM)
+        outputs |= {"boundaries": [(b, l // (_CHUNK * group), d, n)] * parts, "ungated": sequence if gate else None}
+    layout = _layout(inputs, group, _FORWARD_WARPS, _FORWARD_ROOM)
     found = _run(forward_kernel, layout, outputs, inputs, {}, softplus, interpret)
     return found | {"y": found["y"][:, :length]}
 
@@ -110,23 +119,36 @@ def _solve(inputs: Inputs, softplus: bool, interpret: bool, keep: bool = False) 
 def _backward(softplus, interpret, residuals, cotangents):
     given, kept = residuals
     dy, dlast = cotangents
-    length = dy.shape[1]
-    kept = kept | {"dy": _filled(dy), "dlast": dlast}
-    inputs = _whole_chunks(given, softplus)
+    length, group = dy.shape[1], _group(given)
+    inputs = _whole_groups(given, group, softplus)
     (b, l, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
-    layout = _layout(inputs, _BACKWARD_WARPS, _BACKWARD_ROOM)
-    blocks = d // layout.width
-    outputs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs)._asdict()
-    outputs |= {"A": [(b, d, n)] * parts, "D": (b, d), "delta_bias": (b, d)}
-    outputs |= {name: [(b, blocks, l, n)] * parts for name in ("B", "C")}
+    layout = _layout(inputs, group, _BACKWARD_WARPS, _BACKWARD_ROOM)
+    blocks, steps = d // layout.width, layout.segment * group * _CHUNK
+    segments = -(-l // steps)
+    scratch: dict[str, Any] = {name: [(b, blocks, steps, n)] * parts for name in ("B", "C")}
     # For the warps of a program to add up a chunk of the two; too small to leave the cache.
-    outputs["partial"] = [(b, blocks, 2, _CHUNK, layout.warps, n)] * parts
-    gradients = _run(backward_kernel, layout, outputs, inputs, kept, softplus, interpret)
-    del gradients["partial"]
-    # Sums over programs; kept apart and added here they come out the same each time.
+    scratch["partial"] = [(b, blocks, 2, _CHUNK, layout.warps, n)] * parts
+    # The states before the chunks of a group, while it is gone through.
+    scratch["states"] = [(b, blocks, group, layout.width, n)] * parts
+    kept = kept | {"dy": _filled(dy, group)}
+    # By z there stands y before its gate, which no other array needs.
+    begun = {"u": jnp.zeros_like(inputs.u), "delta": jnp.zeros_like(inputs.delta), "z": kept.pop("ungated")}
+    begun |= {"A": [jnp.zeros((b, d, n))] * parts, "h0": dlast, "D": jnp.zeros((b, d)), "delta_bias": jnp.zeros((b, d))}
+    projections = {name: [jnp.zeros((b, segments * steps, n))] * parts for name in ("B", "C")}
+
+    def segment(k, found):
+        begun, projections = found
+        k = segments - 1 - k
+        others = kept | {"segment": jnp.reshape(k, 1)}
+        made = _run(backward_kernel, layout, scratch, inputs, others, softplus, interpret, begun)
+        # Sums over programs; kept apart and added here they come out the same each time.
+        added = jax.tree.map(lambda x: x.sum(1), {name: made[name] for name in projections})
+        put = partial(lax.dynamic_update_slice_in_dim, start_index=k * steps, axis=1)
+        return {name: made[name] for name in begun}, jax.tree.map(put, projections, added)
+
+    gradients, projections = lax.fori_loop(0, segments, segment, (begun, projections))
     per_row = {name: jax.tree.map(lambda x: x.sum(0), gradients[name]) for name in ("A", "D", "delta_bias")}
-    per_block = {name: jax.tree.map(lambda x: x.sum(1), gradients[name]) for name in ("B", "C")}
-    found = Inputs(**(gradients | per_row | per_block))
+    found = Inputs(**(gradients | per_row | projections))
     cut = {name: jax.tree.map(lambda x: x[:, :length], getattr(found, name)) for name in ("u", "delta", "z", "B", "C")}
     return (jax.tree.map(lambda gradient, x: gradient.astype(x.dtype), found._replace(**cut), given),)
 
@@ -134,29 +156,37 @@ def _backward(softplus, interpret, residuals, cotangents):
 _scan.defvjp(_forward, _backward)
 
 
-def _layout(inputs: Inputs, warps: int, room: int) -> Layout:
+def _group(inputs: Inputs) -> int:
+    """Chunks between two states that the forward pass keeps."""
+    b, l, d = inputs.u.shape
+    kept = b * (l // (_CHUNK * _GROUP)) * d * inputs.A[0].shape[1] * len(inputs.A)
+    return _GROUP if kept <= _MANY else _LARGE_GROUP
+
+
+def _layout(inputs: Inputs, group: int, warps: int, room: int) -> Layout:
     """How the programs of one pass share the channels, so many warps each at most."""
     (b, _, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
     wanted = warps * min(_STATES // (n * parts), b * d // room)
     # A power of two that divides d.
     width = min(1 << max(1, wanted).bit_length() - 1, d & -d)
-    return Layout(width, min(warps, width // threads_over_channels(width, n)), _CHUNK, _AHEAD)
+    warps = min(warps, width // threads_over_channels(width, n))
+    return Layout(width, warps, _CHUNK, group, -(-_SEGMENT // (_CHUNK * group)), _AHEAD)
 
 
-def _run(kernel, layout, outputs, inputs, others, softplus, interpret):
+def _run(kernel, layout, outputs, inputs, others, softplus, interpret, begun=None):
     """The outputs of a kernel by name."""
     b, _, d = inputs.u.shape
     kernel, grid = partial(kernel, layout=layout, softplus=softplus), (b, d // layout.width)
-    return call(kernel, grid, outputs, interpret=interpret, warps=layout.warps)(inputs, others)
+    return call(kernel, grid, outputs, interpret=interpret, warps=layout.warps, begun=begun)(inputs, others)
 
 
-def _whole_chunks(inputs: Inputs, softplus: bool) -> Inputs:
+def _whole_groups(inputs: Inputs, group: int, softplus: bool) -> Inputs:
     """Filled up with steps of size zero, which change no state."""
-    fill = partial(jax.tree.map, _filled)
-    delta = _filled(inputs.delta, -jnp.inf if softplus else 0)
+    fill = partial(jax.tree.map, partial(_filled, group=group))
+    delta = _filled(inputs.delta, group, -jnp.inf if softplus else 0)
     return inputs._replace(u=fill(inputs.u), delta=delta, B=fill(inputs.B), C=fill(inputs.C), z=fill(inputs.z))
 
 
-def _filled(x: jax.Array, value: float = 0) -> jax.Array:
-    """Whole chunks (b, l, ...)."""
-    return jnp.pad(x, ((0, 0), (0, -x.shape[1] % _CHUNK), (0, 0)), constant_values=value)
+def _filled(x: jax.Array, group: int, value: float = 0) -> jax.Array:
+    """Whole groups of chunks (b, l, ...)."""
+    return jnp.pad(x, ((0, 0), (0, -x.shape[1] % (_CHUNK * group)), (0, 0)), constant_values=value)

@@ -34,13 +34,17 @@ class Layout(NamedTuple):
     Attributes:
         width: channels of one program, a power of two.
         warps: groups of 32 threads that share a program.
-        chunk: steps between two states that the forward pass keeps.
+        chunk: steps whose states the backward pass holds at once.
+        group: chunks between two states that the forward pass keeps.
+        segment: groups that one run of the backward kernel goes through.
         ahead: steps that the loads of the backward pass are ahead of their use.
     """
 
     width: int
     warps: int
     chunk: int
+    group: int
+    segment: int
     ahead: int
 
 
@@ -91,14 +95,14 @@ class _Program:
 
     def __init__(self, inputs: Inputs, layout: Layout, softplus: bool):
         self.inputs, self.softplus = inputs, softplus
-        width, self.warps, self.chunk, _ = layout
+        width, self.warps, self.chunk, self.group = layout[:4]
         self.row, self.block = pl.program_id(0), pl.program_id(1)
         self.channels = pl.ds(self.block * width, width)
         real, *imaginary = (x[self.channels, :] for x in inputs.A)
         self.A = [real * LOG2_E, *imaginary]
         self.D, self.bias = (x[self.channels].astype(jnp.float32) for x in (inputs.D, inputs.delta_bias))
         self.states = lax.broadcasted_iota(jnp.int32, (width, real.shape[1]), 1)
-        self.chunks = inputs.u.shape[1] // self.chunk
+        self.groups = inputs.u.shape[1] // (self.chunk * self.group)
 
     def times(self, i):
         """The steps of chunk i."""
@@ -130,6 +134,10 @@ class _Program:
         delta = delta + self.bias
         return _softplus(delta) if self.softplus else delta
 
+    def over_group(self, j, body, carry):
+        """`carry = body(i, carry)` for the chunks i of group j, one after the other."""
+        return lax.fori_loop(j * self.group, (j + 1) * self.group, body, carry)
+
     def step(self, decay, h, u, delta, B):
         """The next state (width, n)."""
         entering = [(delta * u)[:, None] * part for part in B]
@@ -137,14 +145,17 @@ class _Program:
 
 
 def forward_kernel(inputs: Inputs, _: Any, outputs: dict[str, Any], *, layout: Layout, softplus: bool) -> None:
-    """The kernel of the forward pass: y and the last state; with "boundaries" the states before each chunk too."""
+    """The kernel of the forward pass: y and the last state; with "boundaries" the states before each group too."""
     program = _Program(inputs, layout, softplus)
     row, channels, read = program.row, program.channels, program.sequence
 
-    def chunk(i, h):
+    def group(j, h):
         if "boundaries" in outputs:
             for ref, part in zip(outputs["boundaries"], h, strict=True):
-                ref[row, i, channels, :] = part
+                ref[row, j, channels, :] = part
+        return program.over_group(j, chunk, h)
+
+    def chunk(i, h):
         times = program.times(i)
         # All loads first, so that they are under way together.
         loads = [
@@ -163,14 +174,17 @@ def forward_kernel(inputs: Inputs, _: Any, outputs: dict[str, Any], *, layout: L
             outputs["y"][row, t, channels] = y.astype(outputs["y"].dtype)
         return h
 
-    h = lax.fori_loop(0, program.chunks, chunk, [x[row, channels, :] for x in inputs.h0])
+    h = lax.fori_loop(0, program.groups, group, [x[row, channels, :] for x in inputs.h0])
     for ref, part in zip(outputs["last"], h, strict=True):
         ref[row, channels, :] = part
 
 
 def _gate_gradient(program, kept, gradient, times):
-    """The gradient by z of a whole chunk (k, width): one thread for each number, where single steps leave most idle."""
-    refs = (program.inputs.z, kept["dy"], kept["ungated"])
+    """The gradient by z of a whole chunk (k, width): one thread for each number, where single steps leave most idle.
+
+    It takes the place of y before its gate.
+    """
+    refs = (program.inputs.z, kept["dy"], gradient)
     z, dy, ungated = (x[program.row, times, program.channels].astype(jnp.float32) for x in refs)
     gate = sigmoid(z)
     gradient[program.row, times, program.channels] = (dy * ungated * gate * (1 + z * (1 - gate))).astype(gradient.dtype)
@@ -179,7 +193,11 @@ def _gate_gradient(program, kept, gradient, times):
 def backward_kernel(
     inputs: Inputs, kept: dict[str, Any], gradients: dict[str, Any], *, layout: Layout, softplus: bool
 ) -> None:
-    """The kernel of the backward pass, which makes the states of a chunk again and goes through them from the end."""
+    """The kernel of the backward pass over one segment: makes the states again and goes through them from the end.
+
+    Of `gradients`, those by B and C and the scratch "partial" and "states" are new; all others hold what the segments
+    behind have left, that by h0 the gradient by the state after this segment, and that by z holds y before its gate.
+    """
     program, ahead = _Program(inputs, layout, softplus), layout.ahead
     row, channels, read = program.row, program.channels, program.sequence
     rates = [program.A[0] / LOG2_E, *program.A[1:]]
@@ -187,11 +205,40 @@ def backward_kernel(
     def store(name, t, value):
         gradients[name][row, t, channels] = value.astype(gradients[name].dtype)
 
-    def chunk(i, carry):
+    begin = kept["segment"][0] * layout.segment
+    end = jnp.minimum(begin + layout.segment, program.groups)
+
+    def group(k, carry):
+        j = end - 1 - k
+        first, last = j * layout.group, (j + 1) * layout.group - 1
+        before = [x[row, j, channels, :] for x in kept["boundaries"]]
+        write(last - first, lax.fori_loop(first, last, through, before))
+        # What one thread has written another may read.
+        barrier()
+
+        def again(k, carry):
+            before = [ref[row, program.block, layout.group - 1 - k] for ref in gradients["states"]]
+            return chunk(last - k, before, carry)
+
+        return lax.fori_loop(0, layout.group, again, carry)
+
+    def write(place, h):
+        for ref, part in zip(gradients["states"], h, strict=True):
+            ref[row, program.block, place] = part
+
+    def through(i, h):
+        """The state after chunk i; the one before it is written down."""
+        write(lax.rem(i, layout.group), h)
+        loads = [(read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t)) for t in program.times(i)]
+        for u, delta, B in loads:
+            delta = program.step_size(delta)
+            h = program.step(_decay(program.A, delta), h, u, delta, B)
+        return h
+
+    def chunk(i, before, carry):
         g, dA, dD, dbias = carry
-        i = program.chunks - 1 - i
         times = program.times(i)
-        states = [[x[row, i, channels, :] for x in kept["boundaries"]]]
+        states = [before]
         loads = [(read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t)) for t in times]
         sizes, decays = [], []
         for u, delta, B in loads:
@@ -237,14 +284,14 @@ def backward_kernel(
         for which, name in enumerate(("B", "C")):
             for ref, partial_sums in zip(gradients[name], gradients["partial"], strict=True):
                 by_warp = [partial_sums[row, program.block, which, :, warp, :] for warp in range(program.warps)]
-                ref[row, program.block, pl.ds(i * layout.chunk, layout.chunk), :] = sum(by_warp[1:], by_warp[0])
+                place = pl.ds((i - begin * layout.group) * layout.chunk, layout.chunk)
+                ref[row, program.block, place, :] = sum(by_warp[1:], by_warp[0])
         barrier()
         return g, dA, dD, dbias
 
-    start = [x[row, channels, :] for x in kept["dlast"]]
-    zeros = [jnp.zeros_like(x) for x in start]
-    none = jnp.zeros_like(program.D)
-    g, dA, dD, dbias = lax.fori_loop(0, program.chunks, chunk, (start, zeros, none, none))
+    by_state = [[x[row, channels, :] for x in gradients[name]] for name in ("h0", "A")]
+    by_channel = [gradients[name][row, channels] for name in ("D", "delta_bias")]
+    g, dA, dD, dbias = lax.fori_loop(0, end - begin, group, (*by_state, *by_channel))
     for ref, part in zip([*gradients["A"], *gradients["h0"]], [*dA, *g], strict=True):
         ref[row, channels, :] = part
     gradients["D"][row, channels], gradients["delta_bias"][row, channels] = dD, dbias

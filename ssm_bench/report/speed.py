@@ -10,7 +10,8 @@ from ssm_bench.report.render import md
 
 #: What `ssm-bench bench scan` calls a measurement; the authors' backends have names of their own.
 MEASUREMENT = re.compile(
-    r"(?P<backend>[a-z]+)_(?P<what>forward_ms|forward_backward_ms|temporary_bytes|value_error|gradient_error)"
+    r"(?P<backend>[a-z]+)"
+    r"_(?P<what>forward_ms|forward_backward_ms|temporary_bytes|output_bytes|value_error|gradient_error)"
     r"_at_(?P<shape>\d+(x\d+)*)"
 )
 
@@ -156,8 +157,8 @@ def _compared(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
 
 OPERATION_HEADS = (
     *("Operation", "Shape", "Backend", "Forward, ms", "Floor", "With gradients, ms", "Floor", "Temporary memory"),
-    *("Error", "Error of gradients", "Times faster than associative", "Authors' code, ms", "Times faster"),
-    *("Authors' memory", "Measured"),
+    *("With outputs", "Error", "Error of gradients", "Times faster than associative", "Authors' code, ms"),
+    *("Times faster", "Authors' memory", "Measured"),
 )
 
 
@@ -198,6 +199,7 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             short(cell["forward_backward_ms"]),
             short(least[1]),
             _bytes(cell["temporary_bytes"]),
+            _bytes(_with_outputs(cell)),
             _error(cell["value_error"]),
             _error(cell["gradient_error"]),
             _ratios(reference, cell) if cell.backend != "associative" else "–",
@@ -210,6 +212,12 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             _lines(_bytes(peer["temporary_bytes"]) for peer in beside),
             _measured(record, *(peer.record for peer in beside)),
         ]
+
+
+def _with_outputs(cell: _Cell) -> float | None:
+    """What a program needs beside its inputs; older records do not know it."""
+    temporary, outputs = cell["temporary_bytes"], cell["output_bytes"]
+    return None if temporary is None or outputs is None else temporary + outputs
 
 
 def _ratios(theirs: _Cell, ours: _Cell) -> str:

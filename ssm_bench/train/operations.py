@@ -148,9 +148,9 @@ def measure_operation(operation: Operation, shape: Sequence[int], backend: str) 
     """Times one shape with one backend and compares it with float64.
 
     Returns:
-        forward_ms, forward_backward_ms, temporary_bytes (of the program with gradients), and value_error and
-        gradient_error: the largest difference from a loop in float64 over the largest number, of the output and of
-        the worst input's gradient, on the first sequences and steps (CHECKED_BATCH, CHECKED_LENGTH).
+        forward_ms, forward_backward_ms, temporary_bytes and output_bytes (of the program with gradients), and
+        value_error and gradient_error: the largest difference from a loop in float64 over the largest number, of the
+        output and of the worst input's gradient, on the first sequences and steps (CHECKED_BATCH, CHECKED_LENGTH).
 
     Raises:
         UserError: the backend can not run here.
@@ -169,7 +169,7 @@ def measure_operation(operation: Operation, shape: Sequence[int], backend: str) 
         found[name] = _milliseconds(lambda run=compiled, given=arguments: run(*given))
         memory = compiled.memory_analysis()
         if memory is not None:
-            found["temporary_bytes"] = int(memory.temp_size_in_bytes)
+            found |= {"temporary_bytes": memory.temp_size_in_bytes, "output_bytes": memory.output_size_in_bytes}
     del arrays, gradient
     return found | _errors(operation, inputs, backend)
 

@@ -57,6 +57,17 @@ def reference(problem, softplus):
     return selective_scan(**problem, delta_softplus=softplus, return_last_state=True, backend="sequential")
 
 
+@pytest.fixture(params=["small", "large"])
+def size(request, monkeypatch):
+    """States kept and segments as of small inputs or as of large ones."""
+    if request.param == "large":
+        monkeypatch.setattr(selective_scan_kernel, "_MANY", 0)
+        monkeypatch.setattr(selective_scan_kernel, "_LARGE_GROUP", 3)
+    else:
+        monkeypatch.setattr(selective_scan_kernel, "_SEGMENT", 32)
+
+
+@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize(
     ("number", "length", "channels", "states", "gate", "softplus"),
     [
@@ -100,6 +111,7 @@ def test_bfloat16_inputs_keep_a_float32_state():
         assert error < tolerance, name
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("number", [jnp.float32, jnp.bfloat16, jnp.complex64])
 def test_the_kernel_lowers_for_a_gpu(number):
     real, state = (jnp.float32, number) if number == jnp.complex64 else (number, jnp.float32)
@@ -114,3 +126,18 @@ def test_the_kernel_lowers_for_a_gpu(number):
 
     text = lowered_for_a_gpu(jax.grad(loss, argnums=range(9)), *arguments)
     assert text.count("__gpu$xla.gpu.triton") == 2
+
+
+@pytest.mark.usefixtures("size")
+def test_under_vmap():
+    problem = narrowed(random_problem(5, 2, 37, 8, 4))
+    rates = jnp.stack([problem["A"], 2 * problem["A"]])
+
+    def loss(A):
+        y, _ = interpreted(problem | {"A": A}, True)
+        return jnp.sum(jnp.sin(y))
+
+    mapped = jax.jit(jax.vmap(jax.grad(loss)))(rates)
+    for found, A in zip(mapped, rates, strict=True):
+        expected = jax.jit(jax.grad(loss))(A)
+        np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())

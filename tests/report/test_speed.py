@@ -48,6 +48,7 @@ SHAPE = "2x100x3x4"
 SCAN = record(
     "scan-selective_scan-gpu",
     {f"auto_forward_ms_at_{SHAPE}": 1.0, f"auto_forward_backward_ms_at_{SHAPE}": 4.0}
+    | {f"auto_temporary_bytes_at_{SHAPE}": 2**29, f"auto_output_bytes_at_{SHAPE}": 2**28}
     | {f"associative_forward_ms_at_{SHAPE}": 5.0, f"associative_forward_backward_ms_at_{SHAPE}": 8.0},
     operation="selective_scan",
 )
@@ -135,13 +136,14 @@ def test_a_step_that_reads_one_way_says_so():
 
 def test_an_operation_stands_beside_the_authors_kernel():
     reference, row = rows(speed.blocks([SCAN, CUDA])["speed-operations"])
-    assert reference[2] == "associative" and reference[10] == "–"
+    assert reference[2] == "associative" and reference[8] == reference[11] == "–"
     assert row[:3] == ["selective\\_scan", SHAPE, "auto"]
-    assert row[10] == "5.00 / 2.00" and "3 / 6" in row[11] and row[12] == "3.00 / 1.50"
-    assert row[13] == "1 GiB"
+    assert row[7:9] == ["0.5 GiB", "0.75 GiB"]
+    assert row[11] == "5.00 / 2.00" and "3 / 6" in row[12] and row[13] == "3.00 / 1.50"
+    assert row[14] == "1 GiB"
     alone = record(SCAN.name, {f"auto_forward_ms_at_{SHAPE}": 1.0}, operation="selective_scan")
     (row,) = rows(speed.blocks([alone])["speed-operations"])
-    assert row[10:14] == ["–"] * 4
+    assert row[11:15] == ["–"] * 4
 
 
 def test_backends_and_lengths_have_a_row_each():

@@ -28,7 +28,7 @@ def test_an_operation_is_timed_and_held_to_float64(tmp_path, operation, shape, c
     (record,) = store.read_all_speed(tmp_path)
     assert record.operation == operation and record.model is None
     for backend in ("auto", "associative"):
-        for what in ("forward_ms", "forward_backward_ms", "temporary_bytes"):
+        for what in ("forward_ms", "forward_backward_ms", "temporary_bytes", "output_bytes"):
             assert (record.measurements[f"{backend}_{what}_at_{shape}"] or 0) > 0
         for what in ("value_error", "gradient_error"):
             assert 0 <= (record.measurements[f"{backend}_{what}_at_{shape}"] or 0) < EXACT
