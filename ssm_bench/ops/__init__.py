@@ -32,6 +32,15 @@ from ssm_bench.ops.initializers import (
 )
 from ssm_bench.ops.kernels import diagonal_kernel, softmax_recurrence
 from ssm_bench.ops.krylov import dense_kernel, discretize_dense
+from ssm_bench.ops.linear_attention import (
+    KeySums,
+    causal_linear_attention,
+    elu_features,
+    linear_attention,
+    orthogonal_gaussian,
+    relu_features,
+    softmax_features,
+)
 from ssm_bench.ops.recurrence import linear_recurrence
 from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
@@ -39,10 +48,12 @@ from ssm_bench.ops.ssd import ssd
 
 __all__ = [
     "DPLRSystem",
+    "KeySums",
     "as_complex",
     "as_pairs",
     "bidirectional_conv",
     "causal_conv",
+    "causal_linear_attention",
     "complex_normal",
     "dense_kernel",
     "dense_recurrence",
@@ -57,6 +68,7 @@ __all__ = [
     "dplr_kernel",
     "dplr_step",
     "dplr_system",
+    "elu_features",
     "gru",
     "hippo_dplr",
     "hippo_fout",
@@ -66,11 +78,14 @@ __all__ = [
     "hippo_legs_normal",
     "hippo_legt",
     "hippo_legt_normal",
+    "linear_attention",
     "linear_recurrence",
     "local_attention",
     "log_input_gain",
     "log_uniform_step",
     "lstm",
+    "orthogonal_gaussian",
+    "relu_features",
     "restore_output",
     "rg_lru",
     "ring",
@@ -79,6 +94,7 @@ __all__ = [
     "s4d_lin",
     "s4d_real",
     "selective_scan",
+    "softmax_features",
     "softmax_recurrence",
     "softplus_step",
     "ssd",

@@ -48,7 +48,7 @@ def ssd(
     dtype = jnp.result_type(jnp.float32, x, delta, A)
     batch, length, heads, width = x.shape
     # Steps of size zero change no state, so the last chunk may be filled up with them.
-    u, delta, B, C = (_split(s.astype(dtype), min(chunk, length)) for s in (x, delta, B, C))
+    u, delta, B, C = (in_chunks(s.astype(dtype), min(chunk, length)) for s in (x, delta, B, C))
     u = delta[..., None] * u
     log_decay = delta * A.astype(dtype)
 
@@ -83,7 +83,7 @@ def _decay_between(log_decay: jax.Array) -> jax.Array:
     return jnp.where(t >= s, jnp.exp(jnp.cumsum(terms, axis=-2)), 0)
 
 
-def _split(x: jax.Array, chunk: int) -> jax.Array:
+def in_chunks(x: jax.Array, chunk: int) -> jax.Array:
     """(b, l, ...) as (b, chunks, chunk, ...), filled up with zeros."""
     x = jnp.pad(x, [(0, 0), (0, -x.shape[1] % chunk), *[(0, 0)] * (x.ndim - 2)])
     return x.reshape(x.shape[0], -1, chunk, *x.shape[2:])

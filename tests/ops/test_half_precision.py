@@ -88,6 +88,19 @@ def local_attention(u):
     return ops.local_attention(ops.rotary(q, positions), ops.rotary(k, positions), v, window=50, causal=True)
 
 
+def linear_attention(u):
+    q, k, v = (rounded(seed, u, 2, LENGTH, 2, 4) for seed in (1, 2, 3))
+    return ops.linear_attention(ops.elu_features(q), ops.elu_features(k), v)
+
+
+def causal_linear_attention(u):
+    q, k, v = (rounded(seed, u, 2, LENGTH, 2, 4) for seed in (1, 2, 3))
+    projection = ops.orthogonal_gaussian(jax.random.key(4), 5, 4)
+    q, k = (ops.softmax_features(x, projection, queries=queries) for x, queries in ((q, True), (k, False)))
+    y, last = ops.causal_linear_attention(q, k, v)
+    return y, *last
+
+
 RETURNING = (
     diagonal_ssm,
     diagonal_ssm_extend,
@@ -99,6 +112,8 @@ RETURNING = (
     ssd,
     rg_lru,
     local_attention,
+    linear_attention,
+    causal_linear_attention,
 )
 
 

@@ -1,0 +1,186 @@
+"""Attention at linear cost: weights that are scalar products of features of queries and keys."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ssm_bench.ops.ssd import in_chunks
+
+# The bound on exponents of key features: sums over a million of them still fit into float32.
+_LARGEST_EXPONENT = 60.0
+
+
+class KeySums(NamedTuple):
+    """What attention by features keeps of the positions so far.
+
+    Attributes:
+        numerator: the sum of phi(k_j) v_j^T, (b, n, m, d).
+        denominator: the sum of phi(k_j), (b, n, m).
+    """
+
+    numerator: jax.Array
+    denominator: jax.Array
+
+
+def linear_attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, *, mask: jax.Array | None = None, epsilon: float = 0.0
+) -> jax.Array:
+    """y_i = sum_j (q_i . k_j) v_j / (epsilon + sum_j q_i . k_j) per head, over all true positions j.
+
+    The sum over j is taken before the product with q_i: no array has two axes of time.
+
+    Args:
+        q: features of queries (b, l, n, m), not negative.
+        k: features of keys (b, l, n, m), not negative.
+        v: values (b, l, n, d).
+        mask: (b, l) bool, True at true positions; None: all are. Padded keys get no weight.
+        epsilon: what is added to the denominator, at least 0. Where all weights are 0, so is y.
+
+    Returns:
+        (b, l, n, d) in the type of v, from sums in float32 or better. Cost O(b l n m d).
+
+    Source: Katharopoulos et al. 2020, "Transformers are RNNs" (arXiv 2006.16236), section 3.2.
+    """
+    dtype = jnp.result_type(jnp.float32, q, k, v)
+    wide_q, wide_k, wide_v = (t.astype(dtype) for t in (q, k, v))
+    if mask is not None:
+        wide_k, wide_v = (jnp.where(mask[..., None, None], t, 0) for t in (wide_k, wide_v))
+    numerator = jnp.einsum("btnm,bnmd->btnd", wide_q, jnp.einsum("bsnm,bsnd->bnmd", wide_k, wide_v))
+    denominator = jnp.einsum("btnm,bnm->btn", wide_q, wide_k.sum(1))
+    return _quotient(numerator, denominator, epsilon).astype(v.dtype)
+
+
+def causal_linear_attention(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    before: KeySums | None = None,
+    *,
+    epsilon: float = 0.0,
+    chunk: int = 128,
+) -> tuple[jax.Array, KeySums]:
+    """`linear_attention` over the positions j <= i only, and over those that came before the sequence.
+
+    The sequence is cut into chunks: within one, y is a masked (c, c) matrix times v; what lies before it enters by the
+    sums of whole chunks. So rounding grows with the logarithm of the number of chunks.
+
+    Args:
+        q: features of queries (b, l, n, m), not negative, l at least 1.
+        k: features of keys (b, l, n, m), not negative.
+        v: values (b, l, n, d).
+        before: the sums over earlier positions; None: there are none.
+        epsilon: as in `linear_attention`.
+        chunk: positions c of a chunk, at least 1; the same result for each value.
+
+    Returns:
+        y (b, l, n, d) in the type of v, and the sums after the last position, in float32 or better.
+        Cost O(b l n (c m + c d + m d)), memory O(b l n (c + m d / c)).
+
+    Raises:
+        ValueError: a chunk below 1.
+
+    Source: Katharopoulos et al. 2020, "Transformers are RNNs" (arXiv 2006.16236), sections 3.3 and 3.4.
+    """
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}")
+    dtype = jnp.result_type(jnp.float32, q, k, v)
+    batch, length, heads, size = v.shape
+    # Features of zero add nothing, so the last chunk may be filled up with them.
+    wide_q, wide_k, wide_v = (in_chunks(t.astype(dtype), min(chunk, length)) for t in (q, k, v))
+    if before is None:
+        features = k.shape[-1]
+        before = KeySums(jnp.zeros((batch, heads, features, size)), jnp.zeros((batch, heads, features)))
+
+    earlier, last = _sums_before(jnp.einsum("bcsnm,bcsnd->bcnmd", wide_k, wide_v), before.numerator)
+    earlier_keys, last_keys = _sums_before(wide_k.sum(2), before.denominator)
+    within = jnp.tril(jnp.einsum("bctnm,bcsnm->bcnts", wide_q, wide_k))
+    numerator = jnp.einsum("bcnts,bcsnd->bctnd", within, wide_v) + jnp.einsum("bctnm,bcnmd->bctnd", wide_q, earlier)
+    denominator = jnp.moveaxis(within.sum(-1), 2, 3) + jnp.einsum("bctnm,bcnm->bctn", wide_q, earlier_keys)
+    y = _quotient(numerator, denominator, epsilon).reshape(batch, -1, heads, size)[:, :length]
+    return y.astype(v.dtype), KeySums(last, last_keys)
+
+
+def elu_features(x: jax.Array) -> jax.Array:
+    """elu(x) + 1, that is x + 1 above zero and e^x below, in float32 or better.
+
+    Source: Katharopoulos et al. 2020, "Transformers are RNNs" (arXiv 2006.16236), section 3.2.1.
+    """
+    x = x.astype(jnp.result_type(jnp.float32, x))
+    # Not as a sum: below -17 it would be 0 in float32. The exponential of a large x would make gradients NaN.
+    return jnp.where(x > 0, x + 1, jnp.exp(jnp.where(x > 0, 0, x)))
+
+
+def relu_features(x: jax.Array, projection: jax.Array | None = None, *, epsilon: float = 1e-3) -> jax.Array:
+    """relu(W x) + epsilon, the features of generalised attention.
+
+    Args:
+        x: queries or keys (..., d).
+        projection: W (m, d); None: x itself.
+        epsilon: what is added to each feature, above 0: then no query is without weights.
+
+    Returns:
+        (..., m), or (..., d) without a projection, in float32 or better.
+
+    Source: Choromanski et al. 2021, "Rethinking Attention with Performers" (arXiv 2009.14794).
+    """
+    x = x.astype(jnp.result_type(jnp.float32, x))
+    return jax.nn.relu(x if projection is None else _projected(x, projection)) + epsilon
+
+
+def softmax_features(x: jax.Array, projection: jax.Array, *, queries: bool, epsilon: float = 1e-6) -> jax.Array:
+    """Positive random features of the softmax: e^(W z - |z|^2 / 2) + epsilon with z = x / d^(1/4).
+
+    With rows of W standard normal, the mean over W of phi(q) . phi(k) is m e^(q . k / sqrt(d)), epsilon aside.
+
+    What keeps exponentials in range looks at one position only, so that neither padding nor later positions have a say.
+    A factor common to the features of a query cancels in the quotient: here the largest of them is 1. The exponents of
+    keys are at most half the squared length of a row of W, about d/2, and are cut off where float32 would overflow.
+
+    Args:
+        x: queries or keys (..., d).
+        projection: W (m, d), as from `orthogonal_gaussian`.
+        queries: x are queries.
+        epsilon: what is added to each feature, above 0: then no query is without weights.
+
+    Returns:
+        (..., m), in float32 or better.
+
+    Source: Choromanski et al. 2021, "Rethinking Attention with Performers" (arXiv 2009.14794), lemma 1.
+    """
+    x = x.astype(jnp.result_type(jnp.float32, x))
+    z = x * x.shape[-1] ** -0.25
+    exponent = _projected(z, projection)
+    if queries:
+        exponent = exponent - exponent.max(-1, keepdims=True)
+    else:
+        exponent = jnp.minimum(exponent - jnp.square(z).sum(-1, keepdims=True) / 2, _LARGEST_EXPONENT)
+    return jnp.exp(exponent) + epsilon
+
+
+def orthogonal_gaussian(key: jax.Array, features: int, size: int) -> jax.Array:
+    """A matrix (features, size) whose rows are standard normal vectors, orthogonal in groups of `size` rows.
+
+    Source: Choromanski et al. 2021, "Rethinking Attention with Performers" (arXiv 2009.14794), section 2.4.
+    """
+    directions, lengths = jax.random.split(key)
+    blocks = jax.random.orthogonal(directions, size, (-(-features // size),))
+    norms = jnp.linalg.norm(jax.random.normal(lengths, (features, size)), axis=-1, keepdims=True)
+    return norms * blocks.reshape(-1, size)[:features]
+
+
+def _projected(x: jax.Array, projection: jax.Array) -> jax.Array:
+    # An exponent is rounded before it is raised: in half precision that would be an error of per cents.
+    return jnp.einsum("...d,md->...m", x, projection.astype(x.dtype), precision=jax.lax.Precision.HIGHEST)
+
+
+def _quotient(numerator: jax.Array, denominator: jax.Array, epsilon: float) -> jax.Array:
+    """numerator / (denominator + epsilon), and no NaN, in gradients neither, where there are no weights."""
+    denominator = denominator + epsilon
+    return numerator / jnp.where(denominator > 0, denominator, 1)[..., None]
+
+
+def _sums_before(chunks: jax.Array, first: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """For each of the chunks (b, c, ...) `first` (b, ...) and the sum of the chunks before it; and the sum of all."""
+    after = first.astype(chunks.dtype)[:, None] + jnp.cumsum(chunks, axis=1)
+    return jnp.concatenate([first.astype(chunks.dtype)[:, None], after[:, :-1]], axis=1), after[:, -1]
