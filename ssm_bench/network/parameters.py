@@ -46,6 +46,10 @@ class Feedthrough(SSMParam):
     role = "feedthrough"
 
 
+class Constant(nnx.BatchStat):
+    """An array drawn once, such as random features: training leaves it as it is and keeps it with the statistics."""
+
+
 ROLES = ("weight", "exempt", "spectrum", "step_size", "input_matrix", "output_matrix", "feedthrough")
 
 
