@@ -122,6 +122,7 @@ class Mixer(nnx.Module, abc.ABC):
         """The state before the first step: a pytree of arrays with leading axis `batch`."""
         raise TypeError(f"{type(self).__name__} has no step mode: it is not causal")
 
+    @_checked
     def step(self, x_t: jax.Array, state: Any) -> tuple[jax.Array, Any]:
         """One step: x_t (b, h) and the state give y_t (b, h) and the next state."""
         raise TypeError(f"{type(self).__name__} has no step mode: it is not causal")
