@@ -2,6 +2,7 @@
 
 from ssm_bench.ops.attention import local_attention, rotary
 from ssm_bench.ops.backends import use_backend
+from ssm_bench.ops.block_sparse import block_sparse_attention, choose_random_blocks
 from ssm_bench.ops.convolution import bidirectional_conv, causal_conv
 from ssm_bench.ops.dense import dense_recurrence
 from ssm_bench.ops.diagonal import diagonal_ssm, diagonal_ssm_extend, diagonal_ssm_step
@@ -52,8 +53,10 @@ __all__ = [
     "as_complex",
     "as_pairs",
     "bidirectional_conv",
+    "block_sparse_attention",
     "causal_conv",
     "causal_linear_attention",
+    "choose_random_blocks",
     "complex_normal",
     "dense_kernel",
     "dense_recurrence",
