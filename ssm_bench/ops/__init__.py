@@ -42,6 +42,7 @@ from ssm_bench.ops.linear_attention import (
     relu_features,
     softmax_features,
 )
+from ssm_bench.ops.lsh import lsh_attention, lsh_buckets
 from ssm_bench.ops.recurrence import linear_recurrence
 from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
@@ -86,6 +87,8 @@ __all__ = [
     "local_attention",
     "log_input_gain",
     "log_uniform_step",
+    "lsh_attention",
+    "lsh_buckets",
     "lstm",
     "orthogonal_gaussian",
     "relu_features",
