@@ -20,12 +20,13 @@ class Traits:
 
     Attributes:
         parametrization: "LTI" (linear, constant in time), "LTV" (linear in the state, with coefficients that depend on
-            the input) or "nonlinear".
+            the input or on the position) or "nonlinear".
         discretization: the rule that makes it discrete, "none" for one that was never continuous; a mixer with the
             option `discretization` gives the default of that option.
         structure: "SISO", each channel a system of its own, which the others reach through its coefficients at most:
             a channel without input gives what it gives if no channel has any; or "MIMO", where channels meet.
-        implementation: how whole sequences are computed: "convolution", "scan", "recurrence" or "matrix product".
+        implementation: how whole sequences are computed: "convolution", "scan", "recurrence", "matrix product"
+            or "Fourier transform".
     """
 
     parametrization: str

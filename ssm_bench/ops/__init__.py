@@ -8,6 +8,7 @@ from ssm_bench.ops.dense import dense_recurrence
 from ssm_bench.ops.diagonal import diagonal_ssm, diagonal_ssm_extend, diagonal_ssm_step
 from ssm_bench.ops.discretization import discretization_rule, discretize_bilinear, discretize_zoh
 from ssm_bench.ops.dplr import DPLRSystem, dplr_kernel, dplr_step, dplr_system, restore_output, truncate_output
+from ssm_bench.ops.fourier import fourier_mixing
 from ssm_bench.ops.gated import gru, lstm
 from ssm_bench.ops.hippo import (
     hippo_dplr,
@@ -73,6 +74,7 @@ __all__ = [
     "dplr_step",
     "dplr_system",
     "elu_features",
+    "fourier_mixing",
     "gru",
     "hippo_dplr",
     "hippo_fout",

@@ -28,7 +28,7 @@ def causal_conv(u: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     length = u.shape[1]
     kernel = kernel[..., :length]
-    return _convolve(u, kernel, _fast_size(length + kernel.shape[-1] - 1))
+    return _convolve(u, kernel, fast_size(length + kernel.shape[-1] - 1))
 
 
 def bidirectional_conv(u: jax.Array, forward_kernel: jax.Array, backward_kernel: jax.Array) -> jax.Array:
@@ -49,7 +49,7 @@ def bidirectional_conv(u: jax.Array, forward_kernel: jax.Array, backward_kernel:
     """
     length = u.shape[1]
     forward_kernel, backward_kernel = forward_kernel[..., :length], backward_kernel[..., :length]
-    size = _fast_size(length + max(forward_kernel.shape[-1], backward_kernel.shape[-1]))
+    size = fast_size(length + max(forward_kernel.shape[-1], backward_kernel.shape[-1]))
     # A circular convolution reaches ahead through the end of the kernel.
     gap = size - forward_kernel.shape[-1] - backward_kernel.shape[-1]
     zeros = jnp.zeros((*forward_kernel.shape[:-1], gap), forward_kernel.dtype)
@@ -57,7 +57,7 @@ def bidirectional_conv(u: jax.Array, forward_kernel: jax.Array, backward_kernel:
     return _convolve(u, kernel, size)
 
 
-def _fast_size(size: int) -> int:
+def fast_size(size: int) -> int:
     """The size of a transform, `size` or a little more: a multiple of 8 with small factors, on GPUs a power of two.
 
     A real transform of odd size is twice the work. On an H100, 1,536 and 3,072 points took 2.2 and 2.7 times as long

@@ -30,6 +30,9 @@ HALF_PRECISION = 0.02
 # jax.nn.dot_product_attention takes its softmax in float32 whatever it is given.
 FLOAT32_INSIDE = {"attention"}
 
+# Linear and constant, but another map at every position: linear and time-varying.
+LINEAR_BY_POSITION = {"fourier"}
+
 MIXERS = registry.names("models")
 SCAFFOLDS = registry.names("scaffolds")
 BATCH, LENGTH, WIDTH = 3, 23, 8
@@ -205,7 +208,7 @@ def test_traits_are_what_the_mixer_does(name):
         delayed = mixer(jnp.concatenate([nothing[:, :1], x[:, :-1]], 1))[:, 1:] - gx[:, :-1]
         reached = (mixer(x.at[..., 0].set(0.0)) - silent)[..., 0]
     linear = np.abs(superposed).max() < TOLERANCE and np.abs(silent).max() < TOLERANCE
-    assert linear == (traits.parametrization == "LTI")
+    assert linear == (traits.parametrization == "LTI" or name in LINEAR_BY_POSITION)
     if linear and mixer.causal:
         assert np.abs(delayed).max() < TOLERANCE
     assert traits.parametrization in ("LTI", "LTV", "nonlinear")

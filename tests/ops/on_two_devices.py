@@ -54,6 +54,10 @@ def compare_all():
     compare(ops.causal_conv, (True, False), u, normal(3, 8, 16))
     compare(ops.bidirectional_conv, (True, False, False), u, normal(8, 16), normal(8, 16))
 
+    compare(ops.fourier_mixing, (True,), u)
+    ragged = lambda u, ends: ops.fourier_mixing(u, ends.astype(jnp.int32))  # noqa: E731
+    compare(ragged, (True, True), u, np.array([16, 9, 5, 1], np.float32))
+
     # The kernels, interpreted.
     B, C = (normal(*shape) + 1j * normal(*shape) for shape in ((8, 8), (2, 8, 8)))
     compare(partial(diagonal._fused, interpret=True), (True, False, False, False), u, spectrum(8), B, C)

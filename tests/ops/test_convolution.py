@@ -77,7 +77,7 @@ def test_low_precision_inputs_are_transformed_in_single_precision():
 
 def test_transforms_on_a_cpu_have_even_sizes_of_small_factors():
     for size in range(1, 5000):
-        found = rest = convolution._fast_size(size)
+        found = rest = convolution.fast_size(size)
         for factor in (2, 3, 5):
             while rest % factor == 0:
                 rest //= factor
@@ -85,12 +85,12 @@ def test_transforms_on_a_cpu_have_even_sizes_of_small_factors():
 
 
 def test_transforms_on_a_gpu_have_powers_of_two_unless_those_are_far(monkeypatch):
-    of_cpu = {size: convolution._fast_size(size) for size in range(1, 5000)}
+    of_cpu = {size: convolution.fast_size(size) for size in range(1, 5000)}
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     for size, small_factors in of_cpu.items():
-        found = convolution._fast_size(size)
+        found = convolution.fast_size(size)
         power = next(2**k for k in range(3, 14) if 2**k >= size)
         assert found == (power if power <= convolution.LARGEST_POWER * size else small_factors)
     # Batches of documents, and the short kernel of H3 over 4,096 steps.
-    assert [convolution._fast_size(2 * length) for length in (768, 1024, 1536, 2560)] == [2048, 2048, 4096, 8192]
-    assert convolution._fast_size(4096 + 2 * 63) == 4320
+    assert [convolution.fast_size(2 * length) for length in (768, 1024, 1536, 2560)] == [2048, 2048, 4096, 8192]
+    assert convolution.fast_size(4096 + 2 * 63) == 4320

@@ -1,0 +1,53 @@
+"""FNet: the Transformer with two Fourier transforms, which have no parameters, in place of attention.
+
+Paper:    Lee-Thorp et al., "FNet: Mixing Tokens with Fourier Transforms", arXiv 2105.03824.
+Run:      python experiments/fnet.py --task listops          (or: ssm-bench train --model fnet --task listops)
+Expected: ListOps 35.33, Text 65.11, Retrieval 59.61, Image 38.67, Pathfinder 77.80, Path-X fails (as quoted in Table 4
+          of Gu et al., arXiv 2111.00396).
+Cost:     not measured yet.
+
+The paper's recipe for these tasks was not published. These are the ones of experiments/transformer.py, those of the
+LRA's own Transformer, with the paper's block: norms after the residual sums, since the transform is not scaled and
+would drown what it is added to otherwise; no projection after the transform. Known deviations: those of
+experiments/transformer.py; each document is transformed at its own length, where the authors' code
+(google-research/google-research@1d4d2f1, f_net) transforms padding too; the authors' embeddings have a norm and a
+linear map of their own, and their dense layers start normal with standard deviation 0.02.
+"""
+
+import sys
+
+from ssm_bench.config import experiment
+
+BIBTEX = """@inproceedings{leethorp2022fnet,
+  title = {{FN}et: Mixing Tokens with {F}ourier Transforms},
+  author = {Lee-Thorp, James and Ainslie, Joshua and Eckstein, Ilya and Onta{\\~n}{\\'o}n, Santiago},
+  booktitle = {Proceedings of the 2022 Conference of the North American Chapter of the Association for Computational
+               Linguistics: Human Language Technologies},
+  year = {2022},
+}"""
+
+#: Options of the mixer at toy size.
+TINY = {}
+
+#: Of the Transformer.
+RECIPES = experiment("transformer").RECIPES
+
+
+def get_config(task: str):
+    """The recipe of the Transformer with another mixer and norms in other places."""
+    config = experiment("transformer").get_config(task)
+    config.model.update(mixer="fourier", prenorm=False, final_norm=False)
+    config.mixer = {}
+    config.report.update(
+        title="FNet",
+        bibtex=BIBTEX,
+        published_row="FNet",
+        published_source="Gu et al., arXiv 2111.00396, Table 4",
+    )
+    return config
+
+
+if __name__ == "__main__":
+    from ssm_bench.cli import main
+
+    sys.exit(main(["train", "--model", "fnet", *sys.argv[1:]]))
