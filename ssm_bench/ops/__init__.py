@@ -44,6 +44,7 @@ from ssm_bench.ops.linear_attention import (
     softmax_features,
 )
 from ssm_bench.ops.lsh import lsh_attention, lsh_buckets
+from ssm_bench.ops.nystrom import nystrom_attention
 from ssm_bench.ops.recurrence import linear_recurrence
 from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
@@ -92,6 +93,7 @@ __all__ = [
     "lsh_attention",
     "lsh_buckets",
     "lstm",
+    "nystrom_attention",
     "orthogonal_gaussian",
     "relu_features",
     "restore_output",

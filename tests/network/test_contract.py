@@ -42,7 +42,8 @@ def make_mixer(name, *, width=WIDTH, **options):
     kind = registry.subclass("models", name, Mixer)
     known = options_of(kind)
     # Long steps, so that the state matters in short sequences.
-    small = {"state_size": 4, "blocks": 1, "heads": 2, "shift_size": 3, "dt_min": 0.1, "dt_max": 0.5}
+    small = {"state_size": 4, "blocks": 1, "heads": 2, "shift_size": 3, "landmarks": 3}
+    small |= {"dt_min": 0.1, "dt_max": 0.5}
     options = {k: v for k, v in (small | options).items() if k in known}
     return kind(width, **options, rngs=nnx.Rngs(0))
 
