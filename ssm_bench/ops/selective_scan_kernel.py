@@ -18,12 +18,13 @@ from ssm_bench.ops.walk import Parts, joined, parts_of
 # Steps whose states the backward pass holds in registers at once.
 _CHUNK = 8
 
-# Chunks between two states that the forward pass keeps; the backward pass makes those between again. So many where the
-# states kept are more numbers than _MANY (1 GiB).
+# Chunks between two states that the forward pass keeps; the backward pass makes those between again. So many more in
+# large problems, where the states kept would be more numbers than _MANY (1 GiB).
 _GROUP, _LARGE_GROUP, _MANY = 2, 16, 2**28
 
-# Steps that the backward pass takes at a time: gradients of B and C stand apart for each program until they are added.
-_SEGMENT = 256
+# Segments that the backward pass takes one after the other, in small and in large problems: in each, gradients of B and
+# C stand apart for each program until they are added. Fewer where they would have less groups than _LEAST.
+_SEGMENTS, _LARGE_SEGMENTS, _LEAST = 8, 16, 8
 
 # Steps that the loads of the backward pass are ahead of their use.
 _AHEAD = 3
@@ -165,12 +166,13 @@ def _group(inputs: Inputs) -> int:
 
 def _layout(inputs: Inputs, group: int, warps: int, room: int) -> Layout:
     """How the programs of one pass share the channels, so many warps each at most."""
-    (b, _, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
+    (b, l, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
     wanted = warps * min(_STATES // (n * parts), b * d // room)
     # A power of two that divides d.
     width = min(1 << max(1, wanted).bit_length() - 1, d & -d)
     warps = min(warps, width // threads_over_channels(width, n))
-    return Layout(width, warps, _CHUNK, group, -(-_SEGMENT // (_CHUNK * group)), _AHEAD)
+    segments = _SEGMENTS if group == _GROUP else _LARGE_SEGMENTS
+    return Layout(width, warps, _CHUNK, group, max(_LEAST, -(-l // (_CHUNK * group * segments))), _AHEAD)
 
 
 def _run(kernel, layout, outputs, inputs, others, softplus, interpret, begun=None):

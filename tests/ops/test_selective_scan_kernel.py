@@ -64,7 +64,7 @@ def size(request, monkeypatch):
         monkeypatch.setattr(selective_scan_kernel, "_MANY", 0)
         monkeypatch.setattr(selective_scan_kernel, "_LARGE_GROUP", 3)
     else:
-        monkeypatch.setattr(selective_scan_kernel, "_SEGMENT", 32)
+        monkeypatch.setattr(selective_scan_kernel, "_LEAST", 2)
 
 
 @pytest.mark.usefixtures("size")
