@@ -18,13 +18,13 @@ from ssm_bench.ops.walk import Parts, joined, parts_of
 # Steps whose states the backward pass holds in registers at once.
 _CHUNK = 8
 
-# Chunks between two states that the forward pass keeps; the backward pass makes those between again. So many more in
-# large problems, where the states kept would be more numbers than _MANY (1 GiB).
-_GROUP, _LARGE_GROUP, _MANY = 2, 16, 2**28
+# Chunks between two states that the forward pass keeps in large problems, where a state before each chunk would be more
+# numbers than _MANY (2 GiB). The backward pass makes those between again.
+_GROUP, _MANY = 16, 2**29
 
-# Segments that the backward pass takes one after the other, in small and in large problems: in each, gradients of B and
-# C stand apart for each program until they are added. Fewer where they would have less groups than _LEAST.
-_SEGMENTS, _LARGE_SEGMENTS, _LEAST = 8, 16, 8
+# Segments that the backward pass takes one after the other, at most, in small and in large problems: in each, gradients
+# of B and C stand apart for each program until they are added.
+_SEGMENTS, _LARGE_SEGMENTS = 8, 16
 
 # Steps that the loads of the backward pass are ahead of their use.
 _AHEAD = 3
@@ -71,7 +71,7 @@ def fused_scan(
         interpret: run without a GPU, slowly, for tests.
 
     Returns:
-        y (b, l, d) in the type of u and the last state (b, d, n). Memory O(b l d + b l d n / 16), or for large inputs
+        y (b, l, d) in the type of u and the last state (b, d, n). Memory O(b l d + b l d n / 8), in large problems
         O(b l d + b l d n / 128).
 
     Differentiable in reverse mode.
@@ -125,17 +125,17 @@ def _backward(softplus, interpret, residuals, cotangents):
     (b, l, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
     layout = _layout(inputs, group, _BACKWARD_WARPS, _BACKWARD_ROOM)
     blocks, steps = d // layout.width, layout.segment * group * _CHUNK
-    segments = -(-l // steps)
+    segments = l // steps
     scratch: dict[str, Any] = {name: [(b, blocks, steps, n)] * parts for name in ("B", "C")}
     # For the warps of a program to add up a chunk of the two; too small to leave the cache.
     scratch["partial"] = [(b, blocks, 2, _CHUNK, layout.warps, n)] * parts
     # The states before the chunks of a group, while it is gone through.
-    scratch["states"] = [(b, blocks, group, layout.width, n)] * parts
+    scratch["states"] = [(b, blocks, group, layout.width, n)] * parts if group > 1 else []
     kept = kept | {"dy": _filled(dy, group)}
     # By z there stands y before its gate, which no other array needs.
     begun = {"u": jnp.zeros_like(inputs.u), "delta": jnp.zeros_like(inputs.delta), "z": kept.pop("ungated")}
     begun |= {"A": [jnp.zeros((b, d, n))] * parts, "h0": dlast, "D": jnp.zeros((b, d)), "delta_bias": jnp.zeros((b, d))}
-    projections = {name: [jnp.zeros((b, segments * steps, n))] * parts for name in ("B", "C")}
+    projections = {name: [jnp.zeros((b, l, n))] * parts for name in ("B", "C")}
 
     def segment(k, found):
         begun, projections = found
@@ -160,8 +160,7 @@ _scan.defvjp(_forward, _backward)
 def _group(inputs: Inputs) -> int:
     """Chunks between two states that the forward pass keeps."""
     b, l, d = inputs.u.shape
-    kept = b * (l // (_CHUNK * _GROUP)) * d * inputs.A[0].shape[1] * len(inputs.A)
-    return _GROUP if kept <= _MANY else _LARGE_GROUP
+    return _GROUP if b * -(-l // _CHUNK) * d * inputs.A[0].shape[1] * len(inputs.A) > _MANY else 1
 
 
 def _layout(inputs: Inputs, group: int, warps: int, room: int) -> Layout:
@@ -171,8 +170,10 @@ def _layout(inputs: Inputs, group: int, warps: int, room: int) -> Layout:
     # A power of two that divides d.
     width = min(1 << max(1, wanted).bit_length() - 1, d & -d)
     warps = min(warps, width // threads_over_channels(width, n))
-    segments = _SEGMENTS if group == _GROUP else _LARGE_SEGMENTS
-    return Layout(width, warps, _CHUNK, group, max(_LEAST, -(-l // (_CHUNK * group * segments))), _AHEAD)
+    groups = l // (_CHUNK * group)
+    most = _SEGMENTS if group == 1 else _LARGE_SEGMENTS
+    segments = max(count for count in range(1, most + 1) if groups % count == 0)
+    return Layout(width, warps, _CHUNK, group, groups // segments, _AHEAD)
 
 
 def _run(kernel, layout, outputs, inputs, others, softplus, interpret, begun=None):

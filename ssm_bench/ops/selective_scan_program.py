@@ -136,6 +136,8 @@ class _Program:
 
     def over_group(self, j, body, carry):
         """`carry = body(i, carry)` for the chunks i of group j, one after the other."""
+        if self.group == 1:
+            return body(j, carry)
         return lax.fori_loop(j * self.group, (j + 1) * self.group, body, carry)
 
     def step(self, decay, h, u, delta, B):
@@ -206,12 +208,13 @@ def backward_kernel(
         gradients[name][row, t, channels] = value.astype(gradients[name].dtype)
 
     begin = kept["segment"][0] * layout.segment
-    end = jnp.minimum(begin + layout.segment, program.groups)
 
     def group(k, carry):
-        j = end - 1 - k
-        first, last = j * layout.group, (j + 1) * layout.group - 1
+        j = begin + layout.segment - 1 - k
         before = [x[row, j, channels, :] for x in kept["boundaries"]]
+        if layout.group == 1:
+            return chunk(j, before, carry)
+        first, last = j * layout.group, (j + 1) * layout.group - 1
         write(last - first, lax.fori_loop(first, last, through, before))
         # What one thread has written another may read.
         barrier()
@@ -291,7 +294,7 @@ def backward_kernel(
 
     by_state = [[x[row, channels, :] for x in gradients[name]] for name in ("h0", "A")]
     by_channel = [gradients[name][row, channels] for name in ("D", "delta_bias")]
-    g, dA, dD, dbias = lax.fori_loop(0, end - begin, group, (*by_state, *by_channel))
+    g, dA, dD, dbias = lax.fori_loop(0, layout.segment, group, (*by_state, *by_channel))
     for ref, part in zip([*gradients["A"], *gradients["h0"]], [*dA, *g], strict=True):
         ref[row, channels, :] = part
     gradients["D"][row, channels], gradients["delta_bias"][row, channels] = dD, dbias

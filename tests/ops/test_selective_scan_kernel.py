@@ -59,12 +59,10 @@ def reference(problem, softplus):
 
 @pytest.fixture(params=["small", "large"])
 def size(request, monkeypatch):
-    """States kept and segments as of small inputs or as of large ones."""
+    """Few states kept, as in large problems, or many."""
     if request.param == "large":
         monkeypatch.setattr(selective_scan_kernel, "_MANY", 0)
-        monkeypatch.setattr(selective_scan_kernel, "_LARGE_GROUP", 3)
-    else:
-        monkeypatch.setattr(selective_scan_kernel, "_LEAST", 2)
+        monkeypatch.setattr(selective_scan_kernel, "_GROUP", 3)
 
 
 @pytest.mark.usefixtures("size")
