@@ -50,6 +50,7 @@ def base_config(task: str) -> ConfigDict:
                 "encoder": "auto",  # "embedding", "one_hot", "linear" (of one number); auto: linear for pixels
                 "positions": "none",  # "sinusoidal", "learned"
                 "pooling": "mean",  # "last", "cls"
+                "context": 0,  # learned vectors that pass the blocks in front of the sequence; pooling leaves them out
                 # Under protocol "paper", what sees padding: "everywhere", the "norms" alone, or "nowhere".
                 "paper_padding": "everywhere",
                 "head_width": 0,  # hidden width of the classifier head; 0: linear

@@ -70,10 +70,17 @@ def sinusoidal_positions(length: int, width: int) -> np.ndarray:
     return np.stack([np.sin(angles), np.cos(angles)], -1).reshape(length, -1)[:, :width].astype(np.float32)
 
 
+def _behind(vectors: jax.Array, x: jax.Array) -> jax.Array:
+    """The same vectors (k, h) in front of every sequence of x (b, l, h): (b, k + l, h)."""
+    return jnp.concatenate([jnp.broadcast_to(vectors, (x.shape[0], *vectors.shape)), x], 1)
+
+
 class Classifier(nnx.Module):
     """encoder -> positions -> blocks -> final norm -> pooling -> head.
 
-    With two documents an example both pass the same tower, and the head sees [x1, x2, x1 - x2, x1 * x2].
+    With a context, learned vectors pass the blocks in front of every sequence, as true positions of it, and are left
+    out of what follows. With two documents an example both pass the same tower, and the head sees
+    [x1, x2, x1 - x2, x1 * x2].
     """
 
     def __init__(
@@ -89,6 +96,7 @@ class Classifier(nnx.Module):
         positions: str = "none",
         final_norm: nnx.Module | None = None,
         pooling: str = "mean",
+        context: int = 0,
         head_width: int = 0,
         input_dropout: float = 0.0,
         mask_padding: bool = True,
@@ -108,6 +116,8 @@ class Classifier(nnx.Module):
             positions: one of POSITIONS.
             final_norm: norm before pooling, or None.
             pooling: one of POOLINGS; "mean" and "last" look at true positions only.
+            context: learned vectors p in front of the sequence and its class token; 0: none. They stand for no
+                position, and pooling does not see them.
             head_width: hidden width of the head; 0: linear (one document) or h (two documents).
             input_dropout: rate on what enters the first block, in [0, 1).
             mask_padding: True: padding reaches nothing. False: only pooling knows the lengths, as in the
@@ -131,6 +141,8 @@ class Classifier(nnx.Module):
         self.learned_positions = None if table is None else Exempt(table)
         self.sinusoids = rows if positions == "sinusoidal" else 0
         self.cls = Exempt(0.02 * jax.random.normal(rngs.params(), (d_model,))) if pooling == "cls" else None
+        vectors = jax.random.normal(rngs.params(), (context, d_model)) if context else None
+        self.context = None if vectors is None else Exempt(vectors)
         self.blocks = nnx.List([block(i, rngs) for i in range(layers)])
         self.final_norm = final_norm
         features = d_model if documents == 1 else 4 * d_model
@@ -187,15 +199,20 @@ class Classifier(nnx.Module):
         """The pooled features (b, h) of single documents: inputs (b, l), lengths (b,) or None."""
         x = self.encoder(inputs)
         if self.cls is not None:
-            x = jnp.concatenate([jnp.broadcast_to(self.cls[...], (x.shape[0], 1, x.shape[2])), x], 1)
+            x = _behind(self.cls[...][None], x)
             lengths = None if lengths is None else lengths + 1
         x = self._with_positions(x).astype(self.activations)
         true = None if lengths is None else jnp.arange(x.shape[1]) < lengths[:, None]
-        mask = true if self.mask_padding else None
+        mask = seen = true if self.mask_padding else None
+        front = 0 if self.context is None else self.context.shape[0]
+        if self.context is not None:
+            x = _behind(self.context[...].astype(x.dtype), x)
+            seen = None if mask is None else jnp.pad(mask, ((0, 0), (front, 0)), constant_values=True)
         input_key, *block_keys = split_key(key, 1 + len(self.blocks))
         x = dropout(x, self.input_dropout, input_key)
         for block, block_key in zip(self.blocks, block_keys, strict=True):
-            x = block(x, mask, train=train, key=block_key)
+            x = block(x, seen, train=train, key=block_key)
+        x = x[:, front:]
         if self.final_norm is not None:
             x = self.final_norm(x, mask, train=train)
         return self._pooled(widened(x), lengths, true)
@@ -228,10 +245,10 @@ class Classifier(nnx.Module):
         """What a causal model remembers before the first position of a stream: states of blocks, pooling, position.
 
         Raises:
-            TypeError: a mixer is not causal, or the model reads two documents or a class token.
+            TypeError: a mixer is not causal, or the model reads two documents, a class token or a context.
         """
-        if self.documents == 2 or self.pooling == "cls":
-            raise TypeError("streams are for single documents with mean or last pooling")
+        if self.documents == 2 or self.pooling == "cls" or self.context is not None:
+            raise TypeError("streams are for single documents with mean or last pooling and without a context")
         return {
             "blocks": [block.initial_state(batch) for block in self.blocks],
             "pooled": jnp.zeros((batch, self.d_model)),

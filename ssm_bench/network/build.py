@@ -20,7 +20,7 @@ from ssm_bench.network.scaffold import Scaffold, Slots
 PAPER_PADDING = ("everywhere", "norms", "nowhere")
 
 #: What a mixer or scaffold is given by the network that it sits in.
-NOT_OPTIONS = {"self", "d_model", "max_length", "slots", "rngs"}
+NOT_OPTIONS = {"self", "d_model", "max_length", "context", "slots", "rngs"}
 
 
 def options_of(kind: type) -> dict[str, Any]:
@@ -76,8 +76,8 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         return make_norm(model.norm, width, decay=model.norm_decay, masked=padding != "norms")
 
     max_length = config.task.max_length or spec.max_length
-    if "max_length" in inspect.signature(mixer_class.__init__).parameters:
-        mixer_options["max_length"] = max_length + (model.pooling == "cls")
+    sequence = {"max_length": model.context + (model.pooling == "cls") + max_length, "context": model.context}
+    mixer_options |= {k: v for k, v in sequence.items() if k in inspect.signature(mixer_class.__init__).parameters}
     slots = Slots(
         d_model=model.d_model,
         mixer=lambda width, rngs: _made("mixer", mixer_class, width, **mixer_options, rngs=rngs),
@@ -98,6 +98,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         positions=model.positions,
         final_norm=norm(model.d_model) if model.final_norm else None,
         pooling=model.pooling,
+        context=model.context,
         head_width=model.head_width,
         input_dropout=model.input_dropout,
         mask_padding=padding != "everywhere",

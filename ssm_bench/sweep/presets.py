@@ -24,6 +24,7 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
     # What a few hundred steps can train: gray levels as numbers, every position in the mean.
     model.encoder = "auto"
     model.pooling = "mean"
+    model.context = min(model.context, 8)
     config.mixer.update({name: value for name, value in experiment.TINY.items() if name in config.mixer})
     if "width" in config.scaffold:
         config.scaffold.width = 0

@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
 from ssm_bench.data import spec
 from ssm_bench.errors import UserError
+from ssm_bench.network.backbone import Classifier, Embedding
 from ssm_bench.network.build import build
 from ssm_bench.sweep.recipe import resolve
 
@@ -36,7 +38,13 @@ def test_an_impossible_option_is_told_with_its_section(mixer, scaffold, setting,
 
 @pytest.mark.parametrize(
     ("settings", "length"),
-    [((), 24), (("model.pooling=cls",), 25), (("mixer.truncate=false",), 0)],
+    [
+        ((), 24),
+        (("model.pooling=cls",), 25),
+        (("model.context=3",), 27),
+        (("model.pooling=cls", "model.context=3"), 28),
+        (("mixer.truncate=false",), 0),
+    ],
 )
 def test_a_mixer_that_asks_for_it_is_told_the_longest_sequence(settings, length):
     settings = ("task.max_length=24", "model.layers=1", *settings)
@@ -57,6 +65,49 @@ def test_a_classifier_says_which_inputs_it_takes():
     for shape in ((5,), (2, 0)):
         with pytest.raises(UserError, match=r"length at least 1; got the shape"):
             model.extend(jnp.zeros(shape, jnp.uint8), model.initial_state(2))
+
+
+class Seen(nnx.Module):
+    """A block that hands on what it sees, and keeps it."""
+
+    def __call__(self, x, mask, *, train, key):
+        self.x, self.mask = nnx.data(x), nnx.data(mask)
+        return x
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last", "cls"])
+@pytest.mark.parametrize("lengths", [None, (6, 4)])
+def test_a_context_passes_the_blocks_in_front_of_the_sequence_and_nothing_else(pooling, lengths):
+    lengths = None if lengths is None else jnp.array(lengths)
+
+    def encoded(context):
+        model = Classifier(
+            encoder=Embedding(20, 8, rngs=nnx.Rngs(1)),
+            block=lambda _, rngs: Seen(),
+            layers=2,
+            d_model=8,
+            classes=3,
+            max_length=6,
+            positions="learned",
+            pooling=pooling,
+            context=context,
+            rngs=nnx.Rngs(0),
+        )
+        return model, model.encode(jnp.arange(12).reshape(2, 6), lengths)
+
+    (without, expected), (model, found) = encoded(0), encoded(3)
+    np.testing.assert_array_equal(found, expected)
+    for block, other in zip(model.blocks, without.blocks, strict=True):
+        np.testing.assert_array_equal(block.x[:, 3:], other.x)
+        for row in block.x[:, :3]:
+            np.testing.assert_array_equal(row, model.context[...])
+        if lengths is None:
+            assert block.mask is None and other.mask is None
+        else:
+            np.testing.assert_array_equal(block.mask[:, 3:], other.mask)
+            assert block.mask[:, :3].all()
+    with pytest.raises(TypeError, match="without a context"):
+        model.initial_state(2)
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned"])

@@ -23,8 +23,9 @@ def test_everything_else_matters():
 
 def test_a_setting_younger_than_a_record_does_not_matter_at_the_value_that_was_all_there_was():
     before = {"model": {"d_model": 8}}
-    assert config_hash({"model": {"d_model": 8, "precision": "float32"}}) == config_hash(before)
-    assert config_hash({"model": {"d_model": 8, "precision": "bf16"}}) != config_hash(before)
+    for setting, then, now in (("precision", "float32", "bf16"), ("context", 0, 16)):
+        assert config_hash({"model": {"d_model": 8, setting: then}}) == config_hash(before)
+        assert config_hash({"model": {"d_model": 8, setting: now}}) != config_hash(before)
 
 
 def test_a_number_that_is_not_finite_is_refused():

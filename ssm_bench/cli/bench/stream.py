@@ -77,8 +77,8 @@ def _check_forward(config: Any) -> None:
     """Refuses what has no place in a stream that is read forward, position by position, without an end."""
     if config.mixer.get("bidirectional"):
         raise UserError("a stream is read forward: --config.mixer.bidirectional must be false; got true")
-    for name, allowed in (("pooling", ("mean", "last")), ("positions", ("none",))):
+    for name, allowed in (("pooling", ("mean", "last")), ("positions", ("none",)), ("context", (0,))):
         if config.model[name] not in allowed:
             raise UserError(
-                f"in a stream --config.model.{name} must be {' or '.join(allowed)}; got {config.model[name]}"
+                f"in a stream --config.model.{name} must be {' or '.join(map(str, allowed))}; got {config.model[name]}"
             )
