@@ -110,6 +110,16 @@ def test_a_context_passes_the_blocks_in_front_of_the_sequence_and_nothing_else(p
         model.initial_state(2)
 
 
+def test_a_context_is_only_there_if_asked_for():
+    overrides = ["--config.model.mixer=luna"]
+    config = resolve("transformer", "listops", preset="quick", overrides=overrides)
+    with pytest.raises(UserError, match=r"^--config.model.context must be at least 1 with the mixer luna; got 0"):
+        build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
+    config = resolve("luna", "listops", preset="quick")
+    model = build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
+    assert model.blocks[0].mixer.context == model.context.shape[0] == config.model.context > 0
+
+
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
 def test_inputs_longer_than_the_table_of_positions_are_refused(positions):
     settings = (f"model.positions={positions}", "task.max_length=8", "model.layers=1", "mixer.bidirectional=false")
