@@ -23,7 +23,7 @@ COLUMNS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """Real trainable numbers of a model, and real numbers it carries per sequence; None: they grow with the length."""
+    """Real trainable numbers of a model, and real numbers it carries per sequence; None: no fixed number."""
 
     parameters: int
     state: int | None
@@ -83,11 +83,11 @@ def latex(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = 
         r"\scriptsize",
         r"\setlength{\tabcolsep}{3.5pt}",
         *_tabular("l" * len(COLUMNS), [*COLUMNS.values()], described),
-        # All in one would be twice as wide as a page; and sizes leave no room between six tasks but this.
-        r"\setlength{\tabcolsep}{2pt}",
+        # All in one would be twice as wide as a page; and so are twelve sizes in a row, if not small.
+        r"\tiny",
         *_tabular("l" + "r" * len(tasks), [COLUMNS["title"], *map(tex, tasks.values())], sized),
     ]
-    lines += [rf"{tex(note)}\par" for note in (SIZES, *notes)]
+    lines += [r"\scriptsize", *(rf"{tex(note)}\par" for note in (SIZES, *notes))]
     return "\n".join([*lines, r"\endgroup", ""])
 
 
@@ -98,9 +98,7 @@ def _tabular(columns: str, heads: Sequence[str], cells: Sequence[Sequence[str]])
 
 
 #: What the columns of the tasks hold.
-SIZES = (
-    "Each task: trainable real numbers, and real numbers carried per sequence; \N{EN DASH}: they grow with the length."
-)
+SIZES = "Each task: trainable real numbers, and real numbers carried per sequence; \N{EN DASH}: no fixed number."
 
 FORMATS = {"csv": csv, "latex": latex, "markdown": markdown}
 

@@ -46,7 +46,7 @@ MARKDOWN = """\
 | S5 | LTI | zoh | MIMO | scan | glu | 1.29M, 2.3k | 512, 16 |
 | Ours &amp; co\\_2 | nonlinear | none | MIMO | matrix product | mlp, glu | 1M, \N{EN DASH} | 123k, \N{EN DASH} |
 
-Each task: trainable real numbers, and real numbers carried per sequence; \N{EN DASH}: they grow with the length.
+Each task: trainable real numbers, and real numbers carried per sequence; \N{EN DASH}: no fixed number.
 
 Vocabularies of the data found here: Text: 100 % synthetic.
 """
@@ -65,7 +65,7 @@ Ours \& co\_2 & nonlinear & none & MIMO & matrix product & mlp, glu \\
 \bottomrule
 \end{tabular}
 \par\medskip
-\setlength{\tabcolsep}{2pt}
+\tiny
 \begin{tabular}{@{}lrr@{}}
 \toprule
 Model & Text & Image \\
@@ -75,7 +75,8 @@ Ours \& co\_2 & 1M,\,-- & 123k,\,-- \\
 \bottomrule
 \end{tabular}
 \par\medskip
-Each task: trainable real numbers, and real numbers carried per sequence; --: they grow with the length.\par
+\scriptsize
+Each task: trainable real numbers, and real numbers carried per sequence; --: no fixed number.\par
 Vocabularies of the data found here: Text: 100\,\% synthetic.\par
 \endgroup
 """
