@@ -3,7 +3,7 @@
 import io
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO
 
 import pandas as pd
@@ -23,6 +23,8 @@ MINUS = "\N{MINUS SIGN}"
 UNLIMITED = 10_000
 #: Six tasks and two averages fit an upright A4 page.
 PORTRAIT_COLUMNS = 8
+#: So many rows, of three lines each, fit a page.
+PAGE_ROWS = 20
 
 
 def files(table: Table) -> dict[str, str]:
@@ -177,34 +179,48 @@ def md(text: str) -> str:
 
 
 def latex(table: Table) -> str:
-    r"""A tabular and its notes, to be \input inside a table environment; needs the package booktabs."""
-    columns = len(table.columns)
-    heads = [_two_lines(tex(title)) + _raised(table.heads.get(column, [])) for column, title in table.columns.items()]
+    r"""A tabular and its notes, to be \input inside a table environment; needs the package booktabs.
+
+    More rows than fit a page are cut into tabulars of about as many each.
+    """
+    parts = -(-len(table.rows) // PAGE_ROWS)
+    rows = list(table.rows)
+    size = -(-len(rows) // parts) if parts else 0
     lines = [
         f"% {WRITTEN_BY} Needs booktabs; \\input it inside a table environment.",
         r"\begingroup",
         r"\centering",
         r"\footnotesize",
         r"\setlength{\tabcolsep}{4.5pt}",
-        rf"\begin{{tabular}}{{@{{}}l*{{{columns}}}{{c}}@{{}}}}",
-        r"\toprule",
-        rf"Model & {' & '.join(heads)} \\",
-        r"\midrule",
     ]
-    for number, (row, title) in enumerate(table.rows.items()):
-        entries = [table.entries[row, column] for column in table.columns]
-        if number:
-            lines.append(r"\addlinespace")
-        lines.append(rf"{tex(title)} & {' & '.join(_latex_number(entry) for entry in entries)} \\")
-        if row != RANDOM:
-            for text in (published_text, effort_text):
-                small = [rf"{{\scriptsize {tex(text(entry))}}}" if entry.cell else "" for entry in entries]
-                lines.append(rf" & {' & '.join(small)} \\")
-    lines += [r"\bottomrule", r"\end{tabular}", r"\par\medskip", r"\begin{minipage}{\linewidth}"]
+    for part in range(max(1, parts)):
+        lines += _tabular(table, rows[part * size : (part + 1) * size])
+    lines += [r"\begin{minipage}{\linewidth}"]
     lines += [r"\scriptsize\raggedright\setlength{\parskip}{2pt}\setlength{\parindent}{0pt}"]
     lines += [rf"\textbf{{{tex(subject)}}}: {tex(text)}\par" for subject, text in table.notes]
     lines += [rf"\textsuperscript{{{mark}}}\,{tex(text)}.\quad" for mark, text in table.footnotes.items()]
     return "\n".join([*lines, r"\end{minipage}", r"\endgroup", ""])
+
+
+def _tabular(table: Table, rows: Sequence[str]) -> list[str]:
+    """Lines of a tabular with some of the rows."""
+    heads = [_two_lines(tex(title)) + _raised(table.heads.get(column, [])) for column, title in table.columns.items()]
+    lines = [
+        rf"\begin{{tabular}}{{@{{}}l*{{{len(heads)}}}{{c}}@{{}}}}",
+        r"\toprule",
+        rf"Model & {' & '.join(heads)} \\",
+        r"\midrule",
+    ]
+    for number, row in enumerate(rows):
+        entries = [table.entries[row, column] for column in table.columns]
+        if number:
+            lines.append(r"\addlinespace")
+        lines.append(rf"{tex(table.rows[row])} & {' & '.join(_latex_number(entry) for entry in entries)} \\")
+        if row != RANDOM:
+            for text in (published_text, effort_text):
+                small = [rf"{{\scriptsize {tex(text(entry))}}}" if entry.cell else "" for entry in entries]
+                lines.append(rf" & {' & '.join(small)} \\")
+    return [*lines, r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
 
 
 def latex_document(table: Table) -> str:

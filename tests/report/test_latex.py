@@ -33,7 +33,18 @@ def test_structure(table):
     assert re.findall(r"\\end\{(\w+)\}", source) == ["tabular", "minipage"]
 
 
-def test_compiles(table, tmp_path):
+def test_rows_beyond_a_page_go_on_in_another_tabular(tmp_path):
+    models = [f"model{number}" for number in range(28)]
+    table = build([record(model, "text", 50.0) for model in models], "budget", "strict")
+    source = render.latex(table)
+    first, second = re.findall(r"\\begin\{tabular\}.*?\\end\{tabular\}", source, re.DOTALL)
+    # The row of chance is the first of all.
+    assert [part.count("Text") for part in (first, second)] == [1, 1]
+    assert [part.count("model") for part in (first, second)] == [14, 14]
+    test_compiles(table, tmp_path, pages=2)
+
+
+def test_compiles(table, tmp_path, pages=1):
     pdflatex = shutil.which("pdflatex")
     if pdflatex is None:
         pytest.skip("pdflatex is not installed; test_structure has looked at the source")
@@ -50,4 +61,4 @@ def test_compiles(table, tmp_path):
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
     assert "too large" not in done.stdout
-    assert "(1 page" in done.stdout
+    assert f"({pages} page" in done.stdout
