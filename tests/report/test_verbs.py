@@ -176,6 +176,15 @@ def test_verify_tells_every_problem(results, capsys):
     assert f"{edited}: field config_hash" in printed
 
 
+def test_no_two_models_look_the_same():
+    from ssm_bench.config import experiment_names
+    from ssm_bench.report import figures
+
+    looks = [figures._style(place) for place in range(len(experiment_names()))]
+    assert len({(look["color"], str(look["ls"])) for look in looks}) == len(looks)
+    assert len({(look["color"], look["marker"]) for look in looks}) == len(looks)
+
+
 def test_figures_are_the_same_bytes_each_time(results, capsys):
     assert main(["figures", "--results", str(results), "--preset", "quick"]) == 0
     first = contents(results / "figures")
