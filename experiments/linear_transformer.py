@@ -9,8 +9,9 @@ Cost:     not measured yet.
 
 The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs): those of its
 Transformer, with other sizes on Pathfinder. Known deviations: those of experiments/transformer.py, except that the
-authors drop no attention weights here either and that nothing is computed in bfloat16; padded positions are no keys,
-where theirs are; Path-X, for which they have no configuration, has the sizes of their Transformer.
+authors drop no attention weights here either and that attention is not computed in bfloat16; padded positions are no
+keys, where theirs are (as they are here under the protocol `paper`); Path-X, for which they have no configuration, has
+the sizes of their Transformer.
 """
 
 import sys
@@ -42,7 +43,9 @@ def get_config(task: str):
     """The recipe of the Transformer with linear attention, at its own sizes."""
     layers, d_model, width, mlp, heads = RECIPES[task]
     config = experiment("transformer").get_config(task)
-    config.model.update(mixer="linear_attention", layers=layers, d_model=d_model, head_width=mlp)
+    config.model.update(
+        mixer="linear_attention", layers=layers, d_model=d_model, head_width=mlp, paper_padding="everywhere"
+    )
     config.mixer.update(heads=heads, width=width)
     config.scaffold.update(width=mlp)
     config.report.update(

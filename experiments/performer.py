@@ -10,10 +10,9 @@ The recipes are the configurations of google-research/long-range-arena@cd31e5c (
 Transformer, with more heads on Pathfinder. The features there are relu(x) + 0.001 of queries and keys themselves, with
 no random matrix at all; on ListOps alone they are positive random features of the softmax, two a head. Known
 deviations: those of experiments/transformer.py, except that the authors drop no attention weights here either and that
-nothing is computed in bfloat16; the random features of ListOps are drawn once, theirs anew in every call, with the
-queries as the seed; the exponents of keys are not shifted by a maximum over all positions, padding included; padded
-positions are no keys, where theirs are; Path-X, for which they have no configuration, has the sizes of their
-Transformer.
+attention is not computed in bfloat16; the random features of ListOps are drawn once, theirs anew in every call, with
+the queries as the seed; padded positions are no keys, where theirs are (as they are here under the protocol `paper`);
+Path-X, for which they have no configuration, has the sizes of their Transformer.
 """
 
 import sys
@@ -47,7 +46,7 @@ def get_config(task: str):
     """The recipe of the Transformer with attention by features, at its own sizes."""
     layers, d_model, width, mlp, heads, kernel, random_features = RECIPES[task]
     config = experiment("transformer").get_config(task)
-    config.model.update(mixer="performer", layers=layers, d_model=d_model, head_width=mlp)
+    config.model.update(mixer="performer", layers=layers, d_model=d_model, head_width=mlp, paper_padding="everywhere")
     config.mixer.update(heads=heads, width=width, kernel=kernel, random_features=random_features)
     config.scaffold.update(width=mlp)
     config.report.update(

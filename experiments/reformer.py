@@ -12,11 +12,12 @@ round, ten buckets, ten chunks of a sequence padded to the longest, no causality
 since it does not read the width of the files. Chunks are therefore a tenth of the longest sequence (Text: of 4,096
 characters, where the authors' file says 1,000). There is no file for Path-X, which has the size of the Transformer
 and, ours, a hundred chunks: ten would need 27 GB for the scores of one batch. Known deviations: those of
-experiments/transformer.py; where that code leaves the paper, the paper is followed: keys at length one (there: as long
-as the queries, and scores times the root of a head's channels), no weight for a position itself, padding behind all
-others (there it is sorted and seen like any other), a last projection (there: none), no chunk before the first (there:
-the last one). Heads have rotations of their own, the same in every layer and step (there all heads share one; in the
-paper they are drawn anew each time). No reversible layers: they save memory and change no number.
+experiments/transformer.py, except that attention is not computed in bfloat16; where that code leaves the paper, the
+paper is followed: keys at length one (there: as long as the queries, and scores times the root of a head's channels),
+no weight for a position itself, a last projection (there: none), no chunk before the first (there: the last one).
+Padding stands behind all others (there it is sorted and seen like any other, as here under the protocol `paper`). Heads
+have rotations of their own, the same in every layer and step (there all heads share one; in the paper they are drawn
+anew each time). No reversible layers: they save memory and change no number.
 """
 
 import sys
@@ -48,7 +49,9 @@ def get_config(task: str):
     """The recipe of the Transformer with another mixer, in the size published for it."""
     layers, d_model, mlp, heads, chunk = RECIPES[task]
     config = experiment("transformer").get_config(task)
-    config.model.update(mixer="lsh_attention", layers=layers, d_model=d_model, head_width=mlp)
+    config.model.update(
+        mixer="lsh_attention", layers=layers, d_model=d_model, head_width=mlp, paper_padding="everywhere"
+    )
     config.mixer = {"heads": heads, "width": 0, "chunk": chunk, "buckets": 10, "rounds": 1, "seed": 0}
     config.scaffold.update(width=mlp)
     config.report.update(

@@ -6,6 +6,7 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
+from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Mixer, Traits
 
@@ -55,10 +56,8 @@ class Attention(Mixer):
         Raises:
             UserError: sizes that do not divide each other.
         """
-        width = width or d_model
+        width = width_of_heads(width, d_model, heads)
         kv_heads = kv_heads or heads
-        if heads < 1 or width % heads:
-            raise UserError(f"--config.mixer.heads must divide the width {width}; got {heads}")
         if kv_heads < 1 or heads % kv_heads:
             raise UserError(f"--config.mixer.kv_heads must divide --config.mixer.heads {heads}; got {kv_heads}")
         if min(window, max_steps - 1) < 0:

@@ -1,11 +1,11 @@
 """BigBird: softmax attention to a few blocks of positions, some of them drawn at random."""
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
+from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Mixer, Traits
 
@@ -47,11 +47,9 @@ class BigBird(Mixer):
             rngs: random keys.
 
         Raises:
-            UserError: heads that do not divide the width, or an option out of range.
+            UserError: a negative width, heads that do not divide it, or an option out of range.
         """
-        width = width or d_model
-        if heads < 1 or width % heads:
-            raise UserError(f"--config.mixer.heads must divide the width {width}; got {heads}")
+        width = width_of_heads(width, d_model, heads)
         for option, value, least in (("block", block, 1), ("random_blocks", random_blocks, 0), ("seed", seed, 0)):
             if value < least:
                 raise UserError(f"--config.mixer.{option} must be at least {least}; got {value}")
@@ -67,7 +65,7 @@ class BigBird(Mixer):
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h); blocks are those of the true length, and padded keys get no weight."""
         q, k, v = (y.reshape(*x.shape[:2], self.heads, -1) for y in (self.query(x), self.keys(x), self.values(x)))
-        lengths = None if mask is None else mask.sum(-1).astype(jnp.int32)
+        lengths = None if mask is None else mask.sum(-1)
         y = ops.block_sparse_attention(
             q, k, v, block=self.block, random_blocks=self.random_blocks, seed=self.seed, lengths=lengths
         )

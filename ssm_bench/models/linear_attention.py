@@ -45,6 +45,10 @@ class LinearAttention(FeatureAttention):
         """As many as a head has channels."""
         return self.size
 
-    def phi(self, x: jax.Array, *, queries: bool) -> jax.Array:
-        """elu(x) + 1."""
-        return ops.elu_features(x)
+    def query_features(self, q: jax.Array) -> jax.Array:
+        """elu(q) + 1."""
+        return ops.elu_features(q)
+
+    def key_features(self, k: jax.Array, mask: jax.Array | None) -> jax.Array:
+        """elu(k) + 1."""
+        return ops.elu_features(k)

@@ -1,11 +1,11 @@
 """LSH attention: the mixer of the Reformer, softmax attention among positions with similar queries."""
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
+from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Mixer, Traits
 
@@ -50,11 +50,9 @@ class LSHAttention(Mixer):
             rngs: random keys.
 
         Raises:
-            UserError: heads that do not divide the width, or an option out of range.
+            UserError: a negative width, heads that do not divide it, or an option out of range.
         """
-        width = width or d_model
-        if heads < 1 or width % heads:
-            raise UserError(f"--config.mixer.heads must divide the width {width}; got {heads}")
+        width = width_of_heads(width, d_model, heads)
         if buckets < 2 or buckets % 2:
             raise UserError(f"--config.mixer.buckets must be an even number from 2; got {buckets}")
         for option, value, least in (("chunk", chunk, 1), ("rounds", rounds, 1), ("seed", seed, 0)):
@@ -79,7 +77,7 @@ class LSHAttention(Mixer):
             buckets=self.buckets,
             rounds=self.rounds,
             seed=self.seed,
-            lengths=None if mask is None else mask.sum(-1).astype(jnp.int32),
+            lengths=None if mask is None else mask.sum(-1),
         )
         return self.out(y.reshape(*x.shape[:2], -1))
 

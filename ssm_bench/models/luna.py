@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench.errors import UserError
+from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Mixer, Traits
 
@@ -41,8 +42,7 @@ class Luna(Mixer):
         """
         if context < 1:
             raise UserError(f"--config.model.context must be at least 1 with the mixer luna; got {context}")
-        if heads < 1 or d_model % heads:
-            raise UserError(f"--config.mixer.heads must divide the width {d_model}; got {heads}")
+        width_of_heads(0, d_model, heads)
 
         def projection(*, bias: bool = True) -> Linear:
             # The variance of the authors, for whom it converged better.

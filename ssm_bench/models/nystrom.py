@@ -6,6 +6,7 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
+from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Mixer, Traits
 
@@ -53,11 +54,9 @@ class Nystrom(Mixer):
             rngs: random keys.
 
         Raises:
-            UserError: a number out of range, or heads that do not divide the width.
+            UserError: a number out of range, a negative width, or heads that do not divide it.
         """
-        width = width or d_model
-        if heads < 1 or width % heads:
-            raise UserError(f"--config.mixer.heads must divide the width {width}; got {heads}")
+        width = width_of_heads(width, d_model, heads)
         if landmarks < 1:
             raise UserError(f"--config.mixer.landmarks must be at least 1; got {landmarks}")
         if inverse_steps < 1:
@@ -79,7 +78,7 @@ class Nystrom(Mixer):
         """(b, l, h) -> (b, l, h); padding is in no segment and gets no weight."""
         values = self.values(x)
         q, k, v = (t.reshape(*t.shape[:2], self.heads, -1) for t in (self.query(x), self.keys(x), values))
-        lengths = None if mask is None else mask.sum(-1).astype(jnp.int32)
+        lengths = None if mask is None else mask.sum(-1)
         y = ops.nystrom_attention(q, k, v, landmarks=self.landmarks, steps=self.inverse_steps, lengths=lengths)
         y = y.reshape(values.shape)
         if self.kernel is not None:

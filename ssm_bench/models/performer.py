@@ -71,10 +71,18 @@ class Performer(FeatureAttention):
         """The rows of W, or the channels of a head without one."""
         return self.size if self.projection is None else self.projection.shape[0]
 
-    def phi(self, x: jax.Array, *, queries: bool) -> jax.Array:
+    def query_features(self, q: jax.Array) -> jax.Array:
         """The features of the kernel."""
         projection = None if self.projection is None else self.projection[...]
         if self.kernel == "relu":
-            return ops.relu_features(x, projection)
+            return ops.relu_features(q, projection)
         assert projection is not None
-        return ops.softmax_features(x, projection, queries=queries)
+        return ops.softmax_query_features(q, projection)
+
+    def key_features(self, k: jax.Array, mask: jax.Array | None) -> jax.Array:
+        """The features of the kernel; for "softmax" the largest of a sequence is 1 where the mixer is not causal."""
+        projection = None if self.projection is None else self.projection[...]
+        if self.kernel == "relu":
+            return ops.relu_features(k, projection)
+        assert projection is not None
+        return ops.softmax_key_features(k, projection, causal=self.causal, mask=mask)

@@ -288,6 +288,6 @@ class Classifier(nnx.Module):
 
     @property
     def state_size(self) -> int | None:
-        """Real numbers that all blocks together carry per sequence; None where one grows with the length."""
+        """Real numbers that all blocks together carry per sequence; None where one has no fixed number."""
         sizes = [block.state_size for block in self.blocks]
         return None if None in sizes else sum(s for s in sizes if s is not None)

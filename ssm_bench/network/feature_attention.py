@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
+from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Mixer
 
@@ -27,11 +27,7 @@ class FeatureAttention(Mixer):
         Raises:
             UserError: a negative width, or heads that do not divide it.
         """
-        if width < 0:
-            raise UserError(f"--config.mixer.width must be at least 0; got {width}")
-        width = width or d_model
-        if heads < 1 or width % heads:
-            raise UserError(f"--config.mixer.heads must divide the width {width}; got {heads}")
+        width = width_of_heads(width, d_model, heads)
         self.query = Linear(d_model, width, bias=False, rngs=rngs)
         self.keys = Linear(d_model, width, bias=False, rngs=rngs)
         self.values = Linear(d_model, width, bias=False, rngs=rngs)
@@ -46,21 +42,25 @@ class FeatureAttention(Mixer):
         """The number m of features a head."""
 
     @abc.abstractmethod
-    def phi(self, x: jax.Array, *, queries: bool) -> jax.Array:
-        """Features of queries or keys, (b, l, n, d) -> (b, l, n, m): not negative, each of its own position alone."""
+    def query_features(self, q: jax.Array) -> jax.Array:
+        """phi of queries, (b, l, n, d) -> (b, l, n, m): not negative, each of its own position alone."""
+
+    @abc.abstractmethod
+    def key_features(self, k: jax.Array, mask: jax.Array | None) -> jax.Array:
+        """phi of keys, likewise; those of a mixer that is not causal may depend on all positions of the mask (b, l)."""
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h); padded keys get no weight."""
-        q, k, v = self._mapped(x)
+        q, k, v = self._mapped(x, mask)
         if self.causal:
             y, _ = ops.causal_linear_attention(q, k, v, epsilon=self.epsilon)
         else:
             y = ops.linear_attention(q, k, v, mask=mask, epsilon=self.epsilon)
         return self._join(y)
 
-    def _mapped(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _mapped(self, x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
         q, k, v = (t.reshape(*t.shape[:-1], self.heads, -1) for t in (self.query(x), self.keys(x), self.values(x)))
-        return self.phi(q, queries=True), self.phi(k, queries=False), v
+        return self.query_features(q), self.key_features(k, mask), v
 
     def _join(self, y: jax.Array) -> jax.Array:
         return self.out(y.reshape(*y.shape[:-2], -1))

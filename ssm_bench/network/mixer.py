@@ -147,4 +147,4 @@ class Mixer(nnx.Module, abc.ABC):
     @property
     @abc.abstractmethod
     def state_size(self) -> int | None:
-        """Real numbers carried per sequence in step mode; None where it grows with the length."""
+        """Real numbers carried per sequence in step mode; None where it grows with the length, or without step mode."""

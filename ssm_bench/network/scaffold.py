@@ -98,6 +98,6 @@ class Scaffold(nnx.Module, abc.ABC):
 
     @property
     def state_size(self) -> int | None:
-        """Real numbers that its parts carry along time per sequence; None where one grows with the length."""
+        """Real numbers that its parts carry along time per sequence; None where one has no fixed number."""
         sizes = [getattr(self, part).state_size for part in self.temporal]
         return None if None in sizes else sum(sizes)

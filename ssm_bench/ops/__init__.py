@@ -41,7 +41,8 @@ from ssm_bench.ops.linear_attention import (
     linear_attention,
     orthogonal_gaussian,
     relu_features,
-    softmax_features,
+    softmax_key_features,
+    softmax_query_features,
 )
 from ssm_bench.ops.lsh import lsh_attention, lsh_buckets
 from ssm_bench.ops.nystrom import nystrom_attention
@@ -104,7 +105,8 @@ __all__ = [
     "s4d_lin",
     "s4d_real",
     "selective_scan",
-    "softmax_features",
+    "softmax_key_features",
+    "softmax_query_features",
     "softmax_recurrence",
     "softplus_step",
     "ssd",

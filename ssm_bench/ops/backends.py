@@ -85,6 +85,17 @@ def choose_backend(backend: str, kernel: Kernel | None = None) -> str:
     return chosen
 
 
+def takes_kernel(operation: str, *, fits: bool) -> bool:
+    """Whether an operation that has no backends to choose from runs by its kernel: on NVIDIA GPUs where it fits.
+
+    Inside `use_backend` it does not. The choice is logged as that of `choose_backend`.
+    """
+    taken = fits and _automatic.get() == "auto" and kernels_run()
+    if taken:
+        _say(f'{operation}: backend "fused" on {jax.default_backend()}')
+    return taken
+
+
 @cache
 def _say(sentence: str) -> None:
     """Logs a sentence, the first time it is given."""

@@ -34,7 +34,8 @@ def block_sparse_attention(
         lengths: true lengths (b,), or None; padded keys get no weight.
 
     Returns:
-        (b, l, n, d) in the type of q; the values at padded positions mean nothing. Cost O(b l block random_blocks n d).
+        (b, l, n, d) in the type of q; the values at padded positions mean nothing. Cost O(b l block (5 + random_blocks)
+        n d), and in the gradient O(b l (l / block) random_blocks n d).
 
     Raises:
         ValueError: a block without positions, or a negative number of random ones.
@@ -45,8 +46,11 @@ def block_sparse_attention(
     if block < 1 or random_blocks < 0:
         raise ValueError(f"block must be at least 1 and random_blocks at least 0, got {block} and {random_blocks}")
     batch, length, heads, size = q.shape
+    # One block that is longer than the sequence sees the same.
+    block = min(block, length)
     blocks = -(-length // block)
     # Where all examples are as long, one pattern serves them all.
+    lengths = None if lengths is None else lengths.astype(jnp.int32)
     limit = jnp.full(1, length) if lengths is None else lengths
     last = jnp.maximum(limit - 1, 0) // block
     chosen, drawn = choose_random_blocks(last, blocks, heads=heads, number=random_blocks, seed=seed)

@@ -128,19 +128,15 @@ def relu_features(x: jax.Array, projection: jax.Array | None = None, *, epsilon:
     return jax.nn.relu(x if projection is None else _projected(x, projection)) + epsilon
 
 
-def softmax_features(x: jax.Array, projection: jax.Array, *, queries: bool, epsilon: float = 1e-6) -> jax.Array:
-    """Positive random features of the softmax: e^(W z - |z|^2 / 2) + epsilon with z = x / d^(1/4).
+def softmax_query_features(x: jax.Array, projection: jax.Array, *, epsilon: float = 1e-6) -> jax.Array:
+    """Positive random features of queries for the softmax: e^(W z) + epsilon with z = x / d^(1/4), up to a factor.
 
-    With rows of W standard normal, the mean over W of phi(q) . phi(k) is m e^(q . k / sqrt(d)), epsilon aside.
-
-    What keeps exponentials in range looks at one position only, so that neither padding nor later positions have a say.
-    A factor common to the features of a query cancels in the quotient: here the largest of them is 1. The exponents of
-    keys are at most half the squared length of a row of W, about d/2, and are cut off where float32 would overflow.
+    The factor is one for each query, e^(-|z|^2 / 2) among others: it cancels in the quotient. The largest feature is 1,
+    epsilon aside.
 
     Args:
-        x: queries or keys (..., d).
+        x: queries (..., d).
         projection: W (m, d), as from `orthogonal_gaussian`.
-        queries: x are queries.
         epsilon: what is added to each feature, above 0: then no query is without weights.
 
     Returns:
@@ -148,14 +144,42 @@ def softmax_features(x: jax.Array, projection: jax.Array, *, queries: bool, epsi
 
     Source: Choromanski et al. 2021, "Rethinking Attention with Performers" (arXiv 2009.14794), lemma 1.
     """
-    x = x.astype(jnp.result_type(jnp.float32, x))
-    z = x * x.shape[-1] ** -0.25
-    exponent = _projected(z, projection)
-    if queries:
-        exponent = exponent - exponent.max(-1, keepdims=True)
-    else:
-        exponent = jnp.minimum(exponent - jnp.square(z).sum(-1, keepdims=True) / 2, _LARGEST_EXPONENT)
-    return jnp.exp(exponent) + epsilon
+    exponent = _projected(_scaled(x), projection)
+    return jnp.exp(exponent - exponent.max(-1, keepdims=True)) + epsilon
+
+
+def softmax_key_features(
+    x: jax.Array, projection: jax.Array, *, causal: bool, mask: jax.Array | None = None, epsilon: float = 1e-6
+) -> jax.Array:
+    """Positive random features of keys for the softmax: e^(W z - |z|^2 / 2) with z = x / d^(1/4).
+
+    With rows of W standard normal, the mean over W of the product with the features of a query is proportional to
+    e^(q . k / sqrt(d)), epsilon aside. Where every position sees every other, features are divided by the largest of
+    the sequence, and epsilon is added. Causally later positions must have no say: exponents, at most half the squared
+    length of a row of W, are cut off where float32 would overflow, and nothing is added, so that a key whose |z|^2 / 2
+    is beyond 87 has no weight.
+
+    Args:
+        x: keys (b, l, n, d).
+        projection: W (m, d), as from `orthogonal_gaussian`.
+        causal: positions see no later ones.
+        mask: (b, l) bool, True at true positions; None: all are. Padding has no say in what is the largest.
+        epsilon: what is added to each feature, at least 0.
+
+    Returns:
+        (b, l, n, m), in float32 or better.
+
+    Source: Choromanski et al. 2021, "Rethinking Attention with Performers" (arXiv 2009.14794), lemma 1.
+    """
+    z = _scaled(x)
+    exponent = _projected(z, projection) - jnp.square(z).sum(-1, keepdims=True) / 2
+    if causal:
+        return jnp.exp(jnp.minimum(exponent, _LARGEST_EXPONENT))
+    if mask is not None:
+        exponent = jnp.where(mask[..., None, None], exponent, -jnp.inf)
+    largest = exponent.max((1, 3), keepdims=True)
+    # Without a true position there is no largest.
+    return jnp.exp(exponent - jnp.where(jnp.isfinite(largest), largest, 0)) + epsilon
 
 
 def orthogonal_gaussian(key: jax.Array, features: int, size: int) -> jax.Array:
@@ -167,6 +191,10 @@ def orthogonal_gaussian(key: jax.Array, features: int, size: int) -> jax.Array:
     blocks = jax.random.orthogonal(directions, size, (-(-features // size),))
     norms = jnp.linalg.norm(jax.random.normal(lengths, (features, size)), axis=-1, keepdims=True)
     return norms * blocks.reshape(-1, size)[:features]
+
+
+def _scaled(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.result_type(jnp.float32, x)) * x.shape[-1] ** -0.25
 
 
 def _projected(x: jax.Array, projection: jax.Array) -> jax.Array:

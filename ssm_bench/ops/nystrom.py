@@ -37,14 +37,14 @@ def nystrom_attention(
     if landmarks < 1:
         raise ValueError(f"landmarks must be at least 1, got {landmarks}")
     batch, length, _, size = q.shape
-    if length <= landmarks:
-        return jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=lengths)
     dtype = q.dtype
     q, k, v = widened(q), widened(k), widened(v)
-    n = jnp.full(batch, length) if lengths is None else lengths
+    n = jnp.full(batch, length, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
     # The inverse enlarges errors in its directions of small singular values: no product may be rounded to half
     # precision on the way, as they are by default on GPUs and TPUs.
     with jax.default_matmul_precision("highest"):
+        if length <= landmarks:
+            return jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=n).astype(dtype)
         weights = _segments(n, length, landmarks, q.dtype)
         query_marks, key_marks = (jnp.einsum("bml,blhd->bmhd", weights, x) for x in (q, k))
         found = jax.nn.dot_product_attention(query_marks, k, v, key_value_seq_lengths=n)

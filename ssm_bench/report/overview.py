@@ -44,13 +44,16 @@ class Row:
 
 
 def csv(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = ()) -> str:
-    """One line a model, exact numbers; the state is "grows" where it grows with the length."""
+    """One line a model, exact numbers; the state is empty where it is no fixed number."""
     lines = []
     for row in rows:
         line = {"model": row.name} | {name: getattr(row, name) for name in COLUMNS}
         for task in tasks:
             size = row.sizes[task]
-            line |= {f"{task}_parameters": size.parameters, f"{task}_state_size": size.state or "grows"}
+            line |= {
+                f"{task}_parameters": size.parameters,
+                f"{task}_state_size": "" if size.state is None else size.state,
+            }
         lines.append(line)
     return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
 

@@ -18,13 +18,13 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
     model.d_model = min(model.d_model, 32)
     # Two blocks, unless blocks differ and the third is the first of its kind.
     model.layers = min(model.layers, getattr(experiment, "TINY_LAYERS", 2))
+    model.context = min(model.context, 8)
     model.dropout = 0.0
     model.input_dropout = 0.0
     model.head_width = 0
     # What a few hundred steps can train: gray levels as numbers, every position in the mean.
     model.encoder = "auto"
     model.pooling = "mean"
-    model.context = min(model.context, 8)
     config.mixer.update({name: value for name, value in experiment.TINY.items() if name in config.mixer})
     if "width" in config.scaffold:
         config.scaffold.width = 0

@@ -196,3 +196,19 @@ def test_the_kernel_of_s4(modes):
         expected = jax.tree.map(np.asarray, run(arrays, weights))
     errors = largest_error(run([narrowed(x) for x in arrays], narrowed(weights)), expected)
     assert max(errors.values()) < NEAR_THE_UNIT_CIRCLE, errors
+
+
+@pytest.mark.parametrize(
+    "attend",
+    [
+        partial(ops.block_sparse_attention, block=64, random_blocks=3, seed=0),
+        lambda q, k, v: ops.lsh_attention(q + k, v, chunk=64, buckets=8, rounds=2, seed=0),
+    ],
+    ids=["block_sparse_attention", "lsh_attention"],
+)
+def test_gradients_of_what_is_gathered_have_the_same_bits_each_time(attend):
+    inputs = [narrowed(normal(np.random.default_rng(seed), 8, LENGTH, 4, 16)) for seed in range(3)]
+    gradient = jax.jit(jax.grad(lambda *x: jnp.sum(jnp.sin(attend(*x))), argnums=(0, 1, 2)))
+    first = jax.tree.map(np.asarray, gradient(*inputs))
+    for again in (gradient(*inputs) for _ in range(3)):
+        jax.tree.map(np.testing.assert_array_equal, first, again)

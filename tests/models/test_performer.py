@@ -38,8 +38,9 @@ def features_of(mixer):
 
     def softmax(head, queries):
         z = head / mixer.size**0.25
-        shift = max(row @ z for row in rows) if queries else z @ z / 2
-        return np.array([np.exp(row @ z - shift) + 1e-6 for row in rows])
+        # What is added to features of keys where all are seen is less than the tolerance.
+        shift, added = (max(row @ z for row in rows), 1e-6) if queries else (z @ z / 2, 0)
+        return np.array([np.exp(row @ z - shift) + added for row in rows])
 
     return relu if mixer.kernel == "relu" else softmax
 

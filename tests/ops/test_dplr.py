@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssm_bench.ops import (
+    backends,
     cauchy_kernel,
     diagonal_kernel,
     dplr,
@@ -23,6 +24,7 @@ from ssm_bench.ops import (
     hippo_legs_normal,
     restore_output,
     truncate_output,
+    use_backend,
 )
 
 from . import oracles
@@ -215,7 +217,7 @@ def test_blocks_of_frequencies_change_nothing(x64, monkeypatch):
 @pytest.fixture
 def on_a_gpu(monkeypatch):
     """Takes the kernel of GPUs, in the interpreter."""
-    monkeypatch.setattr(dplr, "kernels_run", lambda: True)
+    monkeypatch.setattr(backends, "kernels_run", lambda: True)
     monkeypatch.setattr(cauchy_kernel, "fused_sums", partial(cauchy_kernel.fused_sums, interpret=True))
 
 
@@ -250,11 +252,13 @@ def test_gradients_of_slow_modes_are_finite(gpu, request):
 
 @pytest.mark.parametrize("length", [30, 1000])
 def test_it_lowers_for_a_gpu(length, monkeypatch):
-    monkeypatch.setattr(dplr, "kernels_run", lambda: True)
+    monkeypatch.setattr(backends, "kernels_run", lambda: True)
     system = narrowed(random_system(9))
     gradients = jax.grad(lambda *x: jnp.sum(untraced_kernel(*x, length)), argnums=range(5))
     # The kernel and its gradients.
     assert lowered_for_a_gpu(gradients, *system).count("__gpu$xla.gpu.triton") == 2
+    with use_backend("associative"):
+        assert "triton" not in lowered_for_a_gpu(lambda *x: jnp.sum(untraced_kernel(*x, length)), *system)
 
 
 def test_under_vmap(x64):

@@ -82,23 +82,40 @@ def rg_lru(u):
     return ops.rg_lru(u, gate_x, gate_a, slow, h0=normal(3, 2, 3), return_last_state=True)
 
 
+def heads(u):
+    return [rounded(seed, u, 2, LENGTH, 2, 4) for seed in (1, 2, 3)]
+
+
 def local_attention(u):
-    q, k, v = (rounded(seed, u, 2, LENGTH, 2, 4) for seed in (1, 2, 3))
+    q, k, v = heads(u)
     positions = jnp.arange(LENGTH)
     return ops.local_attention(ops.rotary(q, positions), ops.rotary(k, positions), v, window=50, causal=True)
 
 
 def linear_attention(u):
-    q, k, v = (rounded(seed, u, 2, LENGTH, 2, 4) for seed in (1, 2, 3))
+    q, k, v = heads(u)
     return ops.linear_attention(ops.elu_features(q), ops.elu_features(k), v)
 
 
 def causal_linear_attention(u):
-    q, k, v = (rounded(seed, u, 2, LENGTH, 2, 4) for seed in (1, 2, 3))
+    q, k, v = heads(u)
     projection = ops.orthogonal_gaussian(jax.random.key(4), 5, 4)
-    q, k = (ops.softmax_features(x, projection, queries=queries) for x, queries in ((q, True), (k, False)))
+    q, k = ops.softmax_query_features(q, projection), ops.softmax_key_features(k, projection, causal=True)
     y, last = ops.causal_linear_attention(q, k, v)
     return y, *last
+
+
+def block_sparse_attention(u):
+    return ops.block_sparse_attention(*heads(u), block=64, random_blocks=2, seed=0)
+
+
+def lsh_attention(u):
+    q, _, v = heads(u)
+    return ops.lsh_attention(q, v, chunk=64, buckets=8, rounds=2, seed=0)
+
+
+def nystrom_attention(u):
+    return ops.nystrom_attention(*heads(u), landmarks=16)
 
 
 RETURNING = (
@@ -114,6 +131,10 @@ RETURNING = (
     local_attention,
     linear_attention,
     causal_linear_attention,
+    block_sparse_attention,
+    lsh_attention,
+    nystrom_attention,
+    ops.fourier_mixing,
 )
 
 

@@ -152,14 +152,14 @@ def test_random_rows_are_orthogonal_in_groups_and_as_long_as_normal_vectors():
     np.testing.assert_allclose(projection.T @ projection / 1002, np.eye(4), atol=0.2)
 
 
-def test_products_of_softmax_features_have_the_softmax_as_their_mean():
+@pytest.mark.parametrize("causal", [False, True])
+def test_products_of_softmax_features_have_the_softmax_as_their_mean(causal):
     rng = np.random.default_rng(0)
     q, k = 0.5 * rng.normal(size=(2, 6, 4))
     projection = ops.orthogonal_gaussian(jax.random.key(1), 60_000, 4)
-    products = (
-        ops.softmax_features(jnp.asarray(q), projection, queries=True)
-        @ np.asarray(ops.softmax_features(jnp.asarray(k), projection, queries=False), np.float32).T
-    )
+    queries = ops.softmax_query_features(jnp.asarray(q), projection)
+    keys = ops.softmax_key_features(jnp.asarray(k)[None, :, None], projection, causal=causal)[0, :, 0]
+    products = queries @ keys.T
     expected = np.exp(q @ k.T / 2)
     expected = expected / expected.sum(-1, keepdims=True)
     np.testing.assert_allclose(products / products.sum(-1, keepdims=True), expected, rtol=RANDOM)
@@ -171,9 +171,10 @@ def test_features_of_queries_and_keys_of_any_size_give_finite_weights_and_gradie
     projection = ops.orthogonal_gaussian(jax.random.key(1), 8, 16)
 
     def attend(x):
-        q, k = (ops.softmax_features(x, projection, queries=queries) for queries in (True, False))
-        causal, _ = ops.causal_linear_attention(q, k, x / size, chunk=8)
-        return causal, ops.linear_attention(q, k, x / size)
+        q = ops.softmax_query_features(x, projection)
+        before, every = (ops.softmax_key_features(x, projection, causal=causal) for causal in (True, False))
+        causal, _ = ops.causal_linear_attention(q, before, x / size, chunk=8)
+        return causal, ops.linear_attention(q, every, x / size)
 
     values, pull = jax.vjp(attend, x)
     (gradient,) = pull(jax.tree.map(jnp.ones_like, values))
@@ -185,8 +186,24 @@ def test_features_of_queries_and_keys_of_any_size_give_finite_weights_and_gradie
 def test_exponents_of_keys_end_before_float32_does():
     """A key as long as the row it points along, in 256 channels: e^128."""
     row = ops.orthogonal_gaussian(jax.random.key(0), 1, 256)
-    features = ops.softmax_features(row * 256**0.25, row, queries=False)
+    features = ops.softmax_key_features((row * 256**0.25)[None, :, None], row, causal=True)
     assert np.isfinite(1e6 * features).all() and features.min() > 1e20
+
+
+def test_long_keys_keep_their_weights():
+    """Keys so long that e^(-|z|^2 / 2) is far below what is added: that comes after the largest is 1."""
+    k = 4 * np.random.default_rng(0).normal(size=(5, 64))
+    projection = ops.orthogonal_gaussian(jax.random.key(0), 3, 64)
+    z = k / 64**0.25
+    exponents = z @ np.asarray(projection, float).T - (z * z).sum(-1, keepdims=True) / 2
+    assert exponents.max() < np.log(1e-6)
+    # What stands in the padding has no say, and it would be the largest.
+    padded = jnp.asarray(np.concatenate([k, np.zeros((2, 64))])[None, :, None], jnp.float32)
+    mask = jnp.arange(7)[None] < 5
+    found = ops.softmax_key_features(padded, projection, causal=False, mask=mask)
+    expected = np.exp(exponents - exponents.max()) + 1e-6
+    # Exponents of some dozens are rounded before they are raised.
+    np.testing.assert_allclose(found[0, :5, 0], expected, rtol=10 * FLOAT32)
 
 
 def test_relu_features_with_and_without_a_random_matrix():

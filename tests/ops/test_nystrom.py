@@ -111,3 +111,16 @@ def test_memory_grows_with_the_length_and_not_with_its_square():
 def test_no_landmarks():
     with pytest.raises(ValueError, match="landmarks must be at least 1, got 0"):
         nystrom_attention(*draw(4), landmarks=0)
+
+
+@pytest.mark.parametrize("length", [3, LANDMARKS, 9])
+def test_padding_beyond_the_landmarks_changes_no_output_in_half_precision(length):
+    """Sequences of no more positions than landmarks, padding counted, are computed in another place."""
+    q, k, v = (jnp.asarray(x, jnp.bfloat16) for x in draw(length, 2))
+    attend = jax.jit(partial(nystrom_attention, landmarks=LANDMARKS, steps=STEPS))
+    short = attend(q, k, v)
+    for padding in (1, 8):
+        padded = [jnp.pad(x, ((0, 0), (0, padding), (0, 0), (0, 0))) for x in (q, k, v)]
+        long = attend(*padded, lengths=jnp.full(2, length))[:, :length]
+        # Sums in float32 in another order may fall to the other side of a rounding to bfloat16.
+        np.testing.assert_allclose(long.astype(jnp.float32), short.astype(jnp.float32), rtol=2**-7, atol=FLOAT32)

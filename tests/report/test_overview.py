@@ -37,7 +37,7 @@ CSV = """\
 model,title,parametrization,discretization,structure,implementation,scaffold,text_parameters,text_state_size,\
 image_parameters,image_state_size
 s5,S5,LTI,zoh,MIMO,scan,glu,1294082,2304,512,16
-ours_2,Ours & co_2,nonlinear,none,MIMO,matrix product,"mlp, glu",999600,grows,123456,grows
+ours_2,Ours & co_2,nonlinear,none,MIMO,matrix product,"mlp, glu",999600,,123456,
 """
 
 MARKDOWN = """\

@@ -110,6 +110,8 @@ def test_the_verb_records_and_the_figure_shows_it(tmp_path, monkeypatch, capsys)
         (("--models", "lru", "--lengths", "64", "--config.model.pooling=cls"), "pooling must be mean or last; got cls"),
         (("--models", "lru", "--lengths", "64", "--config.model.positions=learned"), "positions must be none; got"),
         (("--models", "lru", "--lengths", "64", "--config.model.context=2"), "context must be 0; got 2"),
+        (("--models", "bigbird", "--lengths", "64"), "a stream is read forward, which the mixer bigbird can not"),
+        (("--models", "luna", "--lengths", "64"), "a stream is read forward, which the mixer luna can not"),
         (
             ("--models", "lru", "--lengths", "64", "--config.model.head_width=-1"),
             "head_width must be 0 or more; got -1",

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from ssm_bench import registry
 from ssm_bench.cli import _options
 from ssm_bench.cli.bench import _record
 from ssm_bench.errors import UserError
@@ -75,6 +76,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_forward(config: Any) -> None:
     """Refuses what has no place in a stream that is read forward, position by position, without an end."""
+    from ssm_bench.network.mixer import Mixer
+
+    # Those that can be causal say so when they are made.
+    if not getattr(registry.subclass("models", config.model.mixer, Mixer), "causal", True):
+        raise UserError(f"a stream is read forward, which the mixer {config.model.mixer} can not")
     if config.mixer.get("bidirectional"):
         raise UserError("a stream is read forward: --config.mixer.bidirectional must be false; got true")
     for name, allowed in (("pooling", ("mean", "last")), ("positions", ("none",)), ("context", (0,))):
