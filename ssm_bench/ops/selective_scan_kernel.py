@@ -134,13 +134,14 @@ def _backward(softplus, interpret, residuals, cotangents):
     kept = kept | {"dy": _filled(dy, group)}
     # By z there stands y before its gate, which no other array needs.
     begun = {"u": jnp.zeros_like(inputs.u), "delta": jnp.zeros_like(inputs.delta), "z": kept.pop("ungated")}
-    begun |= {"A": [jnp.zeros((b, d, n))] * parts, "h0": dlast, "D": jnp.zeros((b, d)), "delta_bias": jnp.zeros((b, d))}
-    projections = {name: [jnp.zeros((b, l, n))] * parts for name in ("B", "C")}
+    zeros = partial(jnp.zeros, dtype=jnp.float32)
+    begun |= {"A": [zeros((b, d, n))] * parts, "h0": dlast, "D": zeros((b, d)), "delta_bias": zeros((b, d))}
+    projections = {name: [zeros((b, l, n))] * parts for name in ("B", "C")}
 
     def segment(k, found):
         begun, projections = found
         k = segments - 1 - k
-        others = kept | {"segment": jnp.reshape(k, 1)}
+        others = kept | {"segment": jnp.reshape(k, 1).astype(jnp.int32)}
         made = _run(backward_kernel, layout, scratch, inputs, others, softplus, interpret, begun)
         # Sums over programs; kept apart and added here they come out the same each time.
         added = jax.tree.map(lambda x: x.sum(1), {name: made[name] for name in projections})

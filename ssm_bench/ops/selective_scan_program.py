@@ -231,7 +231,7 @@ def backward_kernel(
 
     def through(i, h):
         """The state after chunk i; the one before it is written down."""
-        write(lax.rem(i, layout.group), h)
+        write(lax.rem(i, jnp.asarray(layout.group, i.dtype)), h)
         loads = [(read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t)) for t in program.times(i)]
         for u, delta, B in loads:
             delta = program.step_size(delta)
