@@ -7,10 +7,10 @@ from ssm_bench import ops
 from ssm_bench.errors import UserError
 from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
-from ssm_bench.network.mixer import Mixer, Traits
+from ssm_bench.network.mixer import Traits, WholeMixer
 
 
-class BigBird(Mixer):
+class BigBird(WholeMixer):
     """Multi-head attention, y_i = softmax over j in S(i) of (q_i . k_j / sqrt(d)) v_j (Zaheer et al. 2020).
 
     Time is cut into blocks of w positions. S(i) holds the first block and the last, that of i and its two neighbours,
@@ -21,8 +21,6 @@ class BigBird(Mixer):
     traits = Traits(
         parametrization="nonlinear", discretization="none", structure="MIMO", implementation="matrix product"
     )
-
-    causal = False
 
     def __init__(
         self,
@@ -70,8 +68,3 @@ class BigBird(Mixer):
             q, k, v, block=self.block, random_blocks=self.random_blocks, seed=self.seed, lengths=lengths
         )
         return self.out(y.reshape(*x.shape[:2], -1))
-
-    @property
-    def state_size(self) -> int | None:
-        """None: it has no step mode."""
-        return None

@@ -5,11 +5,11 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
-from ssm_bench.network.mixer import Mixer, Traits
+from ssm_bench.network.mixer import Traits, WholeMixer
 from ssm_bench.ops.fourier import LONGEST
 
 
-class Fourier(Mixer):
+class Fourier(WholeMixer):
     """y = Re(F_n x F_h): discrete Fourier transforms over the n positions and over the h channels, real part.
 
     F_n[j, k] = e^(-2 pi i jk / n), with n the true length of each example. The map is linear and constant, but not
@@ -21,8 +21,6 @@ class Fourier(Mixer):
     """
 
     traits = Traits(parametrization="LTV", discretization="none", structure="MIMO", implementation="Fourier transform")
-
-    causal = False
 
     def __init__(self, d_model: int, *, rngs: nnx.Rngs):
         """Creates nothing: there are no options and no parameters.
@@ -43,8 +41,3 @@ class Fourier(Mixer):
         if x.shape[1] > LONGEST:
             raise UserError(f"Fourier takes at most {LONGEST} positions with a mask; got {x.shape[1]}")
         return ops.fourier_mixing(x, mask.sum(-1))
-
-    @property
-    def state_size(self) -> None:
-        """None: there is no step mode."""
-        return None

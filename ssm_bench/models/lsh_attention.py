@@ -7,10 +7,10 @@ from ssm_bench import ops
 from ssm_bench.errors import UserError
 from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
-from ssm_bench.network.mixer import Mixer, Traits
+from ssm_bench.network.mixer import Traits, WholeMixer
 
 
-class LSHAttention(Mixer):
+class LSHAttention(WholeMixer):
     """Multi-head attention y_i = softmax over j in S(i) of (q_i . k_j) v_j, k_j = q_j / |q_j| (Kitaev et al. 2020).
 
     S(i) are the positions next to i when all are sorted by the bucket of their query, argmax of [q R, -q R] for a
@@ -22,8 +22,6 @@ class LSHAttention(Mixer):
     traits = Traits(
         parametrization="nonlinear", discretization="none", structure="MIMO", implementation="matrix product"
     )
-
-    causal = False
 
     def __init__(
         self,
@@ -80,8 +78,3 @@ class LSHAttention(Mixer):
             lengths=None if mask is None else mask.sum(-1),
         )
         return self.out(y.reshape(*x.shape[:2], -1))
-
-    @property
-    def state_size(self) -> int | None:
-        """None: it has no step mode."""
-        return None

@@ -7,10 +7,10 @@ from flax import nnx
 from ssm_bench.errors import UserError
 from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
-from ssm_bench.network.mixer import Mixer, Traits
+from ssm_bench.network.mixer import Traits, WholeMixer
 
 
-class Luna(Mixer):
+class Luna(WholeMixer):
     """Softmax attention in two steps, through p vectors P that pass all layers in front of the sequence X.
 
     Pack: Y_P = softmax(Q_P K^T) V, with queries of P, and keys and values of X. Unpack: Y_X = softmax(Q K_P^T) V_P W,
@@ -25,8 +25,6 @@ class Luna(Mixer):
     traits = Traits(
         parametrization="nonlinear", discretization="none", structure="MIMO", implementation="matrix product"
     )
-
-    causal = False
 
     def __init__(self, d_model: int, *, context: int, heads: int = 4, rngs: nnx.Rngs):
         """Creates the projections.
@@ -82,8 +80,3 @@ class Luna(Mixer):
         """Softmax attention from (b, m, h) to the first `lengths` (b,) of (b, k, h): (b, m, h)."""
         q, k, v = (t.reshape(*t.shape[:2], self.heads, -1) for t in (query, keys, values))
         return jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=lengths).reshape(query.shape)
-
-    @property
-    def state_size(self) -> None:
-        """None: there is no step mode."""
-        return None

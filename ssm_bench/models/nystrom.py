@@ -8,10 +8,10 @@ from ssm_bench import ops
 from ssm_bench.errors import UserError
 from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
-from ssm_bench.network.mixer import Mixer, Traits
+from ssm_bench.network.mixer import Traits, WholeMixer
 
 
-class Nystrom(Mixer):
+class Nystrom(WholeMixer):
     """y = softmax(Q K'^T) softmax(Q' K'^T)^+ softmax(Q' K^T) V + w * V per head, scores divided by sqrt(d).
 
     Row s of Q' and K' is a landmark: the mean of queries or keys over segment s of the true length. A few steps of an
@@ -26,8 +26,6 @@ class Nystrom(Mixer):
     traits = Traits(
         parametrization="nonlinear", discretization="none", structure="MIMO", implementation="matrix product"
     )
-
-    causal = False
 
     def __init__(
         self,
@@ -93,8 +91,3 @@ class Nystrom(Mixer):
         middle = kernel.shape[1] // 2
         ahead = jnp.pad(kernel[:, middle + 1 :], ((0, 0), (0, 1)))
         return ops.bidirectional_conv(values, jnp.flip(kernel[:, : middle + 1], -1), ahead)
-
-    @property
-    def state_size(self) -> None:
-        """None: there is no step mode."""
-        return None

@@ -148,3 +148,14 @@ class Mixer(nnx.Module, abc.ABC):
     @abc.abstractmethod
     def state_size(self) -> int | None:
         """Real numbers carried per sequence in step mode; None where it grows with the length, or without step mode."""
+
+
+class WholeMixer(Mixer):
+    """A mixer that is never causal: every output depends on every input, and there is no step mode."""
+
+    causal = False
+
+    @property
+    def state_size(self) -> None:
+        """None: nothing is carried from step to step."""
+        return None

@@ -216,17 +216,12 @@ def _reciprocal(real: jax.Array, imag: jax.Array) -> tuple[jax.Array, jax.Array]
 
 @_reciprocal.defjvp
 def _reciprocal_jvp(primals, tangents):
-    quotient = _reciprocal(*primals)
-    return quotient, _reciprocal_change(*quotient, *tangents)
-
-
-def _reciprocal_change(real, imag, d_real, d_imag):
-    """-q^2 dz from the quotient q itself: the squares of `scale` would overflow where modes are slow.
-
-    With conj(q), the gradient by z from that by 1 / z.
-    """
+    real, imag = _reciprocal(*primals)
+    d_real, d_imag = tangents
+    # -q^2 dz from the quotient q itself: the squares of `scale` would overflow where modes are slow.
     square_real, square_imag = jnp.square(real) - jnp.square(imag), 2 * real * imag
-    return square_imag * d_imag - square_real * d_real, -square_real * d_imag - square_imag * d_real
+    change = square_imag * d_imag - square_real * d_real, -square_real * d_imag - square_imag * d_real
+    return (real, imag), change
 
 
 def _quotient(modulus: jax.Array, decay: jax.Array, s: jax.Array, cosine: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ssm_bench.ops.precision import widened
 from ssm_bench.ops.ssd import in_chunks
 
 # The bound on exponents of key features: sums over a million of them still fit into float32.
@@ -106,7 +107,7 @@ def elu_features(x: jax.Array) -> jax.Array:
 
     Source: Katharopoulos et al. 2020, "Transformers are RNNs" (arXiv 2006.16236), section 3.2.1.
     """
-    x = x.astype(jnp.result_type(jnp.float32, x))
+    x = widened(x)
     # Not as a sum: below -17 it would be 0 in float32. The exponential of a large x would make gradients NaN.
     return jnp.where(x > 0, x + 1, jnp.exp(jnp.where(x > 0, 0, x)))
 
@@ -124,7 +125,7 @@ def relu_features(x: jax.Array, projection: jax.Array | None = None, *, epsilon:
 
     Source: Choromanski et al. 2021, "Rethinking Attention with Performers" (arXiv 2009.14794).
     """
-    x = x.astype(jnp.result_type(jnp.float32, x))
+    x = widened(x)
     return jax.nn.relu(x if projection is None else _projected(x, projection)) + epsilon
 
 
@@ -194,7 +195,7 @@ def orthogonal_gaussian(key: jax.Array, features: int, size: int) -> jax.Array:
 
 
 def _scaled(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.result_type(jnp.float32, x)) * x.shape[-1] ** -0.25
+    return widened(x) * x.shape[-1] ** -0.25
 
 
 def _projected(x: jax.Array, projection: jax.Array) -> jax.Array:

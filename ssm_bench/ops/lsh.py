@@ -123,8 +123,8 @@ def _chunked_attention(q: jax.Array, v: jax.Array, chunk: int, limit: jax.Array)
         x = jnp.pad(cut(x), ((0, 0), (1, 0), (0, 0), (0, 0), (0, 0)))
         return jnp.concatenate([x[:, :-1], x[:, 1:]], axis=2)
 
-    dtype = widened(q).dtype
     k = widened(q)
+    dtype = k.dtype
     k = (k * jax.lax.rsqrt(jnp.sum(k**2, -1, keepdims=True) + _EPSILON)).astype(q.dtype)
     scores = jnp.einsum("bcqnd,bcknd->bcnqk", cut(q), with_previous(k), preferred_element_type=dtype)
     at = jnp.arange(chunks)[:, None] * chunk + jnp.arange(-chunk, chunk)  # (chunks, keys), where the keys stand

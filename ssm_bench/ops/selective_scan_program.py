@@ -229,11 +229,14 @@ def backward_kernel(
         for ref, part in zip(gradients["states"], h, strict=True):
             ref[row, program.block, place] = part
 
+    def entering(i):
+        """What makes the states of chunk i, all loads first."""
+        return [(read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t)) for t in program.times(i)]
+
     def through(i, h):
         """The state after chunk i; the one before it is written down."""
         write(lax.rem(i, jnp.asarray(layout.group, i.dtype)), h)
-        loads = [(read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t)) for t in program.times(i)]
-        for u, delta, B in loads:
+        for u, delta, B in entering(i):
             delta = program.step_size(delta)
             h = program.step(_decay(program.A, delta), h, u, delta, B)
         return h
@@ -242,9 +245,8 @@ def backward_kernel(
         g, dA, dD, dbias = carry
         times = program.times(i)
         states = [before]
-        loads = [(read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t)) for t in times]
         sizes, decays = [], []
-        for u, delta, B in loads:
+        for u, delta, B in entering(i):
             sizes.append(program.step_size(delta))
             decays.append(_decay(program.A, sizes[-1]))
             states.append(program.step(decays[-1], states[-1], u, sizes[-1], B))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from ssm_bench.report.render import md, tex
+from ssm_bench.report.render import md, tabular, tabular_row, tex
 
 #: Field of a row -> head of its column.
 COLUMNS = {
@@ -74,9 +74,11 @@ def latex(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = 
 
     They fit the 345 pt of an article's text.
     """
-    described = [[tex(getattr(row, name)) for name in COLUMNS] for row in rows]
+    described = [tabular_row(*(tex(getattr(row, name)) for name in COLUMNS)) for row in rows]
     sized = [
-        [tex(row.title), *(rf"{short(row.sizes[t].parameters)},\,{tex(_state(row.sizes[t].state))}" for t in tasks)]
+        tabular_row(
+            tex(row.title), *(rf"{short(row.sizes[t].parameters)},\,{tex(_state(row.sizes[t].state))}" for t in tasks)
+        )
         for row in rows
     ]
     lines = [
@@ -85,19 +87,13 @@ def latex(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = 
         r"\centering",
         r"\scriptsize",
         r"\setlength{\tabcolsep}{3.5pt}",
-        *_tabular("l" * len(COLUMNS), [*COLUMNS.values()], described),
+        *tabular("l" * len(COLUMNS), [*COLUMNS.values()], described),
         # All in one would be twice as wide as a page; and so are twelve sizes in a row, if not small.
         r"\tiny",
-        *_tabular("l" + "r" * len(tasks), [COLUMNS["title"], *map(tex, tasks.values())], sized),
+        *tabular("l" + "r" * len(tasks), [COLUMNS["title"], *map(tex, tasks.values())], sized),
     ]
     lines += [r"\scriptsize", *(rf"{tex(note)}\par" for note in (SIZES, *notes))]
     return "\n".join([*lines, r"\endgroup", ""])
-
-
-def _tabular(columns: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    lines = [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule", rf"{' & '.join(heads)} \\", r"\midrule"]
-    lines += [rf"{' & '.join(row)} \\" for row in cells]
-    return [*lines, r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
 
 
 #: What the columns of the tasks hold.

@@ -183,9 +183,10 @@ def latex(table: Table) -> str:
 
     More rows than fit a page are cut into tabulars of about as many each.
     """
-    parts = -(-len(table.rows) // PAGE_ROWS)
     rows = list(table.rows)
-    size = -(-len(rows) // parts) if parts else 0
+    parts = max(1, -(-len(rows) // PAGE_ROWS))
+    size = -(-len(rows) // parts)
+    heads = [_two_lines(tex(title)) + _raised(table.heads.get(column, [])) for column, title in table.columns.items()]
     lines = [
         f"% {WRITTEN_BY} Needs booktabs; \\input it inside a table environment.",
         r"\begingroup",
@@ -193,8 +194,9 @@ def latex(table: Table) -> str:
         r"\footnotesize",
         r"\setlength{\tabcolsep}{4.5pt}",
     ]
-    for part in range(max(1, parts)):
-        lines += _tabular(table, rows[part * size : (part + 1) * size])
+    for part in range(parts):
+        written = _written(table, rows[part * size : (part + 1) * size])
+        lines += tabular(f"l*{{{len(heads)}}}{{c}}", ["Model", *heads], written)
     lines += [r"\begin{minipage}{\linewidth}"]
     lines += [r"\scriptsize\raggedright\setlength{\parskip}{2pt}\setlength{\parindent}{0pt}"]
     lines += [rf"\textbf{{{tex(subject)}}}: {tex(text)}\par" for subject, text in table.notes]
@@ -202,25 +204,31 @@ def latex(table: Table) -> str:
     return "\n".join([*lines, r"\end{minipage}", r"\endgroup", ""])
 
 
-def _tabular(table: Table, rows: Sequence[str]) -> list[str]:
-    """Lines of a tabular with some of the rows."""
-    heads = [_two_lines(tex(title)) + _raised(table.heads.get(column, [])) for column, title in table.columns.items()]
-    lines = [
-        rf"\begin{{tabular}}{{@{{}}l*{{{len(heads)}}}{{c}}@{{}}}}",
-        r"\toprule",
-        rf"Model & {' & '.join(heads)} \\",
-        r"\midrule",
-    ]
+def tabular(columns: str, heads: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """The lines of a tabular with rules above, below its heads, and below it; needs the package booktabs."""
+    begin = rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}"
+    end = [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
+    return [begin, r"\toprule", tabular_row(*heads), r"\midrule", *lines, *end]
+
+
+def tabular_row(*cells: str) -> str:
+    """A line of a tabular."""
+    return rf"{' & '.join(cells)} \\"
+
+
+def _written(table: Table, rows: Sequence[str]) -> list[str]:
+    """The lines of some rows of the table: our numbers, the published ones, the share of the schedule."""
+    lines = []
     for number, row in enumerate(rows):
         entries = [table.entries[row, column] for column in table.columns]
         if number:
             lines.append(r"\addlinespace")
-        lines.append(rf"{tex(table.rows[row])} & {' & '.join(_latex_number(entry) for entry in entries)} \\")
+        lines.append(tabular_row(tex(table.rows[row]), *map(_latex_number, entries)))
         if row != RANDOM:
             for text in (published_text, effort_text):
                 small = [rf"{{\scriptsize {tex(text(entry))}}}" if entry.cell else "" for entry in entries]
-                lines.append(rf" & {' & '.join(small)} \\")
-    return [*lines, r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
+                lines.append(tabular_row("", *small))
+    return lines
 
 
 def latex_document(table: Table) -> str:

@@ -76,10 +76,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_forward(config: Any) -> None:
     """Refuses what has no place in a stream that is read forward, position by position, without an end."""
-    from ssm_bench.network.mixer import Mixer
+    from ssm_bench.network.mixer import Mixer, WholeMixer
 
-    # Those that can be causal say so when they are made.
-    if not getattr(registry.subclass("models", config.model.mixer, Mixer), "causal", True):
+    if issubclass(registry.subclass("models", config.model.mixer, Mixer), WholeMixer):
         raise UserError(f"a stream is read forward, which the mixer {config.model.mixer} can not")
     if config.mixer.get("bidirectional"):
         raise UserError("a stream is read forward: --config.mixer.bidirectional must be false; got true")
