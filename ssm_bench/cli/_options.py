@@ -19,7 +19,9 @@ def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
 def describe_cell(parser: argparse.ArgumentParser) -> None:
     """What describes a cell besides model and task; --config.x.y=value comes on top."""
     parser.add_argument("--protocol", default="strict", help="strict (default), paper or lra")
-    parser.add_argument("--data", default="auto", help="auto (default: real where found), real or synthetic")
+    parser.add_argument(
+        "--data", default="", help="real, synthetic, or auto: real where found (default: auto for quick, else real)"
+    )
     parser.add_argument("--share", type=number, default=0.0, help="share of the published steps, in (0, 1]")
     parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), help="default: checkpoints")
     accept_overrides(parser)

@@ -26,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
     _options.prepare_jax(options.preset)
     from ssm_bench.sweep.cells import Cell, earlier, opened, summary
     from ssm_bench.sweep.progress import Progress, parse_duration
+    from ssm_bench.train.checks import writable
     from ssm_bench.train.run import run as run_cell
     from ssm_bench.train.stop import Stop
 
@@ -36,6 +37,9 @@ def run(options: argparse.Namespace) -> int:
     if options.show_config:
         print(config)
         return 0
+    # Before data are downloaded or generated, which may take long.
+    for folder in (options.results, options.checkpoints):
+        writable(folder)
     with Stop(deadline) as stop:
         config, dataset = opened(config)
         if not options.rerun and (record := earlier(config, dataset, options.results)):

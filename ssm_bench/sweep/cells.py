@@ -16,6 +16,7 @@ from ssm_bench.record import RunRecord, config_hash, store
 from ssm_bench.sweep.budget import check_budget, planned_share
 from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
+from ssm_bench.train.checks import writable
 from ssm_bench.train.devices import check_batch
 from ssm_bench.train.outcome import Outcome
 from ssm_bench.train.recording import make_record
@@ -44,7 +45,7 @@ class Choices:
 
     preset: str
     protocol: str = "strict"
-    data: str = "auto"
+    data: str = ""
     share: float = 0.0
     overrides: tuple[str, ...] = ()
 
@@ -171,7 +172,7 @@ def check(wanted: Sequence[Cell], runner: Runner) -> None:
     """Finds what would spoil cells before any of them starts.
 
     Raises:
-        UserError: a mistake in names or settings.
+        UserError: a mistake in names or settings, or a folder that can not be written to.
     """
     for cell in wanted:
         config = runner.choices.config(cell)
@@ -179,6 +180,8 @@ def check(wanted: Sequence[Cell], runner: Runner) -> None:
             check_budget(config)
         if runner.devices > 1:
             check_batch(config.train.batch_size, runner.devices)
+    for folder in (runner.results, runner.checkpoints):
+        writable(folder)
 
 
 def labels(wanted: Sequence[Cell]) -> list[str]:

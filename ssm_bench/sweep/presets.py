@@ -71,6 +71,11 @@ PRESETS: dict[str, Callable[[ConfigDict, ModuleType], None]] = {
 }
 
 
+def default_data(preset: str) -> str:
+    """What a run learns from where nothing is said: a toy may take a stand-in, a result may not."""
+    return "auto" if preset == "quick" else "real"
+
+
 def set_share(config: ConfigDict, share: float) -> None:
     """Shrinks the schedule to a share in (0, 1] of the published steps, rounded up to whole chunks."""
     train = config.train

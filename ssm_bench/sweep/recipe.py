@@ -12,7 +12,7 @@ from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.build import options_of
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.scaffold import Scaffold
-from ssm_bench.sweep.presets import PRESETS, set_share
+from ssm_bench.sweep.presets import PRESETS, default_data, set_share
 
 #: The two slots of a block: configuration section, package, interface.
 SLOTS = (("mixer", "models", Mixer), ("scaffold", "scaffolds", Scaffold))
@@ -38,7 +38,7 @@ def resolve(
     *,
     preset: str = "custom",
     protocol: str = "strict",
-    data: str = "auto",
+    data: str = "",
     seed: int = 0,
     share: float = 0.0,
     overrides: Sequence[str] = (),
@@ -50,7 +50,7 @@ def resolve(
         task: a module of `ssm_bench.tasks`.
         preset: one of PRESETS.
         protocol: "strict", "paper" or "lra".
-        data: "auto", "real" or "synthetic".
+        data: "auto", "real" or "synthetic"; empty: "auto" for `quick`, "real" for every other preset.
         seed: of initialisation, order and dropout, not negative.
         share: of the published steps, in (0, 1]; 0: what the preset says.
         overrides: `--config.x.y=value` arguments; they win over everything else.
@@ -63,6 +63,7 @@ def resolve(
         raise unknown_name("--preset", preset, PRESETS)
     if protocol not in PROTOCOLS:
         raise unknown_name("--protocol", protocol, PROTOCOLS)
+    data = data or default_data(preset)
     if not 0.0 <= share <= 1.0:
         raise UserError(f"--share is a share of the published steps in (0, 1]; got {share}")
     if data not in DATA:

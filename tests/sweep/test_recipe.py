@@ -133,6 +133,12 @@ def test_unknown_names_and_values_out_of_range_are_refused(arguments, sentence):
         resolve(**({"model": "s5", "task": "text"} | arguments))
 
 
+def test_only_a_toy_takes_a_stand_in_where_nothing_is_said():
+    taken = {preset: resolve("s5", "text", preset=preset).task.data for preset in PRESETS}
+    assert taken == {"quick": "auto", "budget": "real", "paper": "real", "custom": "real"}
+    assert resolve("s5", "text", preset="paper", data="auto").task.data == "auto"
+
+
 def test_the_identity_changes_with_a_setting_and_not_with_seed_preset_or_report():
     plain = resolve("s5", "text").to_dict()
     assert config_hash(resolve("s5", "text", seed=7).to_dict()) == config_hash(plain)
