@@ -222,7 +222,7 @@ def _export(options: argparse.Namespace) -> int:
     try:
         from ssm_bench.data import tfds_builders
     except ImportError as error:
-        raise UserError(f"export needs TensorFlow Datasets: pip install 'ssm-bench[data]' ({error})") from error
+        raise UserError(f"export needs TensorFlow Datasets: make setup EXTRAS=data ({error})") from error
     try:
         name, folder = tfds_builders.build(options.task, options.tokens, options.data_dir.expanduser())
     except OSError as error:

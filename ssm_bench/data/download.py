@@ -40,7 +40,7 @@ def archive(builder: str, file_name: str, wanted: str, work: Work) -> Path:
         infos = tfds.builder_cls(builder).url_infos or {}
     except ImportError as error:
         raise UserError(
-            f"downloading {file_name} needs TensorFlow Datasets (pip install 'ssm-bench[data]'; {error}); or {wanted}"
+            f"downloading {file_name} needs TensorFlow Datasets (make setup EXTRAS=data; {error}); or {wanted}"
         ) from error
     kept = cache.root() / "downloads" / file_name
     if kept.exists():
@@ -86,7 +86,7 @@ def prepared_examples(
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise UserError(
-            f"reading {folder} needs TensorFlow Datasets (pip install 'ssm-bench[data]'; {error})"
+            f"reading {folder} needs TensorFlow Datasets (make setup EXTRAS=data; {error})"
         ) from error
     # It raises errors of its own, of protocol buffers and of array_record.
     try:
