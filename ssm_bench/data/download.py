@@ -85,9 +85,7 @@ def prepared_examples(
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
-        raise UserError(
-            f"reading {folder} needs TensorFlow Datasets (make setup EXTRAS=data; {error})"
-        ) from error
+        raise UserError(f"reading {folder} needs TensorFlow Datasets (make setup EXTRAS=data; {error})") from error
     # It raises errors of its own, of protocol buffers and of array_record.
     try:
         builder = tfds.builder_from_directory(folder)
