@@ -38,8 +38,7 @@ def run(options: argparse.Namespace) -> int:
         print(config)
         return 0
     # Before data are downloaded or generated, which may take long.
-    for folder in (options.results, options.checkpoints):
-        writable(folder)
+    writable(options.results, options.checkpoints)
     with Stop(deadline) as stop:
         config, dataset = opened(config)
         if not options.rerun and (record := earlier(config, dataset, options.results)):

@@ -180,8 +180,7 @@ def check(wanted: Sequence[Cell], runner: Runner) -> None:
             check_budget(config)
         if runner.devices > 1:
             check_batch(config.train.batch_size, runner.devices)
-    for folder in (runner.results, runner.checkpoints):
-        writable(folder)
+    writable(runner.results, runner.checkpoints)
 
 
 def labels(wanted: Sequence[Cell]) -> list[str]:

@@ -59,16 +59,16 @@ def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
             raise UserError(f"{what} of {dataset.spec.name} must lie in 0..{count - 1}; its data have {seen}")
 
 
-def writable(folder: Path) -> None:
-    """Makes a folder for output, before the work whose output it takes.
+def writable(*folders: Path) -> None:
+    """Refuses folders for output that can not be made or written to, before the work whose output they take.
+
+    It makes none: what is refused afterwards leaves nothing behind.
 
     Raises:
-        UserError: it can not be made or written to.
+        UserError: of the first that can not.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        allowed = os.access(folder, os.W_OK)
-    except OSError:
-        allowed = False
-    if not allowed:
-        raise UserError(f"can not write to the folder {folder}: choose another with --results or --checkpoints")
+    for folder in folders:
+        path = folder.absolute()
+        standing = next(place for place in (path, *path.parents) if os.path.lexists(place))
+        if not (standing.is_dir() and os.access(standing, os.W_OK | os.X_OK)):
+            raise UserError(f"can not write to the folder {folder}: choose another with --results or --checkpoints")

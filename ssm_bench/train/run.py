@@ -144,8 +144,7 @@ def run(
         trainer = make_trainer(config, dataset, devices=devices, seeds=seeds)
         outcomes, model = trainer.outcomes, trainer.program.model
         parameters, state_size = count_parameters(model.params) // len(configs), model.state_size
-        for output in (results, checkpoints):
-            writable(output)
+        writable(results, checkpoints)
         folder = checkpoint_folder(config, checkpoints, seeds)
         if afresh:
             shutil.rmtree(folder, ignore_errors=True)

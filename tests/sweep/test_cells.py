@@ -137,6 +137,7 @@ def test_eval_scores_what_the_record_says(command, tmp_path):
         (("sweep", "--models", "s5,nope", "--tasks", "text"), "unknown model 'nope'"),
         (("sweep", "--budget", "1h", "--preset", "quick"), "which a quick run has none of; use --preset budget"),
         (("train", "--model", "s5", "--task", "text", "--results", "/dev/null/x"), "can not write to the folder"),
+        (("train", "--model", "s5", "--task", "retrieval"), "there are no data for task retrieval"),
         (("sweep", "--preset", "paper", "--results", "/dev/null/x"), "can not write to the folder"),
         (("sweep", "--budget", "1h", "--share", "0.1"), "--budget and --share both say how long to train"),
         (("eval", "--model", "s5", "--task", "text", "--data", "synthetic"), "no checkpoint of this run"),

@@ -7,7 +7,7 @@ import pytest
 from ssm_bench.errors import UserError
 from ssm_bench.ops import use_backend
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.train.checks import check_sizes
+from ssm_bench.train.checks import check_sizes, writable
 from ssm_bench.train.run import make_trainer
 
 
@@ -33,3 +33,16 @@ def test_a_training_step_can_be_made_for_a_tpu():
             trainer.program.initial_state(), trainer.data, *trainer.order.batches(0, 2), trainer.padded
         )
         assert "stablehlo.while" in traced.lower(lowering_platforms=("tpu",)).as_text()
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "nowhere", "nowhere/below"])
+def test_a_folder_that_can_not_be_made_is_refused(tmp_path, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    with pytest.raises(UserError, match=f"can not write to the folder .*{name}: choose another"):
+        writable(tmp_path, tmp_path / name)
+
+
+def test_a_folder_that_can_be_made_is_left_to_be_made(tmp_path):
+    writable(tmp_path, tmp_path / "results" / "runs")
+    assert not list(tmp_path.iterdir())
