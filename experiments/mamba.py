@@ -8,11 +8,11 @@ Cost:     training steps of the whole schedule on one H200, from the records und
 The paper has no LRA. The recipes are those of fluderm/MLRA@ea30f9e (Mamba_report.pdf, section on Mamba, completed from
 configs/experiment/lra/mamba-lra-*.yaml where the report is silent: batch, warm-up, beta2); parameters on ListOps, Text
 and Retrieval are as many as there. Path-X is ours: the size of the token tasks, the steps, the warm-up and the smallest
-step size of S4. Known deviations: one rate for the whole schedule after the warm-up, as in the report (the file for
-Image has a cosine); no positional encoding, which the files name; Pathfinder has no feed-forward of width 64 beside
-each block; A and D have no weight decay, as the authors of Mamba mark them, and the map to the step sizes has none
-either; projections start LeCun-normal, the last of each block smaller by the square root of their number, as in the
-authors' language models.
+step size of S4; MLRA has a file for it (mamba-lra-pathx.yaml), which it did not run. Known deviations: one rate for the
+whole schedule after the warm-up, as in the report (the file for Image has a cosine); no positional encoding, which the
+files name; Pathfinder has no feed-forward of width 64 beside each block; A and D have no weight decay, as the authors
+of Mamba mark them, and the map to the step sizes has none either; projections start LeCun-normal, the last of each
+block smaller by the square root of their number, as in the authors' language models.
 """
 
 import math

@@ -7,10 +7,10 @@ Expected: ListOps 41.45, Text 86.09, Retrieval 79.23, Image 71.96, Pathfinder 75
           Yu and Erichson, arXiv 2505.09022).
 Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 14 min.
 
-No recipe for LRA is published, so the recipes are ours: depth, width, batch and lengths of MLRA's Mamba (see
-experiments/mamba.py), states, heads of 64 and norm of the paper, and a cosine after a tenth of warm-up at a rate of
-0.001. Known deviations from the authors' block: B, C and step sizes are projected from the mixer's own input, after its
-convolution, instead of beside it; projections start LeCun-normal.
+No recipe for LRA is published, so the recipes are ours: batch and lengths of MLRA's Mamba (see experiments/mamba.py),
+its depth and width on token tasks for every task, states, heads of 64 and norm of the paper, and a cosine after a tenth
+of warm-up at a rate of 0.001. Known deviations from the authors' block: B, C and step sizes are projected from the
+mixer's own input, after its convolution, instead of beside it; projections start LeCun-normal.
 """
 
 import sys

@@ -11,8 +11,9 @@ Transformer, with more heads on Pathfinder. The features there are relu(x) + 0.0
 no random matrix at all; on ListOps alone they are positive random features of the softmax, two a head. Known
 deviations: those of experiments/transformer.py, except that the authors drop no attention weights here either and that
 attention is not computed in bfloat16; the random features of ListOps are drawn once, theirs anew in every call, with
-the queries as the seed; padded positions are no keys, where theirs are (as they are here under the protocol `paper`);
-Path-X, for which they have no configuration, has the sizes of their Transformer.
+the queries as the seed, and what is added to them stays small beside those of long queries and keys (docs/models);
+padded positions are no keys, where theirs are (as they are here under the protocol `paper`); Path-X, for which they
+have no configuration, has the sizes of their Transformer.
 """
 
 import sys

@@ -19,7 +19,8 @@ logits (there: of softmax outputs taken for logits); Retrieval has the four-part
 outputs of two numbers each are combined); the cosine runs by step (there: by epoch); linear maps have biases, the last
 of each branch starts scaled by 2 / layers in variance, and the first input of a sequence is not scaled by the square
 root, as in RecurrentGemma; alpha starts at random points (there: evenly spaced ones) of the same distribution, nearly
-so for "uniform". For the RG-LRU at its best see rg_lru_tuned.
+so for "uniform"; the gain is the square root of 1 - a^2, with 1e-6 under the root there, and the norms have an epsilon
+of 1e-6, theirs @07af385 none. For the RG-LRU at its best see rg_lru_tuned.
 """
 
 import sys

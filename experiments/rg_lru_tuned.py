@@ -7,12 +7,12 @@ Expected: no published numbers; near it: the LRU, its ancestor without gates, re
           Retrieval 89.9, Pathfinder 95.1, Path-X 94.2 (Orvieto et al., arXiv 2303.06349).
 Cost:     not measured yet.
 
-The recipes are ours, the question being how much of the row of the RG-LRU is its recipe. Drawn from the LRU (its
-Table 9): depth, width (half of it on Image, where this block has more parameters), batch, steps, batch norm, warm-up,
-weight decay, and radii nearer to 1 on Path-X. From S5: both directions everywhere, and dropout. From Griffin: the
-block, with narrow branches, since each direction costs as much again; gates in 8 blocks. Learning rates are our choice;
-alpha has half the rate and no weight decay. Known deviations from the row of the RG-LRU: all of this, a table of tokens
-instead of one number each, and memories of all lengths equally frequent at the start.
+The recipes are ours, the question being how much of the row of the RG-LRU is its recipe. Drawn from the LRU (its Table
+9): depth, width (half of it on Image, where this block has more parameters), batch, steps, batch norm, warm-up, weight
+decay, and radii nearer to 1 on Path-X. From S5: both directions everywhere, and dropout (on Retrieval the LRU's). From
+Griffin: the block, with narrow branches, since each direction costs as much again; gates in 8 blocks. Learning rates
+are our choice; alpha has half the rate and no weight decay. Known deviations from the row of the RG-LRU: all of this, a
+table of tokens instead of one number each, and memories of all lengths equally frequent at the start.
 """
 
 import sys

@@ -12,6 +12,9 @@ import jax.numpy as jnp
 
 from ssm_bench.errors import unknown_name
 
+# What |a|^2 counts as at least: so small that no output shows it, and far above where float32 ends.
+SMALLEST_SQUARE = 1e-30
+
 
 def discretize_zoh(Lambda: jax.Array, dt: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Zero-order hold: the input is constant within a step. Exact for such inputs.
@@ -37,7 +40,7 @@ def discretize_bilinear(Lambda: jax.Array, dt: jax.Array) -> tuple[jax.Array, ja
         dt: step sizes, real and positive, broadcast against Lambda.
 
     Returns:
-        log_a with phase in [-pi, pi], and gain = dt / (1 - z/2).
+        log_a with phase in [-pi, pi], where |a| counts as at least 1e-15, and gain = dt / (1 - z/2).
 
     Source: S4 (Gu et al. 2022, arXiv 2111.00396), equation 3.
     """
@@ -45,8 +48,14 @@ def discretize_bilinear(Lambda: jax.Array, dt: jax.Array) -> tuple[jax.Array, ja
     real, imag = jnp.real(w), jnp.imag(w)
     denominator = jnp.square(1 - real) + jnp.square(imag)
     # |1 + w|^2 = |1 - w|^2 + 4 Re w, and a has the phase of (1 + w) conj(1 - w): no difference of close numbers.
-    modulus = 0.5 * jnp.log1p(4 * real / denominator)
-    phase = jnp.arctan2(2 * imag, 1 - jnp.square(real) - jnp.square(imag))
+    excess = 4 * real / denominator
+    small = (jnp.square(1 + real) + jnp.square(imag)) / denominator
+    # Each branch stops where the other is taken, so that its gradient is finite there. a = 0 has no logarithm.
+    modulus = 0.5 * jnp.where(
+        excess > -0.5, jnp.log1p(jnp.maximum(excess, -0.5)), jnp.log(jnp.clip(small, SMALLEST_SQUARE, 0.5))
+    )
+    across, along = 2 * imag, 1 - jnp.square(real) - jnp.square(imag)
+    phase = jnp.arctan2(across, jnp.where((across == 0) & (along == 0), 1, along))
     return jax.lax.complex(modulus, phase), dt / (1 - w)
 
 

@@ -17,10 +17,33 @@ from . import ssm_checks as checks
 GOLDEN = Path(__file__).parents[1] / "golden"
 # The golden kernels are float32 themselves.
 PARITY = 1e-5
+# Sums over modes, steps and a batch in float32; a tenth of what the step sizes lose.
+GRADIENTS = 1e-3
 
 
 def small(**options):
     return S4(checks.WIDTH, **{"state_size": 8, "rngs": nnx.Rngs(0)} | options)
+
+
+def test_gradients_of_legs_keep_their_digits_in_float32(x64):
+    """Adam divides a gradient by its size, so that noise would move a parameter as far as any other."""
+
+    def gradients(dtype):
+        mixer = S4(checks.WIDTH, state_size=64, rngs=nnx.Rngs(0))
+        graph, parameters, rest = nnx.split(mixer, nnx.Param, ...)
+        parameters = jax.tree.map(lambda leaf: leaf.astype(jnp.float32).astype(dtype), parameters)
+        x, weights = (rng.normal(size=(2, 512, checks.WIDTH)) for rng in map(np.random.default_rng, (0, 1)))
+
+        def loss(parameters):
+            return (nnx.merge(graph, parameters, rest)(jnp.asarray(x, dtype)) * jnp.asarray(weights, dtype)).sum()
+
+        return nnx.to_pure_dict(jax.jit(jax.grad(loss))(parameters))
+
+    found, expected = gradients(jnp.float32), gradients(jnp.float64)
+    for name, gradient in found.items():
+        assert gradient.dtype == jnp.float32
+        error = np.linalg.norm(gradient - expected[name]) / np.linalg.norm(expected[name])
+        assert error < GRADIENTS, name
 
 
 @pytest.mark.parametrize("name", ["legs", "legt"])

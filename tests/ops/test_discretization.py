@@ -74,6 +74,22 @@ def test_bilinear(numbers):
     assert abs(difference) <= FLOAT32 * abs(np.imag(expected)) + 1e-30  # smaller ones XLA flushes to zero
 
 
+@pytest.mark.parametrize("z", [-2, -2 + 1e-4, -2 - 1e-3j, -1.2, -0.7, -2.9 + 0.3j, -40, -1e6])
+def test_bilinear_where_a_vanishes(z):
+    """a passes through 0 at z = -2, where it has no logarithm: values stay exact, and gradients finite."""
+
+    def a(real):
+        return jnp.exp(discretize_bilinear(jax.lax.complex(real, jnp.float32(np.imag(z))), jnp.float32(1))[0])
+
+    real = jnp.float32(np.real(z))
+    w = (float(real) + 1j * float(np.float32(np.imag(z)))) / 2
+    assert abs(a(real) - (1 + w) / (1 - w)) < FLOAT32
+    slope = jax.jvp(a, (real,), (jnp.float32(1),))[1]
+    assert np.isfinite(slope)
+    # At 0 itself the slope is lost, since nothing comes back through the logarithm.
+    assert abs(slope - 1 / (1 - w) ** 2) < 1e-5 or z == -2
+
+
 def test_rule_names():
     assert discretization_rule("zoh") is discretize_zoh
     with pytest.raises(UserError, match="bilinear"):
