@@ -8,7 +8,8 @@ HELP = "score the best checkpoint of a run on a split, every example once"
 EXAMPLE = """example:
   ssm-bench eval --model s5 --task text --preset quick --split validation
 
-Name the run with the same options that trained it."""
+Name the run with the same options that trained it, and one of a budget with the --share that its record tells. The
+test split of a run that is not at its end is not scored: that is done once, with the best parameters of all."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +43,16 @@ def run(options: argparse.Namespace) -> int:
         _, best = trainer.start(checkpoints)
     finally:
         checkpoints.close()
+    done, steps = trainer.outcome.step, config.train.steps
+    if trainer.outcome.best is None:
+        raise UserError(f"this run has no best parameters yet: it is at step {done} of {steps}, before its validation")
+    if options.split == "test" and done < steps:
+        raise UserError(
+            f"--split test is scored once, at the end of a run; this one is at step {done} of {steps}: "
+            "--split validation or train"
+        )
     accuracy, loss = trainer.score(best["params"], best["stats"], options.split)
-    step = int((trainer.outcome.best or {"step": 0})["step"])
+    step = int(trainer.outcome.best["step"])
     print(
         f"{options.model} on {options.task} ({dataset.card['identity']}), {options.split}: "
         f"accuracy {100 * accuracy:.2f} %, loss {loss:.4f}, parameters of step {step}, "

@@ -100,6 +100,8 @@ class Trainer:
         elif begun:
             # By the same code on the same kind of device.
             chunk_seconds = chunk * outcome.seconds["train"] / begun
+        if (note := provenance.note()) and note not in outcome.notes:
+            outcome.notes.append(note)
         while outcome.step < steps:
             size = min(chunk, steps - outcome.step)
             evaluates = (outcome.step + size) % interval == 0 or outcome.step + size == steps
@@ -126,9 +128,12 @@ class Trainer:
                 checkpoints.save(outcome.step, {"state": state, "best": best}, self.progress())
                 saved = time.monotonic()
             tell(outcome.step, steps, size / chunk_seconds, words)
+        if message := self._trained():
+            return self._end("diverged", f"{message} of {steps}")
         if message := stop.reason(ahead=self._scoring_seconds("test")):
             return self._end("partial", f"{message}: trained to step {steps}, test not scored yet")
-        self._test(best)
+        if message := self._test(best):
+            return self._end("diverged", f"{message} of {steps}")
         return self._end("ok", "")
 
     def start(self, checkpoints: Checkpoints) -> tuple[TrainState, dict[str, Any]]:
@@ -193,8 +198,13 @@ class Trainer:
             best = jax.tree.map(jnp.copy, {"params": state.params, "stats": state.stats})
         return best, f"loss {train_loss:.3f}, validation {100 * accuracy:.2f} %"
 
-    def _test(self, best: dict[str, Any]) -> None:
-        self.outcome.tested(*self.score(best["params"], best["stats"], "test"))
+    def _trained(self) -> str:
+        """Looks at the last parameters; a message ends the run."""
+        return self.outcome.trained()
+
+    def _test(self, best: dict[str, Any]) -> str:
+        """Takes the final scores; a message ends the run."""
+        return self.outcome.tested(*self.score(best["params"], best["stats"], "test"))
 
     def score(self, params: Any, stats: Any, split: str) -> Any:
         """Accuracy in [0, 1] and mean loss over every example of a split: (2,)."""

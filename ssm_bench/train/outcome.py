@@ -19,6 +19,7 @@ class Outcome:
         result: the final scores, for "ok".
         sums: loss and accuracy summed since the last evaluation, and the number of steps in them.
         origins: the code and device of every part of the run, in order.
+        notes: what was said of the circumstances of its parts.
         checksum: of the data it is trained on.
         peak_memory: bytes that the training program needs at once on a device, as its compiler says; None before.
         seconds: spent in "train", "compile" and "evaluate".
@@ -33,12 +34,13 @@ class Outcome:
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0])
     seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "compile": 0.0, "evaluate": 0.0})
     origins: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     checksum: str = ""
     peak_memory: int | None = None
 
     def progress(self) -> dict[str, Any]:
         """What a checkpoint keeps, as plain JSON."""
-        kept = ("step", "curve", "best", "sums", "seconds", "origins", "checksum")
+        kept = ("step", "curve", "best", "sums", "seconds", "origins", "notes", "checksum", "peak_memory")
         return {name: getattr(self, name) for name in kept}
 
     def resume(self, progress: dict[str, Any]) -> None:
@@ -57,7 +59,7 @@ class Outcome:
         return ""
 
     def validated(self, accuracy: float, loss: float) -> bool:
-        """Adds a point to the curve; returns whether it is the best so far."""
+        """Adds a point to the curve; returns whether it is the best so far, which takes a finite loss."""
         train_loss, train_accuracy, count = self.sums
         self.curve.append(
             {
@@ -70,17 +72,28 @@ class Outcome:
             }
         )
         self.sums = [0.0, 0.0, 0]
-        better = self.best is None or accuracy > self.best["accuracy"]
+        # Logits that are not numbers have an accuracy too: the share of the first class.
+        better = np.isfinite(loss) and (self.best is None or accuracy > self.best["accuracy"])
         if better:
             self.best = {"accuracy": float(accuracy), "step": self.step}
-        return better
+        return bool(better)
 
-    def tested(self, accuracy: float, loss: float) -> None:
-        """Takes the final scores, which are those of the best validation."""
+    def trained(self) -> str:
+        """What is wrong with the last parameters, if anything is: no step comes after them that could tell."""
+        return "" if np.isfinite(self.curve[-1]["validation_loss"]) else self._not_finite("validation", self.step)
+
+    def tested(self, accuracy: float, loss: float) -> str:
+        """Takes the final scores, which are those of the best validation; returns what is wrong with them."""
         assert self.best is not None
+        if not np.isfinite(loss):
+            return self._not_finite("test", self.best["step"])
         self.result = {
             "test_accuracy": float(accuracy),
             "test_loss": float(loss),
             "validation_accuracy": self.best["accuracy"],
             "best_step": int(self.best["step"]),
         }
+        return ""
+
+    def _not_finite(self, split: str, step: float) -> str:
+        return f"{split} loss is not finite with the parameters of step {step:.0f}"

@@ -12,6 +12,9 @@ import jax
 
 from ssm_bench import __version__
 
+#: The folder of this package.
+PACKAGE = Path(__file__).resolve().parents[1]
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -67,23 +70,24 @@ def needed_memory_bytes(compiled: jax.stages.Compiled) -> int | None:
     return int(needed - memory.alias_size_in_bytes)
 
 
-def revision() -> dict[str, Any]:
-    """The git commit of this checkout, and whether files differ from it; a checkout without git is "unknown".
+def revision(package: Path = PACKAGE) -> dict[str, Any]:
+    """The git commit of this checkout, and whether code differs from it; a checkout without git is "unknown".
 
-    A machine that holds a copy without git is told by SSM_BENCH_REVISION: the commit, with "+dirty" behind it
-    where files differ.
+    Code is the package in the folder `package` and the experiments beside it: files changed, deleted or new, unless git
+    ignores them. Experiments in another folder (SSM_BENCH_EXPERIMENTS) are told by no commit. A machine that holds a
+    copy without git is told by SSM_BENCH_REVISION: the commit, with "+dirty" behind it where files differ.
     """
     if told := os.environ.get("SSM_BENCH_REVISION"):
         commit, _, state = told.partition("+")
         return {"commit": commit, "dirty": state == "dirty"}
-    folder = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
-        run = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=30)
+        run = subprocess.run(["git", *arguments], cwd=package, capture_output=True, text=True, check=True, timeout=30)
         return run.stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", "../experiments")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+        changed = git("status", "--porcelain", "--", ".", "../experiments")
+        elsewhere = bool(os.environ.get("SSM_BENCH_EXPERIMENTS"))
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed) or elsewhere}
     except (OSError, subprocess.SubprocessError):
         return {"commit": "unknown", "dirty": True}

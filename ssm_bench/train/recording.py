@@ -16,7 +16,8 @@ def make_record(
     """The record of a run that ended as `outcome` on so many devices."""
     if len(outcome.origins) > 1:
         outcome.message = _joined(outcome.message, "trained in parts by " + ", ".join(outcome.origins))
-    outcome.message = _joined(outcome.message, provenance.note())
+    # A run that failed before its first step has not taken it up.
+    outcome.message = _joined(outcome.message, *(outcome.notes or [provenance.note()]))
     card, spec, report = dataset.card, dataset.spec, config.report
     settings = config.to_dict()
     batch, seconds = config.train.batch_size, outcome.seconds

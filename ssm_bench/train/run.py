@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset, load
 from ssm_bench.network.build import build, split
-from ssm_bench.record import RunRecord, config_hash, store
+from ssm_bench.record import NO_MEASURE, RunRecord, config_hash, store
 from ssm_bench.train import provenance
 from ssm_bench.train.batches import device_data
 from ssm_bench.train.checkpoint import Checkpoints
@@ -167,7 +167,7 @@ def run(
             )
     if seeds:
         for outcome in outcomes:
-            company = f"one program for seeds {', '.join(map(str, seeds))}, times are a share of it"
+            company = f"one program for seeds {', '.join(map(str, seeds))}, so its times are a share and {NO_MEASURE}"
             outcome.message = f"{outcome.message}; {company}" if outcome.message else company
     sizes = {"parameters": parameters, "state_size": state_size}
     records = [

@@ -123,6 +123,9 @@ class Together(Trainer):
         for place in self.alive():
             self.lost[place] = self.outcomes[place].add(metrics[:, place])
         self.outcome.step += len(metrics)
+        return self._all_lost()
+
+    def _all_lost(self) -> str:
         return "" if self.alive() else "loss of every seed is not finite"
 
     def _validate(self, state: TrainState, best: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -136,10 +139,16 @@ class Together(Trainer):
         best = jax.device_put(jax.tree.map(keep, now, best), self.program.placement.whole)
         return best, "validation " + ", ".join(f"{100 * scores[place, 0]:.2f} %" for place in self.alive())
 
-    def _test(self, best: dict[str, Any]) -> None:
+    def _trained(self) -> str:
+        for place in self.alive():
+            self.lost[place] = self.outcomes[place].trained()
+        return self._all_lost()
+
+    def _test(self, best: dict[str, Any]) -> str:
         scores = self.score(best["params"], best["stats"], "test")
         for place in self.alive():
-            self.outcomes[place].tested(*scores[place])
+            self.lost[place] = self.outcomes[place].tested(*scores[place])
+        return self._all_lost()
 
     def hand_over(self, checkpoints: Checkpoints, folders: Sequence[Path]) -> None:
         """Leaves each seed that came to its end the checkpoint that it would have alone, for `ssm-bench eval`."""
@@ -157,7 +166,8 @@ class Together(Trainer):
         """Gives each seed its share of the time, and what all have in common."""
         for each in self.outcomes:
             each.seconds = {name: value / len(self.outcomes) for name, value in self.outcome.seconds.items()}
-            each.peak_memory, each.origins = self.outcome.peak_memory, deepcopy(self.outcome.origins)
+            each.peak_memory = self.outcome.peak_memory
+            each.origins, each.notes = deepcopy((self.outcome.origins, self.outcome.notes))
 
     def _end(self, status: str, message: str) -> Outcome:
         self._share()

@@ -183,6 +183,18 @@ def test_a_record_bears_the_note_of_its_machine(tmp_path, monkeypatch):
     assert run_in(tmp_path, config, dataset).message == "beside other runs"
 
 
+def test_a_record_bears_the_notes_of_all_parts_and_the_memory_of_the_training(tmp_path, monkeypatch):
+    config, dataset = config_of()
+    monkeypatch.setenv("SSM_BENCH_NOTE", "beside others")
+    # Trained to the end, but the test set waits: what comes after it compiles no training program.
+    part = run_in(tmp_path, config, dataset, StopAfter(4))
+    assert part.steps.done == 20 and part.status == "partial"
+    monkeypatch.delenv("SSM_BENCH_NOTE")
+    record = run_in(tmp_path, config, dataset)
+    assert record.status == "ok" and record.message == "beside others"
+    assert record.cost.peak_memory_bytes == part.cost.peak_memory_bytes is not None
+
+
 def test_afresh_trains_again(tmp_path):
     config, dataset = config_of()
     first = run_in(tmp_path, config, dataset)
@@ -227,6 +239,23 @@ def test_the_best_validation_decides_and_test_is_scored_once(tmp_path, monkeypat
     record = run_in(tmp_path, config, dataset)
     assert scored == ["validation", "validation", "test"]
     assert record.result.best_step == 10 and record.result.validation_accuracy == 0.9
+
+
+@pytest.mark.parametrize(
+    ("validations", "test", "status", "message"),
+    [
+        # An accuracy of 1 without a finite loss is that of the first class, and never the best.
+        ([(1.0, np.nan), (0.5, 1.0)], (0.7, 1.0), "ok", ""),
+        ([(0.5, 1.0), (1.0, np.nan)], (0.7, 1.0), "diverged", "validation loss .* parameters of step 20 of 20"),
+        ([(0.9, 1.0), (0.5, 1.0)], (0.7, np.inf), "diverged", "test loss .* parameters of step 10 of 20"),
+    ],
+)
+def test_scores_count_only_where_their_loss_is_finite(tmp_path, monkeypatch, validations, test, status, message):
+    planned = iter(validations)
+    monkeypatch.setattr(loop.Trainer, "score", lambda self, p, s, split: next(planned, test))
+    record = run_in(tmp_path, *config_of())
+    assert record.status == status and re.match(message, record.message)
+    assert record.result is None if message else record.result.best_step == 20
 
 
 def test_a_non_finite_loss_ends_the_run_and_names_the_step(tmp_path):

@@ -55,6 +55,31 @@ def test_every_seed_is_the_run_that_it_would_be_alone(tmp_path):
         assert_equal(again, alone)
 
 
+def test_the_times_of_a_seed_are_its_share_and_no_measure(tmp_path, monkeypatch):
+    real = Together._train_chunk
+
+    def slow(self, state, size):
+        state, metrics, seconds = real(self, state, size)
+        self.outcome.seconds["train"] = 10.0
+        return state, metrics, seconds
+
+    monkeypatch.setattr(Together, "_train_chunk", slow)
+    records = run_in(tmp_path, *config_of())
+    assert [record.cost.seconds_train for record in records] == [5.0, 5.0]
+    assert not any(record.alone for record in records)
+
+
+def test_a_seed_whose_last_parameters_score_nothing_does_not_end_the_others(tmp_path, monkeypatch):
+    def score(self, params, stats, split):
+        poisoned = split == "validation" and self.outcome.step == 20
+        return np.array([[0.5, 1.0], [0.5, np.nan if poisoned else 1.0]])
+
+    monkeypatch.setattr(Together, "score", score)
+    records = run_in(tmp_path, *config_of())
+    assert [record.status for record in records] == ["ok", "diverged"]
+    assert records[1].message.startswith("validation loss is not finite with the parameters of step 20 of 20")
+
+
 def test_a_seed_that_diverges_does_not_end_the_others(tmp_path, monkeypatch):
     real = Together._train_chunk
 
