@@ -123,6 +123,8 @@ def test_image_from_the_official_files(raw_folder, write):
         assert (pixels.reshape(32, 32) == np.asarray(Pillow.fromarray(rgb.transpose(1, 2, 0)).convert("L"))).all()
     assert dataset.labels.tolist() == [label for batch in files.cifar_batches().values() for label in batch[1]]
     assert {name: len(s) for name, s in dataset.splits.items()} == {"train": 9, "validation": 1, "test": 4}
+    # As published code has them.
+    assert (dataset.pixel_mean, dataset.pixel_std) == (122.6, 61.0)
 
 
 def test_image_from_the_compact_file(raw_folder):

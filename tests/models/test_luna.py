@@ -28,6 +28,13 @@ def inputs():
     return np.asarray(jax.random.normal(jax.random.key(1), (3, CONTEXT + LENGTH, WIDTH)))
 
 
+def test_projections_start_with_the_variance_of_the_authors():
+    mixer = Luna(200, context=CONTEXT, heads=2, rngs=nnx.Rngs(0))
+    for linear in (mixer.pack_query, mixer.pack_values, mixer.query, mixer.values):
+        # Of 40,000 draws.
+        assert 200 * float(linear.kernel[...].var()) == pytest.approx(0.5, rel=0.05)
+
+
 def through(linear, x):
     bias = 0.0 if linear.bias is None else np.asarray(linear.bias[...], float)
     return x @ np.asarray(linear.kernel[...], float) + bias

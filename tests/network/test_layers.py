@@ -23,6 +23,17 @@ def test_maps_side_by_side_are_each_map(x64):
     assert [y.dtype for y in side_by_side(x.astype(jnp.bfloat16), biased, plain)] == [jnp.bfloat16] * 2
 
 
+@pytest.mark.parametrize(("rate", "tied"), [(0.1, False), (0.7, False), (0.3, True)])
+def test_dropout_zeroes_its_share_and_keeps_the_mean(rate, tied):
+    y = np.asarray(dropout(jnp.ones((40, 30, 50)), rate, jax.random.key(0), tied=tied))
+    draws = y[:, 0] if tied else y
+    # Four standard errors of a share.
+    error = 4 * (rate * (1 - rate) / draws.size) ** 0.5
+    assert abs((draws == 0).mean() - rate) < error
+    np.testing.assert_allclose(y[y != 0], 1 / (1 - rate), rtol=1e-6)
+    assert (y == y[:, :1]).all() == tied
+
+
 @pytest.mark.parametrize("rows", [5, SMALL_TABLE + 1])
 def test_the_gradient_of_rows_is_that_of_indexing(rows, x64):
     rng = np.random.default_rng(0)

@@ -90,6 +90,17 @@ def test_a_run_stopped_anywhere_resumes_to_the_same_bits(tmp_path, model, chunks
     assert whole.status == "ok"
 
 
+def test_every_step_has_dropout_of_its_own():
+    trainer = make_trainer(*config_of("--config.model.dropout=0.5"))
+    program, examples = trainer.program, trainer.order.batches(0, 1)[0][0]
+    state = program.initial_state()
+    losses = [
+        float(program.update(trainer.data, trainer.padded[-1], state._replace(step=state.step + step), examples)[1][0])
+        for step in (0, 1, 1)
+    ]
+    assert losses[0] != losses[1] == losses[2]
+
+
 # Other lengths are other shapes of the same sums, in float32.
 LENGTH_TOLERANCE = 1e-5
 
