@@ -128,6 +128,27 @@ def test_stopping_twice_at_the_same_step_loses_nothing(tmp_path):
     assert run_in(tmp_path, config, dataset).status == "ok"
 
 
+def test_a_checkpoint_is_written_about_every_minute(tmp_path, monkeypatch):
+    clock, saved = [0.0], []
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(loop.Checkpoints, "save", lambda self, step, *_: saved.append(step))
+
+    def forty_seconds_later(*_):
+        clock[0] += 40.0
+
+    config, dataset = config_of("--config.train.chunk=2", "--config.train.evaluations=1")
+    run(
+        config,
+        dataset,
+        results=tmp_path,
+        checkpoints=tmp_path,
+        stop=Stop(),
+        tell=forty_seconds_later,
+    )
+    # At the end, and after the first chunk that ends more than a minute after the last checkpoint.
+    assert saved == [6, 10, 14, 18, 20]
+
+
 def test_a_deadline_before_the_test_score_leaves_the_test_set_untouched(tmp_path):
     config, dataset = config_of()
     record = run_in(tmp_path, config, dataset, StopAfter(4))
