@@ -40,7 +40,7 @@ AXES = {"__call__": "(batch, length, width)", "extend": "(batch, length, width)"
 
 
 def _checked(run: Callable) -> Callable:
-    """One of a mixer's ways of running that refuses arrays of another rank or width, or of integers."""
+    """One of a mixer's ways of running that refuses arrays of another rank or width, empty ones, and integers."""
     axes = AXES[run.__name__]
 
     @functools.wraps(run)
@@ -49,6 +49,8 @@ def _checked(run: Callable) -> Callable:
             raise UserError(f"{type(self).__name__} takes inputs {axes}; got the shape {x.shape}")
         if x.shape[-1] != self.d_model:
             raise UserError(f"{type(self).__name__} takes inputs of width {self.d_model}; got the shape {x.shape}")
+        if not x.size:
+            raise UserError(f"{type(self).__name__} takes at least one sequence and position; got the shape {x.shape}")
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise UserError(f"{type(self).__name__} takes inputs of a float type; got {x.dtype}")
         return run(self, x, *rest, **named)
@@ -147,7 +149,10 @@ class Mixer(nnx.Module, abc.ABC):
     @property
     @abc.abstractmethod
     def state_size(self) -> int | None:
-        """Real numbers carried per sequence in step mode; None where it grows with the length, or without step mode."""
+        """Real numbers carried along each sequence, in both directions together; None where it grows with the length.
+
+        None also where nothing is carried, as in attention that sees the whole sequence.
+        """
 
 
 class WholeMixer(Mixer):

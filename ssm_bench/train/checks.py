@@ -5,6 +5,7 @@ from collections.abc import Callable
 from math import inf
 from operator import attrgetter
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from ml_collections import ConfigDict
 
@@ -70,5 +71,11 @@ def writable(*folders: Path) -> None:
     for folder in folders:
         path = folder.absolute()
         standing = next(place for place in (path, *path.parents) if os.path.lexists(place))
-        if not (standing.is_dir() and os.access(standing, os.W_OK | os.X_OK)):
-            raise UserError(f"can not write to the folder {folder}: choose another with --results or --checkpoints")
+        try:
+            # Rights alone do not tell: the superuser has them also where nothing can be written.
+            with TemporaryFile(dir=standing):
+                pass
+        except OSError as error:
+            raise UserError(
+                f"can not write to the folder {folder}: choose another with --results or --checkpoints"
+            ) from error

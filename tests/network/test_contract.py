@@ -232,6 +232,9 @@ def test_inputs_of_another_rank_width_or_type_are_refused_in_one_sentence(name):
             ways(jnp.zeros((3, WIDTH)))
         with pytest.raises(UserError, match="takes inputs of a float type; got int32"):
             ways(jnp.zeros((3, 5, WIDTH), jnp.int32))
+        for empty in ((0, 5, WIDTH), (3, 0, WIDTH)):
+            with pytest.raises(UserError, match=r"takes at least one sequence and position; got the shape \("):
+                ways(jnp.zeros(empty))
         # A width of one would be broadcast by many.
         for width in (1, WIDTH + 1):
             with pytest.raises(UserError, match=rf"takes inputs of width 8; got the shape \(3, 5, {width}\)"):

@@ -6,12 +6,15 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ssm_bench
 from ssm_bench.cli import main, verbs
 
 ROOT = Path(__file__).parents[2]
+# The same sums in another order.
+FLOAT32 = 2e-5
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -81,6 +84,14 @@ def test_every_page_is_reached_from_the_index():
     index = ROOT / "docs/index.md"
     linked = set(re.findall(r"\]\(([^)#:]+)", index.read_text(encoding="utf-8")))
     assert {str(page.relative_to(index.parent)) for page in PAGES if page != index} <= linked
+
+
+def test_the_example_of_a_mixer_runs():
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/index.md").read_text(encoding="utf-8"), re.S)
+    names = {}
+    exec(example, names)
+    np.testing.assert_allclose(names["y"][:, 1:], names["y_rest"], rtol=FLOAT32, atol=FLOAT32)
+    np.testing.assert_allclose(names["y"][:, 0], names["y_t"], rtol=FLOAT32, atol=FLOAT32)
 
 
 def test_the_readme_opens_with_the_two_commands():

@@ -1,6 +1,7 @@
 """What is refused before a run begins."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,12 @@ def test_a_folder_that_can_not_be_made_is_refused(tmp_path, name):
     (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
     with pytest.raises(UserError, match=f"can not write to the folder .*{name}: choose another"):
         writable(tmp_path, tmp_path / name)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a file system that takes no files")
+def test_a_folder_where_nobody_can_write_is_refused():
+    with pytest.raises(UserError, match="can not write to the folder /proc/results"):
+        writable(Path("/proc/results"))
 
 
 def test_a_folder_that_can_be_made_is_left_to_be_made(tmp_path):
