@@ -167,15 +167,16 @@ def test_bench_step_reports_and_records(command, tmp_path, monkeypatch, brief):
     # Few and short, so that the numbers mean nothing here; that they are there is what is tested.
     sizes = ("--steps", "3", "--repeats", "1", *SMALL[3:5], "--config.train.batch_size=4", "--config.train.chunk=2")
     sizes += ("--config.mixer.state_size=4", "--config.mixer.blocks=1")
-    sizes += ("--config.train.steps=8", *(["--brief"] if brief else []))
+    sizes += ("--name", "small", "--config.train.steps=8", *(["--brief"] if brief else []))
     code, out, _ = command("bench", "step", "--model", "s5", "--task", "image", *sizes)
     assert code == 0
     (record,) = store.read_all_speed(tmp_path / "results")
+    assert record.name == "small"
     for name in ("step_ms", "sequences_per_second", "tokens_per_second", "compile_seconds"):
         assert record.measurements[name] > 0 and name in out
     more = {"step_ms_one_per_call", "loop_step_ms"}
     assert more & set(record.measurements) == (set() if brief else more)
-    assert record.measurements["length"] == 1024 and record.notes == ["beside a test"]
+    assert record.measurements["length"] == 1024 and record.notes[1:] == ["beside a test"]
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("9m", 540), ("1.5h", 5400)])

@@ -7,7 +7,8 @@ from ssm_bench.cli import main
 from ssm_bench.record import store
 from ssm_bench.train import operations
 
-SIZES = ("--config.model.d_model=8", "--config.model.layers=1", "--config.mixer.state_size=4")
+#: Other sizes than the published ones, and the name that they ask for.
+SIZES = ("--name", "small", "--config.model.d_model=8", "--config.model.layers=1", "--config.mixer.state_size=4")
 QUICK = ("--steps", "2", "--repeats", "1")
 
 #: Float32 against float64: sums of up to a hundred products with eigenvalues near one.
@@ -56,7 +57,7 @@ def test_the_backends_of_a_step_are_compared_in_one_record(tmp_path, capsys):
     assert main(["bench", "compare", *arguments, *sizes, "--results", str(tmp_path)]) == 0
     (record,) = store.read_all_speed(tmp_path)
     found = record.measurements
-    assert record.name.startswith("compare-lru-listops-")
+    assert record.name == "small" and f"with {' '.join([*SIZES[2:], *sizes])}" in record.notes
     ratio = (found["associative_step_ms"] or 0) / (found["auto_step_ms"] or 1)
     assert found["auto_times_faster"] == pytest.approx(ratio, rel=1e-2)
     assert found["batch_size"] == 4 and found["length"] == 32
@@ -70,7 +71,7 @@ def test_lengths_keep_the_tokens_of_a_batch(tmp_path, monkeypatch):
     arguments = ("--models", "lru", "--lengths", "32,64", "--tokens", "128", *QUICK, *SIZES)
     assert main(["bench", "length", *arguments]) == 0
     (record,) = store.read_all_speed("results")
-    assert record.name.startswith("length-lru-") and record.task == "text"
+    assert record.name == "small-lru" and record.task == "text"
     for length in (32, 64):
         assert record.measurements[f"batch_size_at_{length}"] == 128 // length
         assert (record.measurements[f"step_ms_at_{length}"] or 0) > 0
@@ -96,7 +97,10 @@ def test_lengths_keep_the_tokens_of_a_batch(tmp_path, monkeypatch):
         (("length",), "bench length takes --models, like s5,transformer"),
         (("length", "--models", "lru", "--lengths", "64,32"), "--lengths takes growing whole numbers"),
         (("length", "--models", "lru", "--tokens", "64"), "--tokens must be at least the longest of --lengths, 16384"),
-        (("length", "--models", "lru", "--name", "x"), "a record for each model, so it takes no --name"),
+        (("step", "--model", "s5", "--task", "text", "--config.model.layers=1"), "takes a --name for its record, like"),
+        (("length", "--models", "s5,lru", "--config.model.d_model=8"), "got --config.model.d_model=8 without one"),
+        (("compare", "--model", "s5", "--task", "text", "--protocol", "paper"), "got --protocol=paper without one"),
+        (("epoch", "--model", "s5", "--task", "text", "--data", "synthetic"), "got --data=synthetic without one"),
         (("step", "--model", "lru", "--task", "text", "--steps", "0"), "--steps must be at least 1; got 0"),
     ],
 )

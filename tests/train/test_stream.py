@@ -88,10 +88,11 @@ def test_chunks_divide_every_length():
 def test_the_verb_records_and_the_figure_shows_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments = ("bench", "stream", "--models", "lru,transformer", "--lengths", "64,128", *SIZES)
-    assert main([*arguments, "--config.model.d_model=16"]) == 0
+    assert main([*arguments, "--config.model.d_model=16", "--name", "small"]) == 0
     assert "the cache is as long as the stream and empty" in capsys.readouterr().out
     lru, transformer = store.read_all_speed("results")
-    assert lru.name.startswith("stream-lru-") and lru.notes == []
+    assert (lru.name, transformer.name) == ("small-lru", "small-transformer")
+    assert lru.notes == [f"with {' '.join([*SIZES, '--config.model.d_model=16'])}"]
     sizes = [transformer.measurements[f"state_bytes_at_{length}"] for length in (64, 128)]
     assert sizes[1] > 1.9 * sizes[0] and transformer.notes
     assert main(["figures"]) == 0
@@ -120,5 +121,5 @@ def test_the_verb_records_and_the_figure_shows_it(tmp_path, monkeypatch, capsys)
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, sentence, capsys):
-    assert main(["bench", "stream", *arguments]) == 2
+    assert main(["bench", "stream", "--name", "x", *arguments]) == 2
     assert sentence in capsys.readouterr().err

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ssm_bench.cli import _options
+from ssm_bench.cli.bench import _record
 from ssm_bench.errors import UserError, unknown_name
 
 HELP = "measure the speed of training steps, operations or streams, and write it as a record"
@@ -22,7 +23,8 @@ whose documents differ in length. compare times the step with each of several ba
 against the length of the input, with as many tokens in every batch. scan times one operation, forward and with its
 gradient, and says how exact it is. stream times a token against its position in a single stream, with the causal
 version of each model; the Transformer keeps a cache of the whole stream.
-Sizes are the published ones on synthetic data; --config.x.y=value changes those of models, --shapes those of scan."""
+Sizes are the published ones on synthetic data; --config.x.y=value changes those of models, --shapes those of scan.
+A record with other settings than the published ones needs a --name; precision alone is in the default name."""
 
 #: Each is a module here, with `run`.
 KINDS = ("step", "epoch", "compare", "length", "scan", "stream")
@@ -73,7 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deadline", default="", metavar="TIME", help="begin no new length, shape or call later, like 9m"
     )
-    parser.add_argument("--name", default="", help="name of the record (default: like step-<model>-<task>-<platform>)")
+    parser.add_argument(
+        "--name",
+        default="",
+        help="of the record, in length and stream before -<model> (default: like step-<model>-<task>-<platform>)",
+    )
     parser.add_argument("--protocol", default="strict", help="strict (default), paper or lra")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
     _options.accept_overrides(parser)
@@ -94,5 +100,7 @@ def run(options: argparse.Namespace) -> int:
             raise UserError(f"--{flag} must be at least 1; got {getattr(options, flag)}")
     if options.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", options.name):
         raise UserError(f"--name takes letters, digits, '.', '_' and '-'; got {options.name!r}")
+    if options.what != "scan":
+        _record.name_for_changes(options)
     options.backends = options.backends or ["auto", "associative"]
     return importlib.import_module(f"{__name__}.{options.what}").run(options)

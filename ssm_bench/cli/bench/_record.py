@@ -34,6 +34,30 @@ def model_and_task(options: argparse.Namespace) -> None:
         raise UserError(f"bench {options.what} takes --model and --task")
 
 
+def changes(options: argparse.Namespace) -> list[str]:
+    """What was asked for beside the published recipe, as flags."""
+    found = list(options.overrides)
+    if options.protocol != "strict":
+        found.append(f"--protocol={options.protocol}")
+    if options.data == "synthetic":
+        found.append("--data=synthetic")
+    return found
+
+
+def name_for_changes(options: argparse.Namespace) -> None:
+    """Asks for --name where the default name would pass other settings off as the published ones.
+
+    Raises:
+        UserError: there is none.
+    """
+    unnamed = [change for change in changes(options) if not change.startswith("--config.model.precision=")]
+    if unnamed and not options.name:
+        raise UserError(
+            f"bench {options.what} with other settings than the published ones takes a --name for its record, "
+            f"like --name my-{options.what}; got {' '.join(unnamed)} without one"
+        )
+
+
 def recipe(options: argparse.Namespace, model: str, *, length: int = 0) -> Any:
     """The published recipe on synthetic data, with the length of the task or another, and few steps.
 
@@ -69,21 +93,27 @@ def write(
     config: Any = None,
     notes: Sequence[str] = (),
 ) -> None:
-    """Writes the record and says where; precision, where it is not float32, and platform are added to the name."""
+    """Writes the record and says where; precision, where it is not float32, and platform are added to the default name.
+
+    A --name is the whole name, but where there is a record for each of --models: there the model is added.
+    """
     from ssm_bench.record import config_hash, store, validate_speed
     from ssm_bench.train import provenance
 
     device = provenance.device()
     if config is not None and config.model.precision != "float32":
         default_name += f"-{config.model.precision}"
+    own_name = f"{options.name}-{model}" if options.name and options.models else options.name
+    changed = changes(options) if model else []
+    notes = [*notes, f"with {' '.join(changed)}" if changed else "", provenance.note()]
     record = {
         "schema_version": 1,
         "kind": "speed",
-        "name": options.name or f"{default_name}-{device['platform']}",
+        "name": own_name or f"{default_name}-{device['platform']}",
         "model": model,
         "task": options.task if model else None,
         "measurements": measurements,
-        "notes": [note for note in (*notes, provenance.note()) if note],
+        "notes": [note for note in notes if note],
         "config_hash": None if config is None else config_hash(config.to_dict()),
         "device": device,
         "versions": provenance.versions(),

@@ -14,8 +14,6 @@ def run(options: argparse.Namespace) -> int:
     """Times, prints and records every model; lengths that do not fit in memory are told in notes."""
     if not options.models:
         raise UserError("bench length takes --models, like s5,transformer")
-    if options.name:
-        raise UserError("bench length writes a record for each model, so it takes no --name")
     lengths = _record.lengths_of(options)
     if options.tokens < lengths[-1]:
         raise UserError(f"--tokens must be at least the longest of --lengths, {lengths[-1]}; got {options.tokens}")

@@ -13,8 +13,6 @@ def run(options: argparse.Namespace) -> int:
     """Times, prints and records every model."""
     if not options.models:
         raise UserError("bench stream takes --models, like s5,transformer")
-    if options.name:
-        raise UserError("bench stream writes a record for each model, so it takes no --name")
     _options.prepare_jax()
     from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen, parse_duration
