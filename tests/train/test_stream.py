@@ -37,7 +37,40 @@ def test_a_stream_of_a_constant_state_is_read_and_timed(make):
         assert found[f"latency_ms_at_{length}"] > 0 and found[f"latency_ms_one_per_call_at_{length}"] > 0
         # Four complex states, the sum of eight features, and how many there were.
         assert found[f"state_bytes_at_{length}"] == 4 * (2 * 4 + 8 + 1)
-    assert found["read_tokens_per_second"] > 0 and notes == []
+    assert notes == []
+
+
+class Clock:
+    """Stands for the module time: it goes on only when it is told to."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.perf_counter = self.monotonic = lambda: self.now
+
+
+def test_the_rate_of_reading_is_that_of_the_calls_that_read(make, monkeypatch):
+    clock, real, compiled = Clock(), stream._compiled, []
+
+    def slowly_compiled(run, model, count):
+        """Compiling takes 1000 seconds, reading a chunk half a second, any other call 7 seconds."""
+        clock.now += 1000
+        compiled.append(run)
+        program = real(run, model, count)
+
+        def timed(*arguments):
+            clock.now += 0.5 if run is stream._read else 7
+            return program(*arguments)
+
+        timed.memory_analysis = program.memory_analysis
+        return timed
+
+    monkeypatch.setattr(stream, "time", clock)
+    monkeypatch.setattr(stream, "_compiled", slowly_compiled)
+    told = []
+    found, _ = stream.measure_stream(make, LENGTHS, Stop(), told.append)
+    assert found["chunk_tokens_per_second"] == 64 / 0.5
+    assert compiled.count(stream._read) == 1
+    assert "192 of 192 tokens, 128 tokens/s" in told
 
 
 def test_the_programs_that_are_timed_compute_the_model(make):
@@ -87,6 +120,7 @@ def test_chunks_divide_every_length():
 
 def test_the_verb_records_and_the_figure_shows_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stream.provenance, "peak_memory_bytes", lambda: 10**6)
     arguments = ("bench", "stream", "--models", "lru,transformer", "--lengths", "64,128", *SIZES)
     assert main([*arguments, "--config.model.d_model=16", "--name", "small"]) == 0
     assert "the cache is as long as the stream and empty" in capsys.readouterr().out
@@ -95,6 +129,9 @@ def test_the_verb_records_and_the_figure_shows_it(tmp_path, monkeypatch, capsys)
     assert lru.notes == [f"with {' '.join([*SIZES, '--config.model.d_model=16'])}"]
     sizes = [transformer.measurements[f"state_bytes_at_{length}"] for length in (64, 128)]
     assert sizes[1] > 1.9 * sizes[0] and transformer.notes
+    # The peak is that of the process, so that a later model's would hold the first one's.
+    assert lru.measurements["peak_bytes_at_64"] == 10**6
+    assert not any("peak_bytes" in name for name in transformer.measurements)
     assert main(["figures"]) == 0
     platform = jax.default_backend()
     assert (tmp_path / f"results/figures/speed/stream-{platform}.svg").read_text().startswith("<?xml")
