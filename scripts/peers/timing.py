@@ -190,7 +190,7 @@ def record(
         "task": task,
         "implementation": implementation,
         "measurements": timed.measurements,
-        "notes": timed.notes,
+        "notes": [note for note in (*timed.notes, provenance.note()) if note],
         "config_hash": None,
         "device": where,
         "versions": versions,

@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ssm_bench.errors import UserError
@@ -114,6 +115,60 @@ def test_an_operation_has_a_record_without_a_model(peers, repository):
     assert record.model is None and record.task is None
 
 
+@pytest.fixture
+def timed_again(peers, repository, tmp_path):
+    """Writes the record of another run, as the program does, and gives what stands then."""
+
+    def write(step_ms, *, kind="NVIDIA H200", batch=32, operation="", repository=repository):
+        if operation:
+            measured = {f"cuda_forward_backward_ms_at_{shape}": step_ms for shape in ("2x3", "4x5")}
+            subject = {"operation": operation}
+        else:
+            measured = {"step_ms": step_ms, "batch_size": batch}
+            subject = {"model": "s5", "task": "text"}
+        timed, where = peers("timing").Timed(measured, [f"{step_ms}"]), GPU | {"kind": kind}
+        record = peers("timing").record(timed, where=where, packages=[], repository=repository, **subject)
+        kept = peers("keep").fastest(record, tmp_path)
+        store.write_speed(kept, tmp_path)
+        return kept
+
+    return write
+
+
+@pytest.mark.parametrize("operation", ["", "selective_scan"])
+def test_of_several_runs_the_fastest_stands_and_says_so(timed_again, tmp_path, operation):
+    fastest = "the fastest of at least {} runs on this kind of device"
+    assert timed_again(20.0, operation=operation).notes == ["20.0"]
+    assert timed_again(25.0, operation=operation).notes == ["20.0", fastest.format(2)]
+    assert timed_again(15.0, operation=operation).notes == ["15.0", fastest.format(3)]
+    assert len(list(store.speed_paths(tmp_path))) == 1
+
+
+def test_a_run_of_other_sizes_or_another_commit_is_not_compared(timed_again, repository):
+    timed_again(20.0)
+    assert timed_again(25.0, batch=64).notes == ["25.0"]
+    assert timed_again(30.0, batch=64, repository=dataclasses.replace(repository, commit="0" * 40)).notes == ["30.0"]
+
+
+def test_another_kind_of_device_gets_a_record_of_its_own(timed_again, tmp_path):
+    timed_again(20.0)
+    other = {"kind": "NVIDIA H100 80GB HBM3"}
+    assert timed_again(10.0, **other).name == "peer-someone-s5-text-gpu-nvidia-h100-80gb-hbm3"
+    assert timed_again(15.0, **other).measurements["step_ms"] == 10.0
+    assert [path.name for path in store.speed_paths(tmp_path)] == [
+        "peer-someone-s5-text-gpu-nvidia-h100-80gb-hbm3.json",
+        "peer-someone-s5-text-gpu.json",
+    ]
+    assert timed_again(30.0).measurements["step_ms"] == 20.0
+
+
+def test_the_record_holds_what_the_note_says(peers, repository, monkeypatch):
+    monkeypatch.setenv("SSM_BENCH_NOTE", "beside another run")
+    timed = peers("timing").Timed({"step_ms": 1.0}, ["a note"])
+    record = peers("timing").record(timed, where=GPU, packages=[], repository=repository, model="s5", task="text")
+    assert record.notes == ["a note", "beside another run"]
+
+
 def test_steps_are_timed_in_groups_and_alone(peers):
     timing, steps, waits = peers("timing"), [], []
     found = timing.median_ms(lambda: steps.append(1), lambda: waits.append(len(steps)))
@@ -156,6 +211,21 @@ def test_a_cell_is_printed_and_written_but_for_toys(program, peers, tmp_path, mo
     assert list(store.speed_paths(tmp_path / "results")) == (
         [] if toy else [tmp_path / "results/speed/peer-nicolaszucchet-lru-text-gpu.json"]
     )
+
+
+def test_a_slower_run_leaves_the_record_and_the_program_says_so(program, peers, tmp_path, monkeypatch, capsys):
+    arguments = ["--code", str(tmp_path), "--which", "lru", "--tasks", "text", "--results", str(tmp_path / "results")]
+    for step_ms, created in ((20.0, "2026-01-02T03:04:05Z"), (30.0, "2026-01-03T03:04:05Z")):
+        timed = peers("timing").Timed({"step_ms": step_ms}, [])
+        done = peers("timing").record(
+            timed, where=GPU, packages=[], repository=peers("clones").LRU, model="lru", task="text"
+        )
+        done = msgspec.structs.replace(done, created=created)
+        monkeypatch.setattr(program, "time_one", lambda *_, done=done, **__: done)
+        assert program.main(arguments) == 0
+    assert capsys.readouterr().out.endswith("; the run of 2026-01-02T03:04:05Z was faster and stands\n")
+    (path,) = store.speed_paths(tmp_path / "results")
+    assert store.read_speed(path).measurements["step_ms"] == 20.0
 
 
 def test_every_peer_is_a_model_of_ours_or_an_operation(program, peers):
