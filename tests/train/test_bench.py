@@ -1,11 +1,13 @@
 """The kinds of `ssm-bench bench` at toy size: what they record, and what they refuse."""
 
+import jax
 import numpy as np
 import pytest
 
 from ssm_bench.cli import main
-from ssm_bench.record import store
-from ssm_bench.train import operations
+from ssm_bench.record import config_hash, store
+from ssm_bench.train import operations, speed
+from ssm_bench.train import run as train_run
 
 #: Other sizes than the published ones, and the name that they ask for.
 SIZES = ("--name", "small", "--config.model.d_model=8", "--config.model.layers=1", "--config.mixer.state_size=4")
@@ -77,6 +79,48 @@ def test_lengths_keep_the_tokens_of_a_batch(tmp_path, monkeypatch):
         assert (record.measurements[f"step_ms_at_{length}"] or 0) > 0
     assert main(["figures"]) == 0
     assert list((tmp_path / "results/figures/speed").glob("length-*.svg"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((), "length-lru"),
+        (("--task", "text", "--tokens", "65536"), "length-lru"),
+        (("--task", "listops"), "length-lru-listops"),
+        (("--tokens", "128"), "length-lru-128-tokens"),
+        (
+            ("--task", "listops", "--tokens", "128", "--config.model.precision=bf16"),
+            "length-lru-listops-128-tokens-bf16",
+        ),
+    ],
+)
+def test_the_name_of_lengths_tells_other_tasks_and_tokens_and_the_hash_is_of_what_ran(
+    tmp_path, monkeypatch, arguments, name
+):
+    ran = []
+    monkeypatch.setattr(train_run, "make_trainer", lambda config, _: ran.append(config_hash(config.to_dict())))
+    monkeypatch.setattr(speed, "measure_step", lambda *_, **__: {"step_ms": 1.0})
+    assert (
+        main(["bench", "length", "--models", "lru", "--lengths", "32,64", *arguments, "--results", str(tmp_path)]) == 0
+    )
+    (record,) = store.read_all_speed(tmp_path)
+    assert record.name == f"{name}-{jax.default_backend()}"
+    assert len(set(ran)) == 2 and record.config_hash == ran[0]
+
+
+def test_a_length_that_did_not_fit_is_not_what_the_hash_stands_for(tmp_path, monkeypatch):
+    ran = []
+
+    def trainer(config, _):
+        if config.task.max_length == 32:
+            raise MemoryError
+        ran.append(config_hash(config.to_dict()))
+
+    monkeypatch.setattr(train_run, "make_trainer", trainer)
+    monkeypatch.setattr(speed, "measure_step", lambda *_, **__: {"step_ms": 1.0})
+    assert main(["bench", "length", "--models", "lru", "--lengths", "32,64", "--results", str(tmp_path)]) == 0
+    (record,) = store.read_all_speed(tmp_path)
+    assert [record.config_hash] == ran and record.notes == ["out of memory at 32"]
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,15 @@ def test_the_verb_records_and_the_figure_shows_it(tmp_path, monkeypatch, capsys)
     assert main(["verify"]) == 0
 
 
+@pytest.mark.parametrize(("arguments", "name"), [((), "stream-lru"), (("--task", "text"), "stream-lru-text")])
+def test_the_name_tells_another_task(tmp_path, monkeypatch, arguments, name):
+    monkeypatch.setattr(stream, "measure_stream", lambda *_: ({"parameters": 1}, []))
+    command = ("bench", "stream", "--models", "lru", "--lengths", "64", "--results", str(tmp_path))
+    assert main([*command, *arguments]) == 0
+    (record,) = store.read_all_speed(tmp_path)
+    assert record.name == f"{name}-{jax.default_backend()}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

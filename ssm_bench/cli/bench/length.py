@@ -3,7 +3,7 @@
 import argparse
 
 from ssm_bench.cli import _options
-from ssm_bench.cli.bench import _record
+from ssm_bench.cli.bench import DEFAULTS, UNGIVEN, _record
 from ssm_bench.errors import UserError
 
 #: What of a step is recorded at each length.
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     screen = Screen()
     with Stop(deadline) as stop:
         for model, config in configs.items():
-            measurements, notes = {}, []
+            measurements, notes, first = {}, [], None
             print(f"{model} on {options.task}, {options.tokens:,} tokens a batch, {_record.device_words()}")
             print(f"  {'length':>9}  {'batch':>7}  {'ms a step':>12}  {'temporary bytes':>16}")
             for length in lengths:
@@ -57,18 +57,22 @@ def run(options: argparse.Namespace) -> int:
                         raise
                     notes.append(f"out of memory at {length}")
                     continue
+                first = first or one
                 measurements |= {f"{name}_at_{length}": found[name] for name in KEPT if name in found}
                 shown = f"{found['temporary_bytes']:,}" if "temporary_bytes" in found else "-"
                 screen.line("") if screen.live else None
                 print(f"  {length:>9,}  {batch:>7,}  {found['step_ms']:>12.3f}  {shown:>16}")
             for note in notes:
                 print(f"  {note}")
-            if measurements:
-                measurements |= {"tokens": options.tokens} | _record.sizes(config)
-                # The configuration of the first length: the others differ in length and batch alone.
-                config.task.update(max_length=lengths[0], examples=0)
-                config.train.batch_size = options.tokens // lengths[0]
-                _record.write(options, f"length-{model}", measurements, model=model, config=config, notes=notes)
+            if first:
+                measurements |= {"tokens": options.tokens} | _record.sizes(first)
+                name = f"length-{model}"
+                if options.task != DEFAULTS["length"]["task"]:
+                    name += f"-{options.task}"
+                if options.tokens != UNGIVEN["tokens"]:
+                    name += f"-{options.tokens}-tokens"
+                # The configuration of the first length that ran: the others differ in length and batch alone.
+                _record.write(options, name, measurements, model=model, config=first, notes=notes)
             if stop.reason():
                 break
     return 0

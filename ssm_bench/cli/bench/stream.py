@@ -5,7 +5,7 @@ from typing import Any
 
 from ssm_bench import registry
 from ssm_bench.cli import _options
-from ssm_bench.cli.bench import _record
+from ssm_bench.cli.bench import DEFAULTS, _record
 from ssm_bench.errors import UserError
 
 
@@ -69,7 +69,10 @@ def run(options: argparse.Namespace) -> int:
                 print(f"  {length:>9,}  {'  '.join(shown)}  {'-' if size is None else f'{size:,}':>14}")
             for note in notes:
                 print(f"  {note}")
-            _record.write(options, f"stream-{model}", measurements, model=model, config=config, notes=notes)
+            name = f"stream-{model}"
+            if options.task != DEFAULTS["stream"]["task"]:
+                name += f"-{options.task}"
+            _record.write(options, name, measurements, model=model, config=config, notes=notes)
             if stop.reason():
                 break
     return 0
