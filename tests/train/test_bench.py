@@ -170,6 +170,15 @@ def test_an_epoch_counts_the_padding_that_lengths_save(tmp_path, capsys):
     assert "24 of 30 steps" in capsys.readouterr().err
 
 
+def test_padding_ends_where_the_task_ends(tmp_path):
+    # All documents have one padded length, which is a whole 256; the batches are cut to the 200 of the task.
+    sizes = ("--config.task.max_length=200", "--config.task.examples=40", "--config.train.batch_size=4")
+    arguments = ("--model", "lru", "--task", "text", "--data", "synthetic", "--config.train.chunk=5", *SIZES, *sizes)
+    assert main(["bench", "epoch", *arguments, "--config.train.lengths=2", "--results", str(tmp_path)]) == 0
+    (record,) = store.read_all_speed(tmp_path)
+    assert record.measurements["length"] == 200 and record.measurements["padded_share"] == 1
+
+
 def test_a_flag_of_another_kind_is_refused(capsys):
     assert main(["bench", "step", "--model", "s5", "--task", "text", "--deadline", "1s"]) == 2
     assert "bench step takes no --deadline; it is for epoch, length, scan, stream" in capsys.readouterr().err

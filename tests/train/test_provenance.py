@@ -1,7 +1,9 @@
-"""Where a number comes from: the commit, and whether the code is that of the commit."""
+"""Where a number comes from: the commit, whether the code is that of the commit, and what memory a program takes."""
 
 import subprocess
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from ssm_bench.train import provenance
@@ -62,3 +64,13 @@ def test_a_copy_without_git_is_told_its_commit(tmp_path, monkeypatch):
 
 def test_the_package_is_the_whole_of_it():
     assert (provenance.PACKAGE / "ops").is_dir() and (provenance.PACKAGE.parent / "experiments").is_dir()
+
+
+def test_what_is_donated_is_counted_once():
+    x, y = jnp.ones(1000), jnp.ones(1000)
+    for donated, arrays in (((), 3), ((0,), 2)):
+        compiled = jax.jit(lambda x, y: x + y, donate_argnums=donated).lower(x, y).compile()
+        memory = compiled.memory_analysis()
+        assert memory is not None
+        # Two arguments and a result of 4,000 bytes each; the result takes the place of what is donated.
+        assert provenance.needed_memory_bytes(compiled) == arrays * 4000 + memory.temp_size_in_bytes
