@@ -59,14 +59,19 @@ def names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
-def count(flag: str, text: str) -> int:
+def count(flag: str, text: str, *, also: str = "") -> int:
     """A whole number from 1.
+
+    Args:
+        flag: whose it is.
+        text: what was given.
+        also: a word that the flag takes as well, for the sentence.
 
     Raises:
         UserError: anything else.
     """
     if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{flag} takes a whole number from 1; got {text!r}")
+        raise UserError(f"{flag} takes a whole number from 1{also and f', or {also}'}; got {text!r}")
     return int(text)
 
 

@@ -53,7 +53,9 @@ def run(options: argparse.Namespace) -> int:
     devices = _options.count("--devices", options.devices)
     if options.together and devices > 1:
         raise UserError(f"--together fills one device, --devices divides a run among several: got {devices} of them")
-    places = workers.places(_jobs(options.jobs), devices)[: len(wanted)]
+    # 0: as many as suit the machine.
+    jobs = 0 if options.jobs == "auto" else _options.count("--jobs", options.jobs, also="auto")
+    places = workers.places(jobs, devices)[: len(wanted)]
     runner = cells.Runner(
         choices=choices,
         results=options.results,
@@ -81,15 +83,6 @@ def run(options: argparse.Namespace) -> int:
         else:
             print("no table yet: no run has left a record")
     return 1 if {"error", "diverged", "oom"} & set(counts) else 0
-
-
-def _jobs(text: str) -> int:
-    """The number of workers, 0 for as many as suit the machine."""
-    if text == "auto":
-        return 0
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"--jobs takes a whole number from 1, or auto; got {text!r}")
-    return int(text)
 
 
 def _table_order(task: str) -> tuple[int, str]:

@@ -105,10 +105,10 @@ def test_a_stream_out_of_time_says_so(make):
     assert "latency_ms_at_64" not in found and notes == ["no time from 64 on: deadline"]
 
 
-@pytest.mark.parametrize("lengths", [[], [0, 64], [128, 64], [64, 64]])
-def test_lengths_grow(lengths):
-    with pytest.raises(UserError, match="takes growing whole numbers"):
-        stream.chunk_of(lengths)
+@pytest.mark.parametrize("lengths", [",", "0,64", "128,64", "64,64"])
+def test_lengths_grow(lengths, capsys):
+    assert main(["bench", "stream", "--models", "lru", "--lengths", lengths]) == 2
+    assert f"--lengths takes growing whole numbers like 1024,16384; got {lengths}" in capsys.readouterr().err
 
 
 def test_chunks_divide_every_length():
