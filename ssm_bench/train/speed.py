@@ -23,10 +23,11 @@ def measure_step(trainer: Trainer, *, scan_steps: int = 100, repeats: int = 3, b
         brief: the long scan only.
 
     Returns:
-        step_ms (in one long scan), unless brief step_ms_one_per_call (host waits for every step), sequences_per_second,
-        tokens_per_second (padding counted), compile_seconds, temporary_bytes, and peak_bytes where the device tells.
+        step_ms (in one long scan), unless brief step_ms_one_per_call (host waits for every step), sequences_per_second
+        and tokens_per_second (of all seeds, padding counted), compile_seconds, temporary_bytes, and peak_bytes where
+        the device tells.
     """
-    program, batch = trainer.program, trainer.batch
+    program = trainer.program
 
     found: dict[str, float] = {}
     per_step = {}
@@ -50,9 +51,10 @@ def measure_step(trainer: Trainer, *, scan_steps: int = 100, repeats: int = 3, b
             found["temporary_bytes"] = int(memory.temp_size_in_bytes)
     length = trainer.data["tokens"].shape[1] * trainer.data["documents"].shape[1]
     found |= {name: round(1000 * seconds, 4) for name, seconds in per_step.items()}
-    found["sequences_per_second"] = round(batch / per_step["step_ms"], 2)
-    found["tokens_per_second"] = round(batch * length / per_step["step_ms"], 1)
-    found["batch_size"] = batch
+    sequences = trainer.batch * len(trainer.outcomes)
+    found["sequences_per_second"] = round(sequences / per_step["step_ms"], 2)
+    found["tokens_per_second"] = round(sequences * length / per_step["step_ms"], 1)
+    found["batch_size"] = trainer.batch
     found["length"] = trainer.data["tokens"].shape[1]
     if (peak := provenance.peak_memory_bytes()) is not None:
         found["peak_bytes"] = peak

@@ -6,6 +6,7 @@ import pytest
 
 from ssm_bench.cli import main
 from ssm_bench.record import config_hash, store
+from ssm_bench.report.speed import NOTHING, blocks
 from ssm_bench.train import operations, speed
 from ssm_bench.train import run as train_run
 
@@ -66,6 +67,31 @@ def test_the_backends_of_a_step_are_compared_in_one_record(tmp_path, capsys):
     # The loop of the CPU and the parallel scan are not the same program.
     assert found["auto_temporary_bytes"] != found["associative_temporary_bytes"]
     assert "against associative" in capsys.readouterr().out
+
+
+def test_a_step_of_several_seeds_is_no_plain_step(tmp_path, capsys):
+    arguments = ("--model", "lru", "--task", "listops", "--seeds", "2", *QUICK, *SIZES, "--config.train.chunk=1")
+    sizes = ("--config.task.max_length=32", "--config.train.batch_size=4", "--config.train.steps=4")
+    assert main(["bench", "step", *arguments, *sizes, "--results", str(tmp_path)]) == 0
+    (record,) = store.read_all_speed(tmp_path)
+    found = record.measurements
+    assert (found["seeds"], found["batch_size"]) == (2, 4) and (found["loop_step_ms"] or 0) > 0
+    seconds = (found["together_step_ms"] or 0) / 1000
+    assert found["sequences_per_second"] == pytest.approx(2 * 4 / seconds, rel=1e-2)
+    assert found["tokens_per_second"] == pytest.approx(2 * 4 * 32 / seconds, rel=1e-2)
+    assert set(blocks([record]).values()) == {NOTHING}
+    assert "together_step_ms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "name"), [((), "step-lru-text"), (("--seeds", "3"), "step-lru-text-seeds-3")])
+def test_the_name_of_a_step_tells_its_seeds(tmp_path, monkeypatch, arguments, name):
+    made = []
+    monkeypatch.setattr(train_run, "make_trainer", lambda *_, seeds: made.append(list(seeds)))
+    monkeypatch.setattr(speed, "measure_step", lambda *_, **__: {"step_ms": 1.0})
+    command = ("bench", "step", "--model", "lru", "--task", "text", "--brief", "--results", str(tmp_path))
+    assert main([*command, *arguments]) == 0
+    (record,) = store.read_all_speed(tmp_path)
+    assert record.name == f"{name}-{jax.default_backend()}" and made == [[0, 1, 2] if arguments else []]
 
 
 def test_lengths_keep_the_tokens_of_a_batch(tmp_path, monkeypatch):
@@ -146,6 +172,8 @@ def test_a_length_that_did_not_fit_is_not_what_the_hash_stands_for(tmp_path, mon
         (("compare", "--model", "s5", "--task", "text", "--protocol", "paper"), "got --protocol=paper without one"),
         (("epoch", "--model", "s5", "--task", "text", "--data", "synthetic"), "got --data=synthetic without one"),
         (("step", "--model", "lru", "--task", "text", "--steps", "0"), "--steps must be at least 1; got 0"),
+        (("step", "--model", "lru", "--task", "text", "--seeds", "0"), "--seeds must be at least 1; got 0"),
+        (("epoch", "--model", "lru", "--task", "text", "--seeds", "2"), "bench epoch takes no --seeds; it is for step"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, sentence, capsys, tmp_path):

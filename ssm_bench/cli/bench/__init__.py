@@ -48,11 +48,12 @@ ONLY = {
     "backends": ("scan", "compare"),
     "data": ("epoch",),
     "brief": ("step",),
+    "seeds": ("step",),
     "deadline": ("epoch", "length", "scan", "stream"),
 }
 
 #: What stands for a flag that was not given.
-UNGIVEN = {"tokens": 65536, "data": "real"}
+UNGIVEN = {"tokens": 65536, "data": "real", "seeds": 1}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--brief", action="store_true", help="of step: the long scan only, not single steps and the loop"
     )
+    parser.add_argument("--seeds", type=int, help="of step: in one program, as in sweep --together (default: 1)")
     parser.add_argument(
         "--deadline", default="", metavar="TIME", help="begin no new length, shape or call later, like 9m"
     )
@@ -95,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     for name, value in (UNGIVEN | {"steps": 100} | DEFAULTS.get(options.what, {})).items():
         if getattr(options, name) in ("", None):
             setattr(options, name, value)
-    for flag in ("steps", "repeats", "tokens"):
+    for flag in ("steps", "repeats", "tokens", "seeds"):
         if getattr(options, flag) < 1:
             raise UserError(f"--{flag} must be at least 1; got {getattr(options, flag)}")
     if options.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", options.name):

@@ -19,7 +19,8 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.train.speed import measure_loop, measure_step
 
     config, dataset = open_data(override(_record.recipe(options, options.model), options.overrides))
-    trainer = make_trainer(config, dataset)
+    seeds = options.seeds
+    trainer = make_trainer(config, dataset, seeds=range(seeds) if seeds > 1 else ())
     writable(options.results)
     measurements = measure_step(trainer, scan_steps=options.steps, repeats=options.repeats, brief=options.brief)
     if not options.brief:
@@ -27,10 +28,15 @@ def run(options: argparse.Namespace) -> int:
             checkpoints = Checkpoints(Path(folder))
             measurements |= measure_loop(trainer, checkpoints)
             checkpoints.close()
+    name = f"step-{options.model}-{options.task}"
+    if seeds > 1:
+        # Under a name of its own, since tables show step_ms as the time of one seed.
+        measurements = {"seeds": seeds, "together_step_ms": measurements.pop("step_ms")} | measurements
+        name += f"-seeds-{seeds}"
     measurements |= _record.sizes(config)
     print(f"{options.model} on {options.task}, {_record.device_words()}")
     width = max(map(len, measurements))
     for key, value in measurements.items():
         print(f"  {key:{width}}  {value:,}")
-    _record.write(options, f"step-{options.model}-{options.task}", measurements, model=options.model, config=config)
+    _record.write(options, name, measurements, model=options.model, config=config)
     return 0
