@@ -97,6 +97,21 @@ def barrier() -> None:
         triton.debug_barrier()
 
 
+def store(ref: Any, place: Any, value: jax.Array, mask: jax.Array) -> None:
+    """`ref[place] = value` in a kernel where `mask` holds."""
+    from jax.experimental.pallas import triton
+
+    triton.store(ref.at[place], value, mask=mask)
+
+
+def opaque(index: jax.Array) -> jax.Array:
+    """The same int32 numbers, of which the compiler does not know that they follow each other.
+
+    Else it lays out among the threads what is read there in the order of the addresses, and moves it afterwards.
+    """
+    return _instruction("mov.b32 $0, $1;", index, kind="r") if _INSTRUCTIONS.get() else index
+
+
 def multiply_add(x: jax.Array, y: jax.Array, z: jax.Array | float) -> jax.Array:
     """x y + z in a kernel, float32, as the one instruction that a GPU has for it; by itself it would take two."""
     if not _INSTRUCTIONS.get():
@@ -120,11 +135,11 @@ def sigmoid(x: jax.Array) -> jax.Array:
     return reciprocal(1 + exp2(-LOG2_E * x))
 
 
-def _instruction(instruction: str, *arrays: jax.Array) -> jax.Array:
+def _instruction(instruction: str, *arrays: jax.Array, kind: str = "f") -> jax.Array:
     from jax.experimental.pallas import triton
 
-    constraints = ",".join(["=f"] + ["f"] * len(arrays))
-    shape = jax.ShapeDtypeStruct(arrays[0].shape, jnp.float32)
+    constraints = ",".join([f"={kind}"] + [kind] * len(arrays))
+    shape = jax.ShapeDtypeStruct(arrays[0].shape, arrays[0].dtype)
     return triton.elementwise_inline_asm(
         instruction, args=arrays, constraints=constraints, pack=1, result_shape_dtypes=[shape]
     )[0]

@@ -113,6 +113,7 @@ def _solve(inputs: Inputs, softplus: bool, interpret: bool, keep: bool = False) 
     if keep:
         outputs |= {"boundaries": [(b, l // (_CHUNK * group), d, n)] * parts, "ungated": sequence if gate else None}
     layout = _layout(inputs, group, _FORWARD_WARPS, _FORWARD_ROOM)
+    outputs["work"] = _work(layout, b, d, steps=2, sums=1)
     found = _run(forward_kernel, layout, outputs, inputs, {}, softplus, interpret)
     return found | {"y": found["y"][:, :length]}
 
@@ -129,6 +130,7 @@ def _backward(softplus, interpret, residuals, cotangents):
     scratch: dict[str, Any] = {name: [(b, blocks, steps, n)] * parts for name in ("B", "C")}
     # For the warps of a program to add up a chunk of the two; too small to leave the cache.
     scratch["partial"] = [(b, blocks, 2, _CHUNK, layout.warps, n)] * parts
+    scratch["work"] = _work(layout, b, d, steps=3, sums=2)
     # The states before the chunks of a group, while it is gone through.
     scratch["states"] = [(b, blocks, group, layout.width, n)] * parts if group > 1 else []
     kept = kept | {"dy": _filled(dy, group)}
@@ -175,6 +177,12 @@ def _layout(inputs: Inputs, group: int, warps: int, room: int) -> Layout:
     most = _SEGMENTS if group == 1 else _LARGE_SEGMENTS
     segments = max(count for count in range(1, most + 1) if groups % count == 0)
     return Layout(width, warps, _CHUNK, group, groups // segments, _AHEAD)
+
+
+def _work(layout: Layout, b: int, d: int, *, steps: int, sums: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of what programs work in, so many numbers for each channel and step of a chunk; see `_Program`."""
+    blocks, width, chunk = d // layout.width, layout.width, layout.chunk
+    return {"steps": (b, blocks, steps, chunk, width), "sums": (b, blocks, sums, width, chunk)}
 
 
 def _run(kernel, layout, outputs, inputs, others, softplus, interpret, begun=None):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
-from ssm_bench.ops.gpu import LOG2_E, barrier, exp2, multiply_add, reciprocal, sigmoid
+from ssm_bench.ops.gpu import LOG2_E, barrier, exp2, multiply_add, opaque, reciprocal, sigmoid, store
 from ssm_bench.ops.walk import Parts
 
 
@@ -91,30 +91,70 @@ def _softplus(x: jax.Array) -> jax.Array:
 
 
 class _Program:
-    """What both kernels read: inputs of one row and some channels, as float32."""
+    """What both kernels share: inputs of one row and some channels, as float32, and places to work in.
 
-    def __init__(self, inputs: Inputs, layout: Layout, softplus: bool):
-        self.inputs, self.softplus = inputs, softplus
+    What depends on a channel and a step alone is done for a whole chunk at once (chunk, width), one number a thread;
+    next to the states, where a channel is held by many threads, each of them would do it again. So numbers go from
+    chunks to single steps and back through `work`, which is too small to leave the cache:
+    "steps" (k, chunk, width), read step by step, and "sums" (k, width, chunk), written for some steps at once.
+    """
+
+    def __init__(self, inputs: Inputs, work: dict[str, Any], layout: Layout, softplus: bool):
+        self.inputs, self.work, self.softplus = inputs, work, softplus
         width, self.warps, self.chunk, self.group = layout[:4]
         self.row, self.block = pl.program_id(0), pl.program_id(1)
         self.channels = pl.ds(self.block * width, width)
         real, *imaginary = (x[self.channels, :] for x in inputs.A)
         self.A = [real * LOG2_E, *imaginary]
         self.D, self.bias = (x[self.channels].astype(jnp.float32) for x in (inputs.D, inputs.delta_bias))
-        self.states = lax.broadcasted_iota(jnp.int32, (width, real.shape[1]), 1)
+        self.shape = real.shape
+        self.channel, self.states = (lax.broadcasted_iota(jnp.int32, self.shape, axis) for axis in (0, 1))
         self.groups = inputs.u.shape[1] // (self.chunk * self.group)
 
-    def times(self, i):
-        """The steps of chunk i."""
-        return [i * self.chunk + k for k in range(self.chunk)]
+    def read(self, ref, i):
+        """Chunk i of this program's channels (chunk, width)."""
+        return ref[self.row, pl.ds(i * self.chunk, self.chunk), self.channels].astype(jnp.float32)
 
-    def sequence(self, ref, t):
-        """One step of this program's channels (width,)."""
-        return ref[self.row, t, self.channels].astype(jnp.float32)
+    def write(self, ref, i, value):
+        """As `read`."""
+        ref[self.row, pl.ds(i * self.chunk, self.chunk), self.channels] = value.astype(ref.dtype)
 
     def projection(self, refs, t):
         """One step of B or C (width, n), repeated for all channels: as rows they would have to move between threads."""
         return [ref[self.row, t, self.states] for ref in refs]
+
+    def projections(self, refs, i):
+        """All steps of chunk i of B or C."""
+        return [self.projection(refs, i * self.chunk + k) for k in range(self.chunk)]
+
+    def hand_out(self, *numbers):
+        """Puts numbers of a chunk (chunk, width) where `step_of` finds them, until after the next `barrier`."""
+        for which, values in enumerate(numbers):
+            self.work["steps"][self.row, self.block, which, :, :] = values
+        barrier()
+
+    def step_of(self, k):
+        """Of what was handed out step k, each (width,)."""
+        steps = self.work["steps"]
+        return [steps[self.row, self.block, which, k, :] for which in range(steps.shape[2])]
+
+    def collect(self, which, sums, k, values, last):
+        """`sums` (width, n) with the numbers (width,) of step k of a chunk; after step `last` they are written down.
+
+        There is room for n steps at once.
+        """
+        steps = min(self.chunk, self.shape[1])
+        sums = jnp.where(self.states == k % steps, values[:, None], sums)
+        if k % steps == last % steps:
+            place = (self.row, self.block, which, self.channel, k // steps * steps + self.states)
+            store(self.work["sums"], place, sums, self.states < steps)
+        return sums
+
+    def collected(self, which):
+        """What was written down for a whole chunk (chunk, width), after a `barrier`."""
+        shape = self.chunk, self.shape[0]
+        step, channel = (lax.broadcasted_iota(jnp.int32, shape, axis) for axis in (0, 1))
+        return self.work["sums"][self.row, self.block, which, channel, opaque(step)]
 
     def store_by_warp(self, ref, place, x):
         """The sums of x (width, n) over the channels of each warp, at a place in this program's part of `ref`.
@@ -131,7 +171,7 @@ class _Program:
         ref[self.row, self.block, *place, warp, state] = total
 
     def step_size(self, delta):
-        delta = delta + self.bias
+        delta = delta + self.bias[None]
         return _softplus(delta) if self.softplus else delta
 
     def over_group(self, j, body, carry):
@@ -140,56 +180,51 @@ class _Program:
             return body(j, carry)
         return lax.fori_loop(j * self.group, (j + 1) * self.group, body, carry)
 
-    def step(self, decay, h, u, delta, B):
-        """The next state (width, n)."""
-        entering = [(delta * u)[:, None] * part for part in B]
-        return _plus_product(entering, decay, h)
+    def step(self, decay, h, x, B):
+        """The next state (width, n), with x = delta u."""
+        return _plus_product([x[:, None] * part for part in B], decay, h)
 
 
 def forward_kernel(inputs: Inputs, _: Any, outputs: dict[str, Any], *, layout: Layout, softplus: bool) -> None:
     """The kernel of the forward pass: y and the last state; with "boundaries" the states before each group too."""
-    program = _Program(inputs, layout, softplus)
-    row, channels, read = program.row, program.channels, program.sequence
+    program = _Program(inputs, outputs["work"], layout, softplus)
+    row, channels = program.row, program.channels
+    sequences = [x for x in (inputs.u, inputs.delta, inputs.z) if x is not None]
 
-    def group(j, h):
+    def group(j, carry):
         if "boundaries" in outputs:
-            for ref, part in zip(outputs["boundaries"], h, strict=True):
+            for ref, part in zip(outputs["boundaries"], carry[0], strict=True):
                 ref[row, j, channels, :] = part
-        return program.over_group(j, chunk, h)
+        return program.over_group(j, chunk, carry)
 
-    def chunk(i, h):
-        times = program.times(i)
+    def load(i):
+        return [program.read(x, i) for x in sequences]
+
+    def chunk(i, carry):
+        h, (u, delta, *z) = carry
         # All loads first, so that they are under way together.
-        loads = [
-            (read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t), program.projection(inputs.C, t))
-            for t in times
-        ]
-        gates = [None if inputs.z is None else read(inputs.z, t) for t in times]
-        for t, (u, delta, B, C), z in zip(times, loads, gates, strict=True):
-            delta = program.step_size(delta)
-            h = program.step(_decay(program.A, delta), h, u, delta, B)
-            y = multiply_add(program.D, u, _inner(h, C))
-            if z is not None:
-                if outputs.get("ungated") is not None:
-                    outputs["ungated"][row, t, channels] = y.astype(outputs["ungated"].dtype)
-                y = y * z * sigmoid(z)
-            outputs["y"][row, t, channels] = y.astype(outputs["y"].dtype)
-        return h
+        B, C = program.projections(inputs.B, i), program.projections(inputs.C, i)
+        delta = program.step_size(delta)
+        program.hand_out(delta, delta * u)
+        # Under way while this chunk is taken.
+        following = load(jnp.minimum(i + 1, program.groups * layout.group - 1))
+        sums = jnp.zeros(program.shape, jnp.float32)
+        for k in range(layout.chunk):
+            size, x = program.step_of(k)
+            h = program.step(_decay(program.A, size), h, x, B[k])
+            sums = program.collect(0, sums, k, _inner(h, C[k]), last=layout.chunk - 1)
+        barrier()
+        y = multiply_add(program.D[None], u, program.collected(0))
+        if z:
+            if outputs.get("ungated") is not None:
+                program.write(outputs["ungated"], i, y)
+            y = y * z[0] * sigmoid(z[0])
+        program.write(outputs["y"], i, y)
+        return h, following
 
-    h = lax.fori_loop(0, program.groups, group, [x[row, channels, :] for x in inputs.h0])
+    h, _ = lax.fori_loop(0, program.groups, group, ([x[row, channels, :] for x in inputs.h0], load(0)))
     for ref, part in zip(outputs["last"], h, strict=True):
         ref[row, channels, :] = part
-
-
-def _gate_gradient(program, kept, gradient, times):
-    """The gradient by z of a whole chunk (k, width): one thread for each number, where single steps leave most idle.
-
-    It takes the place of y before its gate.
-    """
-    refs = (program.inputs.z, kept["dy"], gradient)
-    z, dy, ungated = (x[program.row, times, program.channels].astype(jnp.float32) for x in refs)
-    gate = sigmoid(z)
-    gradient[program.row, times, program.channels] = (dy * ungated * gate * (1 + z * (1 - gate))).astype(gradient.dtype)
 
 
 def backward_kernel(
@@ -197,16 +232,12 @@ def backward_kernel(
 ) -> None:
     """The kernel of the backward pass over one segment: makes the states again and goes through them from the end.
 
-    Of `gradients`, those by B and C and the scratch "partial" and "states" are new; all others hold what the segments
-    behind have left, that by h0 the gradient by the state after this segment, and that by z holds y before its gate.
+    Of `gradients`, those by B and C, "partial", "states" and "work" are new; all others hold what the segments behind
+    have left, that by h0 the gradient by the state after this segment, and that by z holds y before its gate.
     """
-    program, ahead = _Program(inputs, layout, softplus), layout.ahead
-    row, channels, read = program.row, program.channels, program.sequence
+    program, ahead = _Program(inputs, gradients["work"], layout, softplus), layout.ahead
+    row, channels = program.row, program.channels
     rates = [program.A[0] / LOG2_E, *program.A[1:]]
-
-    def store(name, t, value):
-        gradients[name][row, t, channels] = value.astype(gradients[name].dtype)
-
     begin = kept["segment"][0] * layout.segment
 
     def group(k, carry):
@@ -229,74 +260,88 @@ def backward_kernel(
         for ref, part in zip(gradients["states"], h, strict=True):
             ref[row, program.block, place] = part
 
-    def entering(i):
-        """What makes the states of chunk i, all loads first."""
-        return [(read(inputs.u, t), read(inputs.delta, t), program.projection(inputs.B, t)) for t in program.times(i)]
-
     def through(i, h):
         """The state after chunk i; the one before it is written down."""
         write(lax.rem(i, jnp.asarray(layout.group, i.dtype)), h)
-        for u, delta, B in entering(i):
-            delta = program.step_size(delta)
-            h = program.step(_decay(program.A, delta), h, u, delta, B)
+        B = program.projections(inputs.B, i)
+        delta = program.step_size(program.read(inputs.delta, i))
+        program.hand_out(delta, delta * program.read(inputs.u, i))
+        for k in range(layout.chunk):
+            size, x, *_ = program.step_of(k)
+            h = program.step(_decay(program.A, size), h, x, B[k])
+        barrier()
         return h
 
-    def chunk(i, before, carry):
-        g, dA, dD, dbias = carry
-        times = program.times(i)
-        states = [before]
-        sizes, decays = [], []
-        for u, delta, B in entering(i):
-            sizes.append(program.step_size(delta))
-            decays.append(_decay(program.A, sizes[-1]))
-            states.append(program.step(decays[-1], states[-1], u, sizes[-1], B))
+    def sequences(i):
+        gate = [] if inputs.z is None else [inputs.z, gradients["z"]]
+        return [program.read(ref, i) for ref in (inputs.u, inputs.delta, kept["dy"], *gate)]
 
-        def load(t):
-            z = None if inputs.z is None else read(inputs.z, t)
-            B, C = program.projection(inputs.B, t), program.projection(inputs.C, t)
-            return read(inputs.u, t), read(inputs.delta, t), z, read(kept["dy"], t), B, C
+    def chunk(i, before, carry):
+        g, dA, dD, dbias, (u, raw, dy, *gate) = carry
+        B = program.projections(inputs.B, i)
+        if gate:
+            # The gradient by z takes the place of y before its gate.
+            z, ungated = gate
+            gate = sigmoid(z)
+            program.write(gradients["z"], i, dy * ungated * gate * (1 + z * (1 - gate)))
+            dy = dy * z * gate
+        delta = program.step_size(raw)
+        program.hand_out(delta, delta * u, dy)
+        # Under way while this chunk is taken.
+        following = sequences(jnp.maximum(i - 1, begin * layout.group))
+        states, decays = [before], []
+        for k in range(layout.chunk):
+            size, x, _ = program.step_of(k)
+            decays.append(_decay(program.A, size))
+            states.append(program.step(decays[-1], states[-1], x, B[k]))
+
+        def load(k):
+            t = i * layout.chunk + k
+            return *program.step_of(k), program.projection(inputs.B, t), program.projection(inputs.C, t)
 
         # Some steps ahead of their use: a load waits for the stores before it, and with all of them first, the
         # registers would not do.
-        loads = [load(t) for t in reversed(times[-ahead:])]
-        if inputs.z is not None:
-            _gate_gradient(program, kept, gradients["z"], pl.ds(i * layout.chunk, layout.chunk))
+        loads = [load(k) for k in reversed(range(layout.chunk - ahead, layout.chunk))]
+        by_input = by_rate = jnp.zeros(program.shape, jnp.float32)
         for k in reversed(range(layout.chunk)):
             if k >= ahead:
-                loads.append(load(times[k - ahead]))
-            t, delta, (u, raw, z, dy, B, C) = times[k], sizes[k], loads.pop(0)
-            if z is not None:
-                dy = dy * z * sigmoid(z)
-            dD = multiply_add(dy, u, dD)
-            g = [multiply_add(dy[:, None], c, part) for part, c in zip(g, C, strict=True)]
+                loads.append(load(k - ahead))
+            size, x, weight, B_k, C_k = loads.pop(0)
+            g = [multiply_add(weight[:, None], c, part) for part, c in zip(g, C_k, strict=True)]
             for which, values in enumerate(
-                ([(delta * u)[:, None] * x for x in g], [dy[:, None] * x for x in states[k + 1]])
+                ([x[:, None] * part for part in g], [weight[:, None] * part for part in states[k + 1]])
             ):
                 for ref, value in zip(gradients["partial"], values, strict=True):
                     program.store_by_warp(ref, (which, k), value)
-            through_input = _inner(g, B)
-            store("u", t, multiply_add(delta, through_input, program.D * dy))
+            by_input = program.collect(0, by_input, k, _inner(g, B_k), last=0)
             # From here on g is the gradient by the state before.
             g = _conjugate_times(decays[k], g)
             through_rate = _conjugate_times(states[k], g)
-            ddelta = multiply_add(u, through_input, _inner(through_rate, rates))
-            if softplus:
-                ddelta = ddelta * sigmoid(raw + program.bias)
-            store("delta", t, ddelta)
-            dbias = dbias + ddelta
-            dA = [multiply_add(delta[:, None], part, x) for x, part in zip(dA, through_rate, strict=True)]
+            by_rate = program.collect(1, by_rate, k, _inner(through_rate, rates), last=0)
+            dA = [multiply_add(size[:, None], part, x) for x, part in zip(dA, through_rate, strict=True)]
         barrier()
         for which, name in enumerate(("B", "C")):
             for ref, partial_sums in zip(gradients[name], gradients["partial"], strict=True):
                 by_warp = [partial_sums[row, program.block, which, :, warp, :] for warp in range(program.warps)]
                 place = pl.ds((i - begin * layout.group) * layout.chunk, layout.chunk)
                 ref[row, program.block, place, :] = sum(by_warp[1:], by_warp[0])
-        barrier()
-        return g, dA, dD, dbias
+        by_input = program.collected(0)
+        ddelta = multiply_add(u, by_input, program.collected(1))
+        if softplus:
+            ddelta = ddelta * sigmoid(raw + program.bias[None])
+        program.write(gradients["u"], i, multiply_add(delta, by_input, program.D[None] * dy))
+        program.write(gradients["delta"], i, ddelta)
+        return g, dA, multiply_add(dy, u, dD), dbias + ddelta, following
 
     by_state = [[x[row, channels, :] for x in gradients[name]] for name in ("h0", "A")]
-    by_channel = [gradients[name][row, channels] for name in ("D", "delta_bias")]
-    g, dA, dD, dbias = lax.fori_loop(0, layout.segment, group, (*by_state, *by_channel))
+    nothing = jnp.zeros((layout.chunk, layout.width), jnp.float32)
+    last = sequences((begin + layout.segment) * layout.group - 1)
+    # What one thread reads another may write: here, in the next chunk, and at the end.
+    barrier()
+    g, dA, dD, dbias, _ = lax.fori_loop(0, layout.segment, group, (*by_state, nothing, nothing, last))
     for ref, part in zip([*gradients["A"], *gradients["h0"]], [*dA, *g], strict=True):
         ref[row, channels, :] = part
-    gradients["D"][row, channels], gradients["delta_bias"][row, channels] = dD, dbias
+    by_channel = {name: gradients[name][row, channels] + x.sum(0) for name, x in (("D", dD), ("delta_bias", dbias))}
+    barrier()
+    for name, total in by_channel.items():
+        gradients[name][row, channels] = total
