@@ -18,16 +18,15 @@ from ssm_bench.ops.walk import Parts, joined, parts_of
 # Steps whose states the backward pass holds in registers at once.
 _CHUNK = 8
 
-# Chunks between two states that the forward pass keeps in large problems, where a state before each chunk would be more
-# numbers than _MANY (2 GiB). The backward pass makes those between again.
-_GROUP, _MANY = 16, 2**29
+# Chunks between two states that the forward pass keeps, at most. The backward pass makes those between again.
+_GROUP = 16
 
-# Segments that the backward pass takes one after the other, at most, in small and in large problems: in each, gradients
-# of B and C stand apart for each program until they are added.
-_SEGMENTS, _LARGE_SEGMENTS = 8, 16
+# Segments that the backward pass takes one after the other, at most: in each, gradients of B and C stand apart for each
+# program until they are added.
+_SEGMENTS = 16
 
 # Steps that the loads of the backward pass are ahead of their use.
-_AHEAD = 3
+_AHEAD = 1
 
 # Real numbers of state that one warp holds: eight registers a thread.
 _STATES = 256
@@ -71,8 +70,7 @@ def fused_scan(
         interpret: run without a GPU, slowly, for tests.
 
     Returns:
-        y (b, l, d) in the type of u and the last state (b, d, n). Memory O(b l d + b l d n / 8), in large problems
-        O(b l d + b l d n / 128).
+        y (b, l, d) in the type of u and the last state (b, d, n). Memory O(b l d + b l d n / 128).
 
     Differentiable in reverse mode.
     """
@@ -132,7 +130,7 @@ def _backward(softplus, interpret, residuals, cotangents):
     scratch["partial"] = [(b, blocks, 2, _CHUNK, layout.warps, n)] * parts
     scratch["work"] = _work(layout, b, d, steps=3, sums=2)
     # The states before the chunks of a group, while it is gone through.
-    scratch["states"] = [(b, blocks, group, layout.width, n)] * parts if group > 1 else []
+    scratch["states"] = [(b, blocks, group, layout.width, n)] * parts
     kept = kept | {"dy": _filled(dy, group)}
     # By z there stands y before its gate, which no other array needs.
     begun = {"u": jnp.zeros_like(inputs.u), "delta": jnp.zeros_like(inputs.delta), "z": kept.pop("ungated")}
@@ -162,8 +160,7 @@ _scan.defvjp(_forward, _backward)
 
 def _group(inputs: Inputs) -> int:
     """Chunks between two states that the forward pass keeps."""
-    b, l, d = inputs.u.shape
-    return _GROUP if b * -(-l // _CHUNK) * d * inputs.A[0].shape[1] * len(inputs.A) > _MANY else 1
+    return min(_GROUP, -(-inputs.u.shape[1] // _CHUNK))
 
 
 def _layout(inputs: Inputs, group: int, warps: int, room: int) -> Layout:
@@ -174,8 +171,7 @@ def _layout(inputs: Inputs, group: int, warps: int, room: int) -> Layout:
     width = min(1 << max(1, wanted).bit_length() - 1, d & -d)
     warps = min(warps, width // threads_over_channels(width, n))
     groups = l // (_CHUNK * group)
-    most = _SEGMENTS if group == 1 else _LARGE_SEGMENTS
-    segments = max(count for count in range(1, most + 1) if groups % count == 0)
+    segments = max(count for count in range(1, _SEGMENTS + 1) if groups % count == 0)
     return Layout(width, warps, _CHUNK, group, groups // segments, _AHEAD)
 
 

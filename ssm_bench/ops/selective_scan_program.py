@@ -176,8 +176,6 @@ class _Program:
 
     def over_group(self, j, body, carry):
         """`carry = body(i, carry)` for the chunks i of group j, one after the other."""
-        if self.group == 1:
-            return body(j, carry)
         return lax.fori_loop(j * self.group, (j + 1) * self.group, body, carry)
 
     def step(self, decay, h, x, B):
@@ -243,8 +241,6 @@ def backward_kernel(
     def group(k, carry):
         j = begin + layout.segment - 1 - k
         before = [x[row, j, channels, :] for x in kept["boundaries"]]
-        if layout.group == 1:
-            return chunk(j, before, carry)
         first, last = j * layout.group, (j + 1) * layout.group - 1
         write(last - first, lax.fori_loop(first, last, through, before))
         # What one thread has written another may read.

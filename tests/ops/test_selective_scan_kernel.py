@@ -57,15 +57,13 @@ def reference(problem, softplus):
     return selective_scan(**problem, delta_softplus=softplus, return_last_state=True, backend="sequential")
 
 
-@pytest.fixture(params=["small", "large"])
-def size(request, monkeypatch):
-    """Few states kept, as in large problems, or many."""
-    if request.param == "large":
-        monkeypatch.setattr(selective_scan_kernel, "_MANY", 0)
-        monkeypatch.setattr(selective_scan_kernel, "_GROUP", 3)
+@pytest.fixture(params=[1, 3, 16])
+def group(request, monkeypatch):
+    """States kept before every chunk, before some, and before the first alone."""
+    monkeypatch.setattr(selective_scan_kernel, "_GROUP", request.param)
 
 
-@pytest.mark.usefixtures("size")
+@pytest.mark.usefixtures("group")
 @pytest.mark.parametrize(
     ("number", "length", "channels", "states", "gate", "softplus"),
     [
@@ -109,7 +107,7 @@ def test_bfloat16_inputs_keep_a_float32_state():
         assert error < tolerance, name
 
 
-@pytest.mark.usefixtures("size")
+@pytest.mark.usefixtures("group")
 @pytest.mark.parametrize("number", [jnp.float32, jnp.bfloat16, jnp.complex64])
 def test_the_kernel_lowers_for_a_gpu(number):
     real, state = (jnp.float32, number) if number == jnp.complex64 else (number, jnp.float32)
@@ -126,14 +124,14 @@ def test_the_kernel_lowers_for_a_gpu(number):
     assert text.count("__gpu$xla.gpu.triton") == 2
 
 
-@pytest.mark.usefixtures("size", "x64")
+@pytest.mark.usefixtures("group", "x64")
 def test_single_precision_stays_so_where_double_is_allowed():
     problem = narrowed(random_problem(6, 2, 37, 8, 4))
     for name, gradient in jax.grad(lambda x: interpreted(x, True)[0].sum())(problem).items():
         assert gradient.dtype == problem[name].dtype == jnp.float32, name
 
 
-@pytest.mark.usefixtures("size")
+@pytest.mark.usefixtures("group")
 def test_under_vmap():
     problem = narrowed(random_problem(5, 2, 37, 8, 4))
     rates = jnp.stack([problem["A"], 2 * problem["A"]])
