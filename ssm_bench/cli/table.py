@@ -77,10 +77,10 @@ def check_protocol(protocol: str | None) -> None:
     Raises:
         UserError: names the protocols that do.
     """
-    from ssm_bench.report import layout
+    from ssm_bench.data.dataset import PROTOCOLS
 
-    if protocol is not None and protocol not in layout.PROTOCOLS:
-        raise unknown_name("--protocol", protocol, layout.PROTOCOLS)
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise unknown_name("--protocol", protocol, PROTOCOLS)
 
 
 def no_records(options: argparse.Namespace) -> UserError:

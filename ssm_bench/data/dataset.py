@@ -16,7 +16,13 @@ from ssm_bench.data.work import Work
 from ssm_bench.errors import UserError, unknown_name
 
 DATA = ("auto", "real", "synthetic")
-PROTOCOLS = ("strict", "paper", "lra")
+#: Name -> what a protocol does, as tables say it.
+PROTOCOLS = {
+    "strict": "validation is held out of the training set, test is scored once, padding never changes an output",
+    "paper": "each family's published habits, such as selecting on the test set where its authors did",
+    "lra": "the splits of the benchmark's own code, which on Text select on the test set, since its validation set is "
+    "the test set; padding never changes an output",
+}
 TOKENS = ("characters", "bytes")
 
 #: Fewest validation and test examples kept when the training set is reduced: fewer say nothing about accuracy.

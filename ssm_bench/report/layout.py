@@ -1,4 +1,4 @@
-"""The order of rows and columns, and the names of presets and protocols, as every table and figure shows them."""
+"""The order of rows and columns, and the titles of presets, as every table and figure shows them."""
 
 from collections.abc import Iterable
 
@@ -17,22 +17,17 @@ TASKS = {
 #: The rows of arXiv 2403.16899, Table II; others follow in alphabetical order.
 MODELS = ("Transformer", "S4", "S4D", "S5", "LRU", "S6", "RG-LRU")
 
-PRESETS = {
+#: What a table says of a preset of `ssm_bench.sweep.presets`; its name is enough for the others.
+PRESET_TITLES = {
     "quick": "QUICK: toy size, not comparable with published numbers",
     "budget": "BUDGET: a stated share of the published schedule",
     "paper": "PAPER: the published schedules",
 }
 
-PROTOCOLS = {
-    "strict": "validation is held out of the training set, test is scored once, padding never changes an output",
-    "paper": "each family's published habits, such as selecting on the test set where its authors did",
-    "lra": "the splits of the benchmark's own code; padding never changes an output",
-}
-
 
 def preset_title(preset: str) -> str:
     """What a table says about its preset."""
-    return PRESETS.get(preset, preset.upper())
+    return PRESET_TITLES.get(preset, preset.upper())
 
 
 def tasks(records: Iterable[RunRecord]) -> dict[str, str]:

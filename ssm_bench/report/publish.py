@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ssm_bench.data.dataset import PROTOCOLS
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, SpeedRecord, store
 from ssm_bench.report import render, speed
@@ -14,8 +15,10 @@ from ssm_bench.report.table import Table, build, names
 BEGIN = re.compile(r"<!-- table:begin (?P<name>[\w.-]+) -->")
 END = "<!-- table:end -->"
 
-#: The names that this module gives to files.
-GENERATED = re.compile(r"(?P<name>[\w.]+-(strict|paper))(-runs|-standalone)?\.(csv|tex|md|bib)")
+#: The names that this module gives to files; a preset may be a user's own, with hyphens in its name.
+GENERATED = re.compile(
+    rf"(?P<name>[\w.-]+-({'|'.join(map(re.escape, PROTOCOLS))}))(-runs|-standalone)?\.(csv|tex|md|bib)"
+)
 
 
 def tables(

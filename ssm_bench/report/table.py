@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ssm_bench.config import leaves
+from ssm_bench.data.dataset import PROTOCOLS
 from ssm_bench.record import RunRecord
 from ssm_bench.report import aggregate, layout, published
 from ssm_bench.report.aggregate import Cell, DataIdentity, data_identity, group_of, majority_share, share, status_counts
@@ -300,7 +301,7 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
         "share of the published schedule. Best and second of a column are set off, "
         "whatever share of their schedules they had.",
     )
-    yield "Protocol", f"{table.protocol}: {layout.PROTOCOLS.get(table.protocol, 'see the records')}."
+    yield "Protocol", f"{table.protocol}: {PROTOCOLS.get(table.protocol, 'see the records')}."
     if table.preset == "custom":
         yield "Settings", "a custom run may change any setting of its model's recipe; its record holds all of them."
     majority = [

@@ -5,8 +5,10 @@ import string
 
 import pytest
 
-from ssm_bench.report import render
+from ssm_bench.data.dataset import PROTOCOLS
+from ssm_bench.report import layout, render
 from ssm_bench.report.table import AVERAGE, _changes, build, names, percent
+from ssm_bench.sweep.presets import PRESETS
 
 from .samples import budget, paper_protocol, quick, record
 
@@ -44,6 +46,22 @@ def test_one_table_for_each_preset_and_protocol(table):
         ("quick", "strict"),
     ]
     assert {(run.preset, run.protocol) for run in table.records} == {("budget", "strict")}
+
+
+def test_a_protocol_that_selects_on_the_test_set_says_so():
+    notes = {
+        protocol: dict(build([record("s5", "text", 80.0, protocol=protocol)], "budget", protocol).notes)["Protocol"]
+        for protocol in PROTOCOLS
+    }
+    assert {protocol: "on the test set" in note for protocol, note in notes.items()} == {
+        "strict": False,
+        "paper": True,
+        "lra": True,
+    }
+
+
+def test_a_title_is_that_of_a_preset():
+    assert set(layout.PRESET_TITLES) < set(PRESETS)
 
 
 def test_rows_and_columns_in_the_order_of_the_published_table(table):

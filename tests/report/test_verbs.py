@@ -62,15 +62,20 @@ def test_check_names_what_differs_and_writes_nothing(results, capsys):
     main(["table", "--results", str(results)])
     (results / "tables" / "budget-strict.md").write_text("by hand")
     (results / "tables" / "quick-strict.bib").unlink()
-    (results / "tables" / "gone-strict.csv").write_text("of records that are no more")
+    for gone in ("gone-strict.csv", "gone-lra-runs.csv", "my-own-paper.bib"):
+        (results / "tables" / gone).write_text("of records that are no more")
+    (results / "tables" / "models.md").write_text("of no records")
     readme = results.parent / "README.md"
     readme.write_text(readme.read_text().replace("61.00", "99.00"))
     before = contents(results.parent)
     capsys.readouterr()
     assert main(["table", "--results", str(results), "--check"]) == 1
     printed = capsys.readouterr().out
-    assert len(printed.splitlines()) == 4
-    for name in ("budget-strict.md", "quick-strict.bib", "gone-strict.csv", "README.md"):
+    assert len(printed.splitlines()) == 6
+    for name in (
+        *("budget-strict.md", "quick-strict.bib", "README.md"),
+        *("gone-strict.csv", "gone-lra-runs.csv", "my-own-paper.bib"),
+    ):
         assert name in printed
     assert contents(results.parent) == before
 
