@@ -206,45 +206,71 @@ def _binary(value: float) -> str:
 
 
 def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell], title: str) -> Figure | None:
-    """Validation accuracy against the share of the published schedule: mean over seeds, and their range."""
-    curves = {place: _curve(cell) for place, cell in cells.items()}
-    curves = {place: curve for place, curve in curves.items() if not curve.empty}
-    if not curves:
+    """Validation accuracy against the share of the published schedule: mean over the finished seeds, and their range.
+
+    Every other seed has a thin line of its own, so that it neither cuts the mean nor goes unseen; a cross ends it where
+    it failed.
+    """
+    curved = {place: cell for place, cell in cells.items() if any(_points(run) for run in cell.runs)}
+    if not curved:
         return None
     with mpl.rc_context(STYLE):
-        models, tasks = _names(records, curves)
+        models, tasks = _names(records, curved)
+        seeds = _seeds(curved)
+        if len(set(seeds.values())) == 1:
+            title += f" · n = {next(iter(seeds.values()))}"
+        others = [run for cell in curved.values() for run in (*cell.failed, *cell.unfinished) if _points(run)]
+        if others:
+            title += " · thin: a seed without a score, ×: failed there"
         figure, panels = _panels(tasks, cells, title, _share_label(cells), "validation accuracy (%)")
-        for (model, task), curve in curves.items():
-            look, panel = _look(records, model), panels[task]
-            panel.fill_between(curve["share"], curve["min"], curve["max"], color=look["color"], alpha=0.18, lw=0)
-            panel.plot(curve["share"], curve["mean"], color=look["color"], ls=look["ls"])
-            if cells[model, task].failed and not cells[model, task].finished:
-                panel.plot(*curve[["share", "mean"]].iloc[-1], "x", color=look["color"], ms=6, mew=1.6)
+        for (model, task), cell in curved.items():
+            panel = panels[task]
+            line = {name: look for name, look in _look(records, model).items() if name != "marker"}
+            if not (mean := _mean_curve(cell.finished)).empty:
+                panel.fill_between(mean["share"], mean["min"], mean["max"], color=line["color"], alpha=0.18, lw=0)
+                panel.plot(mean["share"], mean["mean"], **line)
+            for run in (*cell.failed, *cell.unfinished):
+                if points := _points(run):
+                    panel.plot(*zip(*points, strict=True), **line, lw=0.7)
+                    if run in cell.failed:
+                        panel.plot(*points[-1], "x", color=line["color"], ms=6, mew=1.6)
         for task, panel in panels.items():
             _chance(panel, cells, task)
             panel.set_xlim(left=0)
             panel.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
             panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         lines = [Line2D([], [], color=_look(records, m)["color"], ls=_look(records, m)["ls"]) for m in models]
-        _legend(figure, lines, list(models.values()))
+        counted = len(set(seeds.values())) > 1
+        labels = [f"{words}, n = {seeds[model]}" if counted else words for model, words in models.items()]
+        _legend(figure, lines, labels)
         return figure
 
 
-def _curve(cell: Cell) -> pd.DataFrame:
-    """Columns share, mean, min, max (per cent) over the seeds, at the steps that each of them reached."""
-    points = [
-        {
-            "share": 100 * point.step / (run.steps.published or run.steps.planned),
-            "accuracy": 100 * point.validation_accuracy,
-        }
-        for run in cell.runs
+def _points(run: RunRecord) -> list[tuple[float, float]]:
+    """Share of the published schedule, else of the planned steps, and validation accuracy, both in per cent."""
+    steps = run.steps.published or run.steps.planned
+    return [
+        (100 * point.step / steps, 100 * point.validation_accuracy)
         for point in run.curve
         if point.validation_accuracy is not None
     ]
-    if not points:
-        return pd.DataFrame()
-    frame = pd.DataFrame(points).groupby("share")["accuracy"].agg(["mean", "min", "max", "count"]).reset_index()
-    return frame.loc[frame["count"] == frame["count"].max()]
+
+
+def _mean_curve(runs: Iterable[RunRecord]) -> pd.DataFrame:
+    """Columns share, mean, min, max (per cent) over seeds, at the steps that all of them have a point of."""
+    curves = [points for run in runs if (points := _points(run))]
+    frame = pd.DataFrame([point for points in curves for point in points], columns=["share", "accuracy"])
+    frame = frame.groupby("share")["accuracy"].agg(["mean", "min", "max", "count"]).reset_index()
+    return frame.loc[frame["count"] == len(curves)]
+
+
+def _seeds(cells: dict[tuple[str, str], Cell]) -> dict[str, str]:
+    """Model -> finished of all seeds, "3" or "2 of 3"; where its tasks differ, all that occur."""
+    texts: dict[str, set[str]] = {}
+    for (model, _), cell in cells.items():
+        finished, every = len(cell.finished), len(cell.runs)
+        texts.setdefault(model, set()).add(f"{finished}" if finished == every else f"{finished} of {every}")
+    return {model: ", ".join(sorted(found)) for model, found in texts.items()}
 
 
 def _share_label(cells: dict[tuple[str, str], Cell]) -> str:

@@ -244,6 +244,54 @@ def test_learning_curves_need_a_curve(results):
     assert "strict-learning-curves.svg" not in figures.draw(quick(), "quick", "strict")
 
 
+def lines_of(figure) -> list[list[tuple[float, float]]]:
+    """The points of every curve and cross in the first panel; the line of chance spans the panel."""
+    drawn = [list(zip(*line.get_data(), strict=True)) for line in figure.axes[0].lines]
+    return [[(round(float(x), 6), round(float(y), 6)) for x, y in points] for points in drawn if points[0][0] != 0]
+
+
+def curves_of(records):
+    """The figure of learning curves."""
+    from ssm_bench.report import aggregate, figures
+
+    figure = figures._learning_curves(records, aggregate.cells(records), "title")
+    assert figure is not None
+    return figure, " ".join(figure.get_suptitle().split())
+
+
+def test_a_failed_or_young_seed_leaves_the_curve_of_the_finished_ones_whole():
+    finished = [
+        record("s5", "text", 80.0, seed=seed, curve=tuple((step, 60.0 + seed) for step in range(100, 1001, 100)))
+        for seed in range(2)
+    ]
+    failed = record("s5", "text", None, seed=2, status="diverged", curve=((100, 55.0), (200, 52.0)))
+    young = record("s5", "text", None, seed=3, status="partial", curve=((100, 58.0),))
+    silent = record("s5", "text", None, seed=4, status="oom")
+    mean = [(10.0 * part, 60.5) for part in range(1, 11)]
+    figure, title = curves_of(finished)
+    assert lines_of(figure) == [mean] and "n = 2" in title and "failed" not in title
+    figure, title = curves_of([*finished, failed, young, silent])
+    cross = [(20.0, 52.0)]
+    assert lines_of(figure) == [mean, [(10.0, 55.0), *cross], cross, [(10.0, 58.0)]]
+    assert [line.get_marker() for line in figure.axes[0].lines][2] == "x"
+    assert "n = 2 of 5" in title and "failed there" in title
+
+
+def test_the_mean_is_taken_at_the_steps_that_all_finished_seeds_have():
+    more = record("s5", "text", 80.0, seed=0, curve=((100, 60.0), (150, 70.0), (200, 70.0)))
+    fewer = record("s5", "text", 80.0, seed=1, curve=((100, 62.0), (200, 76.0), (300, 90.0)))
+    figure, _ = curves_of([more, fewer])
+    assert lines_of(figure) == [[(10.0, 61.0), (20.0, 73.0)]]
+
+
+def test_the_legend_counts_seeds_where_models_have_different_numbers():
+    two = [record("s5", "text", 80.0, seed=seed, curve=((100, 60.0),)) for seed in range(2)]
+    one = [record("lru", "text", 80.0, curve=((100, 60.0),))]
+    figure, title = curves_of(two + one)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["S5, n = 2", "LRU, n = 1", "chance"]
+    assert "n =" not in title
+
+
 def test_reports_never_import_jax(results):
     program = (
         "import importlib, pkgutil, sys, ssm_bench.record, ssm_bench.report\n"
