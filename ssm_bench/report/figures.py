@@ -56,7 +56,7 @@ STYLE: dict[Any, Any] = {
 WIDTH, ROW_HEIGHT = 7.2, 2.15
 PANELS_A_ROW = 3
 LEGEND_COLUMNS = 5
-#: Of a title.
+#: Of a title or a legend.
 CHARACTERS_AN_INCH = 15
 CHANCE_COLOUR = "#999999"
 #: Length of the arrow at an upper bound, as a part of it.
@@ -218,7 +218,7 @@ def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell
         models, tasks = _names(records, curved)
         seeds = _seeds(curved)
         if len(set(seeds.values())) == 1:
-            title += f" · n = {next(iter(seeds.values()))}"
+            title += f" · seeds: {next(iter(seeds.values()))}"
         others = [run for cell in curved.values() for run in (*cell.failed, *cell.unfinished) if _points(run)]
         if others:
             title += " · thin: a seed without a score, ×: failed there"
@@ -241,7 +241,7 @@ def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell
             panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         lines = [Line2D([], [], color=_look(records, m)["color"], ls=_look(records, m)["ls"]) for m in models]
         counted = len(set(seeds.values())) > 1
-        labels = [f"{words}, n = {seeds[model]}" if counted else words for model, words in models.items()]
+        labels = [f"{words} (seeds: {seeds[model]})" if counted else words for model, words in models.items()]
         _legend(figure, lines, labels)
         return figure
 
@@ -419,7 +419,9 @@ def _short(value: float) -> str:
 def _legend(figure: Figure, handles: list[Line2D], labels: list[str]) -> None:
     chance = Line2D([], [], color=CHANCE_COLOUR, lw=0.8, ls=(0, (1, 1.5)))
     handles, labels = [*handles, chance], [*labels, "chance"]
-    columns = math.ceil(len(labels) / math.ceil(len(labels) / LEGEND_COLUMNS))
+    # A line and the space around it take less than 0.4 inches.
+    fitting = int(figure.get_figwidth() / (0.4 + max(map(len, labels)) / CHARACTERS_AN_INCH))
+    columns = math.ceil(len(labels) / math.ceil(len(labels) / min(LEGEND_COLUMNS, fitting)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=1.8)
 
 

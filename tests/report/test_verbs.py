@@ -269,12 +269,12 @@ def test_a_failed_or_young_seed_leaves_the_curve_of_the_finished_ones_whole():
     silent = record("s5", "text", None, seed=4, status="oom")
     mean = [(10.0 * part, 60.5) for part in range(1, 11)]
     figure, title = curves_of(finished)
-    assert lines_of(figure) == [mean] and "n = 2" in title and "failed" not in title
+    assert lines_of(figure) == [mean] and "seeds: 2" in title and "failed" not in title
     figure, title = curves_of([*finished, failed, young, silent])
     cross = [(20.0, 52.0)]
     assert lines_of(figure) == [mean, [(10.0, 55.0), *cross], cross, [(10.0, 58.0)]]
     assert [line.get_marker() for line in figure.axes[0].lines][2] == "x"
-    assert "n = 2 of 5" in title and "failed there" in title
+    assert "seeds: 2 of 5" in title and "failed there" in title
 
 
 def test_the_mean_is_taken_at_the_steps_that_all_finished_seeds_have():
@@ -288,8 +288,13 @@ def test_the_legend_counts_seeds_where_models_have_different_numbers():
     two = [record("s5", "text", 80.0, seed=seed, curve=((100, 60.0),)) for seed in range(2)]
     one = [record("lru", "text", 80.0, curve=((100, 60.0),))]
     figure, title = curves_of(two + one)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["S5, n = 2", "LRU, n = 1", "chance"]
-    assert "n =" not in title
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["S5 (seeds: 2)", "LRU (seeds: 1)", "chance"]
+    assert "seeds" not in title
+    more = [record(model, "text", None, status="oom", curve=((100, 60.0),)) for model in ("s4d", "zzz")]
+    figure, _ = curves_of(two + one + more)
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x0 >= 0 and legend.x1 <= figure.bbox.x1
 
 
 def test_reports_never_import_jax(results):
