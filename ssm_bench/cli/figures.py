@@ -32,9 +32,9 @@ def run(options: argparse.Namespace) -> int:
     for preset, protocol in names(records):
         presets.setdefault(preset, []).append(protocol)
     speeds = [] if options.preset else store.read_all_speed(options.results)
-    drawn = figures.write_speeds(speeds, options.results)
-    if not presets and not drawn:
+    if not presets and not speeds:
         raise no_records(options)
+    drawn = figures.write_speeds(speeds, options.results) if speeds else []
     for preset, protocols in presets.items():
         drawn += figures.write(records, preset, protocols, options.results)
     for path in drawn:

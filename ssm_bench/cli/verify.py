@@ -1,9 +1,9 @@
-"""`ssm-bench verify`: checks every record, and that the tables follow from them."""
+"""`ssm-bench verify`: checks every record, and that tables and figures follow from them."""
 
 import argparse
 from pathlib import Path
 
-HELP = "check every record, and that tables and README are what the records make"
+HELP = "check every record, and that tables, README and figures are what the records make"
 EXAMPLE = """example:
   ssm-bench verify                       one line a problem; exit 1 if there is one
 """

@@ -3,15 +3,16 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ssm_bench.errors import UserError
 from ssm_bench.record.schema import RunRecord, SpeedRecord, validate, validate_speed
 
-#: Beside figures, one hash of the records that they show.
+#: Beside figures, one hash of the records that they show; and a hash of each figure, as `sha256sum` writes them.
 DRAWN_FROM = "records.sha256"
+DRAWN = "figures.sha256"
 
 
 def path_of(root: Path | str, preset: str, task: str, model: str, config_hash: str, seed: int) -> Path:
@@ -92,6 +93,11 @@ def fingerprint(files: Iterable[Path]) -> str:
     for path in files:
         digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def hashes(files: Mapping[str, bytes]) -> str:
+    """A line for each file, hash and name, in the order of the names; `sha256sum --check` reads it."""
+    return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
 
 
 def find(root: Path | str, preset: str, task: str, model: str, config_hash: str, seed: int) -> RunRecord | None:

@@ -12,8 +12,8 @@ def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, i
     """Checks every record under `root`, then the tables, the README and the page of speed made from them.
 
     Schema and ranges, the config's hash, the path against the content, counts and steps against one another, the
-    published row against the list of published values, that regenerating the tables changes no byte, and that figures
-    were drawn from these records. The tables are checked only once every record can be read.
+    published row against the list of published values, that regenerating the tables changes no byte, and that the
+    figures are those that were drawn, and from these records. Tables are checked only once every record can be read.
 
     Returns:
         How many run records and how many speed records there are, and one sentence for every problem.
@@ -75,11 +75,29 @@ def _speed_page(speeds: list[SpeedRecord], readme: Path | str) -> list[str]:
 
 
 def _figures(root: Path | str) -> list[str]:
-    """Folders of figures that show other records than there are; no figures are no fault."""
-    found = []
-    for name in sorted(folder.name for folder in (Path(root) / "figures").glob("*") if folder.is_dir()):
-        folder, sources = store.figures_of(root, name)
-        known = folder / store.DRAWN_FROM
-        if not known.is_file() or known.read_text(encoding="utf-8").strip() != store.fingerprint(sources):
-            found.append(f"{folder}: not drawn from these records; run `ssm-bench figures`")
+    """What is wrong with the figures; none at all are no fault."""
+    figures = Path(root) / "figures"
+    if not figures.is_dir():
+        return []
+    presets = {path.relative_to(Path(root) / "runs").parts[0] for path in store.paths(root)}
+    names = presets | ({"speed"} if any(store.speed_paths(root)) else set())
+    strangers = sorted(path for path in figures.glob("[!.]*") if path.name not in names)
+    found = [f"{path}: no record makes it; delete it" for path in strangers]
+    return found + [sentence for name in sorted(names) for sentence in _figures_of(root, name)]
+
+
+def _figures_of(root: Path | str, name: str) -> list[str]:
+    """The figures of one folder against the hashes beside them: nothing is drawn again."""
+    folder, sources = store.figures_of(root, name)
+    drawn_from, drawn = folder / store.DRAWN_FROM, folder / store.DRAWN
+    known = drawn_from.is_file() and drawn.is_file()
+    if not known or drawn_from.read_text(encoding="utf-8").strip() != store.fingerprint(sources):
+        return [f"{folder}: not drawn from these records; run `ssm-bench figures`"]
+    lines = drawn.read_text(encoding="utf-8").splitlines()
+    expected = {line.partition("  ")[2]: line for line in lines}
+    there = {path.name: path for path in sorted(folder.glob("[!.]*")) if path not in (drawn_from, drawn)}
+    found = [f"{path}: no figure of these records; delete it" for file, path in there.items() if file not in expected]
+    for file, line in expected.items():
+        if file not in there or store.hashes({file: there[file].read_bytes()}).strip() != line:
+            found.append(f"{folder / file}: not as it was drawn; run `ssm-bench figures`")
     return found

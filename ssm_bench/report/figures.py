@@ -152,12 +152,12 @@ def write_speeds(records: Iterable[SpeedRecord], root: Path | str) -> list[Path]
 
 
 def _write(drawn: dict[str, bytes], root: Path | str, name: str) -> list[Path]:
-    if not drawn:
-        return []
+    """Writes figures, and the hashes by which `ssm-bench verify` knows them; the hashes also where nothing is drawn."""
     folder, sources = store.figures_of(root, name)
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in drawn.items():
         (folder / file).write_bytes(content)
+    (folder / store.DRAWN).write_text(store.hashes(drawn), encoding="utf-8")
     (folder / store.DRAWN_FROM).write_text(store.fingerprint(sources) + "\n", encoding="utf-8")
     return [folder / file for file in drawn]
 

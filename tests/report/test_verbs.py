@@ -1,6 +1,7 @@
 """`ssm-bench table`, `figures` and `verify` as their users call them."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -193,7 +194,7 @@ def test_no_two_models_look_the_same():
 def test_figures_are_the_same_bytes_each_time(results, capsys):
     assert main(["figures", "--results", str(results), "--preset", "quick"]) == 0
     first = contents(results / "figures")
-    assert sorted(path.suffix for path in first) == [".png"] * 3 + [".sha256"] + [".svg"] * 3
+    assert sorted(path.suffix for path in first) == [".png"] * 3 + [".sha256"] * 2 + [".svg"] * 3
     assert main(["figures", "--results", str(results), "--preset", "quick"]) == 0
     assert contents(results / "figures") == first
     assert main(["figures", "--results", str(results), "--preset", "paper"]) == 2
@@ -229,6 +230,35 @@ def test_verify_tells_figures_of_other_records(results, capsys):
     assert main(["verify", "--results", str(results)]) == 1
     assert "not drawn from these records; run `ssm-bench figures`" in capsys.readouterr().out
     main(["figures", "--results", str(results)])
+    assert main(["verify", "--results", str(results)]) == 0
+
+
+def test_verify_tells_figures_that_are_gone_changed_or_nobody_s(results, capsys):
+    main(["table", "--results", str(results)])
+    main(["figures", "--results", str(results)])
+    folder = results / "figures" / "budget"
+    gone, changed = sorted(folder.glob("*.svg"))[:2]
+    gone.unlink()
+    changed.write_bytes(changed.read_bytes() + b" ")
+    nobody, preset = folder / "strict-old-figure.png", results / "figures" / "gone"
+    nobody.write_bytes(b"old")
+    preset.mkdir()
+    before = contents(results)
+    capsys.readouterr()
+    assert main(["verify", "--results", str(results)]) == 1
+    assert capsys.readouterr().out.splitlines()[:-1] == [
+        f"{preset}: no record makes it; delete it",
+        f"{nobody}: no figure of these records; delete it",
+        *(f"{path}: not as it was drawn; run `ssm-bench figures`" for path in (gone, changed)),
+    ]
+    assert contents(results) == before
+    nobody.unlink()
+    preset.rmdir()
+    main(["figures", "--results", str(results)])
+    assert main(["verify", "--results", str(results)]) == 0
+    shutil.rmtree(folder)
+    assert main(["verify", "--results", str(results)]) == 1
+    shutil.rmtree(results / "figures")
     assert main(["verify", "--results", str(results)]) == 0
 
 
