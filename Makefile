@@ -52,13 +52,14 @@ test: $(READY) ## run every test; JOBS=2 processes, ARGS="tests/ops -x" for some
 test-gpu: $(READY) ## on a machine with an NVIDIA GPU: what the kernels compute there, against float64
 	SSM_BENCH_TEST_PLATFORM=cuda $(RUN) -m pytest -m gpu tests/gpu $(ARGS)
 
-check: $(READY) ## lint, format, types, import contracts, spelling, tables that still follow from their records
+check: $(READY) ## lint, format, types, import contracts, spelling, records, tables and figures that still follow from them
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright --pythonpath "$$($(RUN) -c 'import sys; print(sys.executable)')"
 	$(RUN) -c 'from importlinter.cli import lint_imports_command as main; main()' --no-logo --no-cache
 	$(RUN) -m codespell_lib
 	$(BENCH) table --check
+	$(BENCH) verify
 
 reproduce-table: $(READY) ## train every model on every task and print the table; PRESET=quick, budget or paper, BUDGET=2h
 	$(BENCH) sweep --preset $(PRESET) $(if $(BUDGET),--budget $(BUDGET)) $(ARGS)

@@ -116,6 +116,11 @@ def test_a_failed_setup_leaves_no_stamp_and_the_next_one_starts_over(project):
     assert (project / ".venv/bin/python").exists()
 
 
+def test_checks_hold_records_tables_and_figures_together():
+    planned = make("-n", "check", "SSM_BENCH_PYTHON=python").stdout.splitlines()
+    assert planned[-2:] == ["python -m ssm_bench table --check", "python -m ssm_bench verify"]
+
+
 def test_continuous_integration_runs_the_checks_and_the_tests():
     script = ROOT / ".ci/run"
     assert os.access(script, os.X_OK)
