@@ -40,8 +40,15 @@ STEP_HEADS = (
 )
 
 
-#: What has to be the same for a step of the authors' code to stand beside ours.
+#: What has to be the same for a step of the authors' code to stand beside ours; and what too, where theirs tells it.
 SAME = ("batch_size", "length", "directions")
+SAME_IF_TOLD = ("layers", "d_model")
+
+#: How `ssm-bench bench` notes the flags beside the published recipe that a record was made with.
+WITH_FLAGS = re.compile(r"with (?P<flags>--\S.*)")
+
+#: Those that leave it what the authors' code runs: precision has a column, and their LRU reads one way, with whole GLU.
+STILL_PUBLISHED = ("--config.model.precision=", "--config.mixer.bidirectional=", "--config.scaffold.activation=glu")
 
 
 def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
@@ -61,7 +68,7 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             )
         size = f"{found.get('batch_size')} x {found.get('length')}"
         yield [
-            md(record.model or ""),
+            md(model_of(record)),
             md(record.task or ""),
             f"{size}, one way" if found.get("directions") == 1 else size,
             activations(record),
@@ -84,15 +91,30 @@ def own_steps(records: Sequence[SpeedRecord]) -> list[SpeedRecord]:
 
 
 def peers(record: SpeedRecord, records: Sequence[SpeedRecord]) -> list[SpeedRecord]:
-    """Steps of the authors' code with the model, task, sizes and device of a record of ours."""
+    """Steps of the authors' code with the model, task, sizes and device of a record of ours, if it is of the recipe."""
+    ours = record.measurements
     return [
         peer
         for peer in records
         if peer.implementation
+        and all(flag.startswith(STILL_PUBLISHED) for flag in flags(record))
         and peer.measurements.get("step_ms")
         and (peer.model, peer.task, peer.device.kind) == (record.model, record.task, record.device.kind)
-        and all(peer.measurements.get(size) == record.measurements.get(size) for size in SAME)
+        and all(peer.measurements.get(size) == ours.get(size) for size in SAME)
+        and all(peer.measurements.get(size) in (None, ours.get(size)) for size in SAME_IF_TOLD)
     ]
+
+
+def flags(record: SpeedRecord) -> list[str]:
+    """The flags that a record was made with beside the published recipe."""
+    noted = [match["flags"] for note in record.notes if (match := WITH_FLAGS.fullmatch(note))]
+    return [flag for text in noted for flag in text.split()]
+
+
+def model_of(record: SpeedRecord) -> str:
+    """The model of a record, with the settings that are not its published ones; precision is told apart from it."""
+    changed = [flag for flag in flags(record) if not flag.startswith("--config.model.precision=")]
+    return ", ".join([record.model or "", *changed])
 
 
 def fastest_step(peer: SpeedRecord) -> float:
@@ -115,7 +137,7 @@ def _epochs(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         beside = peers(record, records)
         theirs = [1000 * _get(peer, "batch_size") / fastest_step(peer) for peer in beside]
         yield [
-            md(record.model or ""),
+            md(model_of(record)),
             md(record.task or ""),
             f"{found.get('batch_size')}",
             f"{found.get('lengths')}",
@@ -143,7 +165,7 @@ def _compared(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         backends = [name.removesuffix("_step_ms") for name in found if name.endswith("_step_ms")]
         for backend in sorted(backends, key=lambda name: f"{name}_times_faster" not in found):
             yield [
-                md(record.model or ""),
+                md(model_of(record)),
                 md(record.task or ""),
                 f"{found.get('batch_size')} x {found.get('length')}",
                 activations(record),
@@ -256,7 +278,7 @@ def _lengths(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         found = record.measurements
         for length in lengths_of(record, "step_ms_at_"):
             yield [
-                md(record.model or ""),
+                md(model_of(record)),
                 activations(record),
                 f"{length}",
                 f"{found.get(f'batch_size_at_{length}')}",
@@ -276,7 +298,7 @@ def _streams(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         found = record.measurements
         for length in lengths_of(record, "state_bytes_at_"):
             yield [
-                md(record.model or ""),
+                md(model_of(record)),
                 md(record.task or ""),
                 f"{length:,}",
                 link(record, short(found.get(f"latency_ms_at_{length}"))),

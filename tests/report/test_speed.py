@@ -128,6 +128,36 @@ def test_other_sizes_and_devices_are_not_compared():
         assert row[7:10] == ["–", "–", "–"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "told", "compared"),
+    [
+        ("--config.model.d_model=8", "s5, --config.model.d\\_model=8", False),
+        ("--config.model.precision=bf16 --protocol=paper", "s5, --protocol=paper", False),
+        ("--config.model.precision=bf16", "s5", True),
+        (
+            "--config.mixer.bidirectional=false --config.scaffold.activation=glu",
+            "s5, --config.mixer.bidirectional=false --config.scaffold.activation=glu",
+            True,
+        ),
+    ],
+)
+def test_a_step_with_other_settings_names_them_and_is_compared_if_the_recipe_is_the_same(flags, told, compared):
+    # As `ssm-bench bench` notes them.
+    notes = ["other programs held memory of the same GPU", f"with {flags}"]
+    ours = record("step-mine-gpu", OURS.measurements, model="s5", task="listops", notes=notes)
+    (row,) = rows(speed.blocks([ours, THEIRS])["speed-steps"])
+    assert row[0] == told.replace(" --config.scaffold", ", --config.scaffold")
+    assert (row[8] == "2.50") == compared == ("2.50" in summary([ours, THEIRS], "results/speed"))
+
+
+@pytest.mark.parametrize("size", ["layers", "d_model"])
+def test_layers_and_width_are_compared_where_the_authors_record_tells_them(size):
+    for sizes, times in (({}, "2.50"), ({size: OURS.measurements[size]}, "2.50"), ({size: 3}, "–")):
+        peer = record(THEIRS.name, THEIRS.measurements | sizes, model="s5", task="listops", implementation="x/y@1")
+        (row,) = rows(speed.blocks([OURS, peer])["speed-steps"])
+        assert row[8] == times
+
+
 def test_a_step_that_reads_one_way_says_so():
     causal = record("step-s5-listops-forward-gpu", STEP | {"directions": 1}, model="s5", task="listops")
     one, both = rows(speed.blocks([OURS, causal])["speed-steps"])
