@@ -90,21 +90,29 @@ def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, 
 
 
 def draw_speeds(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
-    """File name -> content of the figures of each device: a token in a stream, and a training step against the length.
+    """File name -> content of the figures: a token in a stream, and a training step against the length.
 
-    Speed records that `ssm-bench bench stream` and `bench length` did not write are left out.
+    Each shows one task's sizes, as many tokens in every batch, and one device. Speed records that `ssm-bench bench
+    stream` and `bench length` did not write are left out.
     """
     records, figures = list(records), {}
     for kind in (STREAM, LENGTH):
-        devices: dict[tuple[str, str], dict[str, SpeedRecord]] = {}
+        shown: dict[tuple[str, int, str, str], dict[str, SpeedRecord]] = {}
         for record in records:
             if record.model and any(name.startswith(kind.panels[0][0]) for name in record.measurements):
-                device = (record.device.platform, record.device.kind)
-                half = speed.activations(record) == "bf16"
-                devices.setdefault(device, {})[f"{record.model} (bf16)" if half else record.model] = record
-        for (platform, device), models in sorted(devices.items()):
-            name = f"{kind.name}-{platform}"
-            figures[f"{name}-{len(figures)}" if name in figures else name] = _speeds(models, device, kind)
+                tokens = int(record.measurements.get("tokens") or 0)
+                place = (record.task or "", tokens, record.device.platform, record.device.kind)
+                half = " (bf16)" if speed.activations(record) == "bf16" else ""
+                shown.setdefault(place, {})[speed.model_of(record) + half] = record
+        for (task, tokens, platform, device), models in sorted(shown.items()):
+            name = "-".join([kind.name, task, *([f"{tokens}"] if tokens else []), platform])
+            of = [
+                f"sizes of {layout.TASKS.get(task, task)}",
+                *([f"{tokens:,} tokens a batch"] if tokens else []),
+                device,
+            ]
+            title = " · ".join([kind.title, *of])
+            figures[f"{name}-{len(figures)}" if name in figures else name] = _speeds(models, title, kind)
     return _files(figures)
 
 
@@ -126,7 +134,7 @@ STREAM = _Kind(
 )
 LENGTH = _Kind(
     "length",
-    "A training step on a constant number of tokens, against the length",
+    "A training step against the length of its input",
     "length of the input (tokens)",
     (("step_ms_at_", "time of a step (ms)"), ("temporary_bytes_at_", "temporary memory (bytes)")),
 )
@@ -162,11 +170,11 @@ def _write(drawn: dict[str, bytes], root: Path | str, name: str) -> list[Path]:
     return [folder / file for file in drawn]
 
 
-def _speeds(models: dict[str, SpeedRecord], device: str, kind: _Kind) -> Figure:
+def _speeds(models: dict[str, SpeedRecord], title: str, kind: _Kind) -> Figure:
     """Two panels with logarithmic axes, a line a model."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, ROW_HEIGHT + 0.9), layout="constrained")
-        figure.suptitle(f"{kind.title} · {device}", fontsize=8.5, x=0.01, ha="left")
+        figure.suptitle(textwrap.fill(title, int(CHARACTERS_AN_INCH * WIDTH)), fontsize=8.5, x=0.01, ha="left")
         order = sorted(models)
         for panel, (prefix, title) in zip(figure.subplots(1, 2), kind.panels, strict=True):
             for place, model in enumerate(order):
@@ -179,8 +187,7 @@ def _speeds(models: dict[str, SpeedRecord], device: str, kind: _Kind) -> Figure:
             panel.set_yscale("log")
             _logarithmic(panel.yaxis, *panel.get_ylim())
         handles = [Line2D([], [], **_style(place), ms=5, mec="white", mew=0.5) for place in range(len(order))]
-        columns = math.ceil(len(order) / math.ceil(len(order) / LEGEND_COLUMNS))
-        figure.legend(handles, order, loc="outside lower center", ncols=columns, handlelength=2.4)
+        _legend(figure, handles, order)
         return figure
 
 
@@ -242,7 +249,7 @@ def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell
         lines = [Line2D([], [], color=_look(records, m)["color"], ls=_look(records, m)["ls"]) for m in models]
         counted = len(set(seeds.values())) > 1
         labels = [f"{words} (seeds: {seeds[model]})" if counted else words for model, words in models.items()]
-        _legend(figure, lines, labels)
+        _legend(figure, [*lines, _chance_line()], [*labels, "chance"])
         return figure
 
 
@@ -336,7 +343,7 @@ def _accuracy_against(
         marks = [
             Line2D([], [], color=o["color"], marker=o["marker"], ls="", ms=5.5, mec="white", mew=0.5) for o in looks
         ]
-        _legend(figure, marks, list(models.values()))
+        _legend(figure, [*marks, _chance_line()], [*models.values(), "chance"])
         return figure
 
 
@@ -400,6 +407,11 @@ def _chance(panel: Axes, cells: dict[tuple[str, str], Cell], task: str) -> None:
     panel.margins(y=0.08)
 
 
+def _chance_line() -> Line2D:
+    """The line of chance, as a legend shows it."""
+    return Line2D([], [], color=CHANCE_COLOUR, lw=0.8, ls=(0, (1, 1.5)))
+
+
 def _log_axis(panel: Axes, values: list[float]) -> None:
     """Ticks at 1, 2 and 5 of each decade, with short labels, and a range wide enough for two of them."""
     low, high = min(values), max(values)
@@ -417,10 +429,9 @@ def _short(value: float) -> str:
 
 
 def _legend(figure: Figure, handles: list[Line2D], labels: list[str]) -> None:
-    chance = Line2D([], [], color=CHANCE_COLOUR, lw=0.8, ls=(0, (1, 1.5)))
-    handles, labels = [*handles, chance], [*labels, "chance"]
+    """A legend below all panels, in as many columns as the figure is wide for."""
     # A line and the space around it take less than 0.4 inches.
-    fitting = int(figure.get_figwidth() / (0.4 + max(map(len, labels)) / CHARACTERS_AN_INCH))
+    fitting = max(1, int(figure.get_figwidth() / (0.4 + max(map(len, labels)) / CHARACTERS_AN_INCH)))
     columns = math.ceil(len(labels) / math.ceil(len(labels) / min(LEGEND_COLUMNS, fitting)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=1.8)
 

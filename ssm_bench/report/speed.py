@@ -144,7 +144,10 @@ def _epochs(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             short(found.get("padded_share")),
             activations(record),
             link(record, short(found.get("sequences_per_second"))),
-            _lines(f"{link(p, short(t))} {md(p.implementation)}" for p, t in zip(beside, theirs, strict=True)),
+            _lines(
+                f"{link(peer, short(rate))} {md(peer.implementation)}, {activations(peer)}"
+                for peer, rate in zip(beside, theirs, strict=True)
+            ),
             _lines(ratio(found.get("sequences_per_second"), rate) for rate in theirs),
             _measured(record, *beside),
         ]
@@ -261,14 +264,8 @@ def _cells(record: SpeedRecord) -> list[_Cell]:
 
 
 LENGTH_HEADS = (
-    "Model",
-    "Activations",
-    "Length",
-    "Batch",
-    "ms a step",
-    "Tokens a second",
-    "Temporary memory",
-    "Measured",
+    *("Model", "Task", "Activations", "Tokens a batch", "Length", "Batch", "ms a step", "Tokens a second"),
+    *("Temporary memory", "Measured"),
 )
 
 
@@ -279,7 +276,9 @@ def _lengths(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         for length in lengths_of(record, "step_ms_at_"):
             yield [
                 md(model_of(record)),
+                md(record.task or ""),
                 activations(record),
+                f"{found.get('tokens') or '–'}",
                 f"{length}",
                 f"{found.get(f'batch_size_at_{length}')}",
                 link(record, short(found[f"step_ms_at_{length}"])),

@@ -4,7 +4,7 @@ import pytest
 
 from ssm_bench.cli import main
 from ssm_bench.record import store, validate_speed
-from ssm_bench.report import floor, speed
+from ssm_bench.report import figures, floor, speed
 from ssm_bench.report.summary import summary
 
 H100 = "NVIDIA H100 80GB HBM3"
@@ -104,6 +104,7 @@ def test_an_epoch_stands_beside_the_step_of_the_authors_code():
     (row,) = rows(speed.blocks([ours, THEIRS])["speed-epochs"])
     # Theirs: 50 sequences in 25 ms.
     assert row[2:5] == ["50", "4", "0.6"] and "8,000" in row[6] and "2,000" in row[7] and row[8] == "4.00"
+    assert row[7].endswith("lindermanlab/S5@3c18fdb, float32")
 
 
 def test_half_precision_is_named():
@@ -179,11 +180,20 @@ def test_an_operation_stands_beside_the_authors_kernel():
 def test_backends_and_lengths_have_a_row_each():
     found = {"auto_step_ms": 2.0, "associative_step_ms": 5.0, "auto_times_faster": 2.5, "batch_size": 4, "length": 32}
     compared = record("compare-lru-text-gpu", found, model="lru", task="text")
-    found = {"step_ms_at_64": 2.0, "step_ms_at_1024": 9.0, "batch_size_at_64": 16, "batch_size_at_1024": 1}
+    found = {
+        "step_ms_at_64": 2.0,
+        "step_ms_at_1024": 9.0,
+        "batch_size_at_64": 16,
+        "batch_size_at_1024": 1,
+        "tokens": 1024,
+    }
     lengths = record("length-lru-gpu", found, model="lru", task="text")
     blocks = speed.blocks([compared, lengths, OURS])
     assert [(row[4], row[7]) for row in rows(blocks["speed-backends"])] == [("auto", "2.5"), ("associative", "–")]
-    assert [row[2] for row in rows(blocks["speed-lengths"])] == ["64", "1024"]
+    assert [row[1:5] for row in rows(blocks["speed-lengths"])] == [
+        ["text", "float32", "1024", "64"],
+        ["text", "float32", "1024", "1024"],
+    ]
     assert speed.blocks([])["speed-steps"] == speed.NOTHING
 
 
@@ -198,6 +208,27 @@ def test_a_stream_has_a_row_for_each_position():
     near, far = rows(speed.blocks([stream])["speed-streams"])
     assert near[2:6] == ["64", "[0.1](../results/speed/stream-s5-gpu.json)", "0.6", "1 MiB"]
     assert far[2:6] == ["1,048,576", "[–](../results/speed/stream-s5-gpu.json)", "–", "1 GiB"]
+
+
+def test_a_figure_shows_one_task_and_one_number_of_tokens():
+    def length(task, tokens, **changes):
+        found = {"step_ms_at_64": 2.0, "step_ms_at_1024": 9.0, "tokens": tokens}
+        return record(f"length-{task}-{tokens}", found, model="s5", task=task, **changes)
+
+    streams = [
+        record(f"stream-{task}", {"latency_ms_at_64": 1.0, "state_bytes_at_64": 8}, model="s5", task=task)
+        for task in ("text", "listops")
+    ]
+    wide = length("text", 4096, notes=["with --config.model.d_model=512"])
+    records = [length("text", 4096), length("text", 8192), length("image", 4096), wide, *streams]
+    drawn = {name: content.decode() for name, content in figures.draw_speeds(records).items() if name.endswith("svg")}
+    assert sorted(drawn) == [
+        *("length-image-4096-gpu.svg", "length-text-4096-gpu.svg", "length-text-8192-gpu.svg"),
+        *("stream-listops-gpu.svg", "stream-text-gpu.svg"),
+    ]
+    assert "sizes of Text · 8,192 tokens a batch" in drawn["length-text-8192-gpu.svg"]
+    assert "sizes of ListOps · NVIDIA" in drawn["stream-listops-gpu.svg"]
+    assert "config.model.d_model=512" in drawn["length-text-4096-gpu.svg"]
 
 
 def test_floors_follow_from_bytes_and_bandwidth():
