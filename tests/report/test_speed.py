@@ -234,14 +234,26 @@ def test_a_figure_shows_one_task_and_one_number_of_tokens():
 def test_floors_follow_from_bytes_and_bandwidth():
     moved = 2 * 100 * 4 * (4 * 3)
     assert floor.operation_ms(H100, "rg_lru", (2, 100, 3), backward=False) == 1000 * moved / 3.35e12
-    assert floor.operation_ms(H100, "rg_lru", (2, 100, 3), backward=True) == 3 * 1000 * moved / 3.35e12
+    # And x, two gates, the gradient of h, and three more: h is computed anew, not read.
+    both = moved * (4 + 7) / 4
+    assert floor.operation_ms(H100, "rg_lru", (2, 100, 3), backward=True) == 1000 * both / 3.35e12
     # Many states for each byte: the exponentials are what bounds the selective scan.
     exponentials = 64 * 2048 * 192 * 64
     assert floor.operation_ms(H100, "selective_scan", (64, 2048, 192, 64), backward=False) == (
         1000 * exponentials / floor.EXPONENTIALS["H100"]
     )
+    # The backward pass computes them again.
+    assert floor.operation_ms(H100, "selective_scan", (64, 2048, 192, 64), backward=True) == (
+        2000 * exponentials / floor.EXPONENTIALS["H100"]
+    )
     assert floor.operation_ms("a processor", "rg_lru", (2, 100, 3), backward=False) is None
     assert floor.operation_ms(H100, "sort", (2, 100), backward=False) is None
+
+
+def test_exponentials_come_at_the_clock_of_the_maker_s_flops():
+    for rate in floor.EXPONENTIALS.values():
+        # 16 exponentials and 128 products with sums a clock: the maker states 67 TFLOPS.
+        assert rate * 128 / 16 * 2 == pytest.approx(67e12, rel=0.005)
 
 
 def test_verify_holds_the_page_to_the_records(tmp_path, capsys):
