@@ -67,8 +67,9 @@ class Task(abc.ABC):
     variants: ClassVar[tuple[str, ...]] = ()
     #: The tokenisations offered, the default first; a task with only one takes it whatever the caller asks for.
     tokenizations: ClassVar[tuple[str, ...]]
-    #: The paper to cite.
+    #: The paper to cite: in words, and as the one BibTeX entry that stands beside a table.
     citation: ClassVar[str]
+    bibtex: ClassVar[str]
     #: What is known of the licence.
     licence: ClassVar[str]
     #: What to fetch and where to put it, as the end of a sentence.

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from ssm_bench.data.dataset import find
+from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord
 
 BENCHMARK = """@inproceedings{tay2021long,
@@ -25,10 +27,21 @@ OVERVIEW = """@misc{amoalonso2024state,
 
 
 def bibliography(records: Iterable[RunRecord]) -> str:
-    """The entries of the models in `records`, of the benchmark and of the table it repeats, by key, each once."""
-    entries = [BENCHMARK, OVERVIEW, *(record.model.bibtex.strip() for record in records)]
+    """The entries of models and data sets in `records`, of the benchmark and of the table it repeats, each key once."""
+    records = list(records)
+    models = [record.model.bibtex.strip() for record in records]
+    data = [_of_task(name) for name in {record.task.name for record in records}]
+    entries = [BENCHMARK, OVERVIEW, *models, *data]
     by_key = {_key(entry): entry for entry in sorted(filter(None, entries))}
     return "\n\n".join(by_key[key] for key in sorted(by_key)) + "\n"
+
+
+def _of_task(name: str) -> str:
+    """The entry of a task's data; empty for a task that is not here, such as a user's own."""
+    try:
+        return find(name).bibtex
+    except UserError:
+        return ""
 
 
 def _key(entry: str) -> str:

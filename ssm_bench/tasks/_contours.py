@@ -53,6 +53,12 @@ class ContourTask(Task):
     tokenizations = ("pixels",)
     fetch_kind = "generated"
     citation = "D. Linsley et al., Learning Long-Range Spatial Dependencies with Horizontal Gated Recurrent Units, 2018"
+    bibtex = """@inproceedings{linsley2018learning,
+  title = {Learning Long-Range Spatial Dependencies with Horizontal Gated Recurrent Units},
+  author = {Linsley, Drew and Kim, Junkyung and Veerabadran, Vijay and Windolf, Charles and Serre, Thomas},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2018}
+}"""
     licence = "generator: MIT; none stated for the released images"
     wanted = (
         "unpack lra_release.gz of the Long Range Arena (it holds a folder for each resolution, such as pathfinder32) "

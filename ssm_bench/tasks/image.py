@@ -172,6 +172,12 @@ class Image(Task):
     tokenizations = ("pixels",)
     fetch_kind = "official"
     citation = "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
+    bibtex = """@techreport{krizhevsky2009learning,
+  title = {Learning Multiple Layers of Features from Tiny Images},
+  author = {Krizhevsky, Alex},
+  institution = {University of Toronto},
+  year = {2009}
+}"""
     licence = "none stated by the authors"
     wanted = (
         "put cifar-10-python.tar.gz, or the folder cifar-10-batches-py it unpacks to, into the folder that "

@@ -226,6 +226,12 @@ class ListOps(Task):
     tokenizations = ("words",)
     fetch_kind = "generated"
     citation = "N. Nangia and S. Bowman, ListOps: A Diagnostic Dataset for Latent Tree Learning, NAACL SRW 2018"
+    bibtex = """@inproceedings{nangia2018listops,
+  title = {{ListOps}: A Diagnostic Dataset for Latent Tree Learning},
+  author = {Nangia, Nikita and Bowman, Samuel R.},
+  booktitle = {NAACL Student Research Workshop},
+  year = {2018}
+}"""
     licence = "generated; Apache-2.0 for the files of the Long Range Arena"
     wanted = (
         "put listops-1000/basic_train.tsv, basic_val.tsv and basic_test.tsv into the folder that SSM_BENCH_RAW names"

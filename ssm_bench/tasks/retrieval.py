@@ -136,6 +136,13 @@ class Retrieval(Task):
     spec = TaskSpec("retrieval", "Retrieval", classes=2, kind="tokens", max_length=4000, documents=2)
     tokenizations = ("characters", "bytes")
     citation = "D. Radev et al., The ACL Anthology Network Corpus, Language Resources and Evaluation, 2013"
+    bibtex = """@article{radev2013acl,
+  title = {The {ACL} {A}nthology Network Corpus},
+  author = {Radev, Dragomir R. and Muthukrishnan, Pradeep and Qazvinian, Vahed and Abu-Jbara, Amjad},
+  journal = {Language Resources and Evaluation},
+  volume = {47},
+  year = {2013}
+}"""
     licence = "ACL Anthology papers before 2016: CC BY-NC-SA 3.0"
     wanted = (
         "unpack lra_release.gz of the Long Range Arena (it holds tsv_data/new_aan_pairs.train.tsv) into the folder "

@@ -156,6 +156,13 @@ class Text(Task):
     tokenizations = ("characters", "bytes")
     fetch_kind = "official"
     citation = "A. Maas et al., Learning Word Vectors for Sentiment Analysis, ACL 2011"
+    bibtex = """@inproceedings{maas2011learning,
+  title = {Learning Word Vectors for Sentiment Analysis},
+  author = {Maas, Andrew L. and Daly, Raymond E. and Pham, Peter T. and Huang, Dan and Ng, Andrew Y. and
+            Potts, Christopher},
+  booktitle = {Annual Meeting of the Association for Computational Linguistics},
+  year = {2011}
+}"""
     licence = "none stated by the authors; offered for research"
     wanted = f"put {ARCHIVE}, or the folder aclImdb it unpacks to, into the folder that SSM_BENCH_RAW names"
 

@@ -1,16 +1,22 @@
 """The tables of the sample records, byte for byte, and what they may never do."""
 
 import random
+import re
 import string
+from pathlib import Path
 
+import msgspec
 import pytest
 
-from ssm_bench.data.dataset import PROTOCOLS
+from ssm_bench import registry
+from ssm_bench.data.dataset import PROTOCOLS, find
 from ssm_bench.report import layout, render
 from ssm_bench.report.table import AVERAGE, _changes, build, names, percent
 from ssm_bench.sweep.presets import PRESETS
 
 from .samples import budget, paper_protocol, quick, record
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +161,26 @@ def test_marks_go_on_after_z():
         for seed in range(30)
     ]
     assert list(build(many, "budget", "strict").footnotes)[25:28] == ["z", "aa", "ab"]
+
+
+@pytest.mark.parametrize("task", registry.names("tasks"))
+def test_a_table_cites_the_data_of_its_tasks(task):
+    entry = find(task).bibtex
+    key = re.fullmatch(r"@\w+\{(\w+),.*\}", entry, re.S)
+    assert key is not None
+    made = build([record("s5", task, 80.0)], "budget", "strict")
+    assert entry in render.files(made)["budget-strict.bib"]
+    # Whose page has the same entry.
+    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "tasks").glob("*.md")]
+    assert any(f"{{{key[1]}," in page for page in pages)
+    others = build([record("s5", "toy", 80.0)], "budget", "strict")
+    assert key[1] not in render.files(others)["budget-strict.bib"]
+
+
+def test_the_data_of_a_variant_are_those_of_its_task():
+    one = record("s5", "pathfinder", 80.0)
+    variant = msgspec.structs.replace(one, task=msgspec.structs.replace(one.task, name="pathfinder-32-easy"))
+    assert "{linsley2018learning," in render.files(build([variant], "budget", "strict"))["budget-strict.bib"]
 
 
 def test_text_of_others_is_escaped(table):
