@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from ssm_bench.cli import _options
@@ -15,12 +16,10 @@ EXAMPLE = """examples:
 With --format models are a table of what kind of system each is, with its parameters and state size on every task, after
 Table I of arXiv 2403.16899; read from the classes and the published recipes."""
 
-KINDS = ("models", "tasks", "mixers", "scaffolds", "presets")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
-    parser.add_argument("what", nargs="?", default="models", help=f"one of {', '.join(KINDS)} (default: models)")
+    parser.add_argument("what", nargs="?", default="models", help=f"one of {', '.join(ROWS)} (default: models)")
     parser.add_argument("--format", default="", help="models as a table: csv, latex or markdown")
     parser.add_argument("--models", type=_options.names, default=[], help="rows of the table (default: all)")
     parser.add_argument("--data", default="auto", help="whose vocabularies size embeddings: auto, real or synthetic")
@@ -29,13 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb: one line each, name first; or the table of models."""
-    if options.what not in KINDS:
-        raise unknown_name("list", options.what, KINDS)
+    if options.what not in ROWS:
+        raise unknown_name("list", options.what, ROWS)
     if options.format:
         return _table(options)
     if options.out:
         raise UserError("--out takes a table: say its --format")
-    rows = globals()[f"_{options.what}"]()
+    rows = ROWS[options.what]()
     width = max(len(name) for name, _ in rows)
     for name, words in rows:
         print(f"{name:{width}}  {words}")
@@ -115,3 +114,13 @@ def _presets() -> list[tuple[str, str]]:
     from ssm_bench.sweep.presets import PRESETS
 
     return [(name, _first_line(preset.__doc__)) for name, preset in PRESETS.items()]
+
+
+#: What there is to list -> what finds it, as names and words.
+ROWS: dict[str, Callable[[], list[tuple[str, str]]]] = {
+    "models": _models,
+    "tasks": _tasks,
+    "mixers": _mixers,
+    "scaffolds": _scaffolds,
+    "presets": _presets,
+}

@@ -103,16 +103,6 @@ def readme_text(text: str, blocks: Mapping[str, str], where: str = "README.md") 
     return "".join(written) + rest
 
 
-def update_readme(path: Path | str, made: list[Table]) -> bool:
-    """Brings the marked parts of a README up to date; returns whether a byte changed. No marker, no change."""
-    path = Path(path)
-    old = path.read_text(encoding="utf-8")
-    new = readme_text(old, {table.name: render.markdown_compact(table) for table in made}, str(path))
-    if new != old:
-        store.write_text(new, path)
-    return new != old
-
-
 def write(texts: Mapping[Path, str]) -> list[Path]:
     """Writes what differs from the files; returns the paths it wrote."""
     return [store.write_text(texts[path], path) for path in stale(texts)]

@@ -123,15 +123,6 @@ def test_an_open_marker_is_a_clear_mistake(text):
         publish.readme_text(text, {"a-strict": "A"})
 
 
-def test_update_readme(results):
-    readme = results.parent / "README.md"
-    made = publish.tables(results)
-    assert publish.update_readme(readme, made)
-    assert "61.00" in readme.read_text()
-    assert readme.read_text().startswith("# A\n") and readme.read_text().endswith("-->\nB\n")
-    assert not publish.update_readme(readme, made)
-
-
 def test_verify_finds_nothing_wrong_with_sound_results(results, capsys):
     store.write_speed(
         validate_speed(
