@@ -83,7 +83,9 @@ def _figures(root: Path | str) -> list[str]:
     names = presets | ({"speed"} if any(store.speed_paths(root)) else set())
     strangers = sorted(path for path in figures.glob("[!.]*") if path.name not in names)
     found = [f"{path}: no record makes it; delete it" for path in strangers]
-    return found + [sentence for name in sorted(names) for sentence in _figures_of(root, name)]
+    # Toy runs, which everyone's first command makes, are drawn for those who want to look at them.
+    wanted = sorted(name for name in names if name != "quick" or (figures / name).exists())
+    return found + [sentence for name in wanted for sentence in _figures_of(root, name)]
 
 
 def _figures_of(root: Path | str, name: str) -> list[str]:

@@ -247,6 +247,8 @@ def test_verify_tells_figures_that_are_gone_changed_or_nobody_s(results, capsys)
     preset.rmdir()
     main(["figures", "--results", str(results)])
     assert main(["verify", "--results", str(results)]) == 0
+    shutil.rmtree(results / "figures" / "quick")
+    assert main(["verify", "--results", str(results)]) == 0
     shutil.rmtree(folder)
     assert main(["verify", "--results", str(results)]) == 1
     shutil.rmtree(results / "figures")
