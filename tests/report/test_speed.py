@@ -1,8 +1,11 @@
 """The tables of docs/performance.md: rows, floors, the authors' code beside ours, and that verify holds the page."""
 
+import argparse
+
 import pytest
 
-from ssm_bench.cli import main
+from ssm_bench.cli import bench, main
+from ssm_bench.cli.bench._record import write
 from ssm_bench.record import store, validate_speed
 from ssm_bench.report import figures, floor, speed
 from ssm_bench.report.summary import summary
@@ -59,6 +62,13 @@ CUDA = record(
     operation="selective_scan",
     implementation="state-spaces/mamba@e9594ce",
 )
+
+
+def parse(arguments):
+    """What `ssm-bench bench` makes of its flags."""
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    return parser.parse_args(arguments)
 
 
 def rows(block):
@@ -149,6 +159,13 @@ def test_a_step_with_other_settings_names_them_and_is_compared_if_the_recipe_is_
     (row,) = rows(speed.blocks([ours, THEIRS])["speed-steps"])
     assert row[0] == told.replace(" --config.scaffold", ", --config.scaffold")
     assert (row[8] == "2.50") == compared == ("2.50" in summary([ours, THEIRS], "results/speed"))
+
+
+def test_the_flags_that_bench_notes_are_those_that_tables_read(tmp_path):
+    options = parse(["step", "--model", "s5", "--task", "listops", "--results", str(tmp_path), "--name", "mine"])
+    options.overrides = ["--config.model.d_model=8", "--config.model.layers=1"]
+    write(options, "step-s5-listops", {"step_ms": 1.0}, model="s5")
+    assert speed.flags(store.read_all_speed(tmp_path)[0]) == options.overrides
 
 
 @pytest.mark.parametrize("size", ["layers", "d_model"])
