@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import FrameType
 
 from ssm_bench.errors import UserError
 from ssm_bench.record import NO_MEASURE
@@ -183,7 +184,9 @@ def sweep(
 
     def replace(worker: Worker, how: str) -> None:
         del crew[worker.connection]
-        if job := worker.job:
+        # SIGTERM, which `timeout` sends to all, ends those alone that have not begun yet.
+        unborn = stop.signal and worker.process.exitcode == -signal.SIGTERM
+        if (job := worker.job) and not unborn:
             message = f"the process of this run ended early: {how}"
             screen.line(f"{job.label}: {message}", worker.number)
             if job.failure or stop.reason():
@@ -258,7 +261,10 @@ def work(connection: Connection, place: Place, runner: Runner, end: float | None
 
 
 class _WorkerStop(Stop):
-    """Also asks to leave when the sweep is gone."""
+    """Also asks to leave when the sweep is gone; no signal ends a save, since the sweep can kill a worker."""
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.signal = signal.Signals(number).name
 
     def reason(self, ahead: float = 0.0) -> str:
         parent = multiprocessing.parent_process()

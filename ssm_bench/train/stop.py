@@ -9,7 +9,8 @@ from types import FrameType
 class Stop:
     """Asked between calls of the device whether the run should save and leave.
 
-    Used as a context manager it turns SIGINT and SIGTERM into a request to stop; a second one stops at once.
+    Used as a context manager it turns SIGINT and SIGTERM into a request to stop. A second Ctrl-C stops at once; a
+    second SIGTERM does not, since `timeout` and batch systems send one to a process and one to its group.
     """
 
     #: Seconds kept free before the deadline for the checkpoint and the record.
@@ -34,9 +35,10 @@ class Stop:
         return ""
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.signal:
+        name = signal.Signals(number).name
+        if name == self.signal == "SIGINT":
             raise KeyboardInterrupt
-        self.signal = signal.Signals(number).name
+        self.signal = name
 
     def __enter__(self) -> "Stop":
         """Installs the handlers; outside the main thread signals can not be caught, and stay as they are."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,6 +92,46 @@ workers.sweep(cells, stand_in.StandIn(Path({str(tmp_path)!r})), Stop(), [workers
     sweep.kill()
     sweep.wait()
     wait_for(lambda: len(list(tmp_path.glob("long-*-left"))) == 2)
+
+
+def test_signals_to_the_whole_group_end_no_worker_that_saves(tmp_path):
+    script = f"""
+from pathlib import Path
+import stand_in
+from ssm_bench.sweep import workers
+from ssm_bench.sweep.cells import Cell
+from ssm_bench.train.stop import Stop
+cells = [Cell(model="saving", task="text", seed=s) for s in (0, 1, 2)]
+with Stop() as stop:
+    runner = stand_in.StandIn(Path({str(tmp_path)!r}))
+    reached = workers.sweep(cells, runner, stop, [workers.Place()] * 2, stand_in.nothing)
+print(*[status for _, status in reached])
+"""
+    command = [sys.executable, "-c", script]
+    folder = Path(__file__).parent
+    sweep = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for(lambda: len(list(tmp_path.glob("saving-*-started"))) == 2)
+    # As `timeout` and batch systems do; the pause is for the workers to begin to save.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        os.killpg(sweep.pid, number)
+        time.sleep(0.2)
+    printed, _ = sweep.communicate(timeout=PATIENCE)
+    assert sweep.returncode == 0 and printed.split() == ["partial", "partial"]
+    assert len(list(tmp_path.glob("saving-*-left"))) == 2
+
+
+def test_a_worker_that_is_ended_before_it_began_has_not_reached_its_cell(stand_in, tmp_path):
+    def ask():
+        wait_for((tmp_path / "waiting").exists)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    asking = threading.Thread(target=ask)
+    with Stop() as stop:
+        asking.start()
+        prepare = partial(stand_in.wait_for_ever, tmp_path / "waiting")
+        assert not workers.sweep(cells("fine"), stand_in.StandIn(tmp_path), stop, [Place()], prepare)
+        asking.join()
+    assert not list(tmp_path.glob("fine-*"))
 
 
 def test_a_sweep_of_two_workers_leaves_the_same_records_as_one(tmp_path, monkeypatch, capsys):
