@@ -24,9 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs the verb: 0 for a finished run or one stopped with a checkpoint, 1 for a failed one."""
     _options.prepare_jax(options.preset)
-    from ssm_bench.sweep.cells import Cell, earlier, opened, summary
+    from ssm_bench.sweep.cells import Cell, opened, summary
     from ssm_bench.sweep.progress import Progress, parse_duration
     from ssm_bench.train.checks import writable
+    from ssm_bench.train.run import earlier
     from ssm_bench.train.run import run as run_cell
     from ssm_bench.train.stop import Stop
 
@@ -41,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
     writable(options.results, options.checkpoints)
     with Stop(deadline) as stop:
         config, dataset = opened(config)
-        if not options.rerun and (record := earlier(config, dataset, options.results)):
+        record = earlier(config, dataset, options.results, devices=devices)
+        if record and not options.rerun:
             print(f"finished before (--rerun runs it again): {summary(record)}")
             return 0
         progress = Progress(f"{options.model} {options.task} seed {options.seed}")

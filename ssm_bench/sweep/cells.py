@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
-from ssm_bench.record import RunRecord, config_hash, store
+from ssm_bench.record import RunRecord, store
 from ssm_bench.sweep.budget import check_budget, planned_share
 from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
@@ -20,7 +20,7 @@ from ssm_bench.train.checks import writable
 from ssm_bench.train.devices import check_batch
 from ssm_bench.train.outcome import Outcome
 from ssm_bench.train.recording import make_record
-from ssm_bench.train.run import FINISHED, open_data, run, with_seed
+from ssm_bench.train.run import earlier, open_data, run, with_seed
 from ssm_bench.train.stop import Stop
 
 
@@ -76,15 +76,6 @@ def opened(config: ConfigDict) -> tuple[ConfigDict, Dataset]:
     config = config.copy_and_resolve_references()
     config.task = ConfigDict(task)
     return config, dataset
-
-
-def earlier(config: ConfigDict, dataset: Dataset, results: Path) -> RunRecord | None:
-    """The record that a finished run of this very configuration on these very data left, if it did."""
-    found = store.find(
-        results, config.preset, config.task.name, config.model.name, config_hash(config.to_dict()), config.seed
-    )
-    same = found is not None and found.status in FINISHED and found.data.checksum == dataset.card["checksum"]
-    return found if same else None
 
 
 #: Of a run, the worst first.
@@ -155,7 +146,9 @@ class Runner:
 
     def _before(self, cell: Cell, config: ConfigDict, dataset: Dataset) -> dict[int, RunRecord]:
         """The seeds of a cell that are not run, and what they left when they were."""
-        found = {} if self.rerun else {s: earlier(with_seed(config, s), dataset, self.results) for s in cell.seeds}
+        if self.rerun:
+            return {}
+        found = {s: earlier(with_seed(config, s), dataset, self.results, devices=self.devices) for s in cell.seeds}
         return {seed: record for seed, record in found.items() if record}
 
     def _failed(self, cell: Cell, config: ConfigDict, dataset: Dataset, message: str, progress: Progress) -> str:

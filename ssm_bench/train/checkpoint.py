@@ -40,18 +40,30 @@ class Checkpoints:
         Raises:
             UserError: the checkpoint does not fit; the message says how to start afresh.
         """
+        restored = self._read(tree=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore())
+        return None if restored is None else (restored["tree"], restored["progress"])
+
+    def progress(self) -> dict[str, Any] | None:
+        """The progress alone of the newest checkpoint; raises as `restore`."""
+        restored = self._read(progress=ocp.args.JsonRestore())
+        return None if restored is None else restored["progress"]
+
+    def _read(self, **items: Any) -> Any:
         step = self.manager.latest_step()
         if step is None:
             return None
-        items = ocp.args.Composite(tree=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore())
         try:
-            restored = self.manager.restore(step, args=items)
+            return self.manager.restore(step, args=ocp.args.Composite(**items))
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise UserError(
                 f"the checkpoint in {self.folder} can not be read ({type(error).__name__}); "
                 "it is damaged or of another version: delete that folder to start this run afresh"
             ) from error
-        return restored["tree"], restored["progress"]
+
+    def clear(self) -> None:
+        """Forgets what was saved."""
+        for step in self.manager.all_steps():
+            self.manager.delete(step)
 
     def close(self) -> None:
         """Releases the folder."""

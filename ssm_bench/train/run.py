@@ -1,7 +1,7 @@
 """One run from a configuration to its record."""
 
-import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import jax
@@ -127,7 +127,7 @@ def run(
         checkpoints: the folder of all checkpoints.
         stop: deadline and signals.
         tell: progress, as for `Trainer.fit`.
-        afresh: forget the checkpoints of an earlier run of this configuration.
+        afresh: begin again what has a finished record, or a checkpoint of other data.
         devices: how many share every batch.
         seeds: several at once, in one program, in place of the configuration's.
 
@@ -145,16 +145,14 @@ def run(
         outcomes, model = trainer.outcomes, trainer.program.model
         parameters, state_size = count_parameters(model.params) // len(configs), model.state_size
         writable(results, checkpoints)
-        folder = checkpoint_folder(config, checkpoints, seeds)
-        if afresh:
-            shutil.rmtree(folder, ignore_errors=True)
-        manager = Checkpoints(folder)
-        try:
+        with closing(Checkpoints(checkpoint_folder(config, checkpoints, seeds))) as manager:
+            # What is unfinished goes on: with a deadline it would never end otherwise.
+            finished = afresh and any(earlier(each, dataset, results, devices=devices) for each in configs)
+            if finished or (afresh and _of_other_data(manager, dataset)):
+                manager.clear()
             trainer.fit(manager, stop, tell)
             if isinstance(trainer, Together):
                 trainer.hand_over(manager, [checkpoint_folder(each, checkpoints) for each in configs])
-        finally:
-            manager.close()
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -177,6 +175,26 @@ def run(
     for record in records:
         store.write(record, results)
     return records
+
+
+def _of_other_data(manager: Checkpoints, dataset: Dataset) -> bool:
+    progress = manager.progress()
+    return progress is not None and progress["checksum"] != dataset.card["checksum"]
+
+
+def earlier(config: ConfigDict, dataset: Dataset, results: Path, *, devices: int = 1) -> RunRecord | None:
+    """The record that a finished run of this very configuration on these very data left, if it did.
+
+    What ran out of memory is finished on as many devices of the same kind; others may have more.
+    """
+    found = store.find(
+        results, config.preset, config.task.name, config.model.name, config_hash(config.to_dict()), config.seed
+    )
+    if found is None or found.status not in FINISHED or found.data.checksum != dataset.card["checksum"]:
+        return None
+    here = provenance.device(devices)
+    elsewhere = (found.device.kind, found.device.count) != (here["kind"], here["count"])
+    return None if found.status == "oom" and elsewhere else found
 
 
 def out_of_memory(error: BaseException) -> bool:

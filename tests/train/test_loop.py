@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,17 +54,18 @@ def config_of(*overrides, model="transformer", task="text", **choices):
     return opened(chosen.config(Cell(model=model, task=task, seed=1)))
 
 
-def run_in(folder, config, dataset, stop=None, **rest):
-    def silent(step, steps, rate, words):
-        pass
+def silent(step, steps, rate, words):
+    pass
 
+
+def run_in(folder, config, dataset, stop=None, tell=silent, **rest):
     (record,) = run(
         config,
         dataset,
         results=folder / "results",
         checkpoints=folder / "ckpt",
         stop=stop or Stop(),
-        tell=silent,
+        tell=tell,
         **rest,
     )
     return record
@@ -236,12 +238,21 @@ def test_afresh_trains_again(tmp_path):
     assert afresh.cost.seconds_train != first.cost.seconds_train and essence(afresh) == essence(first)
 
 
-def test_a_checkpoint_of_other_data_is_refused(tmp_path):
+def test_afresh_goes_on_with_what_is_not_finished(tmp_path):
     config, dataset = config_of()
-    run_in(tmp_path, config, dataset, StopAfter(1))
-    dataset.card["checksum"] = "f" * 64
+    assert run_in(tmp_path, config, dataset, StopAfter(1), afresh=True).steps.done == 5
+    assert run_in(tmp_path, config, dataset, StopAfter(1), afresh=True).steps.done == 10
+    assert run_in(tmp_path, config, dataset, afresh=True).status == "ok"
+    assert run_in(tmp_path, config, dataset, StopAfter(1), afresh=True).steps.done == 5
+
+
+def test_a_checkpoint_of_other_data_is_refused_and_rerun_starts_afresh(tmp_path):
+    config, dataset = config_of()
+    run_in(tmp_path, config, dataset, StopAfter(2))
+    other = replace(dataset, card=dataset.card | {"checksum": "f" * 64})
     with pytest.raises(UserError, match="trained on other data .* --rerun starts this run afresh"):
-        run_in(tmp_path, config, dataset)
+        run_in(tmp_path, config, other)
+    assert run_in(tmp_path, config, other, StopAfter(1), afresh=True).steps.done == 5
 
 
 def test_the_record_tells_data_cost_and_schedule(tmp_path):

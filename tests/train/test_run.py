@@ -1,4 +1,4 @@
-"""What is refused before a run begins."""
+"""What is refused before a run begins, and which runs are finished."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +7,13 @@ import pytest
 
 from ssm_bench.errors import UserError
 from ssm_bench.ops import use_backend
+from ssm_bench.record import store
 from ssm_bench.sweep.cells import Cell, Choices, opened
+from ssm_bench.train import provenance
 from ssm_bench.train.checks import check_sizes, writable
-from ssm_bench.train.run import make_trainer
+from ssm_bench.train.outcome import Outcome
+from ssm_bench.train.recording import make_record
+from ssm_bench.train.run import earlier, make_trainer
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,40 @@ def test_a_training_step_can_be_made_for_a_tpu():
             trainer.program.initial_state(), trainer.data, *trainer.order.batches(0, 2), trainer.padded
         )
         assert "stablehlo.while" in traced.lower(lowering_platforms=("tpu",)).as_text()
+
+
+@pytest.fixture
+def found(tmp_path, monkeypatch):
+    """Leaves a record of a status: that of what `earlier` finds then, for other data or devices if they are given."""
+    config, dataset = opened(Choices(preset="quick", data="synthetic").config(Cell(model="lru", task="text", seed=0)))
+
+    def call(status, checksum="", devices=1, kind=""):
+        outcome = Outcome(status=status)
+        store.write(make_record(config, dataset, outcome, parameters=1, state_size=None, devices=1), tmp_path)
+        seen = replace(dataset, card=dataset.card | ({"checksum": checksum} if checksum else {}))
+        here = provenance.device(devices)
+        with monkeypatch.context() as patch:
+            patch.setattr(provenance, "device", lambda used: here | ({"kind": kind} if kind else {}))
+            record = earlier(config, seen, tmp_path, devices=devices)
+        return record.status if record else None
+
+    return call
+
+
+@pytest.mark.parametrize("status", ["diverged", "oom"])
+def test_a_finished_run_counts_for_the_data_it_saw_alone(found, status):
+    assert found(status) == status
+    assert found(status, checksum="f" * 64) is None
+
+
+@pytest.mark.parametrize("status", ["partial", "error"])
+def test_what_is_not_finished_is_no_finished_run(found, status):
+    assert found(status) is None
+
+
+def test_running_out_of_memory_is_final_on_the_same_devices_alone(found):
+    assert found("oom", devices=2) is None and found("oom", kind="larger") is None
+    assert found("diverged", devices=2) == found("diverged", kind="larger") == "diverged"
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "nowhere", "nowhere/below"])
