@@ -1,6 +1,7 @@
 """Options that several verbs share."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,17 @@ def number(text: str) -> float:
 def names(text: str) -> list[str]:
     """A comma-separated list, without empty entries."""
     return [name for name in text.split(",") if name]
+
+
+def once(flag: str, given: Sequence[str | int]) -> None:
+    """Refuses a list that names something twice: two processes would train the same run.
+
+    Raises:
+        UserError: it does.
+    """
+    twice = [name for place, name in enumerate(given) if name in given[:place]]
+    if twice:
+        raise UserError(f"{flag} takes each value once; got {twice[0]} {given.count(twice[0])} times")
 
 
 def count(flag: str, text: str, *, also: str = "") -> int:

@@ -18,9 +18,9 @@ A sweep that is stopped (Ctrl-C, --deadline) goes on where it was with the same 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
     parser.add_argument("--preset", default="quick", help="quick (default), budget, paper or custom")
-    parser.add_argument("--models", type=_options.names, default=[], help="comma-separated; default: all")
-    parser.add_argument("--tasks", type=_options.names, default=[], help="comma-separated; default: all")
-    parser.add_argument("--seeds", default="0", help="comma-separated; default: 0")
+    parser.add_argument("--models", type=_options.names, default=[], help="comma-separated, each once; default: all")
+    parser.add_argument("--tasks", type=_options.names, default=[], help="comma-separated, each once; default: all")
+    parser.add_argument("--seeds", default="0", help="comma-separated, each once; default: 0")
     parser.add_argument(
         "--together", action="store_true", help="train all seeds of a cell in one program, where steps are short"
     )
@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     choices = _options.choices(options)
     tasks = options.tasks or sorted(registry.names("tasks"), key=_table_order)
     seeds = _options.seeds(options.seeds)
+    for flag, given in {"--models": options.models, "--tasks": tasks, "--seeds": seeds}.items():
+        _options.once(flag, given)
     wanted = cells.cells(options.models or experiment_names(), tasks, seeds, together=options.together)
     devices = _options.count("--devices", options.devices)
     if options.together and devices > 1:

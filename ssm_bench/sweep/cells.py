@@ -16,6 +16,7 @@ from ssm_bench.record import RunRecord, store
 from ssm_bench.sweep.budget import check_budget, planned_share
 from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
+from ssm_bench.train.checkpoint import UnderWay
 from ssm_bench.train.checks import writable
 from ssm_bench.train.devices import check_batch
 from ssm_bench.train.outcome import Outcome
@@ -103,7 +104,11 @@ class Runner:
     devices: int = 1
 
     def run(self, cell: Cell, stop: Stop, progress: Progress) -> str:
-        """Runs a cell that has no finished record: its status, or "skipped"; a failure leaves a record."""
+        """Runs a cell that has no finished record; a failure leaves a record.
+
+        Returns:
+            The status of its run, "skipped", or "under way" where another process has it.
+        """
         config, dataset = self.choices.config(cell), None
         try:
             config, dataset = opened(config)
@@ -128,6 +133,9 @@ class Runner:
                 devices=self.devices,
                 seeds=seeds if len(seeds) > 1 else (),
             )
+        except UnderWay as error:
+            progress.end(str(error))
+            return "under way"
         except UserError as error:
             progress.end(f"error: {error}")
             return "error"

@@ -1,11 +1,52 @@
 """Checkpoints: the training state, the best parameters so far, and the progress that goes with them."""
 
+import contextlib
+import os
+import platform
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import orbax.checkpoint as ocp
+from filelock import FileLock, Timeout
 
 from ssm_bench.errors import UserError
+
+
+class UnderWay(UserError):
+    """Another process trains this run."""
+
+
+@contextlib.contextmanager
+def reserved(folders: Sequence[Path]) -> Iterator[None]:
+    """Keeps other processes from runs, by the folders of their checkpoints.
+
+    The locks are the operating system's: they end with their process, however it ends.
+
+    Raises:
+        UnderWay: another process has one of them.
+    """
+    with contextlib.ExitStack() as stack:
+        for folder in folders:
+            file = lock_file(folder)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock = stack.enter_context(FileLock(file, timeout=0))
+            except Timeout:
+                holder = " ".join(file.read_text().split()) or "(unknown)"
+                raise UnderWay(
+                    f"this run is under way in process {holder}, which holds {file}: "
+                    "wait for its end, or choose another folder with --checkpoints"
+                ) from None
+            # Where the file system has no locks, the file is one by what filelock writes into it.
+            if isinstance(lock, FileLock):
+                file.write_text(f"{os.getpid()} on {platform.node()}\n")
+        yield
+
+
+def lock_file(folder: Path) -> Path:
+    """What the process that trains in a folder of checkpoints keeps locked; it stays there afterwards."""
+    return folder.parent / f".{folder.name}.lock"
 
 
 class Checkpoints:

@@ -14,7 +14,7 @@ from ssm_bench.network.build import build, split
 from ssm_bench.record import NO_MEASURE, RunRecord, config_hash, store
 from ssm_bench.train import provenance
 from ssm_bench.train.batches import device_data
-from ssm_bench.train.checkpoint import Checkpoints
+from ssm_bench.train.checkpoint import Checkpoints, lock_file, reserved
 from ssm_bench.train.checks import check_sizes, writable
 from ssm_bench.train.devices import check_batch, place
 from ssm_bench.train.loop import Tell, Trainer
@@ -135,24 +135,29 @@ def run(
         A record for each seed.
 
     Raises:
-        UserError: a mistake in the settings; nothing is written.
+        UserError: a mistake in the settings, or another process trains this run; nothing is written.
     """
     state_size, parameters = None, 0
     configs = [with_seed(config, seed) for seed in seeds] or [config]
     outcomes = [Outcome() for _ in configs]
+    # Of every seed, however many are in one program.
+    folders = [checkpoint_folder(each, checkpoints) for each in configs]
+    # Before memory is taken that the other process has, and without making a folder that may not be needed.
+    with reserved([folder for folder in folders if lock_file(folder).exists()]):
+        pass
     try:
         trainer = make_trainer(config, dataset, devices=devices, seeds=seeds)
         outcomes, model = trainer.outcomes, trainer.program.model
         parameters, state_size = count_parameters(model.params) // len(configs), model.state_size
         writable(results, checkpoints)
-        with closing(Checkpoints(checkpoint_folder(config, checkpoints, seeds))) as manager:
+        with reserved(folders), closing(Checkpoints(checkpoint_folder(config, checkpoints, seeds))) as manager:
             # What is unfinished goes on: with a deadline it would never end otherwise.
             finished = afresh and any(earlier(each, dataset, results, devices=devices) for each in configs)
             if finished or (afresh and _of_other_data(manager, dataset)):
                 manager.clear()
             trainer.fit(manager, stop, tell)
             if isinstance(trainer, Together):
-                trainer.hand_over(manager, [checkpoint_folder(each, checkpoints) for each in configs])
+                trainer.hand_over(manager, folders)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
