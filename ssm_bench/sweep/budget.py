@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
-from ssm_bench.record import config_hash
-from ssm_bench.train.run import make_trainer
+from ssm_bench.record import config_hash, store
+from ssm_bench.sweep.progress import duration
+from ssm_bench.train.run import make_trainer, memory_advice, out_of_memory
 
 #: Shares a cell can get. Few and round, so that a small change of speed does not make another experiment.
 SHARES = (0.001, 0.002, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -23,12 +25,18 @@ OVERHEAD = 0.25
 PROBE_STEPS = 16
 
 
+class NoMemory(Exception):
+    """A step does not fit into memory, whatever the share."""
+
+
 def check_budget(config: ConfigDict) -> None:
-    """Refuses a budget for a run that has no published schedule to take a share of.
+    """Refuses a budget for a run that has no published schedule to take a share of, or stands for all of it.
 
     Raises:
-        UserError: it has none.
+        UserError: so it is.
     """
+    if config.preset == "paper":
+        raise UserError("--budget takes a share of the published steps, and a paper run takes all; use --preset budget")
     if not config.train.published_steps:
         raise UserError(
             f"--budget takes a share of the published steps, which a {config.preset} run has none of; "
@@ -42,17 +50,42 @@ def planned_share(
     """The largest of SHARES whose steps fit into `seconds` on so many of the devices here.
 
     The choice is written beside the checkpoints: a sweep that is resumed keeps it.
+
+    Raises:
+        UserError: the least of them does not fit.
+        NoMemory: the steps that were timed ran out of it.
     """
     identity = hashlib.sha256(f"{config_hash(config.to_dict())} {seconds:.0f}".encode()).hexdigest()[:12]
     file = checkpoints / config.preset / "plan" / f"{config.task.name}-{config.model.name}-{identity}.json"
-    if file.is_file():
-        return json.loads(file.read_text())["share"]
-    step_seconds = probe(config, dataset, devices=devices)
-    affordable = (1 - OVERHEAD) * seconds / step_seconds / config.train.published_steps
-    share = max([s for s in SHARES if s <= affordable], default=SHARES[0])
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"share": share, "step_seconds": step_seconds}) + "\n")
-    return share
+    # One process times the cell. Those with other seeds of it wait, and take the same share: they are one experiment.
+    with FileLock(file.with_suffix(".lock")):
+        if (share := _kept(file)) is not None:
+            return share
+        try:
+            step_seconds = probe(config, dataset, devices=devices)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            raise NoMemory(memory_advice(config, dataset)) from error
+        schedule_seconds = config.train.published_steps * step_seconds / (1 - OVERHEAD)
+        fitting = [share for share in SHARES if share * schedule_seconds <= seconds]
+        if not fitting:
+            least = SHARES[0]
+            raise UserError(
+                f"--budget leaves {duration(seconds)} for {config.model.name} on {config.task.name}, whose "
+                f"least share, {100 * least:g} % of the schedule, takes {duration(least * schedule_seconds)} here"
+            )
+        store.write_text(json.dumps({"share": max(fitting), "step_seconds": step_seconds}) + "\n", file)
+    return max(fitting)
+
+
+def _kept(file: Path) -> float | None:
+    """The share that was chosen before; a file that was cut short is no choice."""
+    try:
+        return json.loads(file.read_text())["share"]
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
 
 
 def probe(config: ConfigDict, dataset: Dataset, *, devices: int = 1) -> float:

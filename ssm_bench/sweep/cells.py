@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, store
-from ssm_bench.sweep.budget import check_budget, planned_share
+from ssm_bench.sweep.budget import NoMemory, check_budget, planned_share
 from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.train.checkpoint import UnderWay
@@ -109,13 +109,12 @@ class Runner:
         Returns:
             The status of its run, "skipped", or "under way" where another process has it.
         """
-        config, dataset = self.choices.config(cell), None
+        config = dataset = None
         try:
-            config, dataset = opened(config)
+            config, dataset = self.config_of(cell)
             if self.seconds is not None:
-                share = planned_share(config, dataset, self.seconds, self.checkpoints, devices=self.devices)
-                config, dataset = opened(replace(self.choices, share=share).config(cell))
-                progress.label += f" ({100 * share:g} % of the schedule)"
+                share = config.train.steps / config.train.published_steps
+                progress.label += f" ({100 * share:.3g} % of the schedule)"
             before = self._before(cell, config, dataset)
             seeds = [s for s in cell.seeds if s not in before]
             if not seeds:
@@ -139,18 +138,42 @@ class Runner:
         except UserError as error:
             progress.end(f"error: {error}")
             return "error"
+        except NoMemory as error:
+            # At any share; that of the preset stands for all of them.
+            return self._failed(cell, *opened(self.choices.config(cell)), "oom", str(error), progress)
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
-            if dataset is None:
-                raise
-            return self._failed(cell, config, dataset, f"{type(error).__name__}: {error}", progress)
+            message = f"{type(error).__name__}: {error}"
+            if config is None or dataset is None:
+                # There are no data or no steps yet that a record could name.
+                progress.end(f"error: {_short(message)}")
+                return "error"
+            return self._failed(cell, config, dataset, "error", message, progress)
         progress.end("; ".join(map(summary, records)))
         # Of several seeds, the one that needs most attention.
         return min((record.status for record in records), key=STATUSES.index)
 
     def fail(self, cell: Cell, message: str, progress: Progress) -> str:
-        """Leaves the record of a cell whose process died; the message says how."""
-        return self._failed(cell, *opened(self.choices.config(cell)), message, progress)
+        """Leaves the record of a cell whose process died, or only says so where its steps can not be told."""
+        try:
+            config, dataset = self.config_of(cell)
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            progress.end(f"error: {_short(message)}")
+            return "error"
+        return self._failed(cell, config, dataset, "error", message, progress)
+
+    def config_of(self, cell: Cell) -> tuple[ConfigDict, Dataset]:
+        """The configuration and the data of a cell, which has the share of its schedule that its time allows.
+
+        Raises:
+            UserError, NoMemory: as `resolve`, `open_data` and `planned_share`.
+        """
+        config, dataset = opened(self.choices.config(cell))
+        if self.seconds is None:
+            return config, dataset
+        share = planned_share(config, dataset, self.seconds, self.checkpoints, devices=self.devices)
+        return opened(replace(self.choices, share=share).config(cell))
 
     def _before(self, cell: Cell, config: ConfigDict, dataset: Dataset) -> dict[int, RunRecord]:
         """The seeds of a cell that are not run, and what they left when they were."""
@@ -159,14 +182,21 @@ class Runner:
         found = {s: earlier(with_seed(config, s), dataset, self.results, devices=self.devices) for s in cell.seeds}
         return {seed: record for seed, record in found.items() if record}
 
-    def _failed(self, cell: Cell, config: ConfigDict, dataset: Dataset, message: str, progress: Progress) -> str:
-        outcome = Outcome(status="error", message=message.splitlines()[0][:300])
+    def _failed(
+        self, cell: Cell, config: ConfigDict, dataset: Dataset, status: str, message: str, progress: Progress
+    ) -> str:
+        outcome = Outcome(status=status, message=_short(message))
         for seed in set(cell.seeds) - set(self._before(cell, config, dataset)):
             one = with_seed(config, seed)
             record = make_record(one, dataset, outcome, parameters=0, state_size=None, devices=self.devices)
             store.write(record, self.results)
-        progress.end(f"error: {outcome.message}")
-        return "error"
+        progress.end(f"{status}: {outcome.message}")
+        return status
+
+
+def _short(message: str) -> str:
+    """The first line of a message, which may be a page long."""
+    return message.splitlines()[0][:300]
 
 
 def check(wanted: Sequence[Cell], runner: Runner) -> None:

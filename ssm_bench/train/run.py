@@ -163,11 +163,9 @@ def run(
             raise
         for outcome in outcomes:
             outcome.status = "oom"
-            outcome.message = (
-                f"out of memory with batches of {config.train.batch_size} and length {dataset.spec.max_length}: "
-                "try --config.train.batch_size or --config.train.eval_batch_size at half the value"
-                + (f", or fewer seeds --together than {len(seeds)}" if seeds else "")
-            )
+            outcome.message = memory_advice(config, dataset)
+            if seeds:
+                outcome.message += f", or fewer seeds --together than {len(seeds)}"
     if seeds:
         for outcome in outcomes:
             company = f"one program for seeds {', '.join(map(str, seeds))}, so its times are a share and {NO_MEASURE}"
@@ -206,3 +204,11 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, of the device or of the machine."""
     text = str(error)
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
+
+
+def memory_advice(config: ConfigDict, dataset: Dataset) -> str:
+    """What to do where memory ran out."""
+    return (
+        f"out of memory with batches of {config.train.batch_size} and length {dataset.spec.max_length}: "
+        "try --config.train.batch_size or --config.train.eval_batch_size at half the value"
+    )

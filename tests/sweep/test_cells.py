@@ -85,7 +85,7 @@ def test_a_budget_picks_a_share_and_keeps_it(command, tmp_path):
     (plan,) = (tmp_path / "checkpoints").rglob("plan/*.json")
     share = json.loads(plan.read_text())["share"]
     (record,) = store.read_all(tmp_path / "results")
-    assert record.steps.done == record.steps.planned and 0 < share <= 1
+    assert record.steps.done == record.steps.planned
     # A resumed sweep keeps its share, however fast the machine is by then.
     plan.write_text(json.dumps({"share": share, "step_seconds": 1e9}))
     code, out, _ = command(*choice)
