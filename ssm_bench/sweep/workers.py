@@ -53,7 +53,7 @@ class Place:
             if self.memory is not None:
                 os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{self.memory:.2f}"
                 note = f"beside other runs on the same GPU, so its times are {NO_MEASURE}"
-                os.environ.setdefault("SSM_BENCH_NOTE", note)
+                os.environ["SSM_BENCH_NOTE"] = "; ".join(filter(None, (os.environ.get("SSM_BENCH_NOTE"), note)))
         elif self.cores and hasattr(os, "sched_setaffinity"):
             # XLA starts as many threads as it may use cores.
             os.sched_setaffinity(0, self.cores)
