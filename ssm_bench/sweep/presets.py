@@ -7,6 +7,7 @@ from types import ModuleType
 from ml_collections import ConfigDict
 
 from ssm_bench.data import spec
+from ssm_bench.train.loop import chunk_length
 
 #: Share of the published schedule that `budget` gives a cell where nothing else is said.
 BUDGET_SHARE = 0.1
@@ -83,8 +84,6 @@ def set_share(config: ConfigDict, share: float) -> None:
     if share < 1:
         train.evaluations = max(1, min(train.evaluations, math.ceil(steps / train.chunk)))
         # Whole chunks between evaluations mean one compilation for the whole run.
-        interval = math.ceil(steps / train.evaluations)
-        chunks = math.ceil(interval / train.chunk)
-        train.chunk = math.ceil(interval / chunks)
-        steps = train.evaluations * chunks * train.chunk
+        interval, train.chunk = chunk_length(steps, train.evaluations, train.chunk)
+        steps = train.evaluations * interval
     train.steps = steps
