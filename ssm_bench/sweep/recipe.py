@@ -28,8 +28,11 @@ FLAGS = {
     "model.name": "--model",
 }
 
-#: What may change under `budget` and `paper` without making another recipe.
-FREE = ("train.steps", "train.evaluations", "train.chunk", "train.lengths", "train.eval_batch_size", "model.precision")
+#: What may change without making another recipe or schedule.
+FREE_ALWAYS = ("train.evaluations", "train.chunk", "train.lengths", "train.eval_batch_size", "model.precision")
+
+#: What may change under presets that bear the name of the published recipe.
+FREE = {"budget": ("train.steps", *FREE_ALWAYS), "paper": FREE_ALWAYS}
 
 
 def resolve(
@@ -90,6 +93,9 @@ def resolve(
     if share:
         if preset == "quick":
             raise UserError("--share is a share of the published steps, which a quick run has none of; use budget")
+        if preset == "paper":
+            what = f"--share is a share of the published steps, and a paper run takes all; got {share}"
+            raise UserError(f"{what}; use --preset budget or custom")
         set_share(config, share)
     else:
         PRESETS[preset](config, experiment(model))
@@ -106,8 +112,10 @@ def _check_overrides(preset: str, overrides: Sequence[str]) -> None:
         name = argument.removeprefix("--config.").partition("=")[0]
         if name in FLAGS:
             raise UserError(f"--config.{name} has a flag of its own: {FLAGS[name]}")
-        if preset in ("budget", "paper") and name not in FREE:
-            free = ", ".join(f"--config.{n}" for n in FREE)
+        if preset == "paper" and name == "train.steps":
+            raise UserError(f"{argument} changes the published schedule; use --preset budget or custom for another")
+        if preset in FREE and name not in FREE[preset]:
+            free = ", ".join(f"--config.{n}" for n in FREE[preset])
             raise UserError(
                 f"--config.{name} changes the published recipe, and a {preset} run would still bear its name; "
                 f"free under {preset}: {free}; use --preset custom for anything else"

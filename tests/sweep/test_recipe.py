@@ -124,6 +124,18 @@ def test_options_that_an_experiment_leaves_out_are_written_out():
             {"preset": "budget", "overrides": ["--config.model.layers=2"]},
             r"changes the .* recipe.*--preset custom",
         ),
+        (
+            {"share": 0.01, "preset": "paper"},
+            r"^--share is a share .* a paper run takes all; got 0.01; use --preset budget or custom$",
+        ),
+        (
+            {"preset": "paper", "overrides": ["--config.train.steps=100"]},
+            r"^--config.train.steps=100 changes the published schedule; use --preset budget or custom for another$",
+        ),
+        (
+            {"preset": "paper", "overrides": ["--config.model.layers=2"]},
+            r"free under paper: --config.train.evaluations, .*--preset custom",
+        ),
         ({"seed": -1}, r"--seed takes a whole number from 0 .* got -1"),
         ({"overrides": ["--config.model.mixer=s7"]}, r"unknown --config.model.mixer 's7' \(did you mean"),
     ],
@@ -131,6 +143,12 @@ def test_options_that_an_experiment_leaves_out_are_written_out():
 def test_unknown_names_and_values_out_of_range_are_refused(arguments, sentence):
     with pytest.raises(UserError, match=sentence):
         resolve(**({"model": "s5", "task": "text"} | arguments))
+
+
+def test_what_changes_no_recipe_is_free_under_its_name():
+    evaluations = ("--config.train.evaluations=2",)
+    assert resolve("s5", "text", preset="paper", overrides=evaluations).train.evaluations == 2
+    assert resolve("s5", "text", preset="budget", overrides=("--config.train.steps=100",)).train.steps == 100
 
 
 def test_only_a_toy_takes_a_stand_in_where_nothing_is_said():
