@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from ssm_bench.cli import main
+from ssm_bench.train import run as run_module
 from ssm_bench.train.checkpoint import UnderWay, reserved
 from ssm_bench.train.run import checkpoint_folder
 
@@ -39,6 +40,17 @@ def test_a_run_under_way_is_refused_until_its_process_is_gone(tmp_path):
     assert run_in(tmp_path, config, dataset).status == "ok"
 
 
+def test_a_run_under_way_is_refused_before_memory_is_taken(tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise MemoryError("the other process has it")
+
+    monkeypatch.setattr(run_module, "make_trainer", never)
+    config, dataset = config_of()
+    with reserved([checkpoint_folder(config, tmp_path / "ckpt")]), pytest.raises(UnderWay):
+        run_in(tmp_path, config, dataset)
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_seed_in_a_program_of_several_is_the_same_run(tmp_path):
     config, dataset = config_of()
     with reserved([checkpoint_folder(config, tmp_path / "ckpt")]), pytest.raises(UnderWay):
@@ -46,7 +58,7 @@ def test_a_seed_in_a_program_of_several_is_the_same_run(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_a_run_is_reserved_while_it_trains(tmp_path, monkeypatch):
+def test_a_run_is_reserved_while_it_trains(tmp_path):
     config, dataset = config_of()
     refused = []
 
