@@ -59,7 +59,7 @@ class Outcome:
         return ""
 
     def validated(self, accuracy: float, loss: float) -> bool:
-        """Adds a point to the curve; returns whether it is the best so far, which takes a finite loss."""
+        """Adds a point to the curve; returns whether it is the best so far."""
         train_loss, train_accuracy, count = self.sums
         self.curve.append(
             {
@@ -72,21 +72,21 @@ class Outcome:
             }
         )
         self.sums = [0.0, 0.0, 0]
-        # Logits that are not numbers have an accuracy too: the share of the first class.
-        better = np.isfinite(loss) and (self.best is None or accuracy > self.best["accuracy"])
+        better = self.best is None or accuracy > self.best["accuracy"]
         if better:
             self.best = {"accuracy": float(accuracy), "step": self.step}
-        return bool(better)
+        return better
 
     def trained(self) -> str:
         """What is wrong with the last parameters, if anything is: no step comes after them that could tell."""
-        return "" if np.isfinite(self.curve[-1]["validation_loss"]) else self._not_finite("validation", self.step)
+        last = self.curve[-1]
+        return _worthless("validation", last["validation_accuracy"], last["validation_loss"], self.step)
 
     def tested(self, accuracy: float, loss: float) -> str:
         """Takes the final scores, which are those of the best validation; returns what is wrong with them."""
         assert self.best is not None
-        if not np.isfinite(loss):
-            return self._not_finite("test", self.best["step"])
+        if message := _worthless("test", accuracy, loss, self.best["step"]):
+            return message
         self.result = {
             "test_accuracy": float(accuracy),
             "test_loss": float(loss),
@@ -95,5 +95,8 @@ class Outcome:
         }
         return ""
 
-    def _not_finite(self, split: str, step: float) -> str:
-        return f"{split} loss is not finite with the parameters of step {step:.0f}"
+
+def _worthless(split: str, accuracy: float, loss: float, step: float) -> str:
+    """What is wrong with scores that tell nothing: no example counts as correct whose loss is not finite."""
+    lost = accuracy == 0 and not np.isfinite(loss)
+    return f"{split} loss is not finite with the parameters of step {step:.0f}" if lost else ""

@@ -137,7 +137,8 @@ class Program:
             labels = data["labels"][examples]
             logits, _ = self.logits(params, stats, data, examples, length, train=False)
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            correct = (logits.argmax(-1) == labels).astype(jnp.float32)
+            # Logits that are not numbers would be those of the first class.
+            correct = ((logits.argmax(-1) == labels) & jnp.isfinite(losses)).astype(jnp.float32)
             return sums + jnp.stack([(correct * weight).sum(), (losses * weight).sum(), weight.sum()]), None
 
         with divided(self.placement.mesh):

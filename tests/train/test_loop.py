@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -287,18 +288,29 @@ def test_the_best_validation_decides_and_test_is_scored_once(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("validations", "test", "status", "message"),
     [
-        # An accuracy of 1 without a finite loss is that of the first class, and never the best.
-        ([(1.0, np.nan), (0.5, 1.0)], (0.7, 1.0), "ok", ""),
-        ([(0.5, 1.0), (1.0, np.nan)], (0.7, 1.0), "diverged", "validation loss .* parameters of step 20 of 20"),
-        ([(0.9, 1.0), (0.5, 1.0)], (0.7, np.inf), "diverged", "test loss .* parameters of step 10 of 20"),
+        ([(0.0, np.nan), (0.5, 1.0)], (0.7, 1.0), "ok", ""),
+        # A few examples out of range are wrong answers, not the end.
+        ([(0.4, 1.0), (0.5, np.inf)], (0.7, np.nan), "ok", ""),
+        ([(0.5, 1.0), (0.0, np.nan)], (0.7, 1.0), "diverged", "validation loss .* parameters of step 20 of 20"),
+        ([(0.9, 1.0), (0.5, 1.0)], (0.0, np.inf), "diverged", "test loss .* parameters of step 10 of 20"),
     ],
 )
-def test_scores_count_only_where_their_loss_is_finite(tmp_path, monkeypatch, validations, test, status, message):
+def test_parameters_that_score_nothing_are_a_failure(tmp_path, monkeypatch, validations, test, status, message):
     planned = iter(validations)
     monkeypatch.setattr(loop.Trainer, "score", lambda self, p, s, split: next(planned, test))
     record = run_in(tmp_path, *config_of())
     assert record.status == status and re.match(message, record.message)
     assert record.result is None if message else record.result.best_step == 20
+
+
+def test_an_example_whose_loss_is_not_finite_counts_as_wrong():
+    trainer = make_trainer(*config_of())
+    state = trainer.program.initial_state()
+    accuracy, loss = trainer.score(state.params, state.stats, "validation")
+    assert accuracy > 0 and np.isfinite(loss)
+    poisoned = jax.tree.map(lambda leaf: leaf * np.nan, state.params)
+    accuracy, loss = trainer.score(poisoned, state.stats, "validation")
+    assert accuracy == 0 and np.isnan(loss)
 
 
 def test_a_non_finite_loss_ends_the_run_and_names_the_step(tmp_path):

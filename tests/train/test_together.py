@@ -72,7 +72,7 @@ def test_the_times_of_a_seed_are_its_share_and_no_measure(tmp_path, monkeypatch)
 def test_a_seed_whose_last_parameters_score_nothing_does_not_end_the_others(tmp_path, monkeypatch):
     def score(self, params, stats, split):
         poisoned = split == "validation" and self.outcome.step == 20
-        return np.array([[0.5, 1.0], [0.5, np.nan if poisoned else 1.0]])
+        return np.array([[0.5, 1.0], [0.0, np.nan] if poisoned else [0.5, 1.0]])
 
     monkeypatch.setattr(Together, "score", score)
     records = run_in(tmp_path, *config_of())
