@@ -134,7 +134,7 @@ def test_the_verb_records_and_the_figure_shows_it(tmp_path, monkeypatch, capsys)
     assert not any("peak_bytes" in name for name in transformer.measurements)
     assert main(["figures"]) == 0
     platform = jax.default_backend()
-    assert (tmp_path / f"results/figures/speed/stream-{platform}.svg").read_text().startswith("<?xml")
+    assert (tmp_path / f"results/figures/speed/stream-listops-{platform}.svg").read_text().startswith("<?xml")
     assert main(["verify"]) == 0
 
 
