@@ -57,8 +57,16 @@ def number(text: str) -> float:
 
 
 def names(text: str) -> list[str]:
-    """A comma-separated list, without empty entries."""
-    return [name for name in text.split(",") if name]
+    """A comma-separated list for argparse, which is not empty: an unset variable would mean all."""
+    found = parts(text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"takes names with commas between, got {text!r}")
+    return found
+
+
+def parts(text: str) -> list[str]:
+    """What stands between commas, without what is empty."""
+    return [part for part in text.split(",") if part]
 
 
 def once(flag: str, given: Sequence[str | int]) -> None:
@@ -95,7 +103,7 @@ def seeds(text: str) -> list[int]:
         UserError: anything else.
     """
     try:
-        found = [int(seed) for seed in names(text)]
+        found = [int(seed) for seed in parts(text)]
     except ValueError:
         found = []
     if not found or min(found) < 0:

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--readme",
         type=Path,
-        help="file with <!-- table:begin NAME --> markers (default: README.md beside the results)",
+        help="file with <!-- table:begin NAME --> markers (default: README.md beside a folder called results)",
     )
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 where regenerating changes a byte")
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         raise no_records(options)
     readme = readme_of(options)
     texts = publish.contents(made, options.results, readme, speeds if everything else None)
-    if everything:
+    if everything and readme is not None:
         texts |= publish.speed_contents(speeds, readme)
     if options.check:
         unlike = publish.stale(texts) + (publish.orphans(made, options.results) if everything else [])
@@ -60,15 +60,18 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def readme_of(options: argparse.Namespace) -> Path:
+def readme_of(options: argparse.Namespace) -> Path | None:
     """The page that holds tables between markers; it may not exist unless it was asked for.
+
+    None for a folder of another name than `results`: the pages beside it are about other records.
 
     Raises:
         UserError: --readme names no file.
     """
     if options.readme is not None and not options.readme.is_file():
         raise UserError(f"--readme {options.readme}: no such file")
-    return options.readme or options.results.resolve().parent / "README.md"
+    results = options.results.resolve()
+    return options.readme or (results.parent / "README.md" if results.name == "results" else None)
 
 
 def check_protocol(protocol: str | None) -> None:

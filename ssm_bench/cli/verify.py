@@ -12,7 +12,9 @@ EXAMPLE = """example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `ssm-bench verify`."""
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)")
-    parser.add_argument("--readme", type=Path, help="page with table markers (default: README.md beside the folder)")
+    parser.add_argument(
+        "--readme", type=Path, help="page with table markers (default: README.md beside a folder called results)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

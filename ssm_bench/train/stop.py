@@ -1,5 +1,6 @@
 """When a run has to leave: a deadline, Ctrl-C, or a polite kill."""
 
+import os
 import signal
 import threading
 import time
@@ -9,8 +10,9 @@ from types import FrameType
 class Stop:
     """Asked between calls of the device whether the run should save and leave.
 
-    Used as a context manager it turns SIGINT and SIGTERM into a request to stop. A second Ctrl-C stops at once; a
-    second SIGTERM does not, since `timeout` and batch systems send one to a process and one to its group.
+    Used as a context manager it turns SIGINT and SIGTERM into a request to stop. A second Ctrl-C stops as soon as the
+    present call of the device returns; a second SIGTERM does not, since `timeout` and batch systems send one to a
+    process and one to its group.
     """
 
     #: Seconds kept free before the deadline for the checkpoint and the record.
@@ -38,6 +40,9 @@ class Stop:
         name = signal.Signals(number).name
         if name == self.signal == "SIGINT":
             raise KeyboardInterrupt
+        if not self.signal:
+            # Not by `print`, which the signal may have interrupted.
+            os.write(2, f"\n{name}: leaving after the work under way; on a slow device that takes a while\n".encode())
         self.signal = name
 
     def __enter__(self) -> "Stop":

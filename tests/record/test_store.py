@@ -49,7 +49,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
     assert os.listdir(path.parent) == [path.name]
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "\xff"])
+@pytest.mark.parametrize("text", ["{", "[1]", "\xff", "[" * 100_000])
 def test_what_is_no_record_is_refused_with_its_path(tmp_path, text):
     path = tmp_path / "runs" / "bad.json"
     path.parent.mkdir()

@@ -81,6 +81,17 @@ def test_check_names_what_differs_and_writes_nothing(results, capsys):
     assert contents(results.parent) == before
 
 
+def test_pages_are_not_those_of_records_elsewhere(results, capsys):
+    elsewhere = results.rename(results.parent / "mine")
+    before = (results.parent / "README.md").read_text()
+    assert main(["table", "--results", str(elsewhere)]) == 0
+    assert "README" not in capsys.readouterr().out and (results.parent / "README.md").read_text() == before
+    assert main(["table", "--results", str(elsewhere), "--check"]) == 0
+    # Unless they are named.
+    assert main(["table", "--results", str(elsewhere), "--readme", str(results.parent / "README.md")]) == 0
+    assert (results.parent / "README.md").read_text() != before
+
+
 @pytest.mark.parametrize("arguments", [[], ["--check"], ["--preset", "paper"], ["--protocol", "paper"]])
 def test_no_records_is_a_clear_mistake(results, tmp_path, arguments, capsys):
     root = results if len(arguments) == 2 else tmp_path / "none"

@@ -16,7 +16,7 @@ def lengths_of(options: argparse.Namespace) -> list[int]:
         UserError: anything else.
     """
     try:
-        found = [int(length) for length in _options.names(options.lengths)]
+        found = [int(length) for length in _options.parts(options.lengths)]
     except ValueError:
         found = []
     if not found or found[0] < 1 or any(b <= a for a, b in itertools.pairwise(found)):
