@@ -45,14 +45,14 @@ def check_budget(config: ConfigDict) -> None:
 
 
 def planned_share(
-    config: ConfigDict, dataset: Dataset, seconds: float, checkpoints: Path, *, devices: int = 1
+    config: ConfigDict, dataset: Dataset, seconds: float, checkpoints: Path, *, devices: int = 1, timing: bool = True
 ) -> float:
     """The largest of SHARES whose steps fit into `seconds` on so many of the devices here.
 
-    The choice is written beside the checkpoints: a sweep that is resumed keeps it.
+    The choice is written beside the checkpoints: a sweep that is resumed keeps it. Without `timing` no other is made.
 
     Raises:
-        UserError: the least of them does not fit.
+        UserError: the least of them does not fit, or none was chosen before and none may be now.
         NoMemory: the steps that were timed ran out of it.
     """
     identity = hashlib.sha256(f"{config_hash(config.to_dict())} {seconds:.0f}".encode()).hexdigest()[:12]
@@ -62,6 +62,8 @@ def planned_share(
     with FileLock(file.with_suffix(".lock")):
         if (share := _kept(file)) is not None:
             return share
+        if not timing:
+            raise UserError(f"no share of {config.model.name} on {config.task.name} was chosen before")
         try:
             step_seconds = probe(config, dataset, devices=devices)
         except Exception as error:

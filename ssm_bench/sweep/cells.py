@@ -156,15 +156,19 @@ class Runner:
     def fail(self, cell: Cell, message: str, progress: Progress) -> str:
         """Leaves the record of a cell whose process died, or only says so where its steps can not be told."""
         try:
-            config, dataset = self.config_of(cell)
-        except Exception:
-            traceback.print_exc(file=sys.stderr)
+            # What ended its process may have been the timing of steps: not again in this one.
+            config, dataset = self.config_of(cell, timing=False)
+        except Exception as error:
+            if not isinstance(error, UserError):
+                traceback.print_exc(file=sys.stderr)
             progress.end(f"error: {_short(message)}")
             return "error"
         return self._failed(cell, config, dataset, "error", message, progress)
 
-    def config_of(self, cell: Cell) -> tuple[ConfigDict, Dataset]:
+    def config_of(self, cell: Cell, *, timing: bool = True) -> tuple[ConfigDict, Dataset]:
         """The configuration and the data of a cell, which has the share of its schedule that its time allows.
+
+        Without `timing` it is the share that was chosen before.
 
         Raises:
             UserError, NoMemory: as `resolve`, `open_data` and `planned_share`.
@@ -172,7 +176,7 @@ class Runner:
         config, dataset = opened(self.choices.config(cell))
         if self.seconds is None:
             return config, dataset
-        share = planned_share(config, dataset, self.seconds, self.checkpoints, devices=self.devices)
+        share = planned_share(config, dataset, self.seconds, self.checkpoints, devices=self.devices, timing=timing)
         return opened(replace(self.choices, share=share).config(cell))
 
     def _before(self, cell: Cell, config: ConfigDict, dataset: Dataset) -> dict[int, RunRecord]:

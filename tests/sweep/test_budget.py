@@ -130,7 +130,9 @@ def test_a_cell_is_run_with_its_share(tmp_path, probes, capsys):
 
 
 def test_the_failure_of_a_dead_worker_is_replaced_by_the_run_that_follows(tmp_path, probes):
+    runner(tmp_path).config_of(CELL)
     assert runner(tmp_path).fail(CELL, "killed by SIGKILL", Progress("cell")) == "error"
+    assert len(probes) == 1
     (failed,) = store.read_all(tmp_path / "results")
     assert failed.status == "error" and failed.message == "killed by SIGKILL" and failed.steps.planned == 20
     assert runner(tmp_path).run(CELL, Stop(), Progress("cell")) == "ok"
@@ -138,11 +140,14 @@ def test_the_failure_of_a_dead_worker_is_replaced_by_the_run_that_follows(tmp_pa
     assert record.status == "ok"
 
 
-def test_a_dead_worker_whose_cell_can_not_be_timed_leaves_no_record(tmp_path, monkeypatch, capsys):
+def test_a_worker_that_dies_while_its_cell_is_timed_leaves_no_record(tmp_path, monkeypatch, capsys):
     def broken(*_, **__):
         raise RuntimeError("broken")
 
     monkeypatch.setattr(budget, "probe", broken)
+    # The timing that ended the worker's process would end that of the sweep.
+    assert runner(tmp_path).fail(CELL, "killed by SIGKILL", Progress("cell")) == "error"
+    assert "broken" not in capsys.readouterr().err
     assert runner(tmp_path).fail(CELL, "killed by SIGKILL", Progress("cell")) == "error"
     assert runner(tmp_path).run(CELL, Stop(), Progress("cell")) == "error"
     printed = capsys.readouterr().err
