@@ -198,8 +198,9 @@ def _along(record: SpeedRecord, prefix: str) -> list[tuple[int, float]]:
 
 
 def _logarithmic(axis: Axis, low: float, high: float) -> None:
-    """Labels of a logarithmic axis: few decades have labels between powers of ten."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 50 else (1.0,)))
+    """Labels of a logarithmic axis: the fewer decades, the more labels between powers of ten."""
+    between = range(1, 10) if high / low < 2 else (1, 2, 5) if high / low < 50 else (1,)
+    axis.set_major_locator(LogLocator(subs=between))
     axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     axis.set_minor_formatter(NullFormatter())
 
@@ -417,7 +418,7 @@ def _log_axis(panel: Axes, values: list[float]) -> None:
     low, high = min(values), max(values)
     widen = max(1.25, math.sqrt(6 * low / high))
     panel.set_xlim(low / widen, high * widen)
-    _logarithmic(panel.xaxis, low, high)
+    _logarithmic(panel.xaxis, *panel.get_xlim())
 
 
 def _short(value: float) -> str:
