@@ -47,8 +47,11 @@ SAME_IF_TOLD = ("layers", "d_model")
 #: How `ssm-bench bench` notes the flags beside the published recipe that a record was made with.
 WITH_FLAGS = re.compile(r"with (?P<flags>--\S.*)")
 
+#: The one that names and tables tell in a place of its own.
+PRECISION = "--config.model.precision="
+
 #: Those that leave it what the authors' code runs: precision has a column, and their LRU reads one way, with whole GLU.
-STILL_PUBLISHED = ("--config.model.precision=", "--config.mixer.bidirectional=", "--config.scaffold.activation=glu")
+STILL_PUBLISHED = (PRECISION, "--config.mixer.bidirectional=", "--config.scaffold.activation=glu")
 
 
 def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
@@ -113,7 +116,7 @@ def flags(record: SpeedRecord) -> list[str]:
 
 def model_of(record: SpeedRecord) -> str:
     """The model of a record, with the settings that are not its published ones; precision is told apart from it."""
-    changed = [flag for flag in flags(record) if not flag.startswith("--config.model.precision=")]
+    changed = [flag for flag in flags(record) if not flag.startswith(PRECISION)]
     return ", ".join([record.model or "", *changed])
 
 

@@ -15,9 +15,9 @@ def make_record(
 ) -> RunRecord:
     """The record of a run that ended as `outcome` on so many devices."""
     if len(outcome.origins) > 1:
-        outcome.message = _joined(outcome.message, "trained in parts by " + ", ".join(outcome.origins))
+        outcome.message = joined(outcome.message, "trained in parts by " + ", ".join(outcome.origins))
     # A run that failed before its first step has not taken it up.
-    outcome.message = _joined(outcome.message, *(outcome.notes or [provenance.note()]))
+    outcome.message = joined(outcome.message, *(outcome.notes or [provenance.note()]))
     card, spec, report = dataset.card, dataset.spec, config.report
     settings = config.to_dict()
     batch, seconds = config.train.batch_size, outcome.seconds
@@ -64,7 +64,8 @@ def make_record(
     )
 
 
-def _joined(*sentences: str) -> str:
+def joined(*sentences: str) -> str:
+    """What a message holds of several sentences, some of which may be empty."""
     return "; ".join(filter(None, sentences))
 
 

@@ -20,7 +20,7 @@ from ssm_bench.train.devices import check_batch, place
 from ssm_bench.train.loop import Tell, Trainer
 from ssm_bench.train.optimizer import make_optimizer
 from ssm_bench.train.outcome import Outcome
-from ssm_bench.train.recording import make_record
+from ssm_bench.train.recording import joined, make_record
 from ssm_bench.train.step import Program, count_parameters
 from ssm_bench.train.stop import Stop
 from ssm_bench.train.together import SeedsProgram, Together
@@ -152,9 +152,10 @@ def run(
         writable(results, checkpoints)
         with reserved(folders), closing(Checkpoints(checkpoint_folder(config, checkpoints, seeds))) as manager:
             # What is unfinished goes on: with a deadline it would never end otherwise.
-            finished = afresh and any(earlier(each, dataset, results, devices=devices) for each in configs)
-            if finished or (afresh and _of_other_data(manager, dataset)):
-                manager.clear()
+            if afresh:
+                finished = any(earlier(each, dataset, results, devices=devices) for each in configs)
+                if finished or _of_other_data(manager, dataset):
+                    manager.clear()
             trainer.fit(manager, stop, tell)
             if isinstance(trainer, Together):
                 trainer.hand_over(manager, folders)
@@ -169,7 +170,7 @@ def run(
     if seeds:
         for outcome in outcomes:
             company = f"one program for seeds {', '.join(map(str, seeds))}, so its times are a share and {NO_MEASURE}"
-            outcome.message = f"{outcome.message}; {company}" if outcome.message else company
+            outcome.message = joined(outcome.message, company)
     sizes = {"parameters": parameters, "state_size": state_size}
     records = [
         make_record(each, dataset, outcome, devices=devices, **sizes)

@@ -50,7 +50,9 @@ def name_for_changes(options: argparse.Namespace) -> None:
     Raises:
         UserError: there is none.
     """
-    unnamed = [change for change in changes(options) if not change.startswith("--config.model.precision=")]
+    from ssm_bench.report.speed import PRECISION
+
+    unnamed = [change for change in changes(options) if not change.startswith(PRECISION)]
     if unnamed and not options.name:
         raise UserError(
             f"bench {options.what} with other settings than the published ones takes a --name for its record, "
