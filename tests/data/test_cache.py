@@ -116,7 +116,7 @@ def test_two_processes_prepare_at_once(raw_folder, cache_folder):
     command = [sys.executable, "-m", "ssm_bench", "data", "prepare", "listops"]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     for process in running:
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=120)
         assert process.returncode == 0, error
     assert cache.verify(cache_folder / LISTOPS, 10) == []
     assert sorted(path.name for path in cache_folder.iterdir() if path.suffix != ".lock") == [LISTOPS]

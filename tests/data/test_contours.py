@@ -107,7 +107,7 @@ from ssm_bench.data import parts
 from ssm_bench.data.work import Work
 
 def make(numbers):
-    time.sleep(0.05)
+    time.sleep(0.05 if numbers.start < 50 else 1000)
     return {"values": np.repeat(np.arange(numbers.start, numbers.stop)[:, None], 3, axis=1)}
 
 parts.fill(Path(sys.argv[1]), "a", {"values": ((100, 3), np.int64)}, 10, make, Work(1, progress=False), "test")

@@ -232,11 +232,17 @@ def test_a_record_bears_the_notes_of_all_parts_and_the_memory_of_the_training(tm
 
 def test_afresh_trains_again(tmp_path):
     config, dataset = config_of()
-    first = run_in(tmp_path, config, dataset)
-    resumed = run_in(tmp_path, config, dataset)
-    assert resumed.cost.seconds_train == first.cost.seconds_train
-    afresh = run_in(tmp_path, config, dataset, afresh=True)
-    assert afresh.cost.seconds_train != first.cost.seconds_train and essence(afresh) == essence(first)
+    told = []
+
+    def tell(step, *_):
+        told.append(step)
+
+    first = run_in(tmp_path, config, dataset, tell=tell)
+    chunks = list(told)
+    resumed = run_in(tmp_path, config, dataset, tell=tell)
+    assert resumed.cost.seconds_train == first.cost.seconds_train and told == chunks
+    afresh = run_in(tmp_path, config, dataset, tell=tell, afresh=True)
+    assert told == 2 * chunks and chunks and essence(afresh) == essence(first)
 
 
 def test_afresh_goes_on_with_what_is_not_finished(tmp_path):
@@ -373,9 +379,12 @@ def test_chunks_fill_the_intervals(steps, evaluations, wanted):
 
 
 def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
-    # Checkpoints after every chunk, so that there is something to find after the kill.
+    # Checkpoints after every chunk, so that there is something to find; and no end before the kill.
     code = (
-        "import sys; from ssm_bench.train import loop; loop.CHECKPOINT_SECONDS = 0.0; "
+        "import sys, time; from ssm_bench.train import loop; loop.CHECKPOINT_SECONDS = 0.0; "
+        "save = loop.Checkpoints.save; "
+        "loop.Checkpoints.save = lambda self, step, *rest: "
+        "save(self, step, *rest) if step < 50 else time.sleep(1000); "
         "from ssm_bench.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     sizes = [a for a in SIZES if "steps" not in a and "evaluations" not in a]
@@ -397,7 +406,9 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait()
     assert not list((tmp_path / "killed" / "results").rglob("*.json"))
-    subprocess.run(killed, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "ssm_bench", *arguments(tmp_path / "killed")], check=True, capture_output=True
+    )
     records = [store.read_all(tmp_path / name / "results")[0] for name in ("whole", "killed")]
     assert essence(records[0]) == essence(records[1])
 
@@ -414,7 +425,7 @@ def test_ctrl_c_saves_and_leaves_and_the_same_command_goes_on(tmp_path):
         assert time.monotonic() < deadline and process.poll() is None, "the run did not start"
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     (path,) = store.paths(tmp_path / "results")
     record = json.loads(path.read_text())
