@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from ssm_bench import registry
-from ssm_bench.config import base_config, experiment, experiment_names, get_config, override
+from ssm_bench.config import base_config, experiment, experiment_names, get_config, leaves, override
 from ssm_bench.data import spec
 from ssm_bench.errors import UserError
 from ssm_bench.record import config_hash, store
 from ssm_bench.sweep.presets import PRESETS, set_share
-from ssm_bench.sweep.recipe import resolve
+from ssm_bench.sweep.recipe import FREE, resolve
 from ssm_bench.train.loop import chunk_length
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -68,6 +68,21 @@ def test_the_cost_in_a_header_is_what_the_records_say(model):
     assert stated or "not measured yet" in header, "no cost is stated"
     for task, minutes in stated.items():
         assert int(minutes) == pytest.approx(measured[task], rel=COST_TOLERANCE, abs=0.5), task
+
+
+def test_the_records_that_are_shown_are_of_the_recipes_of_today():
+    shown = {}
+    for record in sorted(store.read_all(RESULTS), key=lambda record: record.created):
+        if record.preset in FREE:
+            shown[record.preset, record.model.name, record.task.name] = record
+    assert shown
+    for (preset, model, task), record in shown.items():
+        today = leaves(resolve(model, task, preset=preset, protocol=record.protocol).to_dict())
+        # What a setting was before there was one, nobody can say; and a recipe leaves a length of 0 to the task.
+        same_for_all = {"seed", "task.max_length", "task.data", *FREE[preset]}
+        was = leaves(record.config)
+        changed = [name for name in was if name in today and name not in same_for_all and was[name] != today[name]]
+        assert not changed, f"{model} on {task} was run with other settings: {changed}; run it again or remove it"
 
 
 def test_overrides_keep_the_type_of_what_is_there():
