@@ -20,11 +20,8 @@ def fastest(new: SpeedRecord, results: Path) -> SpeedRecord:
 
     Another kind of device gets a place of its own, by its name; another commit or another size replaces the record.
     """
+    new = store.apart_by_device(new, results)
     old = _in_place_of(new, results)
-    if old is not None and old.device.kind != new.device.kind:
-        kind = re.sub(r"[^a-z0-9]+", "-", new.device.kind.lower()).strip("-")
-        new = msgspec.structs.replace(new, name=f"{new.name}-{kind}")
-        old = _in_place_of(new, results)
     if old is None or _what(old) != _what(new):
         return new
     counts = [re.fullmatch(FASTEST.format(r"(\d+)"), note) for note in old.notes]

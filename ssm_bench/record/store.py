@@ -3,9 +3,12 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from ssm_bench.errors import UserError
 from ssm_bench.record.schema import RunRecord, SpeedRecord, validate, validate_speed
@@ -32,6 +35,19 @@ def home(record: RunRecord, root: Path | str) -> Path:
 def speed_home(record: SpeedRecord, root: Path | str) -> Path:
     """The path at which a speed record belongs."""
     return Path(root) / "speed" / f"{record.name}.json"
+
+
+def apart_by_device(record: SpeedRecord, root: Path | str) -> SpeedRecord:
+    """The record, with its kind of device behind its name where that name has a record of another kind."""
+    path = speed_home(record, root)
+    try:
+        if not path.is_file() or read_speed(path).device.kind == record.device.kind:
+            return record
+    except UserError:
+        # A measurement is not lost to a bad file.
+        return record
+    kind = re.sub(r"[^a-z0-9]+", "-", record.device.kind.lower()).strip("-")
+    return msgspec.structs.replace(record, name=f"{record.name}-{kind}")
 
 
 def write(record: RunRecord, root: Path | str) -> Path:

@@ -33,6 +33,19 @@ def test_speed_records_live_apart(tmp_path):
     record = validate_speed(raw_speed())
     assert store.write_speed(record, tmp_path) == tmp_path / "speed" / "step-s5-text-cpu.json"
     assert store.read_all_speed(tmp_path) == [record]
+
+
+def test_a_speed_record_replaces_none_of_another_kind_of_device(tmp_path):
+    first = validate_speed(raw_speed())
+    other = validate_speed(raw_speed(device=raw_speed()["device"] | {"kind": "Another (R) CPU @ 2 GHz"}))
+    assert store.apart_by_device(other, tmp_path) == other
+    path = store.write_speed(first, tmp_path)
+    assert store.apart_by_device(first, tmp_path) == first
+    apart = store.apart_by_device(other, tmp_path)
+    assert store.write_speed(apart, tmp_path).name == "step-s5-text-cpu-another-r-cpu-2-ghz.json"
+    assert store.read_all_speed(tmp_path) == [apart, first]
+    path.write_text("{")
+    assert store.apart_by_device(other, tmp_path) == other
     assert store.read_all(tmp_path) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from ssm_bench.cli import main
 from ssm_bench.record import config_hash, store
 from ssm_bench.report.speed import NOTHING, blocks
-from ssm_bench.train import operations, speed
+from ssm_bench.train import operations, provenance, speed
 from ssm_bench.train import run as train_run
 
 #: Other sizes than the published ones, and the name that they ask for.
@@ -37,6 +37,17 @@ def test_an_operation_is_timed_and_held_to_float64(tmp_path, operation, shape, c
         for what in ("value_error", "gradient_error"):
             assert 0 <= (record.measurements[f"{backend}_{what}_at_{shape}"] or 0) < EXACT
     assert shape in capsys.readouterr().out
+
+
+def test_a_second_kind_of_device_gets_a_record_beside_the_first(tmp_path, monkeypatch):
+    device = provenance.device()
+    arguments = ["bench", "scan", "--op", "rg_lru", "--shapes", "2x20x3", "--results", str(tmp_path)]
+    for kind in ("A", "B", "B"):
+        monkeypatch.setattr(provenance, "device", lambda kind=kind: device | {"kind": kind})
+        assert main(arguments) == 0
+    assert main([*arguments, "--name", "mine"]) == 0
+    names = {record.name: record.device.kind for record in store.read_all_speed(tmp_path)}
+    assert names == {"mine": "B", "scan-rg_lru-cpu": "A", "scan-rg_lru-cpu-b": "B"}
 
 
 def test_a_wrong_operation_has_a_large_error():

@@ -95,9 +95,11 @@ def write(
     config: Any = None,
     notes: Sequence[str] = (),
 ) -> None:
-    """Writes the record and says where; precision, where it is not float32, and platform are added to the default name.
+    """Writes the record and says where.
 
-    A --name is the whole name, but where there is a record for each of --models: there the model is added.
+    To the default name precision is added, where it is not float32, the platform, and the kind of device, where there
+    is a record of another kind. A --name is the whole name, but where there is a record for each of --models: there the
+    model is added.
     """
     from ssm_bench.record import config_hash, store, validate_speed
     from ssm_bench.train import provenance
@@ -124,7 +126,10 @@ def write(
     }
     if operation:
         record["operation"] = operation
-    print(f"written to {store.write_speed(validate_speed(record), options.results)}")
+    measured = validate_speed(record)
+    if not own_name:
+        measured = store.apart_by_device(measured, options.results)
+    print(f"written to {store.write_speed(measured, options.results)}")
 
 
 def device_words() -> str:
