@@ -101,7 +101,7 @@ class _Program:
 
     def __init__(self, inputs: Inputs, work: dict[str, Any], layout: Layout, softplus: bool):
         self.inputs, self.work, self.softplus = inputs, work, softplus
-        width, self.warps, self.chunk, self.group = layout[:4]
+        width, self.warps, self.chunk = layout[:3]
         self.row, self.block = pl.program_id(0), pl.program_id(1)
         self.channels = pl.ds(self.block * width, width)
         real, *imaginary = (x[self.channels, :] for x in inputs.A)
@@ -109,7 +109,6 @@ class _Program:
         self.D, self.bias = (x[self.channels].astype(jnp.float32) for x in (inputs.D, inputs.delta_bias))
         self.shape = real.shape
         self.channel, self.states = (lax.broadcasted_iota(jnp.int32, self.shape, axis) for axis in (0, 1))
-        self.groups = inputs.u.shape[1] // (self.chunk * self.group)
 
     def read(self, ref, i):
         """Chunk i of this program's channels (chunk, width)."""
@@ -174,10 +173,6 @@ class _Program:
         delta = delta + self.bias[None]
         return _softplus(delta) if self.softplus else delta
 
-    def over_group(self, j, body, carry):
-        """`carry = body(i, carry)` for the chunks i of group j, one after the other."""
-        return lax.fori_loop(j * self.group, (j + 1) * self.group, body, carry)
-
     def step(self, decay, h, x, B):
         """The next state (width, n), with x = delta u."""
         return _plus_product([x[:, None] * part for part in B], decay, h)
@@ -188,12 +183,13 @@ def forward_kernel(inputs: Inputs, _: Any, outputs: dict[str, Any], *, layout: L
     program = _Program(inputs, outputs["work"], layout, softplus)
     row, channels = program.row, program.channels
     sequences = [x for x in (inputs.u, inputs.delta, inputs.z) if x is not None]
+    groups = inputs.u.shape[1] // (layout.chunk * layout.group)
 
     def group(j, carry):
         if "boundaries" in outputs:
             for ref, part in zip(outputs["boundaries"], carry[0], strict=True):
                 ref[row, j, channels, :] = part
-        return program.over_group(j, chunk, carry)
+        return lax.fori_loop(j * layout.group, (j + 1) * layout.group, chunk, carry)
 
     def load(i):
         return [program.read(x, i) for x in sequences]
@@ -205,7 +201,7 @@ def forward_kernel(inputs: Inputs, _: Any, outputs: dict[str, Any], *, layout: L
         delta = program.step_size(delta)
         program.hand_out(delta, delta * u)
         # Under way while this chunk is taken.
-        following = load(jnp.minimum(i + 1, program.groups * layout.group - 1))
+        following = load(jnp.minimum(i + 1, groups * layout.group - 1))
         sums = jnp.zeros(program.shape, jnp.float32)
         for k in range(layout.chunk):
             size, x = program.step_of(k)
@@ -220,7 +216,7 @@ def forward_kernel(inputs: Inputs, _: Any, outputs: dict[str, Any], *, layout: L
         program.write(outputs["y"], i, y)
         return h, following
 
-    h, _ = lax.fori_loop(0, program.groups, group, ([x[row, channels, :] for x in inputs.h0], load(0)))
+    h, _ = lax.fori_loop(0, groups, group, ([x[row, channels, :] for x in inputs.h0], load(0)))
     for ref, part in zip(outputs["last"], h, strict=True):
         ref[row, channels, :] = part
 
