@@ -21,7 +21,7 @@ def fastest(new: SpeedRecord, results: Path) -> SpeedRecord:
     Another kind of device gets a place of its own, by its name; another commit or another size replaces the record.
     """
     new = store.apart_by_device(new, results)
-    old = _in_place_of(new, results)
+    old = store.in_place_of(new, results)
     if old is None or _what(old) != _what(new):
         return new
     counts = [re.fullmatch(FASTEST.format(r"(\d+)"), note) for note in old.notes]
@@ -29,12 +29,6 @@ def fastest(new: SpeedRecord, results: Path) -> SpeedRecord:
     best = min(old, new, key=_milliseconds)
     notes = [note for note in best.notes if not re.fullmatch(FASTEST.format(r"\d+"), note)]
     return msgspec.structs.replace(best, notes=[*notes, FASTEST.format(runs)])
-
-
-def _in_place_of(new: SpeedRecord, results: Path) -> SpeedRecord | None:
-    """The record that writing this one would replace."""
-    path = store.speed_home(new, results)
-    return store.read_speed(path) if path.is_file() else None
 
 
 def _what(record: SpeedRecord) -> tuple:

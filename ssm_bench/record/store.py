@@ -37,14 +37,20 @@ def speed_home(record: SpeedRecord, root: Path | str) -> Path:
     return Path(root) / "speed" / f"{record.name}.json"
 
 
+def in_place_of(record: SpeedRecord, root: Path | str) -> SpeedRecord | None:
+    """The record that writing this one would replace; raises as `read` does."""
+    path = speed_home(record, root)
+    return read_speed(path) if path.is_file() else None
+
+
 def apart_by_device(record: SpeedRecord, root: Path | str) -> SpeedRecord:
     """The record, with its kind of device behind its name where that name has a record of another kind."""
-    path = speed_home(record, root)
     try:
-        if not path.is_file() or read_speed(path).device.kind == record.device.kind:
-            return record
+        old = in_place_of(record, root)
     except UserError:
         # A measurement is not lost to a bad file.
+        return record
+    if old is None or old.device.kind == record.device.kind:
         return record
     kind = re.sub(r"[^a-z0-9]+", "-", record.device.kind.lower()).strip("-")
     return msgspec.structs.replace(record, name=f"{record.name}-{kind}")
