@@ -378,15 +378,24 @@ def test_chunks_fill_the_intervals(steps, evaluations, wanted):
     assert interval * evaluations >= steps
 
 
+# Checkpoints after every chunk, so that there is something to find; and no end before the kill.
+NEVER_ENDS = """
+import sys, time
+from ssm_bench.cli import main
+from ssm_bench.train import loop
+
+loop.CHECKPOINT_SECONDS = 0.0
+save = loop.Checkpoints.save
+
+def save_or_wait(self, step, *rest):
+    return save(self, step, *rest) if step < 50 else time.sleep(1000)
+
+loop.Checkpoints.save = save_or_wait
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
-    # Checkpoints after every chunk, so that there is something to find; and no end before the kill.
-    code = (
-        "import sys, time; from ssm_bench.train import loop; loop.CHECKPOINT_SECONDS = 0.0; "
-        "save = loop.Checkpoints.save; "
-        "loop.Checkpoints.save = lambda self, step, *rest: "
-        "save(self, step, *rest) if step < 50 else time.sleep(1000); "
-        "from ssm_bench.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
     sizes = [a for a in SIZES if "steps" not in a and "evaluations" not in a]
 
     def arguments(folder):
@@ -397,7 +406,7 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
         ]
 
     assert main(arguments(tmp_path / "whole")) == 0
-    killed = [sys.executable, "-c", code, *arguments(tmp_path / "killed")]
+    killed = [sys.executable, "-c", NEVER_ENDS, *arguments(tmp_path / "killed")]
     victim = subprocess.Popen(killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").rglob("ckpt/**/[0-9]*/_CHECKPOINT_METADATA")):
