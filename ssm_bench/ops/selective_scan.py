@@ -53,8 +53,8 @@ def selective_scan(
         h0: the state before the first step (b, d, n); None stands for zero.
         return_last_state: also return the state after the last step.
         backend: "associative", a parallel scan within each chunk; "sequential", a loop over time, which is faster on
-            CPU; "fused", one kernel for NVIDIA GPUs, in single precision and with n a power of two up to 256; "auto"
-            chooses by platform and sizes.
+            CPU; "fused", one kernel for NVIDIA GPUs, in single precision and with n a power of two from 4 to
+            256; "auto" chooses by platform and sizes.
 
     Returns:
         y (b, l, d) in the type of u, and with `return_last_state` the last state (b, d, n). Cost O(b l d n).
@@ -74,9 +74,9 @@ def selective_scan(
         raise ValueError("a complex B, C or h0 needs a complex A")
     kernel = Kernel(
         operation="selective_scan",
-        needs="float32 or complex64 with n a power of two up to 256",
+        needs="float32 or complex64 with n a power of two from 4 to 256",
         given=f"{states.name} with n = {A.shape[1]}",
-        fits=states in (jnp.float32, jnp.complex64) and A.shape[1] in {1, 2, 4, 8, 16, 32, 64, 128, 256},
+        fits=states in (jnp.float32, jnp.complex64) and A.shape[1] in {4, 8, 16, 32, 64, 128, 256},
     )
     backend = choose_backend(backend, kernel)
 

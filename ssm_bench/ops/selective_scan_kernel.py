@@ -12,7 +12,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssm_bench.ops.gpu import call
-from ssm_bench.ops.selective_scan_program import Inputs, Layout, backward_kernel, forward_kernel, threads_over_channels
+from ssm_bench.ops.selective_scan_program import (
+    Inputs,
+    Layout,
+    backward_kernel,
+    forward_kernel,
+    threads_over_channels,
+    turn_of,
+)
 from ssm_bench.ops.walk import Parts, joined, parts_of
 
 # Steps whose states the backward pass holds in registers at once.
@@ -38,6 +45,10 @@ _FORWARD_WARPS, _BACKWARD_WARPS = 1, 4
 # Warps that a GPU has room for; where there are fewer, each holds fewer states. Backward ones take all registers that a
 # thread can have, so that 8 fit one of 132 multiprocessors, and a little more than 1,056 would take twice the time.
 _FORWARD_ROOM, _BACKWARD_ROOM = 1024, 768
+
+# Warps of the backward pass that run at the same time on a GPU. One run of its kernel takes as many rows of the batch,
+# so that there is no more memory to work in than programs that need it.
+_AT_ONCE = 1056
 
 
 def fused_scan(
@@ -111,7 +122,7 @@ def _solve(inputs: Inputs, softplus: bool, interpret: bool, keep: bool = False) 
     if keep:
         outputs |= {"boundaries": [(b, l // (_CHUNK * group), d, n)] * parts, "ungated": sequence if gate else None}
     layout = _layout(inputs, group, _FORWARD_WARPS, _FORWARD_ROOM)
-    outputs["work"] = _work(layout, b, d, steps=2, sums=1)
+    outputs["work"] = _work(layout, b, d, sums=1)
     found = _run(forward_kernel, layout, outputs, inputs, {}, softplus, interpret)
     return found | {"y": found["y"][:, :length]}
 
@@ -124,13 +135,13 @@ def _backward(softplus, interpret, residuals, cotangents):
     (b, l, d), n, parts = inputs.u.shape, inputs.A[0].shape[1], len(inputs.A)
     layout = _layout(inputs, group, _BACKWARD_WARPS, _BACKWARD_ROOM)
     blocks, steps = d // layout.width, layout.segment * group * _CHUNK
-    segments = l // steps
-    scratch: dict[str, Any] = {name: [(b, blocks, steps, n)] * parts for name in ("B", "C")}
-    # For the warps of a program to add up a chunk of the two; too small to leave the cache.
-    scratch["partial"] = [(b, blocks, 2, _CHUNK, layout.warps, n)] * parts
-    scratch["work"] = _work(layout, b, d, steps=3, sums=2)
+    segments, rows = l // steps, min(b, max(1, _AT_ONCE // (blocks * layout.warps)))
+    scratch: dict[str, Any] = {name: [(rows, blocks, steps, n)] * parts for name in ("B", "C")}
+    # For the threads of a program to add up a chunk of the two; too small to leave the cache.
+    scratch["partial"] = [(rows, blocks, 2, _CHUNK, layout.warps * threads_over_channels(layout.width, n), n)] * parts
+    scratch["work"] = _work(layout, rows, d, sums=2)
     # The states before the chunks of a group, while it is gone through.
-    scratch["states"] = [(b, blocks, group, layout.width, n)] * parts
+    scratch["states"] = [(rows, blocks, group, layout.width, n)] * parts
     kept = kept | {"dy": _filled(dy, group)}
     # By z there stands y before its gate, which no other array needs.
     begun = {"u": jnp.zeros_like(inputs.u), "delta": jnp.zeros_like(inputs.delta), "z": kept.pop("ungated")}
@@ -138,17 +149,23 @@ def _backward(softplus, interpret, residuals, cotangents):
     begun |= {"A": [zeros((b, d, n))] * parts, "h0": dlast, "D": zeros((b, d)), "delta_bias": zeros((b, d))}
     projections = {name: [zeros((b, l, n))] * parts for name in ("B", "C")}
 
-    def segment(k, found):
+    def turn(k, found):
         begun, projections = found
-        k = segments - 1 - k
-        others = kept | {"segment": jnp.reshape(k, 1).astype(jnp.int32)}
-        made = _run(backward_kernel, layout, scratch, inputs, others, softplus, interpret, begun)
-        # Sums over programs; kept apart and added here they come out the same each time.
-        added = jax.tree.map(lambda x: x.sum(1), {name: made[name] for name in projections})
-        put = partial(lax.dynamic_update_slice_in_dim, start_index=k * steps, axis=1)
-        return {name: made[name] for name in begun}, jax.tree.map(put, projections, added)
+        segment, row, new = turn_of(k, segments, rows, b)
+        others = kept | {"turn": jnp.reshape(k, 1)}
+        made = _run(backward_kernel, layout, scratch, inputs, others, softplus, interpret, begun, rows)
 
-    gradients, projections = lax.fori_loop(0, segments, segment, (begun, projections))
+        def put(total, parts):
+            # Sums over programs; kept apart and added here they come out the same each time.
+            place, added = (row, segment * steps, 0), parts.sum(1)
+            done = (row + jnp.arange(rows) < new)[:, None, None]
+            added = jnp.where(done, lax.dynamic_slice(total, place, added.shape), added)
+            return lax.dynamic_update_slice(total, added, place)
+
+        added = jax.tree.map(put, projections, {name: made[name] for name in projections})
+        return {name: made[name] for name in begun}, added
+
+    gradients, projections = lax.fori_loop(jnp.int32(0), -(-b // rows) * segments, turn, (begun, projections))
     per_row = {name: jax.tree.map(lambda x: x.sum(0), gradients[name]) for name in ("A", "D", "delta_bias")}
     found = Inputs(**(gradients | per_row | projections))
     cut = {name: jax.tree.map(lambda x: x[:, :length], getattr(found, name)) for name in ("u", "delta", "z", "B", "C")}
@@ -175,16 +192,16 @@ def _layout(inputs: Inputs, group: int, warps: int, room: int) -> Layout:
     return Layout(width, warps, _CHUNK, group, groups // segments, _AHEAD)
 
 
-def _work(layout: Layout, b: int, d: int, *, steps: int, sums: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of what programs work in, so many numbers for each channel and step of a chunk; see `_Program`."""
+def _work(layout: Layout, rows: int, d: int, *, sums: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of what programs work in, with so many sums for each channel and step of a chunk; see `_Program`."""
     blocks, width, chunk = d // layout.width, layout.width, layout.chunk
-    return {"steps": (b, blocks, steps, chunk, width), "sums": (b, blocks, sums, width, chunk)}
+    return {"steps": (rows, blocks, 2, chunk, width, 4), "sums": (rows, blocks, sums, width, chunk)}
 
 
-def _run(kernel, layout, outputs, inputs, others, softplus, interpret, begun=None):
-    """The outputs of a kernel by name."""
+def _run(kernel, layout, outputs, inputs, others, softplus, interpret, begun=None, rows=None):
+    """The outputs of a kernel by name, run on all rows or on some."""
     b, _, d = inputs.u.shape
-    kernel, grid = partial(kernel, layout=layout, softplus=softplus), (b, d // layout.width)
+    kernel, grid = partial(kernel, layout=layout, softplus=softplus), (rows or b, d // layout.width)
     return call(kernel, grid, outputs, interpret=interpret, warps=layout.warps, begun=begun)(inputs, others)
 
 

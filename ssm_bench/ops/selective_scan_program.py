@@ -48,17 +48,28 @@ class Layout(NamedTuple):
     ahead: int
 
 
+# States of one channel that a thread holds side by side, as the compiler shares them out.
+_HELD = 4
+
+
 def threads_over_channels(width: int, n: int) -> int:
-    """Threads of a warp that share the n states of one time, four each, and belong to different channels."""
-    return min(32, max(1, 128 // n), width)
+    """Threads of a warp that hold the same states of different channels."""
+    return min(32, max(1, 32 * _HELD // n), width)
+
+
+def turn_of(k: Any, segments: int, rows: int, b: int) -> tuple[Any, Any, Any]:
+    """Of turn k of the backward pass: the segment, the first row of the batch, and the first that is not done."""
+    new = lax.div(k, jnp.full_like(k, segments)) * rows
+    # The last rows, when fewer are left, begin with some that are done.
+    return segments - 1 - lax.rem(k, jnp.full_like(k, segments)), jnp.minimum(new, b - rows), new
 
 
 def _decay(A: Parts, delta: jax.Array) -> Parts:
-    """exp(delta A) (width, n), with the real part of A in units of log 2: the hardware has exp2."""
-    modulus = exp2(delta[:, None] * A[0])
+    """exp(delta A), all (width, n), with the real part of A in units of log 2: the hardware has exp2."""
+    modulus = exp2(delta * A[0])
     if len(A) == 1:
         return [modulus]
-    angle = delta[:, None] * A[1]
+    angle = delta * A[1]
     return [modulus * jnp.cos(angle), modulus * jnp.sin(angle)]
 
 
@@ -70,14 +81,30 @@ def _plus_product(z: Parts, x: Parts, y: Parts) -> Parts:
     return [real, multiply_add(x[1], y[0], multiply_add(x[0], y[1], z[1]))]
 
 
+def _sum_of_products(xs: Parts, ys: Parts) -> jax.Array:
+    """x_0 y_0 + x_1 y_1 + ..., where the compiler would multiply first and add afterwards."""
+    total = xs[0] * ys[0]
+    for x, y in zip(xs[1:], ys[1:], strict=True):
+        total = multiply_add(x, y, total)
+    return total
+
+
 def _conjugate_times(x: Parts, y: Parts) -> Parts:
-    return [x[0] * y[0]] if len(x) == 1 else [x[0] * y[0] + x[1] * y[1], x[0] * y[1] - x[1] * y[0]]
+    if len(x) == 1:
+        return [x[0] * y[0]]
+    return [_sum_of_products(x, y), multiply_add(-x[1], y[0], x[0] * y[1])]
 
 
 def _inner(x: Parts, y: Parts) -> jax.Array:
     """The sum over the states of the products of parts (width,)."""
-    products = [p * q for p, q in zip(x, y, strict=True)]
-    return jnp.sum(products[0] if len(products) == 1 else products[0] + products[1], axis=1)
+    return jnp.sum(_sum_of_products(_by_place(x), _by_place(y)), axis=1)
+
+
+def _by_place(x: Parts) -> Parts:
+    """Of each part (width, n) four arrays (width, n / 4): of the four states that a thread holds one in each."""
+    width, n = x[0].shape
+    columns = [one for part in x for one in jnp.split(part.reshape(width, n // _HELD, _HELD), _HELD, axis=2)]
+    return [column.reshape(width, n // _HELD) for column in columns]
 
 
 def _softplus(x: jax.Array) -> jax.Array:
@@ -96,27 +123,32 @@ class _Program:
     What depends on a channel and a step alone is done for a whole chunk at once (chunk, width), one number a thread;
     next to the states, where a channel is held by many threads, each of them would do it again. So numbers go from
     chunks to single steps and back through `work`, which is too small to leave the cache:
-    "steps" (k, chunk, width), read step by step, and "sums" (k, width, chunk), written for some steps at once.
+    "steps" (2, chunk, width, 4), read step by step, and "sums" (k, width, chunk), written for some steps at once.
     """
 
-    def __init__(self, inputs: Inputs, work: dict[str, Any], layout: Layout, softplus: bool):
+    def __init__(self, inputs: Inputs, work: dict[str, Any], layout: Layout, softplus: bool, first: Any = 0):
+        """For row `first` of the batch and those after it. `own` says where this program has its places to work in."""
         self.inputs, self.work, self.softplus = inputs, work, softplus
         width, self.warps, self.chunk = layout[:3]
-        self.row, self.block = pl.program_id(0), pl.program_id(1)
+        self.row, self.block = first + pl.program_id(0), pl.program_id(1)
+        self.own = pl.program_id(0), self.block
         self.channels = pl.ds(self.block * width, width)
         real, *imaginary = (x[self.channels, :] for x in inputs.A)
         self.A = [real * LOG2_E, *imaginary]
         self.D, self.bias = (x[self.channels].astype(jnp.float32) for x in (inputs.D, inputs.delta_bias))
         self.shape = real.shape
+        self.steps, column = (lax.broadcasted_iota(jnp.int32, (self.chunk, width), axis) for axis in (0, 1))
+        # As neighbours several would be loaded into one thread, and then move to be handed out.
+        self.columns = self.block * width + opaque(column)
         self.channel, self.states = (lax.broadcasted_iota(jnp.int32, self.shape, axis) for axis in (0, 1))
 
     def read(self, ref, i):
         """Chunk i of this program's channels (chunk, width)."""
-        return ref[self.row, pl.ds(i * self.chunk, self.chunk), self.channels].astype(jnp.float32)
+        return ref[self.row, i * self.chunk + self.steps, self.columns].astype(jnp.float32)
 
     def write(self, ref, i, value):
         """As `read`."""
-        ref[self.row, pl.ds(i * self.chunk, self.chunk), self.channels] = value.astype(ref.dtype)
+        ref[self.row, i * self.chunk + self.steps, self.columns] = value.astype(ref.dtype)
 
     def projection(self, refs, t):
         """One step of B or C (width, n), repeated for all channels: as rows they would have to move between threads."""
@@ -126,16 +158,18 @@ class _Program:
         """All steps of chunk i of B or C."""
         return [self.projection(refs, i * self.chunk + k) for k in range(self.chunk)]
 
-    def hand_out(self, *numbers):
-        """Puts numbers of a chunk (chunk, width) where `step_of` finds them, until after the next `barrier`."""
+    def hand_out(self, place, *numbers):
+        """Puts numbers of a chunk (chunk, width) into one of two places, where `step_of` finds them."""
         for which, values in enumerate(numbers):
-            self.work["steps"][self.row, self.block, which, :, :] = values
+            self.work["steps"][*self.own, place, :, :, which] = values
         barrier()
 
-    def step_of(self, k):
-        """Of what was handed out step k, each (width,)."""
-        steps = self.work["steps"]
-        return [steps[self.row, self.block, which, k, :] for which in range(steps.shape[2])]
+    def step_of(self, place, k):
+        """Step k of the numbers that were handed out, each repeated for all states (width, n), by one load."""
+        # A thread reads four numbers, one for each state that it holds of a channel, and then has all of them.
+        which = lax.rem(self.states, jnp.full_like(self.states, _HELD))
+        numbers = _by_place([self.work["steps"][*self.own, place, k, self.channel, which]])
+        return [jnp.broadcast_to(x[..., None], (*x.shape, _HELD)).reshape(self.shape) for x in numbers]
 
     def collect(self, which, sums, k, values, last):
         """`sums` (width, n) with the numbers (width,) of step k of a chunk; after step `last` they are written down.
@@ -145,7 +179,7 @@ class _Program:
         steps = min(self.chunk, self.shape[1])
         sums = jnp.where(self.states == k % steps, values[:, None], sums)
         if k % steps == last % steps:
-            place = (self.row, self.block, which, self.channel, k // steps * steps + self.states)
+            place = (*self.own, which, self.channel, k // steps * steps + self.states)
             store(self.work["sums"], place, sums, self.states < steps)
         return sums
 
@@ -153,21 +187,24 @@ class _Program:
         """What was written down for a whole chunk (chunk, width), after a `barrier`."""
         shape = self.chunk, self.shape[0]
         step, channel = (lax.broadcasted_iota(jnp.int32, shape, axis) for axis in (0, 1))
-        return self.work["sums"][self.row, self.block, which, channel, opaque(step)]
+        return self.work["sums"][*self.own, which, channel, opaque(step)]
 
-    def store_by_warp(self, ref, place, x):
-        """The sums of x (width, n) over the channels of each warp, at a place in this program's part of `ref`.
+    def store_by_thread(self, ref, place, weight, x):
+        """The sums of weight x (width, n) over the channels of each thread, at a place in this program's part of `ref`.
 
-        Each warp has its own: to add over all of them they would have to wait for each other at every step.
+        To add over all threads they would have to wait for each other at every step.
         """
         width, n = x.shape
-        threads = threads_over_channels(width, n)
+        threads = self.warps * threads_over_channels(width, n)
         # The compiler gives neighbouring channels to the threads of a warp first, then to warps, then to registers.
-        x = x.reshape(-1, self.warps, threads, n)
-        x = x.sum(0) if len(x) > 1 else x[0]
-        total = jnp.broadcast_to(x.sum(1, keepdims=True), x.shape)
-        warp, state = (lax.broadcasted_iota(jnp.int32, x.shape, axis) for axis in (0, 2))
-        ref[self.row, self.block, *place, warp, state] = total
+        weights, xs = (jnp.split(array, width // threads) for array in (weight, x))
+        total = _sum_of_products(weights, xs)
+        thread, state = (lax.broadcasted_iota(jnp.int32, total.shape, axis) for axis in (0, 1))
+        ref[*self.own, *place, thread, state] = total
+
+    def by_thread(self, ref, which):
+        """What was stored by each thread for a whole chunk (chunk, n), after a `barrier`."""
+        return [ref[*self.own, which, :, thread, :] for thread in range(ref.shape[4])]
 
     def step_size(self, delta):
         delta = delta + self.bias[None]
@@ -175,7 +212,7 @@ class _Program:
 
     def step(self, decay, h, x, B):
         """The next state (width, n), with x = delta u."""
-        return _plus_product([x[:, None] * part for part in B], decay, h)
+        return _plus_product([x * part for part in B], decay, h)
 
 
 def forward_kernel(inputs: Inputs, _: Any, outputs: dict[str, Any], *, layout: Layout, softplus: bool) -> None:
@@ -199,12 +236,13 @@ def forward_kernel(inputs: Inputs, _: Any, outputs: dict[str, Any], *, layout: L
         # All loads first, so that they are under way together.
         B, C = program.projections(inputs.B, i), program.projections(inputs.C, i)
         delta = program.step_size(delta)
-        program.hand_out(delta, delta * u)
+        # One place will do, since there is a barrier after the last step.
+        program.hand_out(0, delta, delta * u)
         # Under way while this chunk is taken.
         following = load(jnp.minimum(i + 1, groups * layout.group - 1))
         sums = jnp.zeros(program.shape, jnp.float32)
         for k in range(layout.chunk):
-            size, x = program.step_of(k)
+            size, x, *_ = program.step_of(0, k)
             h = program.step(_decay(program.A, size), h, x, B[k])
             sums = program.collect(0, sums, k, _inner(h, C[k]), last=layout.chunk - 1)
         barrier()
@@ -224,110 +262,151 @@ def forward_kernel(inputs: Inputs, _: Any, outputs: dict[str, Any], *, layout: L
 def backward_kernel(
     inputs: Inputs, kept: dict[str, Any], gradients: dict[str, Any], *, layout: Layout, softplus: bool
 ) -> None:
-    """The kernel of the backward pass over one segment: makes the states again and goes through them from the end.
+    """The kernel of the backward pass over one segment of some rows of a batch.
 
+    It makes the states again and goes through them from the end.
     Of `gradients`, those by B and C, "partial", "states" and "work" are new; all others hold what the segments behind
     have left, that by h0 the gradient by the state after this segment, and that by z holds y before its gate.
     """
-    program, ahead = _Program(inputs, gradients["work"], layout, softplus), layout.ahead
+    segments = inputs.u.shape[1] // (layout.chunk * layout.group * layout.segment)
+    rows = gradients["work"]["steps"].shape[0]
+    segment, first, new = turn_of(kept["turn"][0], segments, rows, inputs.u.shape[0])
+    program = _Program(inputs, gradients["work"], layout, softplus, first)
+
+    @pl.when(program.row >= new)
+    def _():
+        _one_segment(program, segment, kept, gradients, layout)
+
+
+def _one_segment(program, segment, kept, gradients, layout):
+    """The segment of that number, of one row and some channels."""
+    inputs, ahead = program.inputs, layout.ahead
     row, channels = program.row, program.channels
     rates = [program.A[0] / LOG2_E, *program.A[1:]]
-    begin = kept["segment"][0] * layout.segment
+    begin = segment * layout.segment
 
     def group(k, carry):
         j = begin + layout.segment - 1 - k
         before = [x[row, j, channels, :] for x in kept["boundaries"]]
         first, last = j * layout.group, (j + 1) * layout.group - 1
-        write(last - first, lax.fori_loop(first, last, through, before))
-        # What one thread has written another may read.
-        barrier()
+        h, _ = lax.fori_loop(first, last, through, (before, inputs_of(first)))
+        write(last - first, h)
+        # This has a barrier, so that what one thread has written another may read.
+        hand_out(last, carry[-1])
 
         def again(k, carry):
-            before = [ref[row, program.block, layout.group - 1 - k] for ref in gradients["states"]]
-            return chunk(last - k, before, carry)
+            return chunk(last - k, jnp.maximum(last - first - 1 - k, 0), *carry)
 
-        return lax.fori_loop(0, layout.group, again, carry)
+        carry, _ = lax.fori_loop(0, layout.group, again, (carry, start(last, last - first)))
+        return carry
 
     def write(place, h):
         for ref, part in zip(gradients["states"], h, strict=True):
-            ref[row, program.block, place] = part
+            ref[*program.own, place] = part
 
-    def through(i, h):
-        """The state after chunk i; the one before it is written down."""
+    def inputs_of(i):
+        return program.projections(inputs.B, i), program.read(inputs.delta, i), program.read(inputs.u, i)
+
+    def through(i, carry):
+        """The state after chunk i and what the next one takes; the state before it is written down."""
+        h, (B, delta, u) = carry
         write(lax.rem(i, jnp.asarray(layout.group, i.dtype)), h)
-        B = program.projections(inputs.B, i)
-        delta = program.step_size(program.read(inputs.delta, i))
-        program.hand_out(delta, delta * program.read(inputs.u, i))
+        delta = program.step_size(delta)
+        program.hand_out(place_of(i), delta, delta * u)
+        # Under way while this chunk is taken.
+        following = inputs_of(i + 1)
         for k in range(layout.chunk):
-            size, x, *_ = program.step_of(k)
+            size, x, *_ = program.step_of(place_of(i), k)
             h = program.step(_decay(program.A, size), h, x, B[k])
-        barrier()
-        return h
+        return h, following
+
+    def place_of(i):
+        """Two chunks that follow each other have two places, so that one barrier is enough for each."""
+        return jnp.bitwise_and(i, 1)
 
     def sequences(i):
         gate = [] if inputs.z is None else [inputs.z, gradients["z"]]
         return [program.read(ref, i) for ref in (inputs.u, inputs.delta, kept["dy"], *gate)]
 
-    def chunk(i, before, carry):
-        g, dA, dD, dbias, (u, raw, dy, *gate) = carry
-        B = program.projections(inputs.B, i)
-        if gate:
-            # The gradient by z takes the place of y before its gate.
-            z, ungated = gate
-            gate = sigmoid(z)
-            program.write(gradients["z"], i, dy * ungated * gate * (1 + z * (1 - gate)))
-            dy = dy * z * gate
-        delta = program.step_size(raw)
-        program.hand_out(delta, delta * u, dy)
+    def numbers_of(u, raw, dy, *gate):
+        """Of a chunk u, delta before and after its softplus, the gradient by y before its gate, and that by z."""
+        if not gate:
+            return u, raw, program.step_size(raw), dy, None
+        z, ungated = gate
+        gate = sigmoid(z)
+        by_gate = dy * ungated * gate * (1 + z * (1 - gate))
+        return u, raw, program.step_size(raw), dy * z * gate, by_gate
+
+    def hand_out(i, numbers):
+        u, _, delta, dy, _ = numbers
+        program.hand_out(place_of(i), delta, delta * u, dy)
+
+    def start(i, place):
+        """What chunk i takes before all else, with the state that was written down at a place."""
+        steps = [program.step_of(place_of(i), k)[:2] for k in range(layout.chunk)]
+        return [ref[*program.own, place] for ref in gradients["states"]], program.projections(inputs.B, i), steps
+
+    def chunk(i, place_behind, carry, begun):
+        """Chunk i, from its last step to its first, and what the chunk behind it in time starts with."""
+        g, dA, dD, dbias, numbers = carry
+        before, B, steps = begun
+        behind = jnp.maximum(i - 1, begin * layout.group)
         # Under way while this chunk is taken.
-        following = sequences(jnp.maximum(i - 1, begin * layout.group))
+        following = sequences(behind)
         states, decays = [before], []
-        for k in range(layout.chunk):
-            size, x, _ = program.step_of(k)
+        for k, (size, x) in enumerate(steps):
             decays.append(_decay(program.A, size))
             states.append(program.step(decays[-1], states[-1], x, B[k]))
 
         def load(k):
             t = i * layout.chunk + k
-            return *program.step_of(k), program.projection(inputs.B, t), program.projection(inputs.C, t)
+            size, x, weight, _ = program.step_of(place_of(i), k)
+            return size, x, weight, program.projection(inputs.B, t), program.projection(inputs.C, t)
 
         # Some steps ahead of their use: a load waits for the stores before it, and with all of them first, the
         # registers would not do.
         loads = [load(k) for k in reversed(range(layout.chunk - ahead, layout.chunk))]
+        # By now all threads have read the sums of the chunk before this one.
+        barrier()
         by_input = by_rate = jnp.zeros(program.shape, jnp.float32)
         for k in reversed(range(layout.chunk)):
             if k >= ahead:
                 loads.append(load(k - ahead))
             size, x, weight, B_k, C_k = loads.pop(0)
-            g = [multiply_add(weight[:, None], c, part) for part, c in zip(g, C_k, strict=True)]
-            for which, values in enumerate(
-                ([x[:, None] * part for part in g], [weight[:, None] * part for part in states[k + 1]])
-            ):
-                for ref, value in zip(gradients["partial"], values, strict=True):
-                    program.store_by_warp(ref, (which, k), value)
+            g = [multiply_add(weight, c, part) for part, c in zip(g, C_k, strict=True)]
+            for which, weight_of, arrays in ((0, x, g), (1, weight, states[k + 1])):
+                for ref, array in zip(gradients["partial"], arrays, strict=True):
+                    program.store_by_thread(ref, (which, k), weight_of, array)
             by_input = program.collect(0, by_input, k, _inner(g, B_k), last=0)
             # From here on g is the gradient by the state before.
             g = _conjugate_times(decays[k], g)
             through_rate = _conjugate_times(states[k], g)
             by_rate = program.collect(1, by_rate, k, _inner(through_rate, rates), last=0)
-            dA = [multiply_add(size[:, None], part, x) for x, part in zip(dA, through_rate, strict=True)]
-        barrier()
-        for which, name in enumerate(("B", "C")):
-            for ref, partial_sums in zip(gradients[name], gradients["partial"], strict=True):
-                by_warp = [partial_sums[row, program.block, which, :, warp, :] for warp in range(program.warps)]
-                place = pl.ds((i - begin * layout.group) * layout.chunk, layout.chunk)
-                ref[row, program.block, place, :] = sum(by_warp[1:], by_warp[0])
-        by_input = program.collected(0)
-        ddelta = multiply_add(u, by_input, program.collected(1))
-        if softplus:
+            dA = [multiply_add(size, part, x) for x, part in zip(dA, through_rate, strict=True)]
+        following = numbers_of(*following)
+        # Its barrier is also the one after which the sums of this chunk may be read. Then all loads at once, those of
+        # the next chunk too, so that they are waited for together.
+        hand_out(i - 1, following)
+        begun = start(behind, place_behind)
+        by_input, by_rate = program.collected(0), program.collected(1)
+        partial = [program.by_thread(ref, which) for which in range(2) for ref in gradients["partial"]]
+        place = pl.ds((i - begin * layout.group) * layout.chunk, layout.chunk)
+        for ref, sums in zip([*gradients["B"], *gradients["C"]], partial, strict=True):
+            ref[*program.own, place, :] = sum(sums[1:], sums[0])
+        u, raw, delta, dy, by_gate = numbers
+        ddelta = multiply_add(u, by_input, by_rate)
+        if program.softplus:
             ddelta = ddelta * sigmoid(raw + program.bias[None])
         program.write(gradients["u"], i, multiply_add(delta, by_input, program.D[None] * dy))
         program.write(gradients["delta"], i, ddelta)
-        return g, dA, multiply_add(dy, u, dD), dbias + ddelta, following
+        if by_gate is not None:
+            # It takes the place of y before its gate.
+            program.write(gradients["z"], i, by_gate)
+        return (g, dA, multiply_add(dy, u, dD), dbias + ddelta, following), begun
 
     by_state = [[x[row, channels, :] for x in gradients[name]] for name in ("h0", "A")]
     nothing = jnp.zeros((layout.chunk, layout.width), jnp.float32)
-    last = sequences((begin + layout.segment) * layout.group - 1)
+    last = numbers_of(*sequences((begin + layout.segment) * layout.group - 1))
     # What one thread reads another may write: here, in the next chunk, and at the end.
     barrier()
     g, dA, dD, dbias, _ = lax.fori_loop(0, layout.segment, group, (*by_state, nothing, nothing, last))

@@ -57,7 +57,7 @@ CASES = {
         scan(4),
         None,
         scan(3),
-        "float32 or complex64 with n a power of two up to 256; got cpu and float32 with n = 3",
+        "float32 or complex64 with n a power of two from 4 to 256; got cpu and float32 with n = 3",
     ),
     "rg_lru": Case(
         rg_lru,

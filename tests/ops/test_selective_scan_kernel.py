@@ -86,6 +86,16 @@ def test_values_and_gradients_equal_the_reference(number, length, channels, stat
         np.testing.assert_allclose(found, expected[name], rtol=TOLERANCE, atol=TOLERANCE * scale, err_msg=name)
 
 
+def test_the_rows_of_a_batch_are_taken_a_few_at_a_time(monkeypatch):
+    # Two of five: the last run takes one that is done, and leaves it as it is.
+    monkeypatch.setattr(selective_scan_kernel, "_AT_ONCE", 4)
+    problem = narrowed(random_problem(7, 5, 150, 16, 16))
+    expected = values_and_gradients(reference, problem, True)
+    for name, found in values_and_gradients(interpreted, problem, True).items():
+        scale = np.abs(expected[name]).max()
+        np.testing.assert_allclose(found, expected[name], rtol=TOLERANCE, atol=TOLERANCE * scale, err_msg=name)
+
+
 @pytest.mark.parametrize("number", ["real", "complex"])
 def test_values_equal_a_plain_loop(number):
     problem = random_problem(3, 2, 37, 6, 4, number)
