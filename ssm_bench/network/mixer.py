@@ -63,6 +63,11 @@ def _without_padding(run: Callable) -> Callable:
 
     @functools.wraps(run)
     def emptied(self: "Mixer", x: jax.Array, mask: jax.Array | None = None, **named: Any) -> Any:
+        if mask is not None and (mask.shape != x.shape[:2] or mask.dtype != bool):
+            given = f"{mask.dtype} of shape {mask.shape}"
+            raise UserError(
+                f"{type(self).__name__} takes a mask of bool {x.shape[:2]} for inputs {x.shape}; got {given}"
+            )
         return run(self, x if mask is None else jnp.where(mask[..., None], x, 0), mask, **named)
 
     return emptied

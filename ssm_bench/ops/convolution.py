@@ -25,7 +25,11 @@ def causal_conv(u: jax.Array, kernel: jax.Array) -> jax.Array:
 
     Returns:
         (b, l, h), or (channels, b, l, h), in the type of u; transforms are float32 or better. Cost O(b h l log l).
+
+    Raises:
+        ValueError: shapes that do not fit.
     """
+    _check_shapes(u, kernel)
     length = u.shape[1]
     kernel = kernel[..., :length]
     return _convolve(u, kernel, fast_size(length + kernel.shape[-1] - 1))
@@ -45,8 +49,14 @@ def bidirectional_conv(u: jax.Array, forward_kernel: jax.Array, backward_kernel:
     Returns:
         (b, l, h), or (channels, b, l, h), in the type of u; transforms are float32 or better.
 
+    Raises:
+        ValueError: shapes that do not fit.
+
     Source: the bidirectional option of S4 (Gu et al. 2022, arXiv 2111.00396, as published with its code).
     """
+    _check_shapes(u, forward_kernel)
+    if forward_kernel.shape != backward_kernel.shape:
+        raise ValueError(f"the kernels must be of one shape, got {forward_kernel.shape} and {backward_kernel.shape}")
     length = u.shape[1]
     forward_kernel, backward_kernel = forward_kernel[..., :length], backward_kernel[..., :length]
     size = fast_size(length + max(forward_kernel.shape[-1], backward_kernel.shape[-1]))
@@ -67,6 +77,16 @@ def fast_size(size: int) -> int:
     if jax.default_backend() == "gpu" and power <= LARGEST_POWER * size:
         return power
     return 8 * next_fast_len(-(-size // 8), real=True)  # pyright: ignore[reportOperatorIssue]
+
+
+def _check_shapes(u: jax.Array, kernel: jax.Array) -> None:
+    if u.ndim != 3 or not u.size:
+        raise ValueError(f"u must be (b, l, h) with l at least 1, got {u.shape}")
+    if kernel.ndim not in (2, 3) or kernel.shape[-2] != u.shape[2] or kernel.shape[-1] < 1:
+        width = u.shape[2]
+        raise ValueError(
+            f"the kernel must be ({width}, k) or (channels, {width}, k) to fit u {u.shape}, got {kernel.shape}"
+        )
 
 
 def _convolve(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:

@@ -61,6 +61,14 @@ def linear_recurrence(
             + (" (log_a: always two fewer)" if logarithmic else "")
         )
 
+    if b.shape[1] < 1:
+        raise ValueError(f"b must have at least one step, got the shape {b.shape}")
+    if not constant and coefficient.shape[1] != b.shape[1]:
+        raise ValueError(f"a has {coefficient.shape[1]} steps, b has {b.shape[1]}")
+    _check_shape("a" if log_a is None else "log_a", coefficient, b.shape[2:] if constant else b.shape)
+    if h0 is not None:
+        _check_shape("h0", h0, (len(b), *b.shape[2:]))
+
     given = [coefficient, b] if h0 is None else [coefficient, b, h0]
     dtype = jnp.result_type(jnp.float32, *given)
     kernel = Kernel(
@@ -75,8 +83,6 @@ def linear_recurrence(
     backend = choose_backend(backend, kernel)
     shape = (1, 1, *b.shape[2:]) if constant else b.shape
     coefficient = coefficient.reshape((1, 1, *coefficient.shape)) if constant else coefficient
-    if not constant and coefficient.shape[1] != b.shape[1]:
-        raise ValueError(f"a has {coefficient.shape[1]} steps, b has {b.shape[1]}")
     coefficient = jnp.broadcast_to(coefficient, shape).astype(dtype)
     b = b.astype(dtype)
     if backend == "fused":
@@ -89,6 +95,13 @@ def linear_recurrence(
         a_first = jnp.exp(a_first) if logarithmic else a_first
         b = b.at[:, first].add(a_first * h0.astype(dtype))
     return _traced_once(coefficient, b, constant, logarithmic, reverse, backend)
+
+
+def _check_shape(name: str, array: jax.Array, full: tuple[int, ...]) -> None:
+    """Along each axis, counted from the last, an array has the full size, or 1."""
+    axes = zip(reversed(array.shape), reversed(full), strict=False)
+    if array.ndim > len(full) or any(size not in (1, most) for size, most in axes):
+        raise ValueError(f"{name} must be {full}, or 1 along some axes, to fit b; got the shape {array.shape}")
 
 
 @partial(jax.jit, static_argnames=("logarithmic", "reverse"))

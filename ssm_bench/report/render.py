@@ -345,7 +345,8 @@ def _rich(table: Table, columns: list[str]) -> RichTable:
     grid.add_column("Model", no_wrap=True)
     for column in columns:
         title = table.columns[column].replace(", ", ",\n") + _bracketed(table.heads.get(column, []))
-        grid.add_column(title, justify="right", no_wrap=True)
+        # As text: in a string rich takes the marks in brackets for markup.
+        grid.add_column(Text(title), justify="right", no_wrap=True)
     for number, (row, title) in enumerate(table.rows.items()):
         cells = [_rich_cell(table.entries[row, column]) for column in columns]
         if number:

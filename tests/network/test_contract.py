@@ -239,6 +239,9 @@ def test_inputs_of_another_rank_width_or_type_are_refused_in_one_sentence(name):
         for width in (1, WIDTH + 1):
             with pytest.raises(UserError, match=rf"takes inputs of width 8; got the shape \(3, 5, {width}\)"):
                 ways(jnp.zeros((3, 5, width)))
+    for mask in (jnp.ones((3, 4), bool), jnp.ones((3, 1), bool), jnp.ones((3, 5))):
+        with pytest.raises(UserError, match=r"takes a mask of bool \(3, 5\) for inputs \(3, 5, 8\); got "):
+            mixer(jnp.zeros((3, 5, WIDTH)), mask)
     with pytest.raises(UserError, match=r"takes inputs \(batch, width\); got the shape \(1, 3, 8\)"):
         mixer.step(jnp.zeros((1, 3, WIDTH)), None)
 

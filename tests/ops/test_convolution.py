@@ -94,3 +94,16 @@ def test_transforms_on_a_gpu_have_powers_of_two_unless_those_are_far(monkeypatch
     # Batches of documents, and the short kernel of H3 over 4,096 steps.
     assert [convolution.fast_size(2 * length) for length in (768, 1024, 1536, 2560)] == [2048, 2048, 4096, 8192]
     assert convolution.fast_size(4096 + 2 * 63) == 4320
+
+
+@pytest.mark.parametrize("u, kernel", [((2, 8, 4), (5, 8)), ((2, 8), (4, 8)), ((2, 0, 4), (4, 8)), ((2, 8, 4), (4, 0))])
+def test_shapes_that_do_not_fit_are_refused(u, kernel):
+    with pytest.raises(ValueError, match="must be"):
+        causal_conv(jnp.ones(u), jnp.ones(kernel))
+    with pytest.raises(ValueError, match="must be"):
+        bidirectional_conv(jnp.ones(u), jnp.ones(kernel), jnp.ones(kernel))
+
+
+def test_kernels_of_two_shapes_are_refused():
+    with pytest.raises(ValueError, match="of one shape"):
+        bidirectional_conv(jnp.ones((2, 8, 4)), jnp.ones((4, 8)), jnp.ones((4, 6)))

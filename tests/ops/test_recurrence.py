@@ -168,3 +168,11 @@ def test_errors():
         linear_recurrence(jnp.ones((5, 3)), b)
     with pytest.raises(ValueError, match="4 steps"):
         linear_recurrence(jnp.ones((2, 4, 3)), b)
+    with pytest.raises(ValueError, match=r"a must be \(3,\).*got the shape \(4,\)"):
+        linear_recurrence(jnp.ones(4), b)
+    with pytest.raises(ValueError, match=r"a must be \(2, 5, 3\).*got the shape \(3, 5, 3\)"):
+        linear_recurrence(jnp.ones((3, 5, 3)), b)
+    with pytest.raises(ValueError, match=r"h0 must be \(2, 3\).*got the shape \(5, 3\)"):
+        linear_recurrence(jnp.ones(3), b, h0=jnp.ones((5, 3)))
+    with pytest.raises(ValueError, match="at least one step"):
+        linear_recurrence(jnp.ones(3), b[:, :0])

@@ -201,3 +201,13 @@ def test_narrow_terminals_get_the_columns_in_turns(table):
     assert max(map(len, lines)) <= 80
     assert "…" not in "".join(line for line in lines if "Aardvark" in line)
     assert all(any(title in line for line in lines) for title in table.tasks.values())
+    # Every mark that is explained below stands somewhere above.
+    explained = {line[1 : line.index("]")] for line in lines if line.startswith("[")}
+    shown = {
+        mark
+        for line in lines
+        if line[:1] != "["
+        for found in re.findall(r"\[([^]]*)\]", line)
+        for mark in found.split(",")
+    }
+    assert explained <= shown
