@@ -1,5 +1,6 @@
 """From runs to cells: which runs a cell stands for, their mean and interval, and what kept others out."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -168,6 +169,15 @@ def majority_share(run: RunRecord) -> float | None:
     """What always answering the most common test label would score, in per cent; None without a histogram."""
     histogram = run.data.label_histogram.get("test")
     return 100 * max(histogram) / sum(histogram) if histogram and sum(histogram) else None
+
+
+def at_chance(run: RunRecord) -> bool:
+    """Whether a finished run can not be told from always answering the most common test label: 2 standard errors."""
+    majority = majority_share(run)
+    if run.result is None or majority is None:
+        return False
+    error = math.sqrt(majority * (100 - majority) / sum(run.data.label_histogram["test"]))
+    return 100 * run.result.test_accuracy <= majority + 2 * error
 
 
 def status_counts(runs: Iterable[RunRecord]) -> str:

@@ -15,7 +15,7 @@ from rich.text import Text
 from ssm_bench.config import leaves
 from ssm_bench.report.aggregate import data_identity
 from ssm_bench.report.cite import bibliography
-from ssm_bench.report.table import RANDOM, SINGLE_SEED, Entry, Table, percent
+from ssm_bench.report.table import AT_CHANCE, AT_CHANCE_TEXT, RANDOM, Entry, Table, percent
 
 WRITTEN_BY = "Written by `ssm-bench table` from the records; do not edit."
 MISSING = "-"
@@ -65,6 +65,7 @@ def effort_text(entry: Entry) -> str:
 def cells_csv(table: Table) -> str:
     """One line a cell, averages included; accuracies in per cent, the share as a fraction."""
     lines = []
+    words = table.footnotes | {AT_CHANCE: AT_CHANCE_TEXT}
     for row, title in table.rows.items():
         for column, column_title in table.columns.items():
             entry = table.entries[row, column]
@@ -93,7 +94,7 @@ def cells_csv(table: Table) -> str:
                     "data_notes": "; ".join(data.notes) if data else "",
                     "data_checksum": data.checksum if data else "",
                     "rank": "" if entry.rank is None else entry.rank,
-                    "notes": " | ".join(table.footnotes[mark] for mark in marks if mark != SINGLE_SEED),
+                    "notes": " | ".join(words[mark] for mark in marks if mark in words),
                 }
             )
     return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
@@ -285,6 +286,7 @@ _TEX = {
     "…": r"\dots{}",
     "·": r"$\cdot$",
     "†": r"$\dagger$",
+    "§": r"\S{}",
 } | {character: f"\\{character}" for character in "&%$#_"}
 
 _TEX_ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030c": "v", "\u0327": "c"}

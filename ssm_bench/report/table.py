@@ -14,6 +14,8 @@ from ssm_bench.report.aggregate import Cell, DataIdentity, data_identity, group_
 
 RANDOM = "random"
 SINGLE_SEED = "†"
+AT_CHANCE = "§"
+AT_CHANCE_TEXT = "not told from always answering the most common test label: less than 2 standard errors above it"
 AVERAGE = "average"
 AVERAGE_FAILURES_AS_CHANCE = "average_failures_as_chance"
 MESSAGE_LENGTH = 140
@@ -231,6 +233,8 @@ def _annotate(table: Table) -> None:
                 table.mark(entry.marks, f"{table.rows[model]}, {text}")
             if entry.seeds_finished == 1:
                 entry.marks.append(SINGLE_SEED)
+            if entry.cell.finished and all(map(aggregate.at_chance, entry.cell.finished)):
+                entry.marks.append(AT_CHANCE)
     table.notes = list(_table_notes(table, official))
 
 
@@ -331,6 +335,8 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
         yield "Code", f"{dirty} of {len(shown)} runs were made with uncommitted changes."
     if any(SINGLE_SEED in entry.marks for entry in table.entries.values()):
         yield SINGLE_SEED, "one seed: no interval."
+    if any(AT_CHANCE in entry.marks for entry in table.entries.values()):
+        yield AT_CHANCE, f"{AT_CHANCE_TEXT}."
 
 
 def _sources(table: Table) -> list[str]:

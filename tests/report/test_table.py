@@ -11,7 +11,7 @@ import pytest
 from ssm_bench import registry
 from ssm_bench.data.dataset import PROTOCOLS, find
 from ssm_bench.report import layout, render
-from ssm_bench.report.table import AVERAGE, _changes, build, names, percent
+from ssm_bench.report.table import AT_CHANCE, AT_CHANCE_TEXT, AVERAGE, _changes, build, names, percent
 from ssm_bench.sweep.presets import PRESETS
 
 from .samples import budget, paper_protocol, quick, record
@@ -211,3 +211,17 @@ def test_narrow_terminals_get_the_columns_in_turns(table):
         for mark in found.split(",")
     }
     assert explained <= shown
+
+
+def test_what_can_not_be_told_from_one_answer_to_all_is_marked():
+    """100 test examples, of which 52 have one label: the standard error is 5 %."""
+    runs = [record("s5", "text", 61.0), record("lru", "text", 63.0), record("s5", "pathfinder", 40.0)]
+    marked = build(
+        [*runs, record("lru", "pathfinder", 50.0, seed=0), record("lru", "pathfinder", 90.0, seed=1)],
+        "budget",
+        "strict",
+    )
+    found = {place for place, entry in marked.entries.items() if AT_CHANCE in entry.marks}
+    assert found == {("s5", "text"), ("s5", "pathfinder")}
+    assert AT_CHANCE in render.markdown(marked) and r"\S{}" in render.latex(marked)
+    assert AT_CHANCE_TEXT in render.cells_csv(marked)
