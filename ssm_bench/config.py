@@ -122,6 +122,9 @@ def _module(path: Path) -> ModuleType:
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
+    for name in ("__doc__", "RECIPES", "TINY", "get_config"):
+        if getattr(module, name, None) is None:
+            raise UserError(f"{path} needs {'a docstring' if name == '__doc__' else name}, as experiments/s5.py has")
     return module
 
 
@@ -148,6 +151,11 @@ def get_config(model: str, task: str) -> ConfigDict:
     if recipe not in module.RECIPES:
         raise unknown_name(f"task of model {model}", task, module.RECIPES)
     config = module.get_config(recipe)
+    # What sits in the two slots has options of its own, which are checked where it is known.
+    known, given = ({*leaves(c.to_dict())} for c in (base_config(recipe), config))
+    for name in sorted(given - known):
+        if not name.startswith(("mixer.", "scaffold.")):
+            raise unknown_name(f"setting of experiments/{model}.py", name, known)
     config.task.name, config.model.name = task, model
     if not config.train.steps:
         config.train.steps = config.train.published_steps

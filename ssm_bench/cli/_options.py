@@ -24,7 +24,7 @@ def describe_cell(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", default="", help="real, synthetic, or auto: real where found (default: auto for quick, else real)"
     )
-    parser.add_argument("--share", type=number, default=0.0, help="share of the published steps, in (0, 1]")
+    parser.add_argument("--share", type=number, help="share of the published steps, in (0, 1]")
     parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), help="default: checkpoints")
     accept_overrides(parser)
 
@@ -36,14 +36,21 @@ def accept_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def choices(options: argparse.Namespace) -> Any:
-    """The `Choices` that `add_cell_arguments` and --preset describe."""
+    """The `Choices` that `add_cell_arguments` and --preset describe.
+
+    Raises:
+        UserError: a share of nothing.
+    """
     from ssm_bench.sweep.cells import Choices
+
+    if options.share == 0:
+        raise UserError(f"--share is a share of the published steps in (0, 1]; got {options.share}")
 
     return Choices(
         preset=options.preset,
         protocol=options.protocol,
         data=options.data,
-        share=options.share,
+        share=0.0 if options.share is None else options.share,
         overrides=tuple(options.overrides),
     )
 

@@ -209,7 +209,7 @@ def upgrade(raw: Mapping[str, Any], where: str = "record") -> dict[str, Any]:
     """
     raw = dict(raw)
     while (version := raw.get("schema_version")) != SCHEMA_VERSION:
-        if version not in UPGRADES:
+        if not isinstance(version, int) or version not in UPGRADES:
             raise UserError(f"{where}: schema_version is {version!r}; this ssm-bench reads 1 to {SCHEMA_VERSION}")
         raw = UPGRADES[version](raw)
     return raw

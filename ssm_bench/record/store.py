@@ -94,9 +94,16 @@ def read_all(root: Path | str, preset: str | None = None) -> list[RunRecord]:
     """All records, or those of one preset, in the order of their paths; empty where there are none.
 
     Raises:
-        UserError: as `read`, for the first bad file.
+        UserError: as `read`, for the first bad file; or a file that stands where its record does not belong.
     """
-    return [read(path) for path in paths(root, preset)]
+    found = []
+    for path in paths(root, preset):
+        record = read(path)
+        # A copy would count as one more seed.
+        if (place := home(record, root)) != path:
+            raise UserError(f"{path}: this record belongs at {place}; delete the file here, or move it there")
+        found.append(record)
+    return found
 
 
 def read_all_speed(root: Path | str) -> list[SpeedRecord]:
@@ -153,7 +160,7 @@ def write_text(text: str, path: Path) -> Path:
 def _json(path: Path | str) -> dict[str, Any]:
     try:
         raw = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON: {error}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: holds a {type(raw).__name__}, a record is an object")

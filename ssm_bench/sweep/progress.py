@@ -1,5 +1,6 @@
 """Progress of long work: a live line on a terminal, plain lines now and then elsewhere."""
 
+import contextlib
 import shutil
 import sys
 import time
@@ -26,12 +27,17 @@ class Screen:
         self._parts[worker] = text
         width = (shutil.get_terminal_size().columns - 1) // len(self._parts)
         parts = [f"{self._parts[w][: width - 2]:{width if len(self._parts) > 1 else 0}}" for w in sorted(self._parts)]
-        print(f"{CLEAR}{''.join(parts).rstrip()}", end="", file=sys.stderr, flush=True)
+        self._print(f"{CLEAR}{''.join(parts).rstrip()}", end="")
 
     def line(self, text: str, worker: int = 0) -> None:
         """Writes a line that stays, in place of what was under way."""
         self._parts.pop(worker, None)
-        print(f"{CLEAR if self.live else ''}{text}", file=sys.stderr, flush=True)
+        self._print(f"{CLEAR if self.live else ''}{text}")
+
+    def _print(self, text: str, end: str = "\n") -> None:
+        # Nobody may be reading any more: `2>&1 | tee` ends before its input on Ctrl-C. The work goes on, or is saved.
+        with contextlib.suppress(OSError):
+            print(text, end=end, file=sys.stderr, flush=True)
 
 
 class Progress:

@@ -19,6 +19,7 @@ BOUNDS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda v: v >= 1,
         ("train.steps", "train.batch_size", "train.evaluations", "train.chunk", "train.lengths"),
     ),
+    ("must be less than 2^31, which counts steps", lambda v: v < 2**31, ("train.steps",)),
     ("must be a number above 0", lambda v: 0 < v < inf, ("optimizer.lr", "optimizer.ssm_lr", "optimizer.epsilon")),
     (
         "must be 0 or more",

@@ -1,5 +1,6 @@
 """When a run has to leave: a deadline, Ctrl-C, or a polite kill."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -41,8 +42,11 @@ class Stop:
         if name == self.signal == "SIGINT":
             raise KeyboardInterrupt
         if not self.signal:
-            # Not by `print`, which the signal may have interrupted.
-            os.write(2, f"\n{name}: leaving after the work under way; on a slow device that takes a while\n".encode())
+            # Not by `print`, which the signal may have interrupted; and whether or not there is still a reader.
+            with contextlib.suppress(OSError):
+                os.write(
+                    2, f"\n{name}: leaving after the work under way; on a slow device that takes a while\n".encode()
+                )
         self.signal = name
 
     def __enter__(self) -> "Stop":

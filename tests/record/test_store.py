@@ -62,10 +62,18 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
     assert os.listdir(path.parent) == [path.name]
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "\xff", "[" * 100_000])
+@pytest.mark.parametrize("text", ["{", "[1]", "\xff", "[" * 100_000, "9" * 5000, '{"schema_version": []}'])
 def test_what_is_no_record_is_refused_with_its_path(tmp_path, text):
     path = tmp_path / "runs" / "bad.json"
     path.parent.mkdir()
     path.write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=r"bad\.json"):
+        store.read_all(tmp_path)
+
+
+def test_a_copy_is_no_second_seed(tmp_path):
+    path = store.write(validate(raw_record()), tmp_path)
+    copy = path.with_name("copy.json")
+    copy.write_bytes(path.read_bytes())
+    with pytest.raises(UserError, match=rf"{copy}: this record belongs at {path}"):
         store.read_all(tmp_path)

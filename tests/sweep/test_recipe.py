@@ -1,5 +1,6 @@
 """From names and overrides to one complete configuration."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -209,3 +210,31 @@ def test_padded_lengths_are_part_of_a_run_only_where_they_change_it():
     assert resolve("lru", "text", overrides=several).train.lengths == 3
     assert resolve("lru", "image", overrides=several).train.lengths == 1
     assert resolve("lru", "text", protocol="paper", overrides=several).train.lengths == 1
+
+
+@pytest.fixture
+def own_experiment(tmp_path, monkeypatch):
+    """Writes an experiment file of that text, beside no other."""
+
+    def write(text):
+        (tmp_path / "mine.py").write_text(text)
+        monkeypatch.setenv("SSM_BENCH_EXPERIMENTS", str(tmp_path))
+
+    return write
+
+
+def test_a_setting_that_does_not_exist_is_refused_in_an_experiment_too(own_experiment):
+    source = Path(inspect.getfile(experiment("s5"))).read_text()
+    assert source.count("    return config\n") == 1
+    own_experiment(source.replace("    return config\n", "    config.model.d_modell = 3\n    return config\n"))
+    with pytest.raises(
+        UserError, match=r"unknown setting of experiments/mine.py 'model.d_modell' \(did you mean model.d_model"
+    ):
+        get_config("mine", "text")
+
+
+@pytest.mark.parametrize("text, needs", [("RECIPES = {}", "a docstring"), ('"""Mine."""', "RECIPES")])
+def test_an_incomplete_experiment_says_what_it_needs(own_experiment, text, needs):
+    own_experiment(text)
+    with pytest.raises(UserError, match=rf"mine\.py needs {needs}"):
+        experiment("mine")
