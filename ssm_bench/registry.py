@@ -39,14 +39,11 @@ def subclass(package: str, name: str, base: type) -> Any:
         TypeError: the module does not define exactly one such class.
     """
     found = module(package, name)
-    classes = [
-        value
-        for value in vars(found).values()
-        if inspect.isclass(value)
-        and issubclass(value, base)
-        and value.__module__ == found.__name__
-        and not inspect.isabstract(value)
-    ]
+    own = [v for v in vars(found).values() if inspect.isclass(v) and v.__module__ == found.__name__]
+    derived = [value for value in own if issubclass(value, base)]
+    classes = [value for value in derived if not inspect.isabstract(value)]
     if len(classes) != 1:
-        raise TypeError(f"{found.__name__} must define exactly one {base.__name__}, it defines {len(classes)}")
+        lacking = {value.__name__: sorted(getattr(value, "__abstractmethods__", ())) for value in derived}
+        why = "".join(f"; {name} lacks {', '.join(names)}" for name, names in lacking.items() if names)
+        raise TypeError(f"{found.__name__} must define exactly one {base.__name__}, it defines {len(classes)}{why}")
     return classes[0]

@@ -65,12 +65,18 @@ class Checkpoints:
             step: number of updates done.
             tree: pytree of arrays.
             progress: plain JSON.
+
+        Raises:
+            UserError: it can not be written.
         """
         if step == self.manager.latest_step():
             return  # a function of the step: what is there is the same
         items = ocp.args.Composite(tree=ocp.args.StandardSave(tree), progress=ocp.args.JsonSave(progress))
-        self.manager.save(step, args=items, force=True)
-        self.manager.wait_until_finished()
+        try:
+            self.manager.save(step, args=items, force=True)
+            self.manager.wait_until_finished()
+        except OSError as error:
+            raise UserError(f"can not write a checkpoint into {self.folder}: {error.strerror or error}") from error
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
         """The newest checkpoint as (tree, progress), or None where there is none.

@@ -1,6 +1,7 @@
 """What every mixer, scaffold and experiment keeps; new ones are found and tested without a line here."""
 
 import inspect
+import types
 from functools import partial
 
 import jax
@@ -365,3 +366,16 @@ def test_synthetic_data_of_every_task_fit_the_backbone(task):
     (graph, params, stats, *_), tokens, lengths = toy_model("lru", task)
     logits, _ = outputs(graph, params, stats, tokens, lengths)
     assert logits.shape == (4, spec(task).classes)
+
+
+def test_a_mixer_that_lacks_something_is_told_what(monkeypatch):
+    found = types.ModuleType("ssm_bench.models.foo")
+
+    class Foo(Mixer):
+        def __call__(self, x, mask=None, *, key=None):
+            return x
+
+    Foo.__module__, found.Foo = found.__name__, Foo
+    monkeypatch.setattr(registry, "module", lambda package, name: found)
+    with pytest.raises(TypeError, match="exactly one Mixer, it defines 0; Foo lacks state_size"):
+        registry.subclass("models", "foo", Mixer)

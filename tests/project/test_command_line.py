@@ -36,6 +36,7 @@ def test_help_lists_every_verb(capsys):
         ([], "VERB"),
         (["table", "--colour=red"], "--colour=red"),
         (["--verbose", "table"], "--verbose"),
+        (["train", "--model", "s5", "--task", "text", "--preset", "budget", "--share", "0"], "(0, 1]; got 0"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, named, capsys):

@@ -1,14 +1,17 @@
 """A run belongs to one process at a time."""
 
+import errno
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from ssm_bench.cli import main
+from ssm_bench.errors import UserError
 from ssm_bench.train import run as run_module
-from ssm_bench.train.checkpoint import UnderWay, reserved
+from ssm_bench.train.checkpoint import Checkpoints, UnderWay, reserved
 from ssm_bench.train.run import checkpoint_folder
 
 from .test_loop import config_of, run_in
@@ -92,3 +95,15 @@ def test_a_second_command_is_refused_and_a_second_sweep_goes_on(tmp_path, monkey
     assert f"this run is under way in process {os.getpid()} on " in printed.err
     if verb == "sweep":
         assert printed.out == "1 ok, 1 under way\n"
+
+
+def test_a_full_disk_is_told_in_one_sentence(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoints.manager, "save", full)
+    with pytest.raises(UserError, match=f"can not write a checkpoint into {tmp_path}: No space left on device"):
+        checkpoints.save(1, {"x": np.zeros(2)}, {})
+    checkpoints.close()
