@@ -36,21 +36,14 @@ def accept_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def choices(options: argparse.Namespace) -> Any:
-    """The `Choices` that `add_cell_arguments` and --preset describe.
-
-    Raises:
-        UserError: a share of nothing.
-    """
+    """The `Choices` that `add_cell_arguments` and --preset describe."""
     from ssm_bench.sweep.cells import Choices
-
-    if options.share == 0:
-        raise UserError(f"--share is a share of the published steps in (0, 1]; got {options.share}")
 
     return Choices(
         preset=options.preset,
         protocol=options.protocol,
         data=options.data,
-        share=0.0 if options.share is None else options.share,
+        share=options.share,
         overrides=tuple(options.overrides),
     )
 

@@ -47,7 +47,7 @@ class Choices:
     preset: str
     protocol: str = "strict"
     data: str = ""
-    share: float = 0.0
+    share: float | None = None
     overrides: tuple[str, ...] = ()
 
     def config(self, cell: Cell) -> ConfigDict:

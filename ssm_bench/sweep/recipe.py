@@ -43,7 +43,7 @@ def resolve(
     protocol: str = "strict",
     data: str = "",
     seed: int = 0,
-    share: float = 0.0,
+    share: float | None = None,
     overrides: Sequence[str] = (),
 ) -> ConfigDict:
     """The configuration of one cell, with every setting and every option of mixer and scaffold written out.
@@ -55,7 +55,7 @@ def resolve(
         protocol: "strict", "paper" or "lra".
         data: "auto", "real" or "synthetic"; empty: "auto" for `quick`, "real" for every other preset.
         seed: of initialisation, order and dropout, not negative.
-        share: of the published steps, in (0, 1]; 0: what the preset says.
+        share: of the published steps, in (0, 1]; None: what the preset says.
         overrides: `--config.x.y=value` arguments; they win over everything else.
 
     Raises:
@@ -67,7 +67,7 @@ def resolve(
     if protocol not in PROTOCOLS:
         raise unknown_name("--protocol", protocol, PROTOCOLS)
     data = data or default_data(preset)
-    if not 0.0 <= share <= 1.0:
+    if share is not None and not 0.0 < share <= 1.0:
         raise UserError(f"--share is a share of the published steps in (0, 1]; got {share}")
     if data not in DATA:
         raise unknown_name("--data", data, DATA)
@@ -90,7 +90,7 @@ def resolve(
                 if name not in defaults:
                     raise unknown_name(f"option of {section} {config.model[section]}", name, defaults)
         config[section] = ConfigDict(defaults | {name: value for name, value in given.items() if name in defaults})
-    if share:
+    if share is not None:
         if preset == "quick":
             raise UserError("--share is a share of the published steps, which a quick run has none of; use budget")
         if preset == "paper":
