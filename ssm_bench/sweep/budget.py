@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,12 @@ from ssm_bench.train.run import make_trainer, memory_advice, out_of_memory
 #: Shares a cell can get. Few and round, so that a small change of speed does not make another experiment.
 SHARES = (0.001, 0.002, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 
-#: Part of the time left for compiling, evaluating and saving.
+#: Part of the time left for compiling and saving.
 OVERHEAD = 0.25
+
+#: What it takes to score an example, in units of what it takes to train on it. Records of runs on an H100 say 0.35 (S5
+#: on Retrieval) and 0.39 (S4D on Image).
+SCORING = 0.4
 
 #: Enough for batches of all lengths.
 PROBE_STEPS = 16
@@ -45,11 +50,19 @@ def check_budget(config: ConfigDict) -> None:
 
 
 def planned_share(
-    config: ConfigDict, dataset: Dataset, seconds: float, checkpoints: Path, *, devices: int = 1, timing: bool = True
+    config: ConfigDict,
+    dataset: Dataset,
+    seconds: float,
+    checkpoints: Path,
+    *,
+    at_share: Callable[[float], ConfigDict],
+    devices: int = 1,
+    timing: bool = True,
 ) -> float:
-    """The largest of SHARES whose steps fit into `seconds` on so many of the devices here.
+    """The largest of SHARES whose steps and evaluations fit into `seconds` on so many of the devices here.
 
-    The choice is written beside the checkpoints: a sweep that is resumed keeps it. Without `timing` no other is made.
+    `at_share` says what the configuration is with a share. The choice is written beside the checkpoints: a sweep that
+    is resumed keeps it. Without `timing` no other is made.
 
     Raises:
         UserError: the least of them does not fit, or none was chosen before and none may be now.
@@ -70,16 +83,26 @@ def planned_share(
             if not out_of_memory(error):
                 raise
             raise NoMemory(memory_advice(config, dataset)) from error
-        schedule_seconds = config.train.published_steps * step_seconds / (1 - OVERHEAD)
-        fitting = [share for share in SHARES if share * schedule_seconds <= seconds]
+
+        def run_seconds(share: float) -> float:
+            return _run_steps(at_share(share), dataset) * step_seconds / (1 - OVERHEAD)
+
+        fitting = [share for share in SHARES if run_seconds(share) <= seconds]
         if not fitting:
             least = SHARES[0]
             raise UserError(
                 f"--budget leaves {duration(seconds)} for {config.model.name} on {config.task.name}, whose "
-                f"least share, {100 * least:g} % of the schedule, takes {duration(least * schedule_seconds)} here"
+                f"least share, {100 * least:g} % of the schedule, takes {duration(run_seconds(least))} here"
             )
         store.write_text(json.dumps({"share": max(fitting), "step_seconds": step_seconds}) + "\n", file)
     return max(fitting)
+
+
+def _run_steps(config: ConfigDict, dataset: Dataset) -> float:
+    """Steps of a run, and how many more its evaluations are as long as."""
+    train = config.train
+    scored = train.evaluations * len(dataset.splits["validation"]) + len(dataset.splits["test"])
+    return train.steps + SCORING * scored / train.batch_size
 
 
 def _kept(file: Path) -> float | None:

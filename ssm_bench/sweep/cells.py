@@ -176,8 +176,20 @@ class Runner:
         config, dataset = opened(self.choices.config(cell))
         if self.seconds is None:
             return config, dataset
-        share = planned_share(config, dataset, self.seconds, self.checkpoints, devices=self.devices, timing=timing)
-        return opened(replace(self.choices, share=share).config(cell))
+
+        def at_share(share: float) -> ConfigDict:
+            return replace(self.choices, share=share).config(cell)
+
+        share = planned_share(
+            config,
+            dataset,
+            self.seconds,
+            self.checkpoints,
+            at_share=at_share,
+            devices=self.devices,
+            timing=timing,
+        )
+        return opened(at_share(share))
 
     def _before(self, cell: Cell, config: ConfigDict, dataset: Dataset) -> dict[int, RunRecord]:
         """The seeds of a cell that are not run, and what they left when they were."""

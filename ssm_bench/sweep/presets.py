@@ -12,6 +12,9 @@ from ssm_bench.train.loop import chunk_length
 #: Share of the published schedule that `budget` gives a cell where nothing else is said.
 BUDGET_SHARE = 0.1
 
+#: Evaluations that a shrunk schedule keeps, where the published one has as many.
+LEAST_EVALUATIONS = 10
+
 
 def quick(config: ConfigDict, experiment: ModuleType) -> None:
     """Toy size, seconds a cell on two CPU cores: proves the path, says nothing about a model."""
@@ -78,11 +81,15 @@ def default_data(preset: str) -> str:
 
 
 def set_share(config: ConfigDict, share: float) -> None:
-    """Shrinks the schedule to a share in (0, 1] of the published steps, rounded up to whole chunks."""
+    """Shrinks the schedule to a share in (0, 1] of the published steps, rounded up to whole chunks.
+
+    Evaluations shrink with it: 200 of them, in a schedule cut to a twentieth, would take as long as the steps.
+    """
     train = config.train
     steps = max(1, round(share * train.published_steps))
     if share < 1:
-        train.evaluations = max(1, min(train.evaluations, math.ceil(steps / train.chunk)))
+        evaluations = max(LEAST_EVALUATIONS, math.ceil(share * train.evaluations))
+        train.evaluations = max(1, min(train.evaluations, evaluations, math.ceil(steps / train.chunk)))
         # Whole chunks between evaluations mean one compilation for the whole run.
         interval, train.chunk = chunk_length(steps, train.evaluations, train.chunk)
         steps = train.evaluations * interval

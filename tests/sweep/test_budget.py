@@ -17,7 +17,7 @@ from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.train.stop import Stop
 
-#: Of a schedule of 1,000 steps of 0.75 s, which takes 1,000 s with what is left for compiling and evaluating.
+#: Of a schedule of 1,000 steps of 0.75 s, which takes 1,000 s with what is left for compiling.
 STEPS, STEP_SECONDS = 1000, 0.75
 
 SMALL = (
@@ -46,13 +46,16 @@ def probes(monkeypatch):
     return timed
 
 
-def share_of(folder, seconds, **rest):
-    config = resolve("transformer", "text", preset="custom", data="synthetic", overrides=SMALL, **rest)
-    return planned_share(config, SimpleNamespace(), seconds, folder)
+def share_of(folder, seconds, held_out=0, **rest):
+    def at_share(share):
+        return resolve("transformer", "text", preset="custom", data="synthetic", overrides=SMALL, share=share, **rest)
+
+    dataset = SimpleNamespace(splits={"validation": range(held_out), "test": range(held_out)})
+    return planned_share(at_share(None), dataset, seconds, folder, at_share=at_share)
 
 
-def runner(folder, seconds=20.0):
-    """One that gives a cell the share that fits: 2 % of its steps by default, which are 20."""
+def runner(folder, seconds=40.0):
+    """One that gives a cell the share that fits: 2 % of its steps, which are 20, and scoring 128 examples."""
     return Runner(choices=CHOICES, results=folder / "results", checkpoints=folder / "checkpoints", seconds=seconds)
 
 
@@ -62,6 +65,12 @@ def runner(folder, seconds=20.0):
 def test_the_largest_share_that_fits_is_taken(tmp_path, probes, seconds, share):
     assert share_of(tmp_path, seconds) == share
     assert probes == [("transformer", "text", 1)]
+
+
+def test_what_is_scored_takes_its_part_of_the_time(tmp_path, probes):
+    # With 100 steps: two evaluations and a test of 100 examples, each 0.4 of one in a batch of four, are 30 steps more.
+    assert share_of(tmp_path, 129, held_out=100) == 0.07
+    assert share_of(tmp_path / "enough", 131, held_out=100) == 0.1
 
 
 def test_a_time_in_which_nothing_fits_is_one_sentence(tmp_path, probes, monkeypatch):

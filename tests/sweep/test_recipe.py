@@ -194,6 +194,16 @@ def test_a_share_makes_whole_chunks_near_the_steps_asked_for(model, share):
         assert steps % chunk == 0 and interval * config.train.evaluations == steps
 
 
+@pytest.mark.parametrize(
+    ("model", "task", "share", "evaluations"),
+    [("s4d", "image", 0.04, 10), ("s4d", "image", 0.5, 100), ("s4d", "image", 1.0, 200), ("s4d", "listops", 0.001, 2)],
+)
+def test_evaluations_shrink_with_the_schedule_to_ten_and_below_only_for_want_of_steps(model, task, share, evaluations):
+    config = get_config(model, task)
+    set_share(config, share)
+    assert config.train.evaluations == evaluations
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_resolves_every_cell(preset):
     for model, task in CELLS:
