@@ -139,6 +139,15 @@ def experiment(name: str) -> ModuleType:
     return _module(experiments_folder() / f"{name}.py")
 
 
+def has_recipe(model: str, task: str) -> bool:
+    """Whether the experiment file of a model has a recipe for the task, or for the one that this is a variant of.
+
+    Raises:
+        UserError: unknown model.
+    """
+    return task.partition("-")[0] in experiment(model).RECIPES
+
+
 def get_config(model: str, task: str) -> ConfigDict:
     """The published recipe of a model on a task.
 
@@ -148,7 +157,7 @@ def get_config(model: str, task: str) -> ConfigDict:
     module = experiment(model)
     # A variant of a task, such as "pathfinder-64-easy", has the recipe of the task.
     recipe = task.partition("-")[0]
-    if recipe not in module.RECIPES:
+    if not has_recipe(model, task):
         raise unknown_name(f"task of model {model}", task, module.RECIPES)
     config = module.get_config(recipe)
     # What sits in the two slots has options of its own, which are checked where it is known.

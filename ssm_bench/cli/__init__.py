@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ def verbs() -> tuple[str, ...]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
     arguments = [*(sys.argv[1:] if arguments is None else arguments)]  # a verb is named list
+    # A terminal of few characters gets a question mark for those it lacks, not the end of the program.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         return _run(arguments)
     except UserError as error:

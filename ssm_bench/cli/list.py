@@ -32,8 +32,9 @@ def run(options: argparse.Namespace) -> int:
         raise unknown_name("list", options.what, ROWS)
     if options.format:
         return _table(options)
-    if options.out:
-        raise UserError("--out takes a table: say its --format")
+    for flag, given in {"--out": options.out, "--models": options.models}.items():
+        if given:
+            raise UserError(f"{flag} takes a table: say its --format")
     rows = ROWS[options.what]()
     width = max(len(name) for name, _ in rows)
     for name, words in rows:

@@ -2,9 +2,13 @@
 
 import argparse
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ssm_bench.cli import _options
 from ssm_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from ssm_bench.sweep.cells import Cell
 
 HELP = "train every model on every task, skipping what is finished, and write the table"
 EXAMPLE = """example:
@@ -51,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
     seeds = _options.seeds(options.seeds)
     for flag, given in {"--models": options.models, "--tasks": tasks, "--seeds": seeds}.items():
         _options.once(flag, given)
-    wanted = cells.cells(options.models or experiment_names(), tasks, seeds, together=options.together)
+    models = options.models or experiment_names()
+    wanted = _with_recipes(cells.cells(models, tasks, seeds, together=options.together))
     devices = _options.count("--devices", options.devices)
     if options.together and devices > 1:
         raise UserError(f"--together fills one device, --devices divides a run among several: got {devices} of them")
@@ -85,6 +90,21 @@ def run(options: argparse.Namespace) -> int:
         else:
             print("no table yet: no run has left a record")
     return 1 if {"error", "diverged", "oom"} & set(counts) else 0
+
+
+def _with_recipes(wanted: list["Cell"]) -> list["Cell"]:
+    """The cells that a model has a recipe for; all, of which the first will say what is wrong, where there is none."""
+    from ssm_bench import registry
+    from ssm_bench.config import has_recipe
+
+    tasks = registry.names("tasks")
+    without = [c for c in wanted if c.task.partition("-")[0] in tasks and not has_recipe(c.model, c.task)]
+    if len(without) == len(wanted):
+        return wanted
+    for model in dict.fromkeys(cell.model for cell in without):
+        lacking = dict.fromkeys(cell.task for cell in without if cell.model == model)
+        print(f"experiments/{model}.py has no recipe for {', '.join(lacking)}: left out")
+    return [cell for cell in wanted if cell not in without]
 
 
 def _table_order(task: str) -> tuple[int, str]:

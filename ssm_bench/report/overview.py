@@ -3,7 +3,7 @@
 The rows come from the classes and their recipes (`ssm_bench.sweep.overview`); this module only writes them down.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -31,7 +31,7 @@ class Size:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A model; where recipes of tasks differ, a text names all that occur."""
+    """A model; where recipes of tasks differ, a text names all that occur. Tasks without a recipe have no size."""
 
     name: str
     title: str
@@ -49,10 +49,10 @@ def csv(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = ()
     for row in rows:
         line = {"model": row.name} | {name: getattr(row, name) for name in COLUMNS}
         for task in tasks:
-            size = row.sizes[task]
+            size = row.sizes.get(task)
             line |= {
-                f"{task}_parameters": size.parameters,
-                f"{task}_state_size": "" if size.state is None else size.state,
+                f"{task}_parameters": size.parameters if size else "",
+                f"{task}_state_size": size.state if size and size.state is not None else "",
             }
         lines.append(line)
     return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
@@ -64,8 +64,7 @@ def markdown(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str]
     lines = [f"| {' | '.join(heads)} |", f"| {' | '.join([':---'] * len(COLUMNS) + ['---:'] * len(tasks))} |"]
     for row in rows:
         texts = [md(getattr(row, name)) for name in COLUMNS]
-        sizes = [f"{short(row.sizes[t].parameters)}, {_state(row.sizes[t].state)}" for t in tasks]
-        lines.append(f"| {' | '.join([*texts, *sizes])} |")
+        lines.append(f"| {' | '.join([*texts, *(_size(row.sizes.get(t), ', ') for t in tasks)])} |")
     return "\n".join(["\n".join(lines), *(f"\n{md(note)}" for note in (SIZES, *notes))]) + "\n"
 
 
@@ -75,12 +74,7 @@ def latex(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = 
     They fit the 345 pt of an article's text.
     """
     described = [tabular_row(*(tex(getattr(row, name)) for name in COLUMNS)) for row in rows]
-    sized = [
-        tabular_row(
-            tex(row.title), *(rf"{short(row.sizes[t].parameters)},\,{tex(_state(row.sizes[t].state))}" for t in tasks)
-        )
-        for row in rows
-    ]
+    sized = [tabular_row(tex(row.title), *(_size(row.sizes.get(t), r",\,", tex) for t in tasks)) for row in rows]
     lines = [
         r"% Written by `ssm-bench list models --format latex`. Needs booktabs; \input it inside a table environment.",
         r"\begingroup",
@@ -110,5 +104,8 @@ def short(number: int) -> str:
     return str(number)
 
 
-def _state(size: int | None) -> str:
-    return "\N{EN DASH}" if size is None else short(size)
+def _size(size: Size | None, between: str, escape: Callable[[str], str] = str) -> str:
+    if size is None:
+        return "no recipe"
+    state = "\N{EN DASH}" if size.state is None else short(size.state)
+    return f"{short(size.parameters)}{between}{escape(state)}"

@@ -9,6 +9,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
+from ssm_bench.config import has_recipe
 from ssm_bench.data import Dataset, spec
 from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.build import build
@@ -20,7 +21,7 @@ from ssm_bench.sweep.cells import Cell, Choices, opened
 def overview(
     models: Sequence[str], tasks: Sequence[str], *, data: str = "auto", tell: Callable[[str], None] = print
 ) -> tuple[list[Row], list[str]]:
-    """A row for every model, and notes on the data whose vocabularies give the sizes of embeddings.
+    """A row for every model with a recipe for a task of these, and notes on the data that give sizes of vocabularies.
 
     Args:
         models: names of experiments.
@@ -34,10 +35,12 @@ def overview(
     choices = Choices(preset="paper", data=data)
     facts: dict[str, list[dict[str, str]]] = {model: [] for model in models}
     sizes: dict[str, dict[str, Size]] = {model: {} for model in models}
-    identities = []
+    identities: dict[str, str] = {}
     # Task by task, so that each data set is opened once.
     for task in tasks:
         for model in models:
+            if not has_recipe(model, task):
+                continue
             tell(f"{model} on {task}")
             config, dataset = opened(choices.config(Cell(model=model, task=task, seed=0)))
             # Stand-ins are shorter than the task, and tables of positions are not.
@@ -54,12 +57,14 @@ def overview(
                 }
             )
             sizes[model][task] = _size(config, dataset)
-        identities.append(f"{dataset.spec.title}: {dataset.card['identity']}")
+            identities[dataset.spec.title] = dataset.card["identity"]
     rows = [
         Row(name=model, sizes=sizes[model], **{name: _each(f[name] for f in facts[model]) for name in facts[model][0]})
         for model in models
+        if facts[model]
     ]
-    return rows, [f"Vocabularies of the data found here: {'; '.join(identities)}."]
+    found = "; ".join(f"{title}: {identity}" for title, identity in identities.items())
+    return rows, [f"Vocabularies of the data found here: {found}."]
 
 
 def _each(texts: Iterable[str]) -> str:

@@ -19,6 +19,9 @@ BOUNDS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda v: v >= 1,
         ("train.steps", "train.batch_size", "train.evaluations", "train.chunk", "train.lengths"),
     ),
+    # The compiler ends the process over arrays that no machine has.
+    ("must be at most 65536", lambda v: v <= 2**16, ("model.d_model",)),
+    ("must be at most 1024", lambda v: v <= 2**10, ("model.layers",)),
     ("must be less than 2^31, which counts steps", lambda v: v < 2**31, ("train.steps",)),
     ("must be a number above 0", lambda v: 0 < v < inf, ("optimizer.lr", "optimizer.ssm_lr", "optimizer.epsilon")),
     (

@@ -1,9 +1,12 @@
 """Sweeps and verbs, through the command line, on synthetic data."""
 
+import io
 import json
+import sys
 
 import pytest
 
+from ssm_bench.cli import list as list_verb
 from ssm_bench.cli import main
 from ssm_bench.record import store
 from ssm_bench.sweep import cells
@@ -165,6 +168,17 @@ def test_a_mistake_gets_one_sentence_exit_code_2_and_leaves_nothing(command, tmp
 def test_list_shows_a_line_for_each(command, what):
     code, out, _ = command("list", what)
     assert code == 0 and all(len(line.split(maxsplit=1)) == 2 for line in out.splitlines())
+
+
+def test_a_terminal_of_few_characters_gets_question_marks(monkeypatch):
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", ascii_only)
+    monkeypatch.setattr(
+        list_verb, "ROWS", {"models": lambda: [("nystrom", "Nystr\N{LATIN SMALL LETTER O WITH DIAERESIS}m")]}
+    )
+    assert main(["list", "models"]) == 0
+    ascii_only.flush()
+    assert ascii_only.buffer.getvalue() == b"nystrom  Nystr?m\n"
 
 
 @pytest.mark.parametrize("brief", [False, True])

@@ -1,6 +1,11 @@
 """Kinds and sizes of models are those of the models that are trained."""
 
+import inspect
+from pathlib import Path
+
 from ssm_bench.cli import main
+from ssm_bench.config import experiment
+from ssm_bench.report.overview import csv, latex, markdown
 from ssm_bench.sweep.cells import Cell, Choices, opened
 from ssm_bench.sweep.overview import overview
 from ssm_bench.train.run import make_program
@@ -29,6 +34,7 @@ def test_the_verb_writes_a_file_and_refuses_what_makes_no_sense(tmp_path, capsys
         ("models", "--format", "csw"): "unknown --format 'csw' (did you mean csv",
         ("tasks", "--format", "csv"): "--format is for list models, not for list tasks",
         ("models", "--out", "x"): "--out takes a table: say its --format",
+        ("models", "--models", "nosuch"): "--models takes a table: say its --format",
         ("models", "--format", "csv", "--out", str(tmp_path)): "--out takes a file to write; ",
         (
             "models",
@@ -48,3 +54,23 @@ def test_the_verb_writes_a_file_and_refuses_what_makes_no_sense(tmp_path, capsys
 def test_a_table_of_positions_has_the_length_of_the_task():
     ((row,), _) = overview(["transformer"], ["pathx"], data="synthetic", tell=lambda _: None)
     assert row.sizes["pathx"].parameters > 16_384 * 32
+
+
+def test_a_task_without_a_recipe_has_no_size_and_a_sweep_leaves_it_out(tmp_path, monkeypatch, capsys):
+    source = Path(inspect.getfile(experiment("transformer"))).read_text()
+    (tmp_path / "mine.py").write_text(source + '\nRECIPES = {"text": RECIPES["text"], "image": RECIPES["image"]}\n')
+    monkeypatch.setenv("SSM_BENCH_EXPERIMENTS", str(tmp_path))
+    ((row,), notes) = overview(["mine"], ["text", "pathx"], data="synthetic", tell=lambda _: None)
+    assert [*row.sizes] == ["text"] and "Path-X" not in notes[0]
+    for text in (markdown, latex, csv):
+        written = text([row], {"text": "Text", "pathx": "Path-X"}, notes)
+        assert ("no recipe" in written) == (text is not csv)
+    # A deadline that is over: what would be run, and no more.
+    sweep = ["sweep", "--data", "synthetic", "--no-table", "--jobs", "1", "--deadline", "0.001s"]
+    sweep += ["--results", str(tmp_path / "results"), "--checkpoints", str(tmp_path / "checkpoints")]
+    assert main(sweep) == 0
+    out = capsys.readouterr().out
+    assert "experiments/mine.py has no recipe for pathfinder, listops, retrieval, pathx: left out\n" in out
+    assert "2 not reached" in out
+    assert main([*sweep, "--tasks", "listops,pathx"]) == main([*sweep, "--tasks", "text,nope"]) == 2
+    assert "unknown task of model mine 'listops'" in capsys.readouterr().err

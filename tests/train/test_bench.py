@@ -47,7 +47,7 @@ def test_a_second_kind_of_device_gets_a_record_beside_the_first(tmp_path, monkey
         assert main(arguments) == 0
     assert main([*arguments, "--name", "mine"]) == 0
     names = {record.name: record.device.kind for record in store.read_all_speed(tmp_path)}
-    assert names == {"mine": "B", "scan-rg_lru-cpu": "A", "scan-rg_lru-cpu-b": "B"}
+    assert names == {"mine": "B", "scan-rg_lru-2x20x3-cpu": "A", "scan-rg_lru-2x20x3-cpu-b": "B"}
 
 
 def test_a_wrong_operation_has_a_large_error():

@@ -359,6 +359,8 @@ def test_a_damaged_checkpoint_is_reported_not_crashed_into(tmp_path):
         ("--config.model.head_width=-3", "head_width must be 0 or more; got -3"),
         ("--config.model.d_model=-4", "--config.model.d_model must be at least 1; got -4"),
         ("--config.model.layers=0", "--config.model.layers must be at least 1; got 0"),
+        ("--config.model.d_model=1000000000", "d_model must be at most 65536; got 1000000000"),
+        ("--config.model.layers=99999", "layers must be at most 1024; got 99999"),
         ("--config.mixer.heads=3", "heads must divide the width 8; got 3"),
     ],
 )

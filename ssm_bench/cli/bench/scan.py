@@ -64,5 +64,6 @@ def run(options: argparse.Namespace) -> int:
     for note in notes:
         print(f"  {note}")
     if measurements:
-        _record.write(options, f"scan-{options.op}", measurements, operation=options.op, notes=notes)
+        name = "-".join(["scan", options.op, *options.shapes])
+        _record.write(options, name, measurements, operation=options.op, notes=notes)
     return 0
