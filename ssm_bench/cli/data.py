@@ -179,7 +179,7 @@ def _list(options: argparse.Namespace) -> int:
             rest = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             print(f"  {task.spec.name:<12} {form.kind:<10} {sum(map(_bytes, paths)) / 1e6:>9,.1f} MB  {paths[0]}{rest}")
         if raw_folder and not forms and not task.variant:
-            print(f"  {task.spec.name:<12} nothing found: {task.wanted}")
+            print(f"  {task.spec.name:<12} nothing found: {raw.lacking(task)}{task.wanted}")
     return 0
 
 

@@ -45,4 +45,6 @@ def prepare(task: Task, tokens: str, work: Work, *, fetch: bool = True, again: b
 
 def no_data(task: Task) -> UserError:
     """The error for a task without a source, with what to fetch and where to put it."""
-    return UserError(f"there are no data for task {task.spec.name}: {task.wanted}, or use --data synthetic")
+    return UserError(
+        f"there are no data for task {task.spec.name}: {raw.lacking(task)}{task.wanted}, or use --data synthetic"
+    )

@@ -53,16 +53,33 @@ def folder() -> Path | None:
 
 def locate(form: RawFiles) -> list[Path] | None:
     """The paths of all files of a form, in SSM_BENCH_RAW or up to two folders below; None where one is missing."""
+    for base in _bases(form):
+        paths = [base / name for name in form.names]
+        if all(path.exists() for path in paths):
+            return paths
+    return None
+
+
+def _bases(form: RawFiles) -> Iterator[Path]:
+    """The folders that hold one or more files of a form, the highest first."""
     root = folder()
     if root is None:
-        return None
+        return
     for depth in range(_DEEPEST + 1):
-        for first in sorted(root.glob("*/" * depth + form.names[0])):
-            base = Path(str(first).removesuffix(form.names[0]))
-            paths = [base / name for name in form.names]
-            if all(path.exists() for path in paths):
-                return paths
-    return None
+        found = (str(path).removesuffix(name) for name in form.names for path in root.glob("*/" * depth + name))
+        yield from map(Path, sorted(set(found)))
+
+
+def lacking(task: Task) -> str:
+    """What is there of a form that is not whole, as the beginning of a sentence; empty where nothing is."""
+    for form in task.raw_files():
+        for base in _bases(form):
+            missing = [name for name in form.names if not (base / name).exists()]
+            if missing:
+                return (
+                    f"{base} lacks {' and '.join(missing)} beside {next(n for n in form.names if n not in missing)}; "
+                )
+    return ""
 
 
 def available(task: Task) -> list[tuple[RawFiles, list[Path]]]:

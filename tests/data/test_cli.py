@@ -34,6 +34,17 @@ def test_list_names_what_is_prepared_and_found(raw_folder, capsys):
     assert "listops-words-official" in capsys.readouterr().out
 
 
+def test_half_of_a_source_is_told_with_what_it_lacks(raw_folder, capsys):
+    (raw_folder / "mine").mkdir()
+    (raw_folder / "mine" / "aan_docs.jsonl.xz").touch()
+    lacks = f"{raw_folder / 'mine'} lacks aan_pairs.npz beside aan_docs.jsonl.xz; "
+    assert files.run("list") == 0
+    assert f"nothing found: {lacks}unpack" in capsys.readouterr().out
+    with pytest.raises(UserError, match="there are no data for task retrieval") as error:
+        files.run("prepare", "retrieval")
+    assert lacks in str(error.value)
+
+
 def test_describe_real_examples_as_text(raw_folder, capsys):
     files.listops(raw_folder)
     assert files.run("describe", "listops", "--examples-shown", "1") == 0
