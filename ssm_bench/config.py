@@ -145,7 +145,7 @@ def has_recipe(model: str, task: str) -> bool:
     Raises:
         UserError: unknown model.
     """
-    return task.partition("-")[0] in experiment(model).RECIPES
+    return _recipe(task) in experiment(model).RECIPES
 
 
 def get_config(model: str, task: str) -> ConfigDict:
@@ -155,10 +155,9 @@ def get_config(model: str, task: str) -> ConfigDict:
         UserError: unknown model, or a task that its experiment file has no recipe for.
     """
     module = experiment(model)
-    # A variant of a task, such as "pathfinder-64-easy", has the recipe of the task.
-    recipe = task.partition("-")[0]
     if not has_recipe(model, task):
         raise unknown_name(f"task of model {model}", task, module.RECIPES)
+    recipe = _recipe(task)
     config = module.get_config(recipe)
     # What sits in the two slots has options of its own, which are checked where it is known.
     known, given = ({*leaves(c.to_dict())} for c in (base_config(recipe), config))
@@ -169,6 +168,11 @@ def get_config(model: str, task: str) -> ConfigDict:
     if not config.train.steps:
         config.train.steps = config.train.published_steps
     return config
+
+
+def _recipe(task: str) -> str:
+    """A variant of a task, such as "pathfinder-64-easy", has the recipe of the task."""
+    return task.partition("-")[0]
 
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:

@@ -94,17 +94,21 @@ def run(options: argparse.Namespace) -> int:
 
 def _with_recipes(wanted: list["Cell"]) -> list["Cell"]:
     """The cells that a model has a recipe for; all, of which the first will say what is wrong, where there is none."""
-    from ssm_bench import registry
     from ssm_bench.config import has_recipe
+    from ssm_bench.data import spec
 
-    tasks = registry.names("tasks")
-    without = [c for c in wanted if c.task.partition("-")[0] in tasks and not has_recipe(c.model, c.task)]
-    if len(without) == len(wanted):
+    for task in dict.fromkeys(cell.task for cell in wanted):
+        spec(task)  # an unknown one is refused, not left out
+    lacking: dict[str, dict[str, None]] = {}
+    for cell in wanted:
+        if not has_recipe(cell.model, cell.task):
+            lacking.setdefault(cell.model, {})[cell.task] = None
+    kept = [cell for cell in wanted if cell.task not in lacking.get(cell.model, {})]
+    if not kept:
         return wanted
-    for model in dict.fromkeys(cell.model for cell in without):
-        lacking = dict.fromkeys(cell.task for cell in without if cell.model == model)
-        print(f"experiments/{model}.py has no recipe for {', '.join(lacking)}: left out")
-    return [cell for cell in wanted if cell not in without]
+    for model, tasks in lacking.items():
+        print(f"experiments/{model}.py has no recipe for {', '.join(tasks)}: left out")
+    return kept
 
 
 def _table_order(task: str) -> tuple[int, str]:

@@ -83,7 +83,7 @@ def default_data(preset: str) -> str:
 def set_share(config: ConfigDict, share: float) -> None:
     """Shrinks the schedule to a share in (0, 1] of the published steps, rounded up to whole chunks.
 
-    Evaluations shrink with it: 200 of them, in a schedule cut to a twentieth, would take as long as the steps.
+    Evaluations shrink with it, or a short schedule would spend as much on them as on its steps.
     """
     train = config.train
     steps = max(1, round(share * train.published_steps))
