@@ -55,6 +55,8 @@ def get_config(task: str):
         prenorm=True,
         pooling="mean",
         encoder="linear",
+        # A zero bias would leave every token id with the same direction after the first norm.
+        encoder_init="uniform",
     )
     config.mixer.update(blocks=1, init=init, r_min=0.9, r_max=0.999, bidirectional=False)
     config.scaffold.update(expand=expand, taps=4, mlp_expand=mlp_expand)

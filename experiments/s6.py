@@ -49,6 +49,8 @@ def get_config(task: str):
         prenorm=prenorm,
         pooling="mean",
         encoder="linear",
+        # A zero bias would leave every token id with the same direction after the first norm.
+        encoder_init="uniform",
     )
     config.mixer.update(state_size=64, dt_rank=math.ceil(d_model / 16), dt_min=0.001, dt_max=0.1, bidirectional=False)
     config.scaffold.update(expand=expand, taps=4, glu=True)

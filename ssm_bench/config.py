@@ -48,6 +48,7 @@ def base_config(task: str) -> ConfigDict:
                 "input_dropout": 0.0,  # on what enters the first block
                 "embedding_std": 1.0,  # of the initial token table, as in PyTorch's embedding
                 "encoder": "auto",  # "embedding", "one_hot", "linear" (of one number); auto: linear for pixels
+                "encoder_init": "lecun_normal",  # "uniform": of a linear encoder, as PyTorch's Linear starts
                 "positions": "none",  # "sinusoidal", "learned"
                 "pooling": "mean",  # "last", "cls"
                 "context": 0,  # learned vectors that pass the blocks in front of the sequence; pooling leaves them out
@@ -88,6 +89,9 @@ def base_config(task: str) -> ConfigDict:
                 "chunk": 50,  # steps in one call of the device
                 "lengths": 4,  # that batches of documents are padded to; 1: the task's longest alone
                 "eval_batch_size": 0,  # 0: the training batch
+                # Training batches from which batch norm's statistics are computed before each validation, with the
+                # parameters held; 0: the running averages.
+                "norm_batches": 0,
             },
             "report": {
                 "title": "",

@@ -16,6 +16,7 @@ from ssm_bench.network.scaffold import Scaffold
 from ssm_bench.ops.precision import widened
 
 ENCODERS = ("embedding", "one_hot", "linear")
+ENCODER_INITS = ("lecun_normal", "uniform")
 POSITIONS = ("none", "sinusoidal", "learned")
 POOLINGS = ("mean", "last", "cls")
 
@@ -51,9 +52,31 @@ class OneHot(nnx.Module):
 class Numbers(nnx.Module):
     """A linear map of normalised inputs with `channels` numbers a position: gray levels, or token ids taken as such."""
 
-    def __init__(self, channels: int, width: int, *, mean: float, std: float, rngs: nnx.Rngs):
-        """Creates the linear map (channels, width); mean and std are in the units of the input."""
+    def __init__(
+        self, channels: int, width: int, *, mean: float, std: float, init: str = "lecun_normal", rngs: nnx.Rngs
+    ):
+        """Creates the linear map (channels, width).
+
+        Args:
+            channels: numbers at each position.
+            width: output width h.
+            mean: subtracted from the input, in its units.
+            std: divides the input, in its units.
+            init: "lecun_normal" with a zero bias, or "uniform": weights and bias uniform in +-1/sqrt(channels), the
+                default of PyTorch's `Linear`. With one channel and a zero bias, a norm that follows sees the same
+                direction for every positive input; the random bias tells them apart.
+            rngs: random keys.
+
+        Raises:
+            UserError: an unknown `init`.
+        """
+        if init not in ENCODER_INITS:
+            raise unknown_name("--config.model.encoder_init", init, ENCODER_INITS)
         self.linear = Linear(channels, width, rngs=rngs)
+        if init == "uniform":
+            bound = channels**-0.5
+            for parameter in (self.linear.kernel, self.linear.bias):
+                parameter[...] = jax.random.uniform(rngs.params(), parameter.shape, minval=-bound, maxval=bound)
         self.mean = mean
         self.std = std
 

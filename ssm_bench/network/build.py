@@ -148,5 +148,5 @@ def _encoder(config: ConfigDict, spec: Any, vocab_size: int, pixels: tuple[float
     if kind == "linear":
         # Token ids enter as they are, one number each.
         mean, std = pixels if spec.kind == "pixels" else (0.0, 1.0)
-        return Numbers(1, width, mean=mean, std=std, rngs=rngs)
+        return Numbers(1, width, mean=mean, std=std, init=config.model.encoder_init, rngs=rngs)
     raise unknown_name("--config.model.encoder", kind, (*ENCODERS, "auto"))

@@ -8,7 +8,10 @@ from typing import Any
 #: Parts of a config that do not change what is computed (report), or stand in the path beside the hash.
 NOT_HASHED = ("report", "seed", "preset")
 #: Settings younger than the first records. At these values a run is what it was before there was a choice.
-ADDED = {"model": {"precision": "float32", "context": 0}, "train": {"lengths": 1}}
+ADDED = {
+    "model": {"precision": "float32", "context": 0, "encoder_init": "lecun_normal"},
+    "train": {"lengths": 1, "norm_batches": 0},
+}
 DIGITS = 12
 
 

@@ -12,6 +12,9 @@ from ssm_bench.train.loop import chunk_length
 #: Share of the published schedule that `budget` gives a cell where nothing else is said.
 BUDGET_SHARE = 0.1
 
+#: Part of a shrunk schedule that a warm-up of the published number of steps may take.
+LONGEST_WARMUP = 0.1
+
 #: Evaluations that a shrunk schedule keeps, where the published one has as many.
 LEAST_EVALUATIONS = 10
 
@@ -55,7 +58,7 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
 
 
 def budget(config: ConfigDict, experiment: ModuleType) -> None:
-    """The published recipe with its schedule shrunk to a share of the steps; warm-up and decay shrink with it."""
+    """The published recipe with its schedule shrunk to a share of the steps; see `set_share`."""
     set_share(config, BUDGET_SHARE)
 
 
@@ -83,9 +86,11 @@ def default_data(preset: str) -> str:
 def set_share(config: ConfigDict, share: float) -> None:
     """Shrinks the schedule to a share in (0, 1] of the published steps, rounded up to whole chunks.
 
-    Evaluations shrink with it, or a short schedule would spend as much on them as on its steps.
+    Evaluations shrink with it, or a short schedule would spend as much on them as on its steps. The warm-up keeps its
+    published number of steps as long as that is at most a tenth of the run; otherwise it takes a tenth, or the
+    published fraction of the schedule if that is larger. A warm-up of a few steps costs some recipes their run.
     """
-    train = config.train
+    train, warmup = config.train, config.optimizer.warmup
     steps = max(1, round(share * train.published_steps))
     if share < 1:
         evaluations = max(LEAST_EVALUATIONS, math.ceil(share * train.evaluations))
@@ -94,3 +99,4 @@ def set_share(config: ConfigDict, share: float) -> None:
         interval, train.chunk = chunk_length(steps, train.evaluations, train.chunk)
         steps = train.evaluations * interval
     train.steps = steps
+    config.optimizer.warmup = min(warmup * train.published_steps / steps, max(warmup, LONGEST_WARMUP))

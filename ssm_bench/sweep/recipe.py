@@ -29,7 +29,10 @@ FLAGS = {
 }
 
 #: What may change without making another recipe or schedule.
-FREE_ALWAYS = ("train.evaluations", "train.chunk", "train.lengths", "train.eval_batch_size", "model.precision")
+FREE_ALWAYS = (
+    *("train.evaluations", "train.chunk", "train.lengths", "train.eval_batch_size", "train.norm_batches"),
+    "model.precision",
+)
 
 #: What may change under presets that bear the name of the published recipe.
 FREE = {"budget": ("train.steps", *FREE_ALWAYS), "paper": FREE_ALWAYS}

@@ -28,7 +28,13 @@ BOUNDS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         "must be 0 or more",
         lambda v: 0 <= v < inf,
         (
-            *("train.eval_batch_size", "model.context", "model.head_width", "model.embedding_std"),
+            *(
+                "train.eval_batch_size",
+                "train.norm_batches",
+                "model.context",
+                "model.head_width",
+                "model.embedding_std",
+            ),
             *("optimizer.weight_decay", "optimizer.end_lr", "optimizer.clip_norm"),
         ),
     ),

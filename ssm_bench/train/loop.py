@@ -189,13 +189,29 @@ class Trainer:
         """Goes on from there."""
         self.outcome.resume(progress)
 
+    def statistics(self, state: TrainState) -> Any:
+        """The batch statistics to evaluate with: the running ones, or those of `train.norm_batches` batches.
+
+        The batches are those that follow in the training order. Training itself never reads these statistics.
+        """
+        count = self.settings.norm_batches
+        if not count or not jax.tree.leaves(state.stats):
+            return state.stats
+        begun = time.monotonic()
+        batches, sizes = self.order.batches(self.outcome.step, count)
+        stats = self.program.statistics(state.params, state.stats, self.data, batches, sizes, self.padded)
+        stats = jax.block_until_ready(stats)
+        self.outcome.seconds["evaluate"] += time.monotonic() - begun
+        return stats
+
     def _validate(self, state: TrainState, best: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """Adds a point to the curve, and keeps the parameters where validation is the best so far."""
-        accuracy, loss = self.score(state.params, state.stats, "validation")
+        stats = self.statistics(state)
+        accuracy, loss = self.score(state.params, stats, "validation")
         train_loss = self.outcome.sums[0] / self.outcome.sums[2]
         if self.outcome.validated(accuracy, loss):
             # The next chunk takes over the state's memory, so the best needs its own.
-            best = jax.tree.map(jnp.copy, {"params": state.params, "stats": state.stats})
+            best = jax.tree.map(jnp.copy, {"params": state.params, "stats": stats})
         return best, f"loss {train_loss:.3f}, validation {100 * accuracy:.2f} %"
 
     def _trained(self) -> str:

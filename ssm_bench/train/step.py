@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 
 from ssm_bench.network.build import Split
+from ssm_bench.network.layers import BatchNorm
 from ssm_bench.ops.parts import divided
 from ssm_bench.train.batches import DeviceData
 from ssm_bench.train.devices import Placement, place
@@ -67,6 +68,12 @@ class Program:
             in_shardings=(whole, whole, batches, whole),
             out_shardings=whole,
         )
+        self.statistics = jax.jit(
+            self._statistics,
+            static_argnames="padded",
+            in_shardings=(whole, whole, whole, batches, whole),
+            out_shardings=whole,
+        )
         self.evaluate = jax.jit(
             self._evaluate,
             static_argnames="length",
@@ -82,10 +89,26 @@ class Program:
         return jax.device_put(state, self.placement.whole)
 
     def logits(
-        self, params: Any, stats: Any, data: DeviceData, examples: jax.Array, length: int, *, train: bool, key=None
+        self,
+        params: Any,
+        stats: Any,
+        data: DeviceData,
+        examples: jax.Array,
+        length: int,
+        *,
+        train: bool,
+        key: jax.Array | None = None,
+        running: bool = True,
     ):
-        """Logits (b, c) of examples (b,), their documents cut to `length`, and the batch statistics after the call."""
+        """Logits (b, c) of examples (b,), their documents cut to `length`, and the batch statistics after the call.
+
+        The statistics are running averages, or, without `running`, those of this batch alone.
+        """
         model = nnx.merge(self.model.graph, params, stats)
+        if not running:
+            for _, module in nnx.iter_modules(model):
+                if isinstance(module, BatchNorm):
+                    module.decay = 0.0
         documents = data["documents"][examples]
         lengths = data["lengths"][documents] if self.ragged else None
         logits = model(data["tokens"][documents][..., :length], lengths, train=train, key=key)
@@ -126,6 +149,30 @@ class Program:
 
         with divided(self.placement.mesh):
             return jax.lax.scan(step, state, (batches, sizes))
+
+    def _statistics(
+        self,
+        params: Any,
+        stats: Any,
+        data: DeviceData,
+        batches: jax.Array,
+        sizes: jax.Array,
+        padded: tuple[int, ...],
+    ) -> Any:
+        """Batch statistics of fixed parameters: the mean over batches (k, b) of lengths padded[size], no dropout."""
+
+        def seen(length, examples):
+            return self.logits(params, stats, data, examples, length, train=True, running=False)[1]
+
+        branches = [partial(seen, length) for length in padded]
+
+        def add(sums, batch):
+            examples, size = batch
+            return jax.tree.map(jnp.add, sums, jax.lax.switch(size, branches, examples)), None
+
+        with divided(self.placement.mesh):
+            sums, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, stats), (batches, sizes))
+        return jax.tree.map(lambda total: total / len(batches), sums)
 
     def _evaluate(
         self, params: Any, stats: Any, data: DeviceData, batches: jax.Array, weights: jax.Array, length: int

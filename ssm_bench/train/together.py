@@ -58,6 +58,13 @@ class SeedsProgram(Program):
         one = lambda seed, state, examples: self.update_with(seed, data, length, state, examples)  # noqa: E731
         return jax.vmap(one)(self.seeds, state, examples)
 
+    def _statistics(
+        self, params: Any, stats: Any, data: DeviceData, batches: jax.Array, sizes: jax.Array, padded: tuple[int, ...]
+    ) -> Any:
+        one = super()._statistics
+        by_seed = lambda params, stats, batches: one(params, stats, data, batches, sizes, padded)  # noqa: E731
+        return jax.vmap(by_seed, in_axes=(0, 0, 1))(params, stats, batches)
+
     def _evaluate(
         self, params: Any, stats: Any, data: DeviceData, batches: jax.Array, weights: jax.Array, length: int
     ) -> jax.Array:
@@ -130,11 +137,12 @@ class Together(Trainer):
 
     def _validate(self, state: TrainState, best: dict[str, Any]) -> tuple[dict[str, Any], str]:
         self._share()
-        scores = self.score(state.params, state.stats, "validation")
+        stats = self.statistics(state)
+        scores = self.score(state.params, stats, "validation")
         better = np.zeros(len(scores), bool)
         for place in self.alive():
             better[place] = self.outcomes[place].validated(*scores[place])
-        now = {"params": state.params, "stats": state.stats}
+        now = {"params": state.params, "stats": stats}
         keep = lambda new, old: jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)  # noqa: E731
         best = jax.device_put(jax.tree.map(keep, now, best), self.program.placement.whole)
         return best, "validation " + ", ".join(f"{100 * scores[place, 0]:.2f} %" for place in self.alive())

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from ssm_bench.errors import UserError
 from ssm_bench.network.backbone import Classifier, Embedding, Numbers, sinusoidal_positions
 
 WIDTH, LENGTH = 4, 6
@@ -86,3 +87,22 @@ def test_numbers_are_normalised_before_their_linear_map():
     numbers = Numbers(1, WIDTH, mean=100.0, std=50.0, rngs=nnx.Rngs(0))
     expected = numbers.linear(jnp.array([[[-2.0], [0.0], [3.1]]]))
     np.testing.assert_allclose(numbers(jnp.array([[0, 100, 255]])), expected, rtol=FLOAT32, atol=FLOAT32)
+
+
+def test_a_uniform_start_gives_token_ids_different_directions():
+    """With a zero bias, ids 3 and 134 would be one direction, which a norm can not tell apart."""
+    ids = jnp.array([[3, 134]])
+    angle = {}
+    for init in ("lecun_normal", "uniform"):
+        x = Numbers(1, WIDTH, mean=0.0, std=1.0, init=init, rngs=nnx.Rngs(0))(ids)[0]
+        first, second = x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+        angle[init] = float(jnp.linalg.norm(first - second))
+    assert angle["lecun_normal"] < 1e-6 < 1e-2 < angle["uniform"]
+    encoder = Numbers(4, WIDTH, mean=0.0, std=1.0, init="uniform", rngs=nnx.Rngs(0)).linear
+    for parameter in (encoder.kernel, encoder.bias):
+        assert 0.25 < float(jnp.abs(parameter[...]).max()) <= 0.5
+
+
+def test_an_unknown_start_of_the_encoder_is_refused():
+    with pytest.raises(UserError, match="encoder_init.*lecun_normal, uniform"):
+        Numbers(1, WIDTH, mean=0.0, std=1.0, init="zeros", rngs=nnx.Rngs(0))

@@ -80,7 +80,9 @@ def test_the_records_that_are_shown_are_of_the_recipes_of_today():
     for (preset, model, task), record in shown.items():
         today = leaves(resolve(model, task, preset=preset, protocol=record.protocol).to_dict())
         # What a setting was before there was one, nobody can say; and a recipe leaves a length of 0 to the task.
-        same_for_all = {"seed", "task.max_length", "task.data", *FREE[preset]}
+        # The fraction that a warm-up takes of a shrunk schedule depends on the share.
+        of_share = {"optimizer.warmup"} if preset == "budget" else set()
+        same_for_all = {"seed", "task.max_length", "task.data", *of_share, *FREE[preset]}
         was = leaves(record.config)
         changed = [name for name in was if name in today and name not in same_for_all and was[name] != today[name]]
         assert not changed, f"{model} on {task} was run with other settings: {changed}; run it again or remove it"
@@ -202,6 +204,22 @@ def test_evaluations_shrink_with_the_schedule_to_ten_and_below_only_for_want_of_
     config = get_config(model, task)
     set_share(config, share)
     assert config.train.evaluations == evaluations
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.05, 0.3, 1.0])
+@pytest.mark.parametrize(
+    ("model", "task"), [("s5", "pathfinder"), ("s5", "listops"), ("transformer", "text"), ("s6", "text")]
+)
+def test_a_share_keeps_the_steps_of_the_warmup_up_to_a_tenth_of_the_run(model, task, share):
+    config = get_config(model, task)
+    fraction, published = config.optimizer.warmup, config.optimizer.warmup * config.train.published_steps
+    set_share(config, share)
+    steps = config.optimizer.warmup * config.train.steps
+    if published <= 0.1 * config.train.steps:
+        assert steps == pytest.approx(published)
+    else:
+        assert steps == pytest.approx(min(published, max(0.1, fraction) * config.train.steps))
+    assert 0.0 <= config.optimizer.warmup <= 1.0
 
 
 @pytest.mark.parametrize("preset", PRESETS)
