@@ -1,11 +1,29 @@
-"""Errors that a user can mend, each told in one sentence."""
+"""User-facing errors, each one sentence."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+#: Characters that reverse the direction of the text after them.
+_REVERSING = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
+
+
+def printable(text: str) -> str:
+    """Text with "?" in place of what could act on a terminal or is not Unicode: control characters, lone surrogates.
+
+    Tabs and newlines stay.
+    """
+    return "".join(
+        "?" if c not in "\t\n" and (unicodedata.category(c) in ("Cc", "Cs") or c in _REVERSING) else c for c in text
+    )
 
 
 class UserError(Exception):
     """A user's mistake: the command line prints its one sentence and exits with code 2."""
+
+    def __init__(self, message: str):
+        """Takes the sentence, which may quote names and values from files."""
+        super().__init__(printable(message))
 
 
 def unknown_name(kind: str, value: str, allowed: Iterable[str]) -> UserError:

@@ -13,7 +13,7 @@ def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
     describe_cell(parser)
     parser.add_argument("--devices", default="1", metavar="N", help="devices that share each batch (default: 1)")
     parser.add_argument("--deadline", default="", metavar="TIME", help="save and leave before this time, like 9m")
-    again = "run again, from the start, what has a finished record or a checkpoint of other data; the rest goes on"
+    again = "run again, from the start, what has a finished record; unfinished runs continue"
     parser.add_argument("--rerun", action="store_true", help=again)
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
 

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     config, dataset = opened(choices.config(Cell(model=options.model, task=options.task, seed=options.seed)))
     if options.split not in dataset.splits:
         raise unknown_name("--split", options.split, dataset.splits)
-    folder = checkpoint_folder(config, options.checkpoints)
+    folder = checkpoint_folder(config, dataset, options.checkpoints)
     if not folder.is_dir():
         raise UserError(f"no checkpoint of this run at {folder}: train it first, with the same options")
     trainer = make_trainer(config, dataset)

@@ -8,7 +8,13 @@ HELP = "train one model on one task and write its record"
 EXAMPLE = """example:
   ssm-bench train --model s5 --task text --data synthetic --config.model.d_model=64 --config.train.steps=100
 
-The same command resumes a run that was stopped. --preset quick takes a toy-size model."""
+The same command resumes a run that was stopped. --preset quick takes a toy-size model.
+
+exit codes: 0 the run is finished, now or before; 1 it failed (its record says diverged, oom or error);
+3 it was stopped before its end, and the same command continues it; 2 a mistake in the command, 130 interrupted.
+A finished run is not run again, but under quick and custom when the code has changed since."""
+
+STATUS_CODES = {"ok": 0, "partial": 3}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb: 0 for a finished run or one stopped with a checkpoint, 1 for a failed one."""
+    """Runs the verb; returns the code that `EXAMPLE` lists."""
     _options.prepare_jax(options.preset)
     from ssm_bench.sweep.cells import Cell, opened, summary
     from ssm_bench.sweep.progress import Progress, parse_duration
+    from ssm_bench.train import provenance
     from ssm_bench.train.checks import writable
-    from ssm_bench.train.run import earlier
+    from ssm_bench.train.run import earlier, outdated, revision_words
     from ssm_bench.train.run import run as run_cell
     from ssm_bench.train.stop import Stop
 
@@ -40,12 +47,16 @@ def run(options: argparse.Namespace) -> int:
         return 0
     # Before data are downloaded or generated, which may take long.
     writable(options.results, options.checkpoints)
+    provenance.note()
     with Stop(deadline) as stop:
         config, dataset = opened(config)
         record = earlier(config, dataset, options.results, devices=devices)
         if record and not options.rerun:
-            print(f"finished before (--rerun runs it again): {summary(record)}")
-            return 0
+            if not (why := outdated(record)):
+                words = f"{summary(record)}, {revision_words(record)}"
+                print(f"finished before (--rerun runs it again): {words}")
+                return STATUS_CODES.get(record.status, 1)
+            print(f"runs again: {why}")
         progress = Progress(f"{options.model} {options.task} seed {options.seed}")
         (record,) = run_cell(
             config,
@@ -59,4 +70,4 @@ def run(options: argparse.Namespace) -> int:
         )
         progress.end(summary(record))
     print(summary(record))
-    return 0 if record.status in ("ok", "partial") else 1
+    return STATUS_CODES.get(record.status, 1)

@@ -19,6 +19,9 @@ from ssm_bench.network.scaffold import Scaffold, Slots
 #: What sees padding under protocol "paper", as each family was published.
 PAPER_PADDING = ("everywhere", "norms", "nowhere")
 
+#: The two slots of a block: section of the configuration, package, interface.
+SLOTS = (("mixer", "models", Mixer), ("scaffold", "scaffolds", Scaffold))
+
 #: What a mixer or scaffold is given by the network that it sits in.
 NOT_OPTIONS = {"self", "d_model", "max_length", "context", "slots", "rngs"}
 

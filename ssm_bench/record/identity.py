@@ -1,33 +1,112 @@
-"""What makes two runs the same run."""
+"""What makes two runs the same run: their recipe, their data and their seed.
+
+A recipe is named by a hash of the settings that differ from their defaults. A new setting whose default is what all
+runs did before therefore changes no name.
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-#: Parts of a config that do not change what is computed (report), or stand in the path beside the hash.
-NOT_HASHED = ("report", "seed", "preset")
-#: Settings younger than the first records. At these values a run is what it was before there was a choice.
-ADDED = {
-    "model": {"precision": "float32", "context": 0, "encoder_init": "lecun_normal"},
-    "train": {"lengths": 1, "norm_batches": 0},
-}
-DIGITS = 12
+from ssm_bench.config import base_config, leaves
+
+#: Parts of a configuration that are outside its recipe: they change no result, or have a place of their own in a path.
+NOT_NAMED = ("report", "seed", "preset")
+
+#: The value at which a setting is left out of a hash, where that is not its default.
+#:
+#: To change a default, or to add a setting whose default is not what runs did before, enter here the value of the runs
+#: that exist: their names stay, and runs with the new default get names of their own. An option of a mixer or scaffold
+#: is entered with its class's module, as "mixer.s5.blocks". Entries are never changed or removed.
+UNNAMED = {"train.lengths": 1}
+
+HASH_DIGITS = 12
+CHECKSUM_DIGITS = 8
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
-    """The identity of a resolved config: 12 hexadecimal digits, the same for every seed and preset.
+#: Sections whose settings are the options of a class, with the defaults of its constructor.
+OF_CLASSES = ("mixer", "scaffold")
+
+
+@cache
+def base_defaults() -> dict[str, Any]:
+    """Full name -> default of every setting but the options of mixers and scaffolds."""
+    return leaves(base_config("").to_dict())
+
+
+def differences(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a configuration that its hash is computed from, by their full names.
 
     Args:
-        config: the resolved config as nested dicts of JSON values.
+        config: the resolved configuration as nested dicts of JSON values.
+        defaults: full name -> default value.
+
+    Returns:
+        Full name -> value of each setting that differs from the value at which it is left out.
+    """
+    found = {}
+    for name, value in leaves(dict(config)).items():
+        if name.partition(".")[0] in NOT_NAMED:
+            continue
+        unnamed = UNNAMED.get(_unique(name, config), defaults.get(name, _NO_DEFAULT))
+        if unnamed is _NO_DEFAULT or _text(value) != _text(unnamed):
+            found[name] = value
+    return dict(sorted(found.items()))
+
+
+_NO_DEFAULT = object()
+
+
+def _unique(name: str, config: Mapping[str, Any]) -> str:
+    """The name of a setting in `UNNAMED`: options of different mixers share names."""
+    section, _, option = name.partition(".")
+    if section in OF_CLASSES:
+        return f"{section}.{config['model'][section]}.{option}"
+    return name
+
+
+def contradiction(config: Mapping[str, Any], differences_: Mapping[str, Any]) -> str:
+    """What is wrong with the differences of a configuration that were computed elsewhere; empty if nothing is.
+
+    Options of mixers and scaffolds are compared where they are listed; whether one is missing, only their classes tell.
+    """
+    settings, listed = leaves(dict(config)), set(differences_)
+    for name, value in differences_.items():
+        if _text(settings.get(name)) != _text(value):
+            return f"{name} is {value!r}, but the config says {settings.get(name)!r}"
+    expected = {name for name in differences(config, base_defaults()) if name.partition(".")[0] not in OF_CLASSES}
+    if missing := sorted(expected - listed):
+        return f"{missing[0]} is missing, which the config sets to {settings[missing[0]]!r}"
+    return ""
+
+
+def config_hash(differences: Mapping[str, Any]) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of the differences as compact JSON with sorted keys.
+
+    1 and 1.0 are the same value, since a setting may be written either way.
 
     Raises:
         ValueError: a number that is not finite.
         TypeError: a value that JSON does not know.
     """
-    hashed = {key: value for key, value in config.items() if key not in NOT_HASHED}
-    for section, settings in ADDED.items():
-        if isinstance(given := hashed.get(section), Mapping):
-            hashed[section] = {key: value for key, value in given.items() if settings.get(key) != value}
-    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+    return hashlib.sha256(_text(differences).encode()).hexdigest()[:HASH_DIGITS]
+
+
+def run_name(config_hash: str, checksum: str, seeds: Sequence[int]) -> str:
+    """The name of a run, "<hash>-<first digits of the data's checksum>-s<seed>"; several seeds are joined by "-"."""
+    return f"{config_hash}-{checksum[:CHECKSUM_DIGITS]}-s{'-'.join(map(str, seeds))}"
+
+
+def _text(value: Any) -> str:
+    return json.dumps(_whole(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _whole(value: Any) -> Any:
+    """Whole numbers as integers, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

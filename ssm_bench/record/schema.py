@@ -1,4 +1,4 @@
-"""What a record says, field by field, and the way in from JSON: upgrade, check, freeze.
+"""What a record says, field by field, and how it is read from JSON: upgrade, check, freeze.
 
 `docs/records.md` explains the fields to readers. A field is added, renamed or dropped in three places: the
 class here, SCHEMA_VERSION, and a step in UPGRADES that lifts records of the version before.
@@ -14,17 +14,15 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ssm_bench.errors import UserError
-from ssm_bench.record.identity import DIGITS, config_hash
+from ssm_bench.record import version1
+from ssm_bench.record.identity import CHECKSUM_DIGITS, HASH_DIGITS, config_hash, contradiction, run_name
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-#: version -> what turns a record of that version into one of the next.
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+#: version -> what turns a run record of that version into one of the next.
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: version1.upgrade}
 
-#: What the message of a run says that shared its device.
-NO_MEASURE = "no measure of speed"
-
-#: Statuses after which a run will not go on by itself, and whose accuracy is unknown.
+#: Statuses that are final and have no accuracy.
 FAILURES = ("diverged", "oom", "timeout", "error")
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="safe as a part of a path")]
@@ -33,7 +31,8 @@ Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(ge=0.0)]
-ConfigHash = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{DIGITS}}}$")]
+ConfigHash = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{HASH_DIGITS}}}$")]
+Checksum = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{CHECKSUM_DIGITS},}}$")]
 Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", description="UTC, ISO 8601")]
 
 
@@ -74,7 +73,7 @@ class Data(_Part, frozen=True):
     identity: Text
     kind: Literal["official", "rebuilt", "generated", "synthetic"]
     source: str
-    checksum: str
+    checksum: Checksum
     counts: dict[str, Count]
     label_histogram: dict[str, list[Count]]
     notes: list[str]
@@ -126,6 +125,12 @@ class Device(_Part, frozen=True):
     count: Positive
 
 
+class RunDevice(Device, frozen=True):
+    """What a run ran on, and whether other runs used it at the same time: its times are then no measure of speed."""
+
+    shared: bool
+
+
 class Revision(_Part, frozen=True):
     """The code that ran: a git commit, and whether files differed from it."""
 
@@ -133,12 +138,21 @@ class Revision(_Part, frozen=True):
     dirty: bool
 
 
+class Part(_Part, frozen=True):
+    """A part of a run that was trained by other code, on another device or with other libraries than the one before."""
+
+    revision: Revision
+    device: Device
+    versions: dict[str, str]
+
+
 class RunRecord(_Part, frozen=True):
     """One training run, finished or failed."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     status: Literal["ok", "partial", "diverged", "oom", "timeout", "error"]
     message: str
+    notes: list[Text]
     preset: Name
     protocol: Name
     task: Task
@@ -146,20 +160,30 @@ class RunRecord(_Part, frozen=True):
     data: Data
     seed: Count
     config: dict[str, Any]
+    differences: dict[str, Any]
     config_hash: ConfigHash
+    together: list[Count]
     steps: Steps
     result: Result | None
     curve: list[CurvePoint]
     cost: Cost
-    device: Device
+    computed: dict[str, Text]
+    device: RunDevice
     versions: dict[str, str]
     revision: Revision
+    code: Text | None
+    parts: list[Part]
     created: Moment
 
     @property
+    def name(self) -> str:
+        """What its file is called, without its suffix."""
+        return run_name(self.config_hash, self.data.checksum, [self.seed])
+
+    @property
     def alone(self) -> bool:
-        """Whether its times are a measure of speed: its message does not say that others shared the device."""
-        return NO_MEASURE not in self.message
+        """Whether its times are a measure of speed."""
+        return not (self.device.shared or self.together)
 
     def to_dict(self) -> dict[str, Any]:
         """The record as nested dicts and lists, in the order of the schema."""
@@ -202,16 +226,19 @@ class SpeedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def upgrade(raw: Mapping[str, Any], where: str = "record") -> dict[str, Any]:
-    """Lifts a record of any earlier schema version to the current one, step by step.
+    """Lifts a run record of any earlier schema version to the current one, step by step.
 
     Raises:
-        UserError: the version is missing, unknown, or newer than this program.
+        UserError: the version is missing, unknown, or newer than this program; or what the record lacks for a step.
     """
     raw = dict(raw)
     while (version := raw.get("schema_version")) != SCHEMA_VERSION:
         if not isinstance(version, int) or version not in UPGRADES:
             raise UserError(f"{where}: schema_version is {version!r}; this ssm-bench reads 1 to {SCHEMA_VERSION}")
-        raw = UPGRADES[version](raw)
+        try:
+            raw = UPGRADES[version](raw)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise UserError(f"{where}: not a record of schema version {version} ({error!r})") from None
     return raw
 
 
@@ -228,17 +255,19 @@ def validate(raw: Mapping[str, Any], where: str = "record") -> RunRecord:
     Raises:
         UserError: names `where`, the field and what is wrong with it.
     """
-    record = _convert(raw, RunRecord, where)
+    record = _convert(upgrade(_plain(raw), where), RunRecord, where)
     if record.status == "ok" and record.result is None:
         raise UserError(f"{where}: field result is null, but status is 'ok'")
-    if (computed := config_hash(record.config)) != record.config_hash:
-        raise UserError(f"{where}: field config_hash is {record.config_hash!r}, but the config hashes to {computed!r}")
+    if wrong := contradiction(record.config, record.differences):
+        raise UserError(f"{where}: field differences: {wrong}")
+    if (computed := config_hash(record.differences)) != record.config_hash:
+        raise UserError(f"{where}: field config_hash is {record.config_hash!r}, but differences hash to {computed!r}")
     return record
 
 
 def validate_speed(raw: Mapping[str, Any], where: str = "speed record") -> SpeedRecord:
     """Checks a speed record and freezes it; see `validate`."""
-    return _convert(raw, SpeedRecord, where)
+    return _convert(_plain(raw), SpeedRecord, where)
 
 
 def inconsistencies(record: RunRecord) -> list[str]:
@@ -268,7 +297,7 @@ def inconsistencies(record: RunRecord) -> list[str]:
 
 def _convert(raw: Mapping[str, Any], kind: type, where: str) -> Any:
     try:
-        return msgspec.convert(upgrade(_plain(raw), where), kind)
+        return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
         # msgspec closes its sentence with the place: "Expected `int`, got `str` - at `$.steps.done`".
         what, _, place = str(error).partition(" - at `$")
@@ -297,7 +326,7 @@ def _text(record: dict[str, Any]) -> str:
             text = f"[\n{lines}\n  ]"
         else:
             # The maps whose keys are free have no order of the schema.
-            free = key in ("config", "versions", "measurements")
+            free = key in ("config", "differences", "computed", "versions", "measurements")
             text = json.dumps(value, indent=2, sort_keys=free, ensure_ascii=False).replace("\n", "\n  ")
         fields.append(f'  "{key}": {text}')
     return "{\n" + ",\n".join(fields) + "\n}\n"

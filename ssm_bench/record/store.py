@@ -1,4 +1,7 @@
-"""Where records live: results/runs/<preset>/<task>/<model>/<config hash>-s<seed>.json and results/speed/<name>.json."""
+"""Where records live: results/runs/<preset>/<task>/<model>/<name>.json and results/speed/<name>.json.
+
+The name of a run is `identity.run_name`: the hash of its recipe, the first digits of its data's checksum, and its seed.
+"""
 
 import hashlib
 import json
@@ -18,18 +21,22 @@ DRAWN_FROM = "records.sha256"
 DRAWN = "figures.sha256"
 
 
-def path_of(root: Path | str, preset: str, task: str, model: str, config_hash: str, seed: int) -> Path:
-    """The one path of a run, known before it starts.
+def path_of(root: Path | str, preset: str, task: str, model: str, name: str) -> Path:
+    """The path of a run, known before it starts.
 
     Args:
         root: the folder of all results, "results" in a checkout.
+        preset: of the run.
+        task: of the run.
+        model: of the run.
+        name: as `identity.run_name` gives it.
     """
-    return Path(root) / "runs" / preset / task / model / f"{config_hash}-s{seed}.json"
+    return Path(root) / "runs" / preset / task / model / f"{name}.json"
 
 
 def home(record: RunRecord, root: Path | str) -> Path:
     """The path at which a record belongs."""
-    return path_of(root, record.preset, record.task.name, record.model.name, record.config_hash, record.seed)
+    return path_of(root, record.preset, record.task.name, record.model.name, record.name)
 
 
 def speed_home(record: SpeedRecord, root: Path | str) -> Path:
@@ -129,10 +136,33 @@ def hashes(files: Mapping[str, bytes]) -> str:
     return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
 
 
-def find(root: Path | str, preset: str, task: str, model: str, config_hash: str, seed: int) -> RunRecord | None:
-    """The record of one run, or None if it has not left one."""
-    path = path_of(root, preset, task, model, config_hash, seed)
+def find(root: Path | str, preset: str, task: str, model: str, name: str) -> RunRecord | None:
+    """The record of one run, or None if there is none."""
+    path = path_of(root, preset, task, model, name)
     return read(path) if path.is_file() else None
+
+
+def migrate(root: Path | str) -> list[tuple[Path, Path]]:
+    """Rewrites run records of earlier schema versions, and moves each record to where it belongs.
+
+    Returns:
+        The old and the new path of every file that changed.
+
+    Raises:
+        UserError: a record is bad, or another file has its place; files before it have been moved.
+    """
+    changed = []
+    for path in list(paths(root)):
+        record = read(path)
+        place = home(record, root)
+        if place != path and place.exists():
+            raise UserError(f"{path}: belongs at {place}, where there is another file: delete one of the two")
+        if place != path or record.to_json() != path.read_text(encoding="utf-8"):
+            write(record, root)
+            changed.append((path, place))
+        if place != path:
+            path.unlink()
+    return changed
 
 
 def write_text(text: str, path: Path) -> Path:

@@ -129,7 +129,7 @@ def cells(records: Iterable[RunRecord]) -> dict[tuple[str, str], Cell]:
         records: the runs of one preset and one protocol.
     """
     by_cell: dict[tuple[str, str], dict[tuple[str, DataIdentity], list[RunRecord]]] = {}
-    for record in sorted(records, key=lambda r: (r.seed, r.config_hash)):
+    for record in sorted(records, key=lambda r: (r.seed, r.model.name, r.task.name, r.config_hash)):
         place = record.model.name, record.task.name
         by_cell.setdefault(place, {}).setdefault(group_of(record), []).append(record)
     chosen = {}

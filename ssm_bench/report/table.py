@@ -247,9 +247,10 @@ def _data_text(data: DataIdentity, seen: list[DataIdentity]) -> str:
 
 
 def _precision_text(run: RunRecord) -> str:
-    """What is said of activations that are not float32."""
+    """What is said of activations that are not float32, and of what was computed in less than was asked for."""
     precision = aggregate.precision(run)
-    return "" if precision == "float32" else f"{precision} activations"
+    asked = [] if precision == "float32" else [f"{precision} activations"]
+    return ", ".join([*asked, *(f"{name} in {dtype}" for name, dtype in sorted(run.computed.items()))])
 
 
 def _cell_notes(cell: Cell) -> Iterator[str]:

@@ -14,6 +14,7 @@ from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.record import config_hash, store
 from ssm_bench.sweep.progress import duration
+from ssm_bench.train.identity import recipe
 from ssm_bench.train.run import make_trainer, memory_advice, out_of_memory
 
 #: Shares a cell can get. Few and round, so that a small change of speed does not make another experiment.
@@ -68,7 +69,7 @@ def planned_share(
         UserError: the least of them does not fit, or none was chosen before and none may be now.
         NoMemory: the steps that were timed ran out of it.
     """
-    identity = hashlib.sha256(f"{config_hash(config.to_dict())} {seconds:.0f}".encode()).hexdigest()[:12]
+    identity = hashlib.sha256(f"{config_hash(recipe(config))} {seconds:.0f}".encode()).hexdigest()[:12]
     file = checkpoints / config.preset / "plan" / f"{config.task.name}-{config.model.name}-{identity}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     # One process times the cell. Those with other seeds of it wait, and take the same share: they are one experiment.

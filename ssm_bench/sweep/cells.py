@@ -16,12 +16,13 @@ from ssm_bench.record import RunRecord, store
 from ssm_bench.sweep.budget import NoMemory, check_budget, planned_share
 from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
+from ssm_bench.train import provenance
 from ssm_bench.train.checkpoint import UnderWay
 from ssm_bench.train.checks import writable
 from ssm_bench.train.devices import check_batch
 from ssm_bench.train.outcome import Outcome
 from ssm_bench.train.recording import make_record
-from ssm_bench.train.run import earlier, open_data, run, with_seed
+from ssm_bench.train.run import earlier, open_data, outdated, revision_words, run, with_seed
 from ssm_bench.train.stop import Stop
 
 
@@ -115,10 +116,10 @@ class Runner:
             if self.seconds is not None:
                 share = config.train.steps / config.train.published_steps
                 progress.label += f" ({100 * share:.3g} % of the schedule)"
-            before = self._before(cell, config, dataset)
+            before = self._before(cell, config, dataset, progress)
             seeds = [s for s in cell.seeds if s not in before]
             if not seeds:
-                words = "; ".join(map(summary, before.values()))
+                words = "; ".join(f"{summary(record)}, {revision_words(record)}" for record in before.values())
                 progress.end(f"skipped, finished before: {words}")
                 return "skipped"
             records = run(
@@ -191,12 +192,20 @@ class Runner:
         )
         return opened(at_share(share))
 
-    def _before(self, cell: Cell, config: ConfigDict, dataset: Dataset) -> dict[int, RunRecord]:
-        """The seeds of a cell that are not run, and what they left when they were."""
+    def _before(
+        self, cell: Cell, config: ConfigDict, dataset: Dataset, progress: Progress | None = None
+    ) -> dict[int, RunRecord]:
+        """The seeds of a cell that are not run again, and their records; says why others are."""
         if self.rerun:
             return {}
-        found = {s: earlier(with_seed(config, s), dataset, self.results, devices=self.devices) for s in cell.seeds}
-        return {seed: record for seed, record in found.items() if record}
+        kept = {}
+        for seed in cell.seeds:
+            if record := earlier(with_seed(config, seed), dataset, self.results, devices=self.devices):
+                if not (why := outdated(record)):
+                    kept[seed] = record
+                elif progress:
+                    progress.screen.line(f"{progress.label}: runs again, {why}")
+        return kept
 
     def _failed(
         self, cell: Cell, config: ConfigDict, dataset: Dataset, status: str, message: str, progress: Progress
@@ -204,7 +213,7 @@ class Runner:
         outcome = Outcome(status=status, message=_short(message))
         for seed in set(cell.seeds) - set(self._before(cell, config, dataset)):
             one = with_seed(config, seed)
-            record = make_record(one, dataset, outcome, parameters=0, state_size=None, devices=self.devices)
+            record = make_record(one, dataset, outcome, devices=self.devices)
             store.write(record, self.results)
         progress.end(f"{status}: {outcome.message}")
         return status
@@ -219,7 +228,7 @@ def check(wanted: Sequence[Cell], runner: Runner) -> None:
     """Finds what would spoil cells before any of them starts.
 
     Raises:
-        UserError: a mistake in names or settings, or a folder that can not be written to.
+        UserError: a mistake in names or settings, a folder that can not be written to, or a note that is not text.
     """
     for cell in wanted:
         config = runner.choices.config(cell)
@@ -228,6 +237,7 @@ def check(wanted: Sequence[Cell], runner: Runner) -> None:
         if runner.devices > 1:
             check_batch(config.train.batch_size, runner.devices)
     writable(runner.results, runner.checkpoints)
+    provenance.note()
 
 
 def labels(wanted: Sequence[Cell]) -> list[str]:

@@ -9,14 +9,8 @@ from ssm_bench.config import check_choice, experiment, get_config, override
 from ssm_bench.data import spec
 from ssm_bench.data.dataset import DATA, PROTOCOLS
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.network.build import options_of
-from ssm_bench.network.mixer import Mixer
-from ssm_bench.network.scaffold import Scaffold
+from ssm_bench.network.build import SLOTS, options_of
 from ssm_bench.sweep.presets import PRESETS, default_data, set_share
-
-#: The two slots of a block: configuration section, package, interface.
-SLOTS = (("mixer", "models", Mixer), ("scaffold", "scaffolds", Scaffold))
-
 
 #: Settings that have a flag of their own.
 FLAGS = {

@@ -20,11 +20,8 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from ssm_bench.errors import UserError
-from ssm_bench.record import NO_MEASURE
 from ssm_bench.sweep.cells import Cell, Runner, check, labels
 from ssm_bench.sweep.progress import Progress, Screen
-from ssm_bench.train import provenance
-from ssm_bench.train.recording import joined
 from ssm_bench.train.stop import Stop
 
 #: CPU workers beyond this cost memory, about a gigabyte each, where nobody asked for them.
@@ -54,8 +51,7 @@ class Place:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
             if self.memory is not None:
                 os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{self.memory:.2f}"
-                note = f"beside other runs on the same GPU, so its times are {NO_MEASURE}"
-                os.environ["SSM_BENCH_NOTE"] = joined(provenance.note(), note)
+                os.environ["SSM_BENCH_SHARED"] = "1"
         elif self.cores and hasattr(os, "sched_setaffinity"):
             # XLA starts as many threads as it may use cores.
             os.sched_setaffinity(0, self.cores)

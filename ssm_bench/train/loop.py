@@ -50,7 +50,7 @@ class Trainer:
         config: ConfigDict,
         *,
         lengths: np.ndarray,
-        origin: str = "",
+        origin: dict[str, Any] | None = None,
         checksum: str = "",
     ):
         """Takes the compiled programs, the data on the device, and example indices of train, validation, test.
@@ -61,7 +61,7 @@ class Trainer:
             splits: example indices of train, validation and test.
             config: the whole configuration.
             lengths: of every example, its longer document's if it has two.
-            origin: what trains, in words: code and device.
+            origin: what trains, as `provenance.part` describes it.
             checksum: of the data; a checkpoint of other data is refused.
         """
         self.program = program
@@ -100,8 +100,6 @@ class Trainer:
         elif begun:
             # By the same code on the same kind of device.
             chunk_seconds = chunk * outcome.seconds["train"] / begun
-        if (note := provenance.note()) and note not in outcome.notes:
-            outcome.notes.append(note)
         while outcome.step < steps:
             size = min(chunk, steps - outcome.step)
             evaluates = (outcome.step + size) % interval == 0 or outcome.step + size == steps
@@ -151,7 +149,7 @@ class Trainer:
         if progress["checksum"] != self.outcome.checksum:
             raise UserError(
                 f"the checkpoint in {checkpoints.folder} was trained on other data (checksum "
-                f"{progress['checksum'][:12]}, now {self.outcome.checksum[:12]}): --rerun starts this run afresh"
+                f"{progress['checksum'][:12]}, now {self.outcome.checksum[:12]}): delete that folder to start again"
             )
         self.resume(progress)
         return TrainState(*tree["state"]), tree["best"]

@@ -18,8 +18,9 @@ class Outcome:
         best: accuracy and step of the best validation, None before the first.
         result: the final scores, for "ok".
         sums: loss and accuracy summed since the last evaluation, and the number of steps in them.
-        origins: the code and device of every part of the run, in order.
-        notes: what was said of the circumstances of its parts.
+        origins: the parts of the run that differ in code, device, libraries or circumstances, in order, each as
+            `provenance.part` describes it.
+        computed: operations that are computed in another precision than the settings ask for, and in which.
         checksum: of the data it is trained on.
         peak_memory: bytes that the training program needs at once on a device, as its compiler says; None before.
         seconds: spent in "train", "compile" and "evaluate".
@@ -33,14 +34,14 @@ class Outcome:
     result: dict[str, float] | None = None
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0])
     seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "compile": 0.0, "evaluate": 0.0})
-    origins: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    origins: list[dict[str, Any]] = field(default_factory=list)
+    computed: dict[str, str] = field(default_factory=dict)
     checksum: str = ""
     peak_memory: int | None = None
 
     def progress(self) -> dict[str, Any]:
         """What a checkpoint keeps, as plain JSON."""
-        kept = ("step", "curve", "best", "sums", "seconds", "origins", "notes", "checksum", "peak_memory")
+        kept = ("step", "curve", "best", "sums", "seconds", "origins", "computed", "checksum", "peak_memory")
         return {name: getattr(self, name) for name in kept}
 
     def resume(self, progress: dict[str, Any]) -> None:

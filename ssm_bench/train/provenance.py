@@ -1,16 +1,20 @@
 """Where a number comes from: code revision, versions, device."""
 
+import base64
 import datetime
+import hashlib
 import importlib.metadata
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from ssm_bench import __version__
+from ssm_bench.errors import UserError, printable
 
 #: The folder of this package.
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -52,8 +56,32 @@ def _processor() -> str:
 
 
 def note() -> str:
-    """What `SSM_BENCH_NOTE` says of the circumstances; empty where it is not set."""
-    return os.environ.get("SSM_BENCH_NOTE", "")
+    """A remark on the circumstances from the environment variable `SSM_BENCH_NOTE`; empty where it is not set.
+
+    Raises:
+        UserError: it is not text, as where a terminal is not UTF-8.
+    """
+    text = os.environ.get("SSM_BENCH_NOTE", "")
+    if text != printable(text):
+        raise UserError(f"SSM_BENCH_NOTE must be UTF-8 text without control characters; got {text!a}")
+    return text
+
+
+def shared() -> bool:
+    """Whether other runs use this device at the same time: `SSM_BENCH_SHARED` is set."""
+    return bool(os.environ.get("SSM_BENCH_SHARED"))
+
+
+def part(devices: int = 1) -> dict[str, Any]:
+    """What trains now: code, devices and their circumstances, libraries; JSON values."""
+    return {
+        "revision": revision(),
+        "code": code(),
+        "device": device(devices),
+        "shared": shared(),
+        "note": note(),
+        "versions": versions(),
+    }
 
 
 def peak_memory_bytes() -> int | None:
@@ -70,24 +98,75 @@ def needed_memory_bytes(compiled: jax.stages.Compiled) -> int | None:
     return int(needed - memory.alias_size_in_bytes)
 
 
-def revision(package: Path = PACKAGE) -> dict[str, Any]:
-    """The git commit of this checkout, and whether code differs from it; a checkout without git is "unknown".
+@cache
+def code(package: Path = PACKAGE) -> str:
+    """The identity of the code of the package: a hash of the names and bytes of its modules, 12 hexadecimal digits.
 
-    Code is the package in the folder `package` and the experiments beside it: files changed, deleted or new, unless git
-    ignores them. Experiments in another folder (SSM_BENCH_EXPERIMENTS) are told by no commit. A machine that holds a
-    copy without git is told by SSM_BENCH_REVISION: the commit, with "+dirty" behind it where files differ.
+    Experiment files are left out: what they say is in a configuration. The first answer of a process holds to its end,
+    since modules that change later are not loaded again.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(package).as_posix()} {content}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def revision(package: Path = PACKAGE) -> dict[str, Any]:
+    """The git commit of the package, and whether its code differs from it.
+
+    Code is the package and the experiments next to it: files changed, deleted or new, unless git ignores them.
+    Experiments in another folder (SSM_BENCH_EXPERIMENTS) belong to no commit.
+
+    - SSM_BENCH_REVISION names the commit of a copy without git, followed by "+dirty" where files differ.
+    - A package that pip installed is "version <version>", and dirty where a file is not as it was installed.
+    - Anything else without a git repository of its own is "unknown" and dirty. A repository around it does not count:
+      the project's top level is the folder above the package, and it tracks the package's files.
     """
     if told := os.environ.get("SSM_BENCH_REVISION"):
         commit, _, state = told.partition("+")
         return {"commit": commit, "dirty": state == "dirty"}
+    return _of_git(package) or _of_installation(package) or {"commit": "unknown", "dirty": True}
+
+
+def _of_git(package: Path) -> dict[str, Any] | None:
+    # A hook of git, for example, sets variables that name another repository.
+    environment = {key: value for key, value in os.environ.items() if key not in ("GIT_DIR", "GIT_WORK_TREE")}
 
     def git(*arguments: str) -> str:
-        run = subprocess.run(["git", *arguments], cwd=package, capture_output=True, text=True, check=True, timeout=30)
+        run = subprocess.run(
+            ["git", *arguments], cwd=package, env=environment, capture_output=True, text=True, check=True, timeout=30
+        )
         return run.stdout.strip()
 
     try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != package.resolve().parent or not git("ls-files", "."):
+            return None
         changed = git("status", "--porcelain", "--", ".", "../experiments")
         elsewhere = bool(os.environ.get("SSM_BENCH_EXPERIMENTS"))
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed) or elsewhere}
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": "unknown", "dirty": True}
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def _of_installation(package: Path) -> dict[str, Any] | None:
+    """The version of an installed package whose folder this is; None for any other folder."""
+    try:
+        distribution = importlib.metadata.distribution("ssm_bench")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    files = [file for file in distribution.files or () if file.hash and file.suffix == ".py"]
+    installed = {Path(str(file.locate())).resolve(): file.hash for file in files}
+    if package.resolve() / "__init__.py" not in installed:
+        return None
+    dirty = any(_hash(path, known.mode) != known.value for path, known in installed.items() if known)
+    strangers = {path.resolve() for path in package.rglob("*.py")} - set(installed)
+    return {"commit": f"version {distribution.version}", "dirty": dirty or bool(strangers)}
+
+
+def _hash(path: Path, mode: str) -> str:
+    """The hash of a file as pip records it; empty where there is no such file."""
+    if not path.is_file():
+        return ""
+    digest = hashlib.new(mode, path.read_bytes()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

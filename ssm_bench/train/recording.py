@@ -1,32 +1,56 @@
 """The record of a run, from its settings, its data and how it ended."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset
-from ssm_bench.record import RunRecord, config_hash, validate
+from ssm_bench.errors import printable
+from ssm_bench.record import SCHEMA_VERSION, RunRecord, config_hash, validate
 from ssm_bench.train import provenance
+from ssm_bench.train.identity import recipe
 from ssm_bench.train.outcome import Outcome
 
 
 def make_record(
-    config: ConfigDict, dataset: Dataset, outcome: Outcome, *, parameters: int, state_size: int | None, devices: int
+    config: ConfigDict,
+    dataset: Dataset,
+    outcome: Outcome,
+    *,
+    parameters: int = 0,
+    state_size: int | None = None,
+    devices: int = 1,
+    together: Sequence[int] = (),
 ) -> RunRecord:
-    """The record of a run that ended as `outcome` on so many devices."""
-    if len(outcome.origins) > 1:
-        outcome.message = joined(outcome.message, "trained in parts by " + ", ".join(outcome.origins))
-    # A run that failed before its first step has not taken it up.
-    outcome.message = joined(outcome.message, *(outcome.notes or [provenance.note()]))
+    """The record of a run that ended as `outcome`, or, with a new outcome, of one that is yet to begin.
+
+    Args:
+        config: the resolved configuration.
+        dataset: its data.
+        outcome: how the run ended; it stays as it is.
+        parameters: trainable numbers of the model.
+        state_size: of the model.
+        devices: how many shared every batch.
+        together: all seeds of the program, where there were several.
+
+    Raises:
+        UserError: a field that no record can have.
+    """
     card, spec, report = dataset.card, dataset.spec, config.report
-    settings = config.to_dict()
+    settings, named = config.to_dict(), recipe(config)
+    # A run that failed before its first step has no part yet.
+    parts = outcome.origins or [provenance.part(devices)]
+    notes = [printable(part["note"]) for part in parts if part["note"]]
+    last = parts[-1]
     batch, seconds = config.train.batch_size, outcome.seconds
     published = {"row": report.published_row, "source": report.published_source}
     return validate(
         {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "status": outcome.status,
-            "message": outcome.message,
+            "message": printable(outcome.message),
+            "notes": list(dict.fromkeys(notes)),
             "preset": config.preset,
             "protocol": config.protocol,
             "task": {"name": spec.name, "title": spec.title, "classes": spec.classes, "length": spec.max_length},
@@ -41,7 +65,9 @@ def make_record(
             "data": data_part(card),
             "seed": config.seed,
             "config": settings,
-            "config_hash": config_hash(settings),
+            "differences": named,
+            "config_hash": config_hash(named),
+            "together": list(together),
             "steps": {
                 "done": outcome.step,
                 "planned": config.train.steps,
@@ -56,17 +82,20 @@ def make_record(
                 "sequences_per_second": round(outcome.step * batch / seconds["train"], 2) if seconds["train"] else None,
                 "peak_memory_bytes": outcome.peak_memory,
             },
-            "device": provenance.device(devices),
-            "versions": provenance.versions(),
-            "revision": provenance.revision(),
+            "computed": outcome.computed,
+            "device": last["device"] | {"shared": any(part["shared"] for part in parts)},
+            "versions": last["versions"],
+            "revision": last["revision"],
+            "code": last["code"],
+            "parts": [_said(part) for part in parts] if len(parts) > 1 else [],
             "created": provenance.now(),
         }
     )
 
 
-def joined(*sentences: str) -> str:
-    """What a message holds of several sentences, some of which may be empty."""
-    return "; ".join(filter(None, sentences))
+def _said(part: dict[str, Any]) -> dict[str, Any]:
+    """What a record says of a part of a run."""
+    return {name: part[name] for name in ("revision", "device", "versions")}
 
 
 def data_part(card: dict[str, Any]) -> dict[str, Any]:

@@ -10,17 +10,19 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset, load
+from ssm_bench.errors import UserError
 from ssm_bench.network.build import build, split
-from ssm_bench.record import NO_MEASURE, RunRecord, config_hash, store
+from ssm_bench.record import RunRecord, store
 from ssm_bench.train import provenance
 from ssm_bench.train.batches import device_data
 from ssm_bench.train.checkpoint import Checkpoints, lock_file, reserved
 from ssm_bench.train.checks import check_sizes, writable
 from ssm_bench.train.devices import check_batch, place
+from ssm_bench.train.identity import name_of
 from ssm_bench.train.loop import Tell, Trainer
 from ssm_bench.train.optimizer import make_optimizer
 from ssm_bench.train.outcome import Outcome
-from ssm_bench.train.recording import joined, make_record
+from ssm_bench.train.recording import make_record
 from ssm_bench.train.step import Program, count_parameters
 from ssm_bench.train.stop import Stop
 from ssm_bench.train.together import SeedsProgram, Together
@@ -79,15 +81,13 @@ def make_trainer(config: ConfigDict, dataset: Dataset, *, devices: int = 1, seed
     """
     check_sizes(config, dataset)
     check_batch(config.train.batch_size, devices)
-    revision, kind = provenance.revision(), provenance.device()["kind"]
-    code = f"commit {revision['commit'][:12]}{'+dirty' if revision['dirty'] else ''}"
     programs = [make_program(with_seed(config, seed), dataset, devices=devices) for seed in seeds or [config.seed]]
     shared = {
         "data": device_data(dataset, programs[0].placement),
         "splits": dataset.splits,
         "config": config,
         "lengths": np.diff(dataset.offsets)[dataset.documents].max(1),
-        "origin": f"{code} on {f'{devices} x ' if devices > 1 else ''}{kind}",
+        "origin": provenance.part(devices),
         "checksum": dataset.card["checksum"],
     }
     return Together(SeedsProgram(programs), **shared) if seeds else Trainer(programs[0], **shared)
@@ -100,9 +100,9 @@ def with_seed(config: ConfigDict, seed: int) -> ConfigDict:
     return config
 
 
-def checkpoint_folder(config: ConfigDict, root: Path, seeds: Sequence[int] = ()) -> Path:
+def checkpoint_folder(config: ConfigDict, dataset: Dataset, root: Path, seeds: Sequence[int] = ()) -> Path:
     """The folder of a run's checkpoints, below `root`, or of several seeds in one program."""
-    name = f"{config_hash(config.to_dict())}-s{'-'.join(map(str, seeds or [config.seed]))}"
+    name = name_of(config, dataset.card["checksum"], tuple(seeds))
     return root / config.preset / config.task.name / config.model.name / name
 
 
@@ -127,7 +127,7 @@ def run(
         checkpoints: the folder of all checkpoints.
         stop: deadline and signals.
         tell: progress, as for `Trainer.fit`.
-        afresh: begin again what has a finished record, or a checkpoint of other data.
+        afresh: begin again what has a finished record.
         devices: how many share every batch.
         seeds: several at once, in one program, in place of the configuration's.
 
@@ -135,13 +135,17 @@ def run(
         A record for each seed.
 
     Raises:
-        UserError: a mistake in the settings, or another process trains this run; nothing is written.
+        UserError: a mistake in the settings, a record that could not be written, or another process trains this run;
+            nothing is written.
     """
     state_size, parameters = None, 0
     configs = [with_seed(config, seed) for seed in seeds] or [config]
     outcomes = [Outcome() for _ in configs]
     # Of every seed, however many are in one program.
-    folders = [checkpoint_folder(each, checkpoints) for each in configs]
+    folders = [checkpoint_folder(each, dataset, checkpoints) for each in configs]
+    folder = checkpoint_folder(config, dataset, checkpoints, seeds)
+    check_record(configs, dataset, results, devices=devices)
+    writable(folder)
     # Before memory is taken that the other process has, and without making a folder that may not be needed.
     with reserved([folder for folder in folders if lock_file(folder).exists()]):
         pass
@@ -149,13 +153,11 @@ def run(
         trainer = make_trainer(config, dataset, devices=devices, seeds=seeds)
         outcomes, model = trainer.outcomes, trainer.program.model
         parameters, state_size = count_parameters(model.params) // len(configs), model.state_size
-        writable(results, checkpoints)
-        with reserved(folders), closing(Checkpoints(checkpoint_folder(config, checkpoints, seeds))) as manager:
-            # What is unfinished goes on: with a deadline it would never end otherwise.
-            if afresh:
-                finished = any(earlier(each, dataset, results, devices=devices) for each in configs)
-                if finished or _of_other_data(manager, dataset):
-                    manager.clear()
+        with reserved(folders), closing(Checkpoints(folder)) as manager:
+            # An unfinished run continues: with a deadline it would never end otherwise.
+            before = [earlier(each, dataset, results, devices=devices) for each in configs]
+            if any(record and (afresh or (outdated(record) and not _of_this_code(manager))) for record in before):
+                manager.clear()
             trainer.fit(manager, stop, tell)
             if isinstance(trainer, Together):
                 trainer.hand_over(manager, folders)
@@ -167,13 +169,9 @@ def run(
             outcome.message = memory_advice(config, dataset)
             if seeds:
                 outcome.message += f", or fewer seeds --together than {len(seeds)}"
-    if seeds:
-        for outcome in outcomes:
-            company = f"one program for seeds {', '.join(map(str, seeds))}, so its times are a share and {NO_MEASURE}"
-            outcome.message = joined(outcome.message, company)
     sizes = {"parameters": parameters, "state_size": state_size}
     records = [
-        make_record(each, dataset, outcome, devices=devices, **sizes)
+        make_record(each, dataset, outcome, devices=devices, together=seeds, **sizes)
         for each, outcome in zip(configs, outcomes, strict=True)
     ]
     for record in records:
@@ -181,24 +179,58 @@ def run(
     return records
 
 
-def _of_other_data(manager: Checkpoints, dataset: Dataset) -> bool:
+def _of_this_code(manager: Checkpoints) -> bool:
+    """Whether the newest checkpoint, if there is one, was made by this code: by a run that replaces an outdated one."""
     progress = manager.progress()
-    return progress is not None and progress["checksum"] != dataset.card["checksum"]
+    return progress is not None and progress["origins"][-1]["code"] == provenance.code()
+
+
+def check_record(configs: Sequence[ConfigDict], dataset: Dataset, results: Path, *, devices: int = 1) -> None:
+    """Refuses runs whose record could not be written, before the work that it would be about.
+
+    Raises:
+        UserError: a field that no record can have, or a place where no file can be written.
+    """
+    for config in configs:
+        home = store.home(make_record(config, dataset, Outcome(), devices=devices), results)
+        if home.exists() and not home.is_file():
+            raise UserError(f"can not write the record {home}: there is something else than a file")
+        writable(home.parent)
 
 
 def earlier(config: ConfigDict, dataset: Dataset, results: Path, *, devices: int = 1) -> RunRecord | None:
-    """The record that a finished run of this very configuration on these very data left, if it did.
+    """The record of a finished run of this configuration on these data, if there is one.
 
-    What ran out of memory is finished on as many devices of the same kind; others may have more.
+    A run that ran out of memory is finished on as many devices of the same kind; others may have more.
     """
-    found = store.find(
-        results, config.preset, config.task.name, config.model.name, config_hash(config.to_dict()), config.seed
-    )
+    name = name_of(config, dataset.card["checksum"])
+    found = store.find(results, config.preset, config.task.name, config.model.name, name)
     if found is None or found.status not in FINISHED or found.data.checksum != dataset.card["checksum"]:
         return None
     here = provenance.device(devices)
     elsewhere = (found.device.kind, found.device.count) != (here["kind"], here["count"])
     return None if found.status == "oom" and elsewhere else found
+
+
+#: Presets whose records stand for the code of the day; those of others are results, and stay.
+OF_THIS_CODE = ("custom", "quick")
+
+
+def outdated(record: RunRecord) -> str:
+    """Why a finished record does not replace a run of this code, in a few words; empty where it does.
+
+    Code is compared by its content, so that a commit to other files, or a return to earlier code, makes no difference.
+    """
+    if record.preset not in OF_THIS_CODE or record.code == provenance.code():
+        return ""
+    return f"its record was made by other code ({revision_words(record)})"
+
+
+def revision_words(record: RunRecord) -> str:
+    """The revision of a record in a few words, "commit 1a2b3c4d5e6f" or "commit 1a2b3c4d5e6f with changes"."""
+    commit = record.revision.commit
+    named = commit if commit.startswith("version ") else f"commit {commit[:12]}"
+    return f"{named} with changes" if record.revision.dirty else named
 
 
 def out_of_memory(error: BaseException) -> bool:

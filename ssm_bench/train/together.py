@@ -175,7 +175,7 @@ class Together(Trainer):
         for each in self.outcomes:
             each.seconds = {name: value / len(self.outcomes) for name, value in self.outcome.seconds.items()}
             each.peak_memory = self.outcome.peak_memory
-            each.origins, each.notes = deepcopy((self.outcome.origins, self.outcome.notes))
+            each.origins, each.computed = deepcopy((self.outcome.origins, self.outcome.computed))
 
     def _end(self, status: str, message: str) -> Outcome:
         self._share()

@@ -4,15 +4,17 @@ import copy
 
 from ssm_bench.record.identity import config_hash
 
-CONFIG = {"model": {"d_model": 128}, "protocol": "strict", "preset": "budget", "seed": 3}
+CONFIG = {"model": {"d_model": 64}, "protocol": "strict", "preset": "budget", "seed": 3}
+DIFFERENCES = {"model.d_model": 64}
 
 
 def raw_record(**changes) -> dict:
     """A sound record as plain dicts, with top-level fields replaced."""
     record = {
-        "schema_version": 1,
+        "schema_version": 2,
         "status": "ok",
         "message": "",
+        "notes": [],
         "preset": "budget",
         "protocol": "strict",
         "task": {"name": "text", "title": "Text", "classes": 2, "length": 4096},
@@ -28,14 +30,16 @@ def raw_record(**changes) -> dict:
             "identity": "IMDb (aclImdb v1)",
             "kind": "official",
             "source": "files of the user",
-            "checksum": "0f",
+            "checksum": "0f0f0f0f0f",
             "counts": {"train": 22500, "validation": 2500, "test": 25000},
             "label_histogram": {"test": [12500, 12500]},
             "notes": [],
         },
         "seed": 3,
         "config": copy.deepcopy(CONFIG),
-        "config_hash": config_hash(CONFIG),
+        "differences": dict(DIFFERENCES),
+        "config_hash": config_hash(DIFFERENCES),
+        "together": [],
         "steps": {"done": 10, "planned": 10, "published": 40},
         "result": {"test_accuracy": 0.875, "test_loss": 0.4, "validation_accuracy": 0.88, "best_step": 10},
         "curve": [
@@ -56,9 +60,12 @@ def raw_record(**changes) -> dict:
             "sequences_per_second": 33.5,
             "peak_memory_bytes": None,
         },
-        "device": {"platform": "cpu", "kind": "cpu", "count": 1},
-        "versions": {"python": "3.11.0", "jax": "0.10.2"},
+        "computed": {},
+        "device": {"platform": "cpu", "kind": "cpu", "count": 1, "shared": False},
+        "versions": {"jax": "0.10.2", "python": "3.11.0"},
         "revision": {"commit": "33f0217", "dirty": False},
+        "code": "0123456789ab",
+        "parts": [],
         "created": "2026-01-02T03:04:05Z",
     }
     return record | changes

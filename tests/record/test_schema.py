@@ -87,7 +87,14 @@ def test_a_hash_that_is_not_the_config_s_is_refused():
         schema.validate(raw_record(config_hash="0123456789ab"))
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_an_edited_config_is_refused():
+    with pytest.raises(UserError, match=r"field differences: model\.d_model is 64, but the config says 65"):
+        schema.validate(changed("config.model.d_model", 65))
+    with pytest.raises(UserError, match=r"field differences: protocol is missing"):
+        schema.validate(changed("config.protocol", "paper"))
+
+
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_other_versions_are_refused(version):
     with pytest.raises(UserError, match="schema_version"):
         schema.validate(raw_record(schema_version=version))
@@ -99,7 +106,7 @@ def test_an_old_record_is_lifted_step_by_step(monkeypatch):
         return raw | {"schema_version": 0}
 
     def from_zero(raw):
-        return raw | {"schema_version": 1, "message": ""}
+        return raw | {"schema_version": 2, "message": ""}
 
     monkeypatch.setattr(schema, "UPGRADES", {-1: from_minus_one, 0: from_zero})
     old = raw_record(schema_version=-1)

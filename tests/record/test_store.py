@@ -14,11 +14,18 @@ from .samples import raw_record, raw_speed
 def test_write_read_find(tmp_path):
     record = validate(raw_record())
     path = store.write(record, tmp_path)
-    assert path == tmp_path / "runs" / "budget" / "text" / "s5" / f"{record.config_hash}-s3.json"
-    assert path == store.path_of(tmp_path, "budget", "text", "s5", record.config_hash, 3)
+    assert path == tmp_path / "runs" / "budget" / "text" / "s5" / f"{record.config_hash}-0f0f0f0f-s3.json"
+    assert path == store.path_of(tmp_path, "budget", "text", "s5", record.name)
     assert store.read(path) == record
-    assert store.find(tmp_path, "budget", "text", "s5", record.config_hash, 3) == record
-    assert store.find(tmp_path, "budget", "text", "s5", record.config_hash, 4) is None
+    assert store.find(tmp_path, "budget", "text", "s5", record.name) == record
+    assert store.find(tmp_path, "budget", "text", "s5", "another") is None
+
+
+def test_the_same_recipe_on_other_data_is_another_file(tmp_path):
+    raw = raw_record()
+    first = store.write(validate(raw), tmp_path)
+    second = store.write(validate(raw | {"data": raw["data"] | {"checksum": "abcdef012345"}}), tmp_path)
+    assert first != second and len(store.read_all(tmp_path)) == 2
 
 
 def test_read_all_and_by_preset(tmp_path):

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ssm_bench.record import RunRecord, config_hash, store, validate
+from ssm_bench.record import RunRecord, config_hash, differences, store, validate
+from ssm_bench.record.identity import base_defaults
 
 CLASSES = {"listops": 10, "text": 2, "retrieval": 2, "image": 10, "pathfinder": 2, "pathx": 2, "toy": 4}
 TITLES = {
@@ -38,7 +39,7 @@ def record(
     kind: str = "official",
     identity: str | None = None,
     notes: tuple[str, ...] = (),
-    checksum: str = "c0ffee",
+    checksum: str = "c0ffee00",
     done: int = 500,
     planned: int = 500,
     published: int | None = 1000,
@@ -50,6 +51,8 @@ def record(
     parameters: int = 250_000,
     state_size: int | None = 512,
     device: str = "Device 80GB",
+    shared: bool = False,
+    computed: dict[str, str] | None = None,
     curve: tuple[tuple[int, float], ...] = (),
 ) -> RunRecord:
     """One record; `accuracy` in per cent, `curve` as (step, validation accuracy in per cent)."""
@@ -60,9 +63,10 @@ def record(
     row = title if row == "" else row
     return validate(
         {
-            "schema_version": 1,
+            "schema_version": 2,
             "status": status,
             "message": message,
+            "notes": [],
             "preset": preset,
             "protocol": protocol,
             "task": {"name": task, "title": TITLES[task], "classes": classes, "length": 1024},
@@ -85,7 +89,9 @@ def record(
             },
             "seed": seed,
             "config": config,
-            "config_hash": config_hash(config),
+            "differences": differences(config, base_defaults()),
+            "config_hash": config_hash(differences(config, base_defaults())),
+            "together": [],
             "steps": {"done": done, "planned": planned, "published": published},
             "result": None
             if accuracy is None
@@ -113,9 +119,12 @@ def record(
                 "sequences_per_second": 1000.0,
                 "peak_memory_bytes": None,
             },
-            "device": {"platform": "gpu", "kind": device, "count": 1},
+            "computed": computed or {},
+            "device": {"platform": "gpu", "kind": device, "count": 1, "shared": shared},
             "versions": {"jax": "0.10.2"},
             "revision": {"commit": "33f0217", "dirty": dirty},
+            "code": None,
+            "parts": [],
             "created": created,
         }
     )
@@ -142,7 +151,7 @@ def budget() -> list[RunRecord]:
         record("s5", "pathx", None, status="diverged", message="50% of A_1 is {nan} & <inf>", done=29, planned=100),
     ]
     transformer = [
-        record("transformer", "listops", 36.0, checksum="decade"),
+        record("transformer", "listops", 36.0, checksum="decade00"),
         record("transformer", "text", 64.0, published=None),
         record("transformer", "retrieval", None, status="partial", done=3, planned=500),
         record("transformer", "image", None, status="error", message="x" * 300, done=0),

@@ -89,7 +89,7 @@ def test_seeds_on_different_data_are_never_averaged():
     official = record("s5", "text", 90.0, created="2026-02-01T00:00:00Z")
     for other in (
         record("s5", "text", 70.0, seed=1, kind="rebuilt"),
-        record("s5", "text", 70.0, seed=1, checksum="other"),
+        record("s5", "text", 70.0, seed=1, checksum="0ddba110"),
         record("s5", "text", 70.0, seed=1, notes=("cut",)),
     ):
         cell = only_cell(official, other)

@@ -181,7 +181,7 @@ def test_verify_tells_every_problem(results, capsys):
     assert main(["verify", "--results", str(results)]) == 1
     printed = capsys.readouterr().out
     assert f"{runs[1]}: field result.test_accuracy" in printed
-    assert f"{edited}: field config_hash" in printed
+    assert f"{edited}: field differences: protocol is" in printed
 
 
 def test_no_two_models_look_the_same():
@@ -206,8 +206,7 @@ def test_figures_are_the_same_bytes_each_time(results, capsys):
 def test_the_cost_of_runs_that_shared_a_device_is_marked_as_no_measure():
     from ssm_bench.report import figures
 
-    message = "beside other runs on the same GPU, so its times are no measure of speed"
-    shared, alone = record("s5", "text", 80.0, message=message), record("lru", "text", 81.0)
+    shared, alone = record("s5", "text", 80.0, shared=True), record("lru", "text", 81.0)
     both = figures.draw([shared, alone], "budget", "strict")["strict-accuracy-cost.svg"].decode()
     assert "arrow: beside other runs" in both
     one = figures.draw([alone], "budget", "strict")["strict-accuracy-cost.svg"].decode()

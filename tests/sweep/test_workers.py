@@ -14,13 +14,11 @@ from types import SimpleNamespace
 import pytest
 
 from ssm_bench.cli import main
-from ssm_bench.record import NO_MEASURE, store
+from ssm_bench.record import store
 from ssm_bench.sweep import workers
 from ssm_bench.sweep.cells import Cell
 from ssm_bench.sweep.workers import Place
 from ssm_bench.train.stop import Stop
-
-ALONE_NOT = f"beside other runs on the same GPU, so its times are {NO_MEASURE}"
 
 #: Seconds that anything here may take on a busy machine.
 PATIENCE = 60.0
@@ -186,17 +184,13 @@ def test_workers_get_a_gpu_each(machine):
 
 def test_workers_that_share_a_gpu_say_so_in_their_records(machine, monkeypatch):
     machine(gpus=1)
-    for name in ("CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION", "SSM_BENCH_NOTE"):
+    for name in ("CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION", "SSM_BENCH_SHARED"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     workers.places(1)[0].settle()
-    assert "SSM_BENCH_NOTE" not in os.environ
+    assert "SSM_BENCH_SHARED" not in os.environ
     workers.places(2)[0].settle()
-    assert os.environ["SSM_BENCH_NOTE"] == ALONE_NOT
-    # What its user says of the machine stands beside it.
-    monkeypatch.setenv("SSM_BENCH_NOTE", "cluster A")
-    workers.places(2)[0].settle()
-    assert os.environ["SSM_BENCH_NOTE"] == f"cluster A; {ALONE_NOT}"
+    assert os.environ["SSM_BENCH_SHARED"] == "1"
 
 
 @pytest.mark.parametrize("settings", [{"JAX_PLATFORMS": "cpu"}, {"CUDA_VISIBLE_DEVICES": ""}])

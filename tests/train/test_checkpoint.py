@@ -28,7 +28,7 @@ with reserved([Path(sys.argv[1])]):
 
 def test_a_run_under_way_is_refused_until_its_process_is_gone(tmp_path):
     config, dataset = config_of()
-    folder = checkpoint_folder(config, tmp_path / "ckpt")
+    folder = checkpoint_folder(config, dataset, tmp_path / "ckpt")
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(UnderWay, match=f"^this run is under way in process {holder.pid} on .*: wait for its end, or"):
@@ -49,14 +49,14 @@ def test_a_run_under_way_is_refused_before_memory_is_taken(tmp_path, monkeypatch
 
     monkeypatch.setattr(run_module, "make_trainer", never)
     config, dataset = config_of()
-    with reserved([checkpoint_folder(config, tmp_path / "ckpt")]), pytest.raises(UnderWay):
+    with reserved([checkpoint_folder(config, dataset, tmp_path / "ckpt")]), pytest.raises(UnderWay):
         run_in(tmp_path, config, dataset)
     assert not (tmp_path / "results").exists()
 
 
 def test_a_seed_in_a_program_of_several_is_the_same_run(tmp_path):
     config, dataset = config_of()
-    with reserved([checkpoint_folder(config, tmp_path / "ckpt")]), pytest.raises(UnderWay):
+    with reserved([checkpoint_folder(config, dataset, tmp_path / "ckpt")]), pytest.raises(UnderWay):
         run_in(tmp_path, config, dataset, seeds=(0, config.seed))
     assert not (tmp_path / "results").exists()
 
@@ -70,7 +70,7 @@ def test_a_run_is_reserved_while_it_trains(tmp_path):
             refused.append(False)
         refused.append(True)
 
-    folders = [checkpoint_folder(config, tmp_path / "ckpt")]
+    folders = [checkpoint_folder(config, dataset, tmp_path / "ckpt")]
     run_in(tmp_path, config, dataset, tell=tell)
     assert refused and all(refused)
     with reserved(folders):
@@ -80,7 +80,7 @@ def test_a_run_is_reserved_while_it_trains(tmp_path):
 @pytest.mark.parametrize(("verb", "code"), [("train", 2), ("sweep", 0)])
 def test_a_second_command_is_refused_and_a_second_sweep_goes_on(tmp_path, monkeypatch, capsys, verb, code):
     monkeypatch.chdir(tmp_path)
-    config, _ = config_of("--config.train.steps=4")
+    config, dataset = config_of("--config.train.steps=4")
     config.seed = 0
     command = ["--preset", "quick", "--data", "synthetic", "--config.train.steps=4", "--config.train.evaluations=2"]
     command += ["--config.train.chunk=5", "--config.model.d_model=8", "--config.model.layers=1"]
@@ -89,7 +89,7 @@ def test_a_second_command_is_refused_and_a_second_sweep_goes_on(tmp_path, monkey
         command += ["--model", "transformer", "--task", "text"]
     else:
         command += ["--models", "transformer,lru", "--tasks", "text", "--jobs", "1", "--no-table"]
-    with reserved([checkpoint_folder(config, tmp_path / "checkpoints")]):
+    with reserved([checkpoint_folder(config, dataset, tmp_path / "checkpoints")]):
         assert main([verb, *command]) == code
     printed = capsys.readouterr()
     assert f"this run is under way in process {os.getpid()} on " in printed.err

@@ -17,7 +17,7 @@ from ssm_bench.cli import main
 from ssm_bench.errors import UserError
 from ssm_bench.record import store
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.train import loop
+from ssm_bench.train import loop, provenance
 from ssm_bench.train.loop import chunk_length
 from ssm_bench.train.run import make_trainer, run
 from ssm_bench.train.stop import Stop
@@ -199,23 +199,35 @@ def test_a_resumed_run_starts_no_chunk_that_can_not_end(tmp_path, monkeypatch):
     assert run_in(tmp_path, config, dataset, Stop(600)).steps.done == 10
 
 
-def test_a_run_in_parts_names_who_trained_them(tmp_path, monkeypatch):
+def test_a_run_in_parts_names_code_device_and_libraries_of_each(tmp_path, monkeypatch):
     config, dataset = config_of()
-    for commit, stop in (("a" * 40, StopAfter(1)), ("a" * 40, StopAfter(1)), ("b" * 40, None)):
-        monkeypatch.setenv("SSM_BENCH_REVISION", commit)
-        record = run_in(tmp_path, config, dataset, stop)
-    assert (
-        record.message.startswith(f"trained in parts by commit {'a' * 12} on ") and record.message.count("commit") == 2
-    )
+    versions = provenance.versions()
+    there = versions["jax"]
+    for commit, version in (("a", there), ("a", there), ("b", there), ("b", "0.0.1")):
+        monkeypatch.setenv("SSM_BENCH_REVISION", commit * 40)
+        monkeypatch.setattr(provenance, "versions", lambda version=version: versions | {"jax": version})
+        record = run_in(tmp_path, config, dataset, None if version == "0.0.1" else StopAfter(1))
+    assert [part.revision.commit[:1] for part in record.parts] == ["a", "b", "b"]
+    assert [part.versions["jax"] for part in record.parts] == [there, there, "0.0.1"]
+    assert record.versions["jax"] == "0.0.1" and record.revision.commit == "b" * 40 and record.message == ""
 
 
-def test_a_record_bears_the_note_of_its_machine(tmp_path, monkeypatch):
-    monkeypatch.setenv("SSM_BENCH_NOTE", "beside other runs")
+def test_a_record_has_the_note_of_its_machine_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSM_BENCH_NOTE", "cluster A")
     config, dataset = config_of()
-    assert run_in(tmp_path, config, dataset, StopAfter(1)).message.endswith(
-        "checkpoint at step 5 of 20; beside other runs"
-    )
-    assert run_in(tmp_path, config, dataset).message == "beside other runs"
+    record = run_in(tmp_path, config, dataset, StopAfter(1))
+    assert record.message.endswith("checkpoint at step 5 of 20") and record.notes == ["cluster A"] and record.alone
+    record = run_in(tmp_path, config, dataset)
+    assert record.message == "" and record.notes == ["cluster A"] and record.parts == []
+
+
+def test_a_run_that_shared_its_device_in_one_part_is_no_measure(tmp_path, monkeypatch):
+    config, dataset = config_of()
+    monkeypatch.setenv("SSM_BENCH_SHARED", "1")
+    run_in(tmp_path, config, dataset, StopAfter(1))
+    monkeypatch.delenv("SSM_BENCH_SHARED")
+    record = run_in(tmp_path, config, dataset)
+    assert record.device.shared and not record.alone and record.notes == []
 
 
 def test_a_record_bears_the_notes_of_all_parts_and_the_memory_of_the_training(tmp_path, monkeypatch):
@@ -226,7 +238,7 @@ def test_a_record_bears_the_notes_of_all_parts_and_the_memory_of_the_training(tm
     assert part.steps.done == 20 and part.status == "partial"
     monkeypatch.delenv("SSM_BENCH_NOTE")
     record = run_in(tmp_path, config, dataset)
-    assert record.status == "ok" and record.message == "beside others"
+    assert record.status == "ok" and record.notes == ["beside others"]
     assert record.cost.peak_memory_bytes == part.cost.peak_memory_bytes is not None
 
 
@@ -253,13 +265,48 @@ def test_afresh_goes_on_with_what_is_not_finished(tmp_path):
     assert run_in(tmp_path, config, dataset, StopAfter(1), afresh=True).steps.done == 5
 
 
-def test_a_checkpoint_of_other_data_is_refused_and_rerun_starts_afresh(tmp_path):
+def test_the_same_recipe_on_other_data_is_another_run(tmp_path):
     config, dataset = config_of()
     run_in(tmp_path, config, dataset, StopAfter(2))
     other = replace(dataset, card=dataset.card | {"checksum": "f" * 64})
-    with pytest.raises(UserError, match="trained on other data .* --rerun starts this run afresh"):
+    assert run_in(tmp_path, config, other, StopAfter(1)).steps.done == 5
+    assert run_in(tmp_path, config, dataset, StopAfter(1)).steps.done == 15
+    records = store.read_all(tmp_path / "results")
+    assert sorted(record.steps.done for record in records) == [5, 15]
+
+
+def test_a_checkpoint_of_other_data_is_refused(tmp_path):
+    config, dataset = config_of()
+    run_in(tmp_path, config, dataset, StopAfter(2))
+    # Its folder is named by the first digits of the checksum alone.
+    other = replace(dataset, card=dataset.card | {"checksum": dataset.card["checksum"][:8] + "f" * 56})
+    with pytest.raises(UserError, match="trained on other data .* delete that folder"):
         run_in(tmp_path, config, other)
-    assert run_in(tmp_path, config, other, StopAfter(1), afresh=True).steps.done == 5
+
+
+def test_a_finished_run_of_other_code_is_trained_again(tmp_path, monkeypatch):
+    config, dataset = config_of()
+    chunks = []
+
+    def tell(step, *_):
+        chunks.append(step)
+
+    def chunks_of(code, stop=None, preset="quick"):
+        chunks.clear()
+        config.preset = preset
+        monkeypatch.setattr(provenance, "code", lambda: code)
+        return run_in(tmp_path, config, dataset, stop, tell=tell).status, list(chunks)
+
+    every = [5, 10, 15, 20]
+    assert chunks_of("a") == ("ok", every)
+    assert chunks_of("a") == ("ok", [])
+    # From the start, and on from there where the new code was stopped.
+    assert chunks_of("b", StopAfter(2)) == ("partial", every[:2])
+    assert chunks_of("b") == ("ok", every[2:])
+    assert chunks_of("b") == ("ok", [])
+    # What is published is kept.
+    assert chunks_of("a", preset="budget") == ("ok", every)
+    assert chunks_of("b", preset="budget") == ("ok", [])
 
 
 def test_the_record_tells_data_cost_and_schedule(tmp_path):
@@ -437,7 +484,7 @@ def test_ctrl_c_saves_and_leaves_and_the_same_command_goes_on(tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    assert process.returncode == 3, errors
     (path,) = store.paths(tmp_path / "results")
     record = json.loads(path.read_text())
     assert record["status"] == "partial" and "SIGINT" in record["message"]

@@ -49,7 +49,7 @@ def test_every_seed_is_the_run_that_it_would_be_alone(tmp_path):
         config.seed = record.seed
         (alone,) = run_in(tmp_path / "alone", config, dataset, seeds=())
         assert_equal(record, alone)
-        assert "one program for seeds 3, 1" in record.message
+        assert record.together == list(SEEDS)
         # Its checkpoint is that of a run alone, too: there is nothing left to do.
         (again,) = run_in(tmp_path / "together", config, dataset, seeds=())
         assert_equal(again, alone)
@@ -115,8 +115,7 @@ def test_a_sweep_of_seeds_together(tmp_path, monkeypatch, capsys):
     paths = list(store.paths(tmp_path / "results"))
     assert sorted(json.loads(path.read_text())["seed"] for path in paths) == [0, 1, 2]
     # Seed 0 was there before.
-    messages = [store.read(path).message for path in paths]
-    assert sum("seeds 1, 2" in message for message in messages) == 2
+    assert sorted(store.read(path).together for path in paths) == [[], [1, 2], [1, 2]]
     assert main([*sweep, "--seeds", "0,1,2", "--together"]) == 0
     assert "1 skipped" in capsys.readouterr().out
 

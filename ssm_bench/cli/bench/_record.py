@@ -103,6 +103,7 @@ def write(
     """
     from ssm_bench.record import config_hash, store, validate_speed
     from ssm_bench.train import provenance
+    from ssm_bench.train.identity import recipe as named_by
 
     device = provenance.device()
     if config is not None and config.model.precision != "float32":
@@ -118,7 +119,7 @@ def write(
         "task": options.task if model else None,
         "measurements": measurements,
         "notes": [note for note in notes if note],
-        "config_hash": None if config is None else config_hash(config.to_dict()),
+        "config_hash": None if config is None else config_hash(named_by(config)),
         "device": device,
         "versions": provenance.versions(),
         "revision": provenance.revision(),

@@ -1,0 +1,208 @@
+"""From a run record of schema version 1 to one of version 2.
+
+Version 1 named a run by a hash of all of its settings, overwrote a run on one data set by the same on another, and
+told in its message what version 2 has fields for.
+"""
+
+import re
+from typing import Any
+
+from ssm_bench.config import leaves
+from ssm_bench.record.identity import base_defaults, config_hash, differences
+
+#: The defaults of all mixers and scaffolds when version 2 began. They do not follow later changes.
+OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "mixer": {
+        "attention": {
+            "heads": 4,
+            "kv_heads": 0,
+            "width": 0,
+            "window": 0,
+            "rotary": False,
+            "output_bias": False,
+            "bidirectional": True,
+            "max_steps": 1024,
+        },
+        "bigbird": {"heads": 4, "width": 0, "block": 64, "random_blocks": 3, "seed": 0},
+        "diagonal_rnn": {
+            "state_size": 64,
+            "r_min": 0.0,
+            "r_max": 1.0,
+            "max_phase": 6.283185307179586,
+            "bidirectional": False,
+        },
+        "dss": {
+            "state_size": 64,
+            "version": "softmax",
+            "kernel_length": 16384,
+            "init": "legs",
+            "copies": 1,
+            "dt_min": 0.001,
+            "dt_max": 0.1,
+            "separate_steps": True,
+            "bidirectional": True,
+        },
+        "fourier": {},
+        "gru": {"state_size": 0, "bidirectional": False},
+        "h3": {
+            "state_size": 64,
+            "shift_size": 64,
+            "init": "lin",
+            "dt_min": 0.001,
+            "dt_max": 0.1,
+            "discretization": "bilinear",
+            "bidirectional": True,
+        },
+        "linear_attention": {"heads": 4, "width": 0, "bidirectional": True},
+        "linear_rnn": {"state_size": 64, "radius": 1.0, "bidirectional": False},
+        "lru": {"state_size": 64, "r_min": 0.0, "r_max": 1.0, "max_phase": 6.283185307179586, "bidirectional": False},
+        "lsh_attention": {"heads": 4, "width": 0, "chunk": 64, "buckets": 10, "rounds": 1, "seed": 0},
+        "lssl": {"state_size": 16, "trainable": True, "dt_min": 0.001, "dt_max": 0.1, "bidirectional": True},
+        "lstm": {"state_size": 0, "bidirectional": False},
+        "luna": {"heads": 4},
+        "nystrom": {"heads": 2, "width": 0, "landmarks": 64, "inverse_steps": 6, "taps": 35, "bias": True},
+        "performer": {"heads": 4, "width": 0, "kernel": "relu", "random_features": 0, "bidirectional": True},
+        "rg_lru": {"blocks": 1, "init": "griffin", "r_min": 0.9, "r_max": 0.999, "bidirectional": False},
+        "s4": {
+            "state_size": 64,
+            "init": "legs",
+            "copies": 0,
+            "dt_min": 0.001,
+            "dt_max": 0.1,
+            "bidirectional": True,
+            "truncate": True,
+        },
+        "s4d": {
+            "state_size": 64,
+            "init": "legs",
+            "copies": 0,
+            "dt_min": 0.001,
+            "dt_max": 0.1,
+            "discretization": "zoh",
+            "bidirectional": True,
+        },
+        "s5": {
+            "state_size": 64,
+            "blocks": 1,
+            "output_init": "lecun_normal",
+            "dt_min": 0.001,
+            "dt_max": 0.1,
+            "clip_eigenvalues": False,
+            "discretization": "zoh",
+            "bidirectional": True,
+        },
+        "s6": {
+            "state_size": 16,
+            "complex_states": False,
+            "dt_rank": 0,
+            "dt_min": 0.001,
+            "dt_max": 0.1,
+            "bidirectional": False,
+        },
+        "ssd": {"state_size": 128, "heads": 4, "dt_min": 0.001, "dt_max": 0.1, "bidirectional": False},
+    },
+    "scaffold": {
+        "gated_mlp": {"mlp_expand": 3.0},
+        "glu": {"activation": "glu"},
+        "griffin": {"expand": 1.3333333333333333, "taps": 4, "mlp_expand": 3.0, "heads": 1, "window": 1024},
+        "h3": {"shift_size": 64, "width": 0},
+        "hawk": {"expand": 1.3333333333333333, "taps": 4, "mlp_expand": 3.0},
+        "mamba": {"expand": 2.0, "taps": 4, "norm_gated": False, "glu": False},
+        "mlp": {"width": 0},
+    },
+}
+
+#: Settings that were added while records were of version 1. A run from before has no value of them, and what it did
+#: then is not the default.
+YOUNGER = ("model.embedding_std", "model.input_dropout", "model.paper_padding")
+
+#: What the message of a run said that shared its device.
+NO_MEASURE = "no measure of speed"
+
+_TOGETHER = re.compile(rf"one program for seeds ([\d, ]+), so its times are a share and {NO_MEASURE}")
+_PARTS = "trained in parts by "
+_PART = re.compile(r"commit (?P<commit>[^ +]+)(?P<dirty>\+dirty)? on ((?P<count>\d+) x )?(?P<kind>.+)")
+
+
+def upgrade(raw: dict[str, Any]) -> dict[str, Any]:
+    """The record of version 2 that says the same, with what its settings and its code imply."""
+    config, told = raw["config"], _told(raw["message"], raw["status"], raw["device"]["platform"])
+    named = _differences(config)
+    return raw | {
+        "schema_version": 2,
+        "message": told["message"],
+        "notes": told["notes"],
+        "differences": named,
+        "config_hash": config_hash(named),
+        "together": told["together"],
+        "computed": _computed(config, raw["device"]["platform"]),
+        "device": raw["device"] | {"shared": told["shared"]},
+        "code": None,
+        "parts": told["parts"],
+    }
+
+
+def _differences(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are hashed. Null are those that the run did not have yet."""
+    defaults, expected = base_defaults(), [*YOUNGER]
+    for section, classes in OPTIONS.items():
+        options = classes.get(config.get("model", {}).get(section), {})
+        defaults = defaults | leaves({section: options})
+        expected = [*expected, *leaves({section: options})]
+    unset = [name for name in expected if name not in leaves(config)]
+    return dict(sorted((differences(config, defaults) | dict.fromkeys(unset)).items()))
+
+
+def _told(message: str, status: str, platform: str) -> dict[str, Any]:
+    """What a message held, one thing each."""
+    told: dict[str, Any] = {"message": "", "notes": [], "together": [], "shared": False, "parts": []}
+    said = []
+    for sentence in message.split("; "):
+        if match := _TOGETHER.fullmatch(sentence):
+            told["together"] = [int(seed) for seed in match[1].split(", ")]
+        elif sentence.startswith(_PARTS) and (parts := _parts(sentence.removeprefix(_PARTS), platform)):
+            told["parts"] = parts
+        elif NO_MEASURE in sentence:
+            told["shared"] = True
+            told["notes"].append(sentence)
+        # Of a run that ended well a message told nothing else than its circumstances; and these came last.
+        elif sentence and (status == "ok" or told["parts"] or told["shared"]):
+            told["notes"].append(sentence)
+        else:
+            said.append(sentence)
+    return told | {"message": "; ".join(filter(None, said))}
+
+
+def _parts(text: str, platform: str) -> list[dict[str, Any]]:
+    """The parts of a run; none where the text is not what version 1 wrote. Library versions were not told."""
+    found = [_PART.fullmatch(part) for part in re.split(r", (?=commit )", text)]
+    if not all(found):
+        return []
+    return [
+        {
+            "revision": {"commit": part["commit"], "dirty": bool(part["dirty"])},
+            "device": {"platform": platform, "kind": part["kind"], "count": int(part["count"] or 1)},
+            "versions": {},
+        }
+        for part in found
+        if part
+    ]
+
+
+def _computed(config: dict[str, Any], platform: str) -> dict[str, str]:
+    """Softmax attention on GPUs was computed in bfloat16 whatever the settings asked for.
+
+    That was so for the mixer "attention" and for every third block of Griffin, unless they looked both ways through a
+    window shorter than the sequence.
+    """
+    settings = leaves(config)
+    if platform != "gpu" or settings.get("model.precision", "float32") != "float32":
+        return {}
+    if settings.get("model.scaffold") == "griffin" and settings.get("model.layers", 0) > 2:
+        window = settings.get("scaffold.window", 0)
+    elif settings.get("model.mixer") == "attention":
+        window = settings.get("mixer.window", 0)
+    else:
+        return {}
+    local = 0 < window < settings.get("task.max_length", 0)
+    return {} if local and settings.get("mixer.bidirectional", True) else {"attention": "bfloat16"}
