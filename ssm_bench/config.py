@@ -91,7 +91,7 @@ def base_config(task: str) -> ConfigDict:
                 "eval_batch_size": 0,  # 0: the training batch
                 # Training batches from which batch norm's statistics are computed before each validation, with the
                 # parameters held; 0: the running averages.
-                "norm_batches": 0,
+                "norm_batches": 50,
             },
             "report": {
                 "title": "",

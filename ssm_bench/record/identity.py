@@ -20,7 +20,7 @@ NOT_NAMED = ("report", "seed", "preset")
 #: To change a default, or to add a setting whose default is not what runs did before, enter here the value of the runs
 #: that exist: their names stay, and runs with the new default get names of their own. An option of a mixer or scaffold
 #: is entered with its class's module, as "mixer.s5.blocks". Entries are never changed or removed.
-UNNAMED = {"train.lengths": 1}
+UNNAMED = {"train.lengths": 1, "train.norm_batches": 0}
 
 HASH_DIGITS = 12
 CHECKSUM_DIGITS = 8

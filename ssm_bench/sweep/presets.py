@@ -49,6 +49,8 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
     # Toy documents are short, and every length is one more program to compile.
     train.lengths = 1
     train.eval_batch_size = 50
+    # One more program to compile.
+    train.norm_batches = 0
     config.optimizer.warmup = 0.1
     # Published rates are tuned for long runs of wide models; toy runs need one that learns in 200 steps.
     config.optimizer.lr = 4e-3

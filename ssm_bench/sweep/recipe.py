@@ -96,7 +96,12 @@ def resolve(
         set_share(config, share)
     else:
         PRESETS[preset](config, experiment(model))
+    if protocol == "paper":
+        # The published codes evaluate with running averages.
+        config.train.norm_batches = 0
     config = override(config, [a for a in overrides if a not in chosen])
+    if config.model.norm != "batch":
+        config.train.norm_batches = 0
     if spec(task).kind != "tokens" or protocol == "paper":
         # There it changes nothing, and must not make another run of the same.
         config.train.lengths = 1

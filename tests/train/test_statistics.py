@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from ssm_bench.sweep.recipe import resolve
 from ssm_bench.train.run import make_trainer
 from tests.train.test_loop import config_of, run_in
 
@@ -53,6 +54,14 @@ def test_zero_means_the_running_averages():
     trainer = trainer_of()
     state = trainer.program.initial_state()
     assert trainer.statistics(state) is state.stats
+
+
+def test_models_with_batch_norm_recompute_them_by_default_but_not_under_the_published_habits():
+    assert resolve("s5", "text").train.norm_batches == 50
+    assert resolve("s5", "text", protocol="paper").train.norm_batches == 0
+    assert resolve("transformer", "text").train.norm_batches == 0
+    assert resolve("s5", "text", preset="quick").train.norm_batches == 0
+    assert resolve("s5", "text", preset="paper", overrides=("--config.train.norm_batches=0",)).train.norm_batches == 0
 
 
 def test_training_does_not_depend_on_them(tmp_path):
