@@ -59,7 +59,7 @@ def read_card(folder: Path) -> dict:
         raise damaged(folder, "its card.json cannot be read") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise damaged(folder, "it was written by another version")
-    if missing := {"arrays", "parts", "tokens", "vocabulary", "checksum"} - set(card):
+    if missing := {"arrays", "parts", "tokens", "vocabulary", "checksum", "identity"} - set(card):
         raise damaged(folder, f"its card lacks {', '.join(sorted(missing))}")
     return card
 

@@ -13,7 +13,8 @@ def prepare(task: Task, tokens: str, work: Work, *, fetch: bool = True, again: b
     """Makes sure that a task is prepared.
 
     Official data come before rebuilt ones and these before generated ones; of the same kind, what is prepared comes
-    before the user's files. Only where there is neither, data are downloaded or generated.
+    before the user's files. Only where there is neither, data are downloaded or generated. A generated set of an
+    earlier version of the generator is generated again, whatever `fetch` says: it never passes for the present set.
 
     Args:
         task: whose data.
@@ -33,7 +34,9 @@ def prepare(task: Task, tokens: str, work: Work, *, fetch: bool = True, again: b
     forms = {form.kind: (form, paths) for form, paths in reversed(raw.available(task))}
     for kind in cache.KINDS:
         if kind in stored:
-            return stored[kind]
+            if not _outdated(task, kind, stored[kind], work):
+                return stored[kind]
+            fetch = again = True
         if kind in forms:
             form, paths = forms[kind]
             return cache.store(task, tokens, kind, partial(form.read, paths, tokens, work), work, again=again)
@@ -41,6 +44,17 @@ def prepare(task: Task, tokens: str, work: Work, *, fetch: bool = True, again: b
         read = partial(task.fetch, tokens, work)
         return cache.store(task, tokens, task.fetch_kind, read, work, again=again)
     return None
+
+
+def _outdated(task: Task, kind: str, folder: Path, work: Work) -> bool:
+    """Whether a set was made by an earlier version of what `task.fetch` does."""
+    if kind != "generated" or not task.fetch_identity:
+        return False
+    identity = cache.read_card(folder)["identity"]
+    if identity == task.fetch_identity:
+        return False
+    work.say(f"{folder.name} holds {identity}, an earlier version: replacing it by {task.fetch_identity}")
+    return True
 
 
 def no_data(task: Task) -> UserError:
