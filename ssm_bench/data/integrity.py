@@ -93,7 +93,7 @@ def impossible(corpus: Corpus, classes: int, max_length: int) -> list[str]:
         and offsets[-1] == len(values)
         and bool((lengths > 0).all()),
         "a document is longer than the task allows": int(lengths.max()) <= max_length,
-        "an example names a document that does not exist": 0 <= int(documents.min())
+        "an example names a document that does not exist": int(documents.min()) >= 0
         and int(documents.max()) < len(offsets) - 1,
         f"a label lies outside 0..{classes - 1}": 0 <= int(labels.min()) <= int(labels.max()) < classes,
         "the parts do not add up to the examples": min(corpus.parts.values()) >= 0

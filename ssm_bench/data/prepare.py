@@ -13,9 +13,9 @@ def prepare(task: Task, tokens: str, work: Work, *, fetch: bool = True, again: b
     """Makes sure that a task is prepared.
 
     Official data come before rebuilt ones and these before generated ones; of the same kind, what is prepared comes
-    before the user's files. Only where there is neither, data are downloaded or generated. A set that an earlier version
-    prepared is prepared again from the same kind of source, whatever `fetch` says: it never passes for a present one,
-    and nothing of another kind takes its place.
+    before the user's files. Only where there is neither, data are downloaded or generated. A set that an earlier
+    version prepared is prepared again from the same kind of source, whatever `fetch` says: it never passes for a
+    present one, and nothing of another kind takes its place.
 
     Args:
         task: whose data.

@@ -145,6 +145,22 @@ def unpacked_xz(path: Path) -> bytes:
     return content
 
 
+def xz_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file .xz; after the last one, its checksum is proven.
+
+    Raises:
+        ValueError: it is absurdly large, or no text.
+        lzma.LZMAError: it is damaged.
+    """
+    left = _LARGEST_UNPACKED
+    with lzma.open(path, "rt", encoding="utf-8") as lines:
+        while line := lines.readline(left):
+            left -= len(line)
+            if left <= 0:
+                raise ValueError(f"it unpacks to more than {_LARGEST_UNPACKED:,} characters")
+            yield line
+
+
 def whole_numbers(array: np.ndarray, what: str, ndim: int, lowest: int, highest: int) -> np.ndarray:
     """The array itself, if it holds whole numbers in a range; nothing is rounded or converted.
 

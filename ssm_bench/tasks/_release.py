@@ -60,8 +60,6 @@ def read(paths: list[Path], tokens: str, work: Work, *, resolution: int, title: 
     if without := batches - set(files):
         raise UserError(f"{metadata} lacks {min(without)}.npy for the images in {images / str(min(without))}")
     rows = [(batch, *row) for batch in sorted(files) for row in _rows(files[batch])]
-    if not rows:
-        raise UserError(f"{metadata} names no image")
     names = [name for _, name, _ in rows]
     if len(set(names)) < len(names):
         twice = next(name for name, times in Counter(names).items() if times > 1)
@@ -152,6 +150,8 @@ def _rows(path: Path) -> list[tuple[str, int]]:
         else:
             table = [line.split() for line in path.read_text("utf-8").splitlines()]
         rows = [(f"{row[_FOLDER]}/{row[_FILE]}", str(row[_LABEL])) for row in table]
+        if not rows:
+            raise ValueError("it names no image")
         for name, label in rows:
             if label not in _LABELS:
                 raise ValueError(f"label {label[:20]!r} of {name} is neither 0 nor 1")

@@ -79,6 +79,18 @@ def _from_binary(file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
     return rows[:, 1:].reshape(-1, 3, SIDE * SIDE), raw.whole_numbers(rows[:, 0], "labels", 1, 0, CLASSES - 1)
 
 
+def _decoded(decode: Callable, file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of one batch.
+
+    Raises:
+        ValueError: it holds no image, or images without labels.
+    """
+    images, labels = decode(file)
+    if not len(images) == len(labels) > 0:
+        raise ValueError(f"it holds {len(images):,} images and {len(labels):,} labels")
+    return images, labels
+
+
 def _from_folder(decode: Callable, suffix: str) -> Callable[[list[Path], str, Work], Corpus]:
     """A reader of an unpacked folder, one path for each batch."""
 
@@ -86,7 +98,7 @@ def _from_folder(decode: Callable, suffix: str) -> Callable[[list[Path], str, Wo
         batches = {}
         for path in work.track(paths, "Image: reading CIFAR-10"):
             with raw.reading(path, "CIFAR-10 batch"), path.open("rb") as file:
-                batches[path.name.removesuffix(suffix)] = decode(file)
+                batches[path.name.removesuffix(suffix)] = _decoded(decode, file)
         return _from_batches(batches, paths[0].parent, work)
 
     return read
@@ -109,7 +121,7 @@ def _from_archive(decode: Callable, suffix: str) -> Callable[[list[Path], str, W
                 if name in batches:
                     raise ValueError(f"it holds {name} twice")
                 if name:
-                    batches[name] = decode(io.BytesIO(raw.content(archive, member)))
+                    batches[name] = _decoded(decode, io.BytesIO(raw.content(archive, member)))
                     advance(1)
         return _from_batches(batches, path, work)
 

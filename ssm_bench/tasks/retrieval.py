@@ -1,7 +1,6 @@
 """Retrieval: does one paper of the ACL Anthology Network cite the other, told from their texts alone."""
 
 import json
-import lzma
 from pathlib import Path
 from typing import ClassVar
 
@@ -70,9 +69,9 @@ def _parse(line: str, place: str) -> tuple[int, str, str]:
 def read_rebuilt(paths: list[Path], tokens: str, work: Work) -> Corpus:
     """aan_docs.jsonl.xz and aan_pairs.npz: real papers and citations, but rebuilt pairs and splits."""
     texts_path, pairs_path = paths
-    with raw.reading(texts_path, "file of AAN papers"), lzma.open(texts_path, "rt", encoding="utf-8") as lines:
+    with raw.reading(texts_path, "file of AAN papers"):
         work.say(f"Retrieval: reading {texts_path.name}")
-        texts = [json.loads(line)["text"] for line in lines]
+        texts = [json.loads(line)["text"] for line in raw.xz_lines(texts_path)]
         if wrong := [number for number, text in enumerate(texts) if not isinstance(text, str) or not text]:
             raise ValueError(f"the text of paper {wrong[0]} is {str(texts[wrong[0]])[:20]!r}")
     with raw.reading(pairs_path, "file of AAN pairs"):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import lzma
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -81,8 +80,8 @@ def read_archive(paths: list[Path], tokens: str, work: Work) -> Corpus:
 def read_lines(paths: list[Path], tokens: str, work: Work) -> Corpus:
     """imdb.jsonl.xz: one object with split, label, id and text a line."""
     (path,) = paths
-    with raw.reading(path, "file of the IMDb reviews"), lzma.open(path, "rt", encoding="utf-8") as lines:
-        return _corpus(map(_from_line, lines), path, tokens, work)
+    with raw.reading(path, "file of the IMDb reviews"):
+        return _corpus(map(_from_line, raw.xz_lines(path)), path, tokens, work)
 
 
 def read_tfds(paths: list[Path], tokens: str, work: Work) -> Corpus:

@@ -30,7 +30,10 @@ def small_sets(monkeypatch):
     monkeypatch.setattr(
         text,
         "TEXT_BYTES",
-        {part: sum(len(review[3].encode()) for review in files.reviews() if review[0] == part) for part in files.REVIEWS},
+        {
+            part: sum(len(review[3].encode()) for review in files.reviews() if review[0] == part)
+            for part in files.REVIEWS
+        },
     )
     monkeypatch.setattr(text, "MIN_FREQUENCY", 3)
     monkeypatch.setattr(image, "IMAGES", files.IMAGES)

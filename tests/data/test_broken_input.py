@@ -9,7 +9,6 @@ from ssm_bench.data import load
 from ssm_bench.errors import UserError
 from tests.data import files
 
-
 pytestmark = pytest.mark.usefixtures("small_sets")
 
 

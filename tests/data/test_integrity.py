@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssm_bench.data import cache, integrity, load
+from ssm_bench.data.work import Work
 from ssm_bench.errors import UserError
+from ssm_bench.tasks.listops import ListOps, _corpus
 from tests.data import files
 from tests.data.damage import DAMAGES, damage
 
@@ -71,9 +74,9 @@ def test_a_flip_anywhere(intact, seed, name):
 @pytest.mark.parametrize("file", FILES)
 def test_every_byte_of_the_small_files(intact, file):
     # Steps that are coprime with the size of a word, so that all kinds of bytes are met.
-    original, expected = intact
-    size = (original / file).stat().st_size
+    size = (intact[0] / file).stat().st_size
     for place in range(0, size, 7 if size < 1000 else 61):
+
         def flip(folder, place=place):
             content = bytearray((folder / file).read_bytes())
             content[place] ^= 1 << place % 8
@@ -175,11 +178,6 @@ def test_verify_trusts_no_stamp(intact, capsys):
     ],
 )
 def test_impossible_data_are_never_stored(cache_folder, change, told):
-    from dataclasses import replace
-
-    from ssm_bench.data.work import Work
-    from ssm_bench.tasks.listops import ListOps, _corpus
-
     corpus = _corpus([b"\x04\x05\x06"] * 3, [0, 1, 2], {"train": 1, "validation": 1, "test": 1}, "x", "rebuilt", "f")
     assert integrity.impossible(corpus, 10, 2048) == []
     with pytest.raises(UserError, match=told):

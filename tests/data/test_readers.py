@@ -14,7 +14,6 @@ from ssm_bench.errors import UserError
 from ssm_bench.tasks import text
 from tests.data import files
 
-
 pytestmark = pytest.mark.usefixtures("small_sets")
 
 
