@@ -164,9 +164,9 @@ def _list(options: argparse.Namespace) -> int:
         for tokens in task.tokenizations
         for _, folder in cache.prepared(task, tokens)
     ]
-    for _, folder in found:
+    for task, folder in found:
         try:
-            card = cache.open_corpus(folder)[1]
+            card = cache.open_corpus(folder, task.spec.classes)[1]
             print(f"  {folder.name:<32} {_size(folder):>9}  {sum(card['parts'].values()):>9,}  {card['identity']}")
         except UserError as error:
             print(f"  {folder.name:<32} {error}")
@@ -205,8 +205,6 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"{folder.name}: {'damaged' if damage else 'whole'}")
         for sentence in damage:
             print(f"  {sentence}")
-        if damage:
-            print(f"  run: ssm-bench data prepare {task.data_name} --again")
         width = max((len(check.name) for check in checks), default=0)
         for check in checks:
             verdict = "" if not check.expected else " = " if check.holds else " DIFFERS from "

@@ -1,7 +1,13 @@
-"""The prepared cache: a folder per task, tokenisation and kind of source, with memory-mapped arrays and a card."""
+"""The prepared cache: a folder per task, tokenisation and kind of source, with memory-mapped arrays and a card.
+
+A prepared folder never changes. Preparing a set again makes a new folder (`text-characters-official`, then
+`text-characters-official.2`, ...) under a temporary name and renames it once it is complete; the newest one counts, and
+older ones are removed afterwards. A reader therefore sees one set or the other, never a mixture and never none.
+"""
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from ssm_bench.data import integrity
 from ssm_bench.data.card import ARRAYS, array_facts, checksum, new_card
 from ssm_bench.data.corpus import Corpus, Vocabulary
 from ssm_bench.data.task import Task
@@ -19,21 +26,64 @@ from ssm_bench.errors import UserError
 #: The environment variable that names the cache; without it, ~/.cache/ssm_bench.
 VARIABLE = "SSM_BENCH_CACHE"
 
-#: Raised by one whenever folders made before can no longer be read.
-FORMAT = 1
+#: Incremented whenever folders written before can no longer be read. 2: checksums of the files and of the card.
+FORMAT = 2
 
 #: Kinds of sources, the best first.
 KINDS = ("official", "rebuilt", "generated")
 
+# A listing during a replacement may miss both folders; the next one does not.
+_LISTINGS = 3
+
+_GENERATION = re.compile(r"\.([1-9][0-9]*)")
+
 
 def root() -> Path:
-    """The folder of the cache; it may not exist yet."""
-    return Path(os.environ.get(VARIABLE) or Path.home() / ".cache" / "ssm_bench").expanduser()
+    """The folder of the cache; it may not exist yet.
+
+    Raises:
+        UserError: the user has no home directory, and no folder is named.
+    """
+    named = os.environ.get(VARIABLE)
+    try:
+        return Path(named).expanduser() if named else Path.home() / ".cache" / "ssm_bench"
+    except RuntimeError as error:
+        raise UserError(f"there is no home directory for the cache; set {VARIABLE} to a folder") from error
 
 
 def path_of(task: Task, tokens: str, kind: str) -> Path:
-    """The folder of one prepared set."""
+    """The folder of one set as it is first prepared; when it is prepared again, a number is appended."""
     return root() / f"{task.data_name}-{tokens}-{kind}"
+
+
+def newest(base: Path) -> Path | None:
+    """The folder that holds a set now, or None where it is not prepared."""
+    for _ in range(_LISTINGS):
+        if found := _generations(base):
+            return found[-1]
+    return None
+
+
+def _generations(base: Path) -> list[Path]:
+    """The folders of a set, the oldest first."""
+    found = {}
+    with suppress(OSError), os.scandir(base.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(base.name) and entry.is_dir():
+                number = _number(entry.name[len(base.name) :])
+                if number:
+                    found[number] = base.parent / entry.name
+    return [found[number] for number in sorted(found)]
+
+
+def _number(suffix: str) -> int:
+    """1 for the first folder of a set, 2 for the next, ...; 0 for another set."""
+    match = _GENERATION.fullmatch(suffix)
+    return 1 if not suffix else int(match[1]) if match and match[1] != "1" else 0
+
+
+def _base(folder: Path) -> Path:
+    return folder.with_name(folder.name.partition(".")[0])
 
 
 def scratch_of(folder: Path) -> Path:
@@ -43,46 +93,78 @@ def scratch_of(folder: Path) -> Path:
 
 def prepared(task: Task, tokens: str) -> list[tuple[str, Path]]:
     """The kinds of source that are prepared, the best first, with their folders."""
-    folders = [(kind, path_of(task, tokens, kind)) for kind in KINDS]
-    return [(kind, folder) for kind, folder in folders if folder.is_dir()]
+    folders = [(kind, newest(path_of(task, tokens, kind))) for kind in KINDS]
+    return [(kind, folder) for kind, folder in folders if folder]
 
 
 def read_card(folder: Path) -> dict:
     """The card of a prepared folder.
 
     Raises:
-        UserError: it is missing, broken or of another version.
+        UserError: it is missing, damaged or of another version.
     """
-    try:
-        card = json.loads((folder / "card.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise damaged(folder, "its card.json cannot be read") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise damaged(folder, "it was written by another version")
-    if missing := {"arrays", "parts", "tokens", "vocabulary", "checksum"} - set(card):
-        raise damaged(folder, f"its card lacks {', '.join(sorted(missing))}")
+    card = _json_of(folder)
+    if card.get("format") != FORMAT:
+        raise damaged(folder, "card.json was written by another version")
+    proof = card.pop("card_sha256", None)
+    if proof != integrity.text_sha256(card):
+        raise damaged(folder, "card.json is not what was written: its checksum differs")
     return card
 
 
-def open_corpus(folder: Path) -> tuple[Corpus, dict]:
-    """Opens a prepared folder: memory-mapped arrays, and the card without its record of files.
+def is_outdated(folder: Path) -> bool:
+    """Whether a complete folder was written by an earlier version of this package."""
+    with suppress(UserError):
+        number = _json_of(folder).get("format")
+        return isinstance(number, int) and 1 <= number < FORMAT
+    return False
+
+
+def _json_of(folder: Path) -> dict:
+    path = folder / "card.json"
+    try:
+        if path.exists() and not path.is_file():
+            raise damaged(folder, "card.json is not a file")
+        card = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(folder, "card.json cannot be read") from error
+    if not isinstance(card, dict):
+        raise damaged(folder, "card.json is not what was written")
+    return card
+
+
+def open_corpus(folder: Path, classes: int) -> tuple[Corpus, dict]:
+    """Opens a prepared set: memory-mapped arrays, proven to be what was written, and the card.
+
+    Args:
+        folder: of the set. Where it was replaced meanwhile, the newest folder of that set is opened.
+        classes: number of labels.
 
     Raises:
-        UserError: an array is missing or has another size than when it was written.
+        UserError: a file is missing or is not what was written; the sentence says how to prepare the set again.
     """
-    card = read_card(folder)
-    arrays = {}
-    for name in ARRAYS:
-        path = folder / f"{name}.npy"
-        size = path.stat().st_size if path.exists() else 0
-        if size != card["arrays"][name]["bytes"]:
-            raise damaged(folder, f"{name}.npy has {size:,} bytes, not {card['arrays'][name]['bytes']:,}")
+    while True:
         try:
-            arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
-            raise damaged(folder, f"{name}.npy cannot be read") from error
+            return _open(folder, classes)
+        except (UserError, OSError) as error:
+            replaced = newest(_base(folder))
+            if replaced and replaced != folder:
+                folder = replaced
+            elif isinstance(error, UserError):
+                raise
+            elif isinstance(error, FileNotFoundError):
+                raise damaged(folder, _reason(error)) from error
+            else:
+                raise UserError(f"{folder} cannot be read ({_reason(error)})") from error
+
+
+def _open(folder: Path, classes: int, *, trust_stamp: bool = True) -> tuple[Corpus, dict]:
+    card = read_card(folder)
+    files = {f"{name}.npy": card["arrays"][name]["file"] for name in ARRAYS}
+    if wrong := integrity.wrong_files(folder, files, trust_stamp=trust_stamp):
+        raise damaged(folder, "; ".join(wrong))
     corpus = Corpus(
-        **arrays,
+        **{name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS},
         parts=card["parts"],
         vocabulary=Vocabulary(card["tokens"], tuple(card["vocabulary"])),
         identity=card["identity"],
@@ -90,14 +172,19 @@ def open_corpus(folder: Path) -> tuple[Corpus, dict]:
         source=card["source"],
         notes=card["notes"],
     )
+    if wrong := integrity.impossible(corpus, classes, card["max_length"]):
+        raise damaged(folder, "; ".join(wrong))
     return corpus, card
+
+
+def _reason(error: OSError) -> str:
+    return f"{Path(error.filename).name if error.filename else 'a file'}: {error.strerror or error}"
 
 
 def store(task: Task, tokens: str, kind: str, read: Callable[[], Corpus], work: Work, *, again: bool = False) -> Path:
     """Reads a corpus and stores it, unless it is stored already.
 
-    Written beside its place and renamed, so that a folder in the cache is always whole; locked, so that of two
-    processes one prepares and the other waits.
+    Locked, so that of two processes one prepares and the other waits.
 
     Args:
         task: whose data.
@@ -111,60 +198,98 @@ def store(task: Task, tokens: str, kind: str, read: Callable[[], Corpus], work: 
         The folder.
 
     Raises:
-        UserError: the cache cannot be written, or `read` failed; nothing is left behind.
+        UserError: the cache cannot be written, `read` failed or gave impossible data; nothing is left behind, and what
+            was stored stays.
     """
-    folder = path_of(task, tokens, kind)
-    with _locked(folder, work):
-        if again or not folder.is_dir():
+    base = path_of(task, tokens, kind)
+    with _locked(base, work):
+        _remove_leftovers(base)
+        stored = newest(base)
+        if again or not stored:
             corpus = read()
-            with _writing(folder) as partial:
-                _write(task, corpus, partial)
-            shutil.rmtree(scratch_of(folder), ignore_errors=True)
-    return folder
+            if wrong := integrity.impossible(corpus, task.spec.classes, task.spec.max_length):
+                raise UserError(f"{corpus.source} gives impossible data for {task.spec.name} ({'; '.join(wrong)})")
+            stored = _written(task, corpus, base, stored)
+            shutil.rmtree(scratch_of(base), ignore_errors=True)
+            _remove_leftovers(base)
+    return stored
+
+
+def tidy() -> None:
+    """Removes what killed preparations left in the cache, except where a living process is preparing that set.
+
+    Finished parts of a generated set stay: the next preparation of that set continues from them.
+    """
+    bases = set()
+    with suppress(OSError), os.scandir(root()) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") and entry.name.endswith((".partial", ".old")):
+                bases.add(entry.name.removeprefix(".").rpartition(".")[0])
+            elif _number("." + entry.name.partition(".")[2]) > 1:
+                bases.add(entry.name.partition(".")[0])
+    for name in bases:
+        base = root() / name
+        with suppress(Timeout, OSError), _lock_of(base).acquire(timeout=0):
+            _remove_leftovers(base)
 
 
 def verify(folder: Path, classes: int) -> list[str]:
     """Recomputes every checksum and count of a prepared folder; returns what is wrong, one sentence each."""
     try:
-        corpus, card = open_corpus(folder)
+        corpus, card = _open(folder, classes, trust_stamp=False)
+    except OSError as error:
+        return [str(damaged(folder, _reason(error)))]
     except UserError as error:
         return [str(error)]
     facts = {name: array_facts(getattr(corpus, name)) for name in ARRAYS}
-    wrong = [
-        f"{name}.npy is not what was written: its checksum differs"
-        for name in ARRAYS
-        if facts[name]["sha256"] != card["arrays"][name]["sha256"]
-    ]
-    examples, documents = len(corpus.labels), len(corpus.offsets) - 1
-    checks = {
-        "the card's checksum is not that of its arrays": checksum(facts) == card["checksum"] or bool(wrong),
-        "the documents do not fill the values": corpus.offsets[0] == 0
-        and corpus.offsets[-1] == len(corpus.values)
-        and bool((np.diff(corpus.offsets) > 0).all()),
-        "a document is longer than the task allows": int(np.diff(corpus.offsets).max()) <= card["max_length"],
-        "an example names a document that does not exist": len(corpus.documents) == examples
-        and 0 <= int(corpus.documents.min()) <= int(corpus.documents.max()) < documents,
-        f"a label lies outside 0..{classes - 1}": 0 <= int(corpus.labels.min()) <= int(corpus.labels.max()) < classes,
-        "the parts do not add up to the examples": sum(corpus.parts.values()) == examples,
-        "a token lies outside the vocabulary": not corpus.vocabulary.tokens
-        or int(corpus.values.max()) < len(corpus.vocabulary.tokens),
-    }
-    return wrong + [sentence for sentence, holds in checks.items() if not holds]
+    if checksum(facts) != card["checksum"]:
+        return [str(damaged(folder, "the card's checksum is not that of its arrays"))]
+    return []
 
 
 def damaged(folder: Path, reason: str) -> UserError:
     """The error for a folder that cannot be used, with what to do."""
-    task = folder.name.rsplit("-", 2)[0]
-    return UserError(f"{folder} is damaged ({reason}); run: ssm-bench data prepare {task} --again")
+    task, tokens, _ = _base(folder).name.rsplit("-", 2)
+    option = " --tokens bytes" if tokens == "bytes" else ""
+    return UserError(f"{folder} is damaged ({reason}); run: ssm-bench data prepare {task}{option} --again")
 
 
-def _write(task: Task, corpus: Corpus, folder: Path) -> None:
-    card = {"format": FORMAT, **new_card(task, corpus, task.spec.max_length)}
-    for name in ARRAYS:
-        path = folder / f"{name}.npy"
-        _save(path, getattr(corpus, name))
-        card["arrays"][name]["bytes"] = path.stat().st_size
-    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+def _written(task: Task, corpus: Corpus, base: Path, stored: Path | None) -> Path:
+    """Writes a new folder and gives it its name once it is complete."""
+    number = _number(stored.name[len(base.name) :]) + 1 if stored else 1
+    folder = base if number == 1 else base.with_name(f"{base.name}.{number}")
+    partial = _partial_of(base)
+    try:
+        partial.mkdir()
+        card = {"format": FORMAT, **new_card(task, corpus, task.spec.max_length)}
+        for name in ARRAYS:
+            path = partial / f"{name}.npy"
+            _save(path, getattr(corpus, name))
+            card["arrays"][name]["file"] = {"bytes": path.stat().st_size, "sha256": integrity.file_sha256(path)}
+        # As it reads back: keys of JSON are text.
+        card = json.loads(json.dumps(card))
+        text = json.dumps({**card, "card_sha256": integrity.text_sha256(card)}, indent=1)
+        (partial / "card.json").write_text(text + "\n", "utf-8")
+        partial.rename(folder)
+    except OSError as error:
+        raise _unwritable(base.parent, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _remove_leftovers(base: Path) -> None:
+    """Removes half-written and superseded folders of a set; the caller holds its lock."""
+    for left in (_partial_of(base), base.with_name(f".{base.name}.old"), *_generations(base)[:-1]):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _partial_of(base: Path) -> Path:
+    return base.with_name(f".{base.name}.partial")
+
+
+def _lock_of(base: Path) -> FileLock:
+    return FileLock(base.with_name(f".{base.name}.lock"))
 
 
 def _save(path: Path, array: np.ndarray) -> None:
@@ -179,41 +304,21 @@ def _save(path: Path, array: np.ndarray) -> None:
 
 
 @contextmanager
-def _locked(folder: Path, work: Work) -> Iterator[None]:
-    lock = FileLock(folder.parent / f".{folder.name}.lock")
+def _locked(base: Path, work: Work) -> Iterator[None]:
+    lock = _lock_of(base)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        base.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            work.say(f"another process is preparing {folder.name}: waiting for it")
+            work.say(f"another process is preparing {base.name}: waiting for it")
             lock.acquire()
     except OSError as error:
-        raise _unwritable(folder.parent, error) from error
+        raise _unwritable(base.parent, error) from error
     try:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` when all went well, and vanishes otherwise."""
-    partial, old = (folder.parent / f".{folder.name}.{state}" for state in ("partial", "old"))
-    try:
-        # What a killed process may have left; this one holds the lock, so nobody is writing there.
-        for stale in (partial, old):
-            shutil.rmtree(stale, ignore_errors=True)
-        partial.mkdir()
-        yield partial
-        if folder.exists():
-            folder.replace(old)
-        partial.replace(folder)
-    except OSError as error:
-        raise _unwritable(folder.parent, error) from error
-    finally:
-        for done in (partial, old):
-            shutil.rmtree(done, ignore_errors=True)
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:

@@ -199,6 +199,12 @@ def _view(task: Task, corpus: Corpus, card: dict, protocol: str, max_length: int
     # A stand-in is made split by split, the same under every protocol.
     synthetic_parts = corpus.kind == "synthetic"
     splits = corpus.ranges() if synthetic_parts else task.splits(corpus, protocol)
+    for name, indices in splits.items():
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(corpus.labels):
+            raise UserError(
+                f"split {name} of {corpus.identity} names examples {indices.min()}..{indices.max()}, but there are "
+                f"{len(corpus.labels):,}; run: ssm-bench data prepare {task.data_name} --again"
+            )
     limits = {name: max(examples // 4, _FEWEST_HELD_OUT) for name in splits} | {"train": examples}
     kept = {name: subset(indices, limits[name]) if examples else indices for name, indices in splits.items()}
     used = np.unique(np.concatenate(list(kept.values())))
@@ -218,7 +224,7 @@ def _open(task: Task, data: str, tokens: str, max_length: int, work: Work) -> tu
         return _synthetic(task, tokens, max_length)
     folder = prepare(task, tokens, work, fetch=data == "real")
     if folder:
-        return cache.open_corpus(folder)
+        return cache.open_corpus(folder, task.spec.classes)
     if data == "auto":
         return _synthetic(task, tokens, max_length)
     raise no_data(task)

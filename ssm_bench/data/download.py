@@ -4,13 +4,15 @@ TFDS knows the addresses and checksums of the archives. Only its download manage
 the archives are read by the task's own reader, so a downloaded set and the user's copy give the same arrays.
 """
 
+import shutil
 import socket
-import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from ssm_bench.data import cache
 from ssm_bench.data.work import Work
@@ -50,14 +52,21 @@ def archive(builder: str, file_name: str, wanted: str, work: Work) -> Path:
     work.say(f"downloading {url}")
     if not work.progress:
         tfds.disable_progress_bar()
+    folder = kept.with_name(f".{file_name}.partial")
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        # Moved to its place once it is whole: a broken download leaves nothing.
-        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            manager = tfds.download.DownloadManager(
-                download_dir=folder, url_infos=infos, force_checksums_validation=True
-            )
-            Path(manager.download(url)).replace(kept)
+        with FileLock(kept.with_name(f".{file_name}.lock")):
+            # What a killed download left.
+            shutil.rmtree(folder, ignore_errors=True)
+            if not kept.exists():
+                manager = tfds.download.DownloadManager(
+                    download_dir=folder, url_infos=infos, force_checksums_validation=True
+                )
+                # Moved to its place once it is complete: a broken download leaves nothing.
+                try:
+                    Path(manager.download(url)).replace(kept)
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
     # TFDS raises errors of its own, of requests and of the operating system; each means the same to the user.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

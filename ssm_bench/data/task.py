@@ -76,6 +76,9 @@ class Task(abc.ABC):
     wanted: ClassVar[str]
     #: The kind of what `fetch` downloads ("official") or makes ("generated"); None where it can do neither.
     fetch_kind: ClassVar[str | None] = None
+    #: The identity of what `fetch` gives; a prepared set of that kind with another identity is outdated. Empty where
+    #: every version of the package gives the same set.
+    fetch_identity: ClassVar[str] = ""
     #: What is known of the data, by kind of source.
     facts: ClassVar[Mapping[str, Facts]] = {}
 

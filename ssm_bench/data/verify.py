@@ -27,7 +27,7 @@ def verify(task: Task, folder: Path, work: Work) -> tuple[list[str], list[Check]
     damage = cache.verify(folder, task.spec.classes)
     if damage:
         return damage, []
-    corpus, card = cache.open_corpus(folder)
+    corpus, card = cache.open_corpus(folder, task.spec.classes)
     return [], checks(task, corpus, card["checksum"], work)
 
 

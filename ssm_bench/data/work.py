@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from types import ModuleType
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -35,8 +36,9 @@ class Work:
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """function(item) for each item, in the order of the items, computed by several processes.
 
-        The items may be endless: only a few are taken ahead. Where processes cannot be started (a script without
-        `if __name__ == "__main__"`), this process does the rest itself; the results are the same.
+        The items may be endless: only a few are taken ahead. The function must come from a module, not from the
+        script that is run: the processes do not run that script again, so it needs no `if __name__ == "__main__"`.
+        Where processes cannot be started or are killed, this process does the rest itself; the results are the same.
         """
         items = iter(items)
         workers = self.workers or usable_cores()
@@ -48,7 +50,9 @@ class Work:
             with ProcessPoolExecutor(workers, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
                 try:
                     for item in items:
-                        pending.append((item, pool.submit(function, item)))
+                        with _script_hidden():
+                            future = pool.submit(function, item)
+                        pending.append((item, future))
                         if len(pending) >= 2 * workers:
                             yield pending[0][1].result()
                             pending.pop(0)
@@ -123,6 +127,21 @@ class _Lines:
     def finish(self) -> None:
         seconds = time.monotonic() - self.start
         print(f"{self.description}: {self.done:,} in {seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _script_hidden() -> Iterator[None]:
+    """While it lasts, new processes do not find the script that this process runs, so that they do not run it again.
+
+    A script that calls `load` without a main guard would do so again in each of them, and each would wait for the lock
+    that this process holds.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def usable_cores() -> int:

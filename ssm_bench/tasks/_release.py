@@ -1,6 +1,9 @@
 """Pathfinder's folders in the release of the Long Range Arena (LRA): images, their labels, and LRA's own splits."""
 
+import io
+import re
 import shutil
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +25,12 @@ _LRA_CUTS = (80, 90)
 
 # Columns of the metadata.
 _FOLDER, _FILE, _LABEL = 0, 1, 3
+_LABELS = ("0", "1", "0.0", "1.0")
 _IMAGES_AT_ONCE = 500
 _NUMPY_MAGIC = b"\x93NUMPY"
+_BATCH = re.compile(r"0|[1-9][0-9]*")
+_METADATA = re.compile(rf"({_BATCH.pattern})\.npy")
+_IMAGE = re.compile(r"[^/.][^/]*/[^/.][^/]*/[^/.][^/]*")
 
 
 def read(paths: list[Path], tokens: str, work: Work, *, resolution: int, title: str, scratch: Path) -> Corpus:
@@ -44,13 +51,22 @@ def read(paths: list[Path], tokens: str, work: Work, *, resolution: int, title: 
         UserError: a file is missing, broken or of another size.
     """
     metadata, images = paths
-    files = sorted((path for path in metadata.iterdir() if path.stem.isdigit()), key=lambda path: int(path.stem))
-    rows = [(int(path.stem), *row) for path in files for row in _rows(path)]
-    if not rows:
+    with raw.reading(metadata, "folder of metadata of Pathfinder"):
+        # Editors and people leave copies, such as 0.npy~ and 0.txt.
+        files = {int(path.stem): path for path in metadata.iterdir() if _METADATA.fullmatch(path.name)}
+        batches = {int(path.name) for path in images.iterdir() if _BATCH.fullmatch(path.name)}
+    if not files:
         raise UserError(f"{metadata} holds no metadata, such as 0.npy")
+    if without := batches - set(files):
+        raise UserError(f"{metadata} lacks {min(without)}.npy for the images in {images / str(min(without))}")
+    rows = [(batch, *row) for batch in sorted(files) for row in _rows(files[batch])]
+    names = [name for _, name, _ in rows]
+    if len(set(names)) < len(names):
+        twice = next(name for name, times in Counter(names).items() if times > 1)
+        raise UserError(f"{metadata} names {twice} twice")
     length = resolution * resolution
     try:
-        values, empty = _pixels(images.parent, [name for _, name, _ in rows], resolution, scratch, work, title)
+        values, empty = _pixels(images.parent, names, resolution, scratch, work, title)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
@@ -129,13 +145,19 @@ def _rows(path: Path) -> list[tuple[str, int]]:
     with raw.reading(path, "metadata of Pathfinder"):
         # The release holds plain text under this name; the generator it came from writes a true array.
         if path.read_bytes().startswith(_NUMPY_MAGIC):
-            table = np.load(path, allow_pickle=False).tolist()
+            # Mapped, so that a size which the file does not have takes no memory.
+            table = np.load(path, mmap_mode="r", allow_pickle=False).tolist()
         else:
             table = [line.split() for line in path.read_text("utf-8").splitlines()]
-        rows = [(f"{row[_FOLDER]}/{row[_FILE]}", int(row[_LABEL])) for row in table]
-        if any(label not in (0, 1) for _, label in rows):
-            raise ValueError("a label is neither 0 nor 1")
-    return rows
+        rows = [(f"{row[_FOLDER]}/{row[_FILE]}", str(row[_LABEL])) for row in table]
+        if not rows:
+            raise ValueError("it names no image")
+        for name, label in rows:
+            if label not in _LABELS:
+                raise ValueError(f"label {label[:20]!r} of {name} is neither 0 nor 1")
+            if not _IMAGE.fullmatch(name):
+                raise ValueError(f"{name[:80]!r} is no path such as imgs/0/sample_0.png")
+    return [(name, int(float(label))) for name, label in rows]
 
 
 def _decode(folder: Path, resolution: int, stored: Path, chunk: tuple[int, list[str]]) -> list[int]:
@@ -148,11 +170,15 @@ def _decode(folder: Path, resolution: int, stored: Path, chunk: tuple[int, list[
     for place, name in enumerate(names, start=first):
         path = folder / name
         with raw.reading(path, "image of Pathfinder"):
-            if path.stat().st_size == 0:
+            content = path.read_bytes()
+            if not content:
                 empty.append(place)
                 continue
-            with Image.open(path) as image:
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
                 if image.size != (resolution, resolution):
                     raise ValueError(f"it has {image.size[0]} x {image.size[1]} pixels, not {resolution} squared")
+                # Decoding does not look at the checksums of the pixels.
+                image.verify()
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
                 values[place] = np.asarray(image.convert("L"))
     return empty

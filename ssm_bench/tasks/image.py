@@ -1,9 +1,8 @@
 """Image: CIFAR-10 in gray, one pixel after another."""
 
+import hashlib
 import io
-import lzma
 import pickle
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, ClassVar
@@ -23,8 +22,20 @@ IMAGES = {"train": 50_000, "test": 10_000}
 SIDE = 32
 CLASSES = 10
 
+#: Marks of the published data set, whatever form it comes in: the sums of all red, green and blue levels of each part
+#: (the published means times the number of pixels; both are exact), and the SHA-256 of the labels of both parts, one
+#: byte each, in the official order.
+COLOR_SUMS = {
+    "train": (6_415_714_204, 6_295_060_180, 5_829_907_619),
+    "test": (1_290_492_328, 1_266_775_083, 1_176_108_223),
+}
+LABELS_SHA256 = "3edb456524d5918aefded81f5aef7c32efab2a788211df998a4eb0c8957baa1f"
+
 #: Share of the official training images held out for validation, the same images as in S4 and S5.
 VALIDATION_SHARE = 0.1
+
+#: Fewer different images than this share of all are not CIFAR-10, whose images are all different.
+DISTINCT_SHARE = 0.99
 
 _BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 _PYTHON, _BINARY = "cifar-10-batches-py", "cifar-10-batches-bin"
@@ -55,12 +66,29 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 def _from_pickle(file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
     batch = _ArrayUnpickler(file, encoding="bytes").load()
-    return np.asarray(batch[b"data"]).reshape(-1, 3, SIDE * SIDE), np.asarray(batch[b"labels"])
+    data, labels = batch[b"data"], batch[b"labels"]
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8:
+        raise ValueError(f"its pixels are {getattr(data, 'dtype', type(data).__name__)}, not uint8")
+    if any(type(label) is not int for label in labels):
+        raise ValueError("a label is not a whole number")
+    return data.reshape(-1, 3, SIDE * SIDE), raw.whole_numbers(np.asarray(labels), "labels", 1, 0, CLASSES - 1)
 
 
 def _from_binary(file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
     rows = np.frombuffer(file.read(), np.uint8).reshape(-1, _BYTES_PER_IMAGE)
-    return rows[:, 1:].reshape(-1, 3, SIDE * SIDE), rows[:, 0]
+    return rows[:, 1:].reshape(-1, 3, SIDE * SIDE), raw.whole_numbers(rows[:, 0], "labels", 1, 0, CLASSES - 1)
+
+
+def _decoded(decode: Callable, file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of one batch.
+
+    Raises:
+        ValueError: it holds no image, or images without labels.
+    """
+    images, labels = decode(file)
+    if not len(images) == len(labels) > 0:
+        raise ValueError(f"it holds {len(images):,} images and {len(labels):,} labels")
+    return images, labels
 
 
 def _from_folder(decode: Callable, suffix: str) -> Callable[[list[Path], str, Work], Corpus]:
@@ -70,8 +98,8 @@ def _from_folder(decode: Callable, suffix: str) -> Callable[[list[Path], str, Wo
         batches = {}
         for path in work.track(paths, "Image: reading CIFAR-10"):
             with raw.reading(path, "CIFAR-10 batch"), path.open("rb") as file:
-                batches[path.name.removesuffix(suffix)] = decode(file)
-        return _official(batches, paths[0].parent)
+                batches[path.name.removesuffix(suffix)] = _decoded(decode, file)
+        return _from_batches(batches, paths[0].parent, work)
 
     return read
 
@@ -85,40 +113,56 @@ def _from_archive(decode: Callable, suffix: str) -> Callable[[list[Path], str, W
         batches = {}
         with (
             raw.reading(path, "archive of CIFAR-10"),
-            tarfile.open(path, "r|gz") as archive,
+            raw.tar_gz(path) as archive,
             work.bar(f"Image: reading {path.name}", len(wanted)) as advance,
         ):
             for member in archive:
                 name = wanted.get(Path(member.name).name)
+                if name in batches:
+                    raise ValueError(f"it holds {name} twice")
                 if name:
-                    batches[name] = decode(io.BytesIO(raw.content(archive, member)))
+                    batches[name] = _decoded(decode, io.BytesIO(raw.content(archive, member)))
                     advance(1)
-        return _official(batches, path)
+        return _from_batches(batches, path, work)
 
     return read
 
 
-def _official(batches: dict[str, tuple[np.ndarray, np.ndarray]], source: Path) -> Corpus:
+def _from_batches(batches: dict[str, tuple[np.ndarray, np.ndarray]], source: Path, work: Work) -> Corpus:
     images, labels = {}, {}
     for part, names in _BATCHES.items():
         missing = [name for name in names if name not in batches]
         if missing:
             raise UserError(f"{source} lacks the batch {missing[0]} of CIFAR-10; fetch it again")
-        images[part] = np.concatenate([gray(batches[name][0]) for name in names])
+        images[part] = np.concatenate([batches[name][0] for name in names])
         labels[part] = np.concatenate([batches[name][1] for name in names])
-    return _corpus(images, labels, source, "CIFAR-10 gray", "official")
+    return _from_colors(images, labels, source, work)
 
 
 def read_tfds(paths: list[Path], tokens: str, work: Work) -> Corpus:
     """What TFDS's own builder prepared: colour images, whose ids tell the official order."""
     source = paths[0].parent
-    images = {part: np.empty((count, SIDE * SIDE), np.uint8) for part, count in IMAGES.items()}
+    images = {part: np.empty((count, 3, SIDE * SIDE), np.uint8) for part, count in IMAGES.items()}
     labels = {part: np.full(count, -1) for part, count in IMAGES.items()}
     for part, _, row in download.prepared_examples(source, IMAGES, "Image", work):
-        number = int(row["id"].decode().rpartition("_")[2])
-        planes = np.asarray(row["image"]).reshape(1, SIDE * SIDE, 3).transpose(0, 2, 1)
-        images[part][number], labels[part][number] = gray(planes)[0], row["label"]
-    return _corpus(images, labels, source, "CIFAR-10 gray", "official")
+        with raw.reading(source, "copy of CIFAR-10"):
+            number = int(row["id"].decode().rpartition("_")[2])
+            images[part][number] = np.asarray(row["image"]).reshape(SIDE * SIDE, 3).T
+            labels[part][number] = row["label"]
+    with raw.reading(source, "copy of CIFAR-10"):
+        labels = {part: raw.whole_numbers(of_part, "labels", 1, 0, CLASSES - 1) for part, of_part in labels.items()}
+    return _from_colors(images, labels, source, work)
+
+
+def _from_colors(images: dict[str, np.ndarray], labels: dict[str, np.ndarray], source: Path, work: Work) -> Corpus:
+    """The gray corpus of color images (n, 3, pixels): official if all of its marks are those of the published set."""
+    sums = {part: tuple(of_part.sum((0, 2), dtype=np.int64).tolist()) for part, of_part in images.items()}
+    flat = np.concatenate([labels[part] for part in IMAGES]).astype(np.uint8)
+    published = sums == COLOR_SUMS and hashlib.sha256(flat.tobytes()).hexdigest() == LABELS_SHA256
+    identity, kind = ("CIFAR-10 gray", "official") if published else ("CIFAR-10 gray (altered copy)", "rebuilt")
+    if not published:
+        work.say(f"{source}: the number of images is right, but they are not those of the published CIFAR-10")
+    return _corpus({part: gray(of_part) for part, of_part in images.items()}, labels, source, identity, kind)
 
 
 def read_gray(paths: list[Path], tokens: str, work: Work) -> Corpus:
@@ -126,11 +170,16 @@ def read_gray(paths: list[Path], tokens: str, work: Work) -> Corpus:
     (path,) = paths
     work.say(f"Image: reading {path.name}")
     with raw.reading(path, "file of gray CIFAR-10"):
-        with lzma.open(path) as file:
-            arrays = np.load(io.BytesIO(file.read()), allow_pickle=False)
-        images = {part: arrays[f"x_{part}"].reshape(-1, SIDE * SIDE) for part in IMAGES}
-        labels = {part: arrays[f"y_{part}"] for part in IMAGES}
-        stand_ins = int(sum((~arrays[f"exact_{part}"]).sum() for part in IMAGES))
+        arrays = raw.npz(raw.unpacked_xz(path))
+        images = {part: raw.whole_numbers(arrays[f"x_{part}"], "pixels", 3, 0, 255) for part in IMAGES}
+        labels = {part: raw.whole_numbers(arrays[f"y_{part}"], "labels", 1, 0, CLASSES - 1) for part in IMAGES}
+        if any(of_part.shape[1:] != (SIDE, SIDE) for of_part in images.values()):
+            raise ValueError(f"its images have another size than {SIDE} x {SIDE}")
+        images = {part: of_part.astype(np.uint8).reshape(-1, SIDE * SIDE) for part, of_part in images.items()}
+        exact = {part: arrays[f"exact_{part}"] for part in IMAGES}
+        if any(exact[part].dtype != bool or exact[part].shape != labels[part].shape for part in IMAGES):
+            raise ValueError("its marks of exact images are not one bool for each image")
+        stand_ins = int(sum((~of_part).sum() for of_part in exact.values()))
     identity = f"CIFAR-10 gray (rebuilt, {stand_ins} JPEG stand-ins)"
     return _corpus(images, labels, path, identity, "rebuilt", stand_ins=stand_ins)
 
@@ -139,15 +188,25 @@ def _corpus(
     images: dict[str, np.ndarray], labels: dict[str, np.ndarray], source: Path, identity: str, kind: str, **notes
 ) -> Corpus:
     counts = {part: len(of_part) for part, of_part in images.items()}
-    values = np.concatenate([images[part] for part in IMAGES])
-    flat_labels = np.concatenate([labels[part] for part in IMAGES]).astype(np.int32)
-    if counts != IMAGES or len(flat_labels) != len(values) or values.dtype != np.uint8:
+    of_labels = {part: len(of_part) for part, of_part in labels.items()}
+    if not counts == of_labels == IMAGES:
         raise UserError(
-            f"{source} holds {counts['train']:,} training and {counts['test']:,} test images of {values.dtype} with "
-            f"{len(flat_labels):,} labels; it should hold {IMAGES['train']:,} and {IMAGES['test']:,} of uint8"
+            f"{source} holds {counts['train']:,} training and {counts['test']:,} test images with "
+            f"{of_labels['train']:,} and {of_labels['test']:,} labels; it should hold {IMAGES['train']:,} and "
+            f"{IMAGES['test']:,}"
         )
-    if not 0 <= flat_labels.min() <= flat_labels.max() < CLASSES:
-        raise UserError(f"{source} has labels {flat_labels.min()}..{flat_labels.max()}; allowed: 0..{CLASSES - 1}")
+    for part, count in IMAGES.items():
+        of_class = np.bincount(labels[part], minlength=CLASSES).tolist()
+        if of_class != [count // CLASSES] * CLASSES:
+            raise UserError(
+                f"{source} holds {' '.join(f'{n:,}' for n in of_class)} images of the classes in {part}; it should "
+                f"hold {count // CLASSES:,} of each"
+            )
+    values = np.concatenate([images[part] for part in IMAGES])
+    distinct = len({image.tobytes() for image in values})
+    if distinct < DISTINCT_SHARE * len(values):
+        raise UserError(f"{source} holds {distinct:,} different images; {len(values):,} are expected")
+    flat_labels = np.concatenate([labels[part] for part in IMAGES]).astype(np.int32)
     return Corpus(
         values.reshape(-1),
         offsets_of(np.full(len(values), SIDE * SIDE)),

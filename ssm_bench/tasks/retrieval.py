@@ -1,7 +1,6 @@
 """Retrieval: does one paper of the ACL Anthology Network cite the other, told from their texts alone."""
 
 import json
-import lzma
 from pathlib import Path
 from typing import ClassVar
 
@@ -70,15 +69,20 @@ def _parse(line: str, place: str) -> tuple[int, str, str]:
 def read_rebuilt(paths: list[Path], tokens: str, work: Work) -> Corpus:
     """aan_docs.jsonl.xz and aan_pairs.npz: real papers and citations, but rebuilt pairs and splits."""
     texts_path, pairs_path = paths
-    with raw.reading(texts_path, "file of AAN papers"), lzma.open(texts_path, "rt", encoding="utf-8") as lines:
+    with raw.reading(texts_path, "file of AAN papers"):
         work.say(f"Retrieval: reading {texts_path.name}")
-        texts = [json.loads(line)["text"] for line in lines]
-    with raw.reading(pairs_path, "file of AAN pairs"), np.load(pairs_path, allow_pickle=False) as arrays:
-        parts = {part: arrays[name].reshape(-1, 3) for part, name in _PARTS.items()}
-    rows = np.concatenate(list(parts.values()))
-    if rows[:, 1:].min() < 0 or rows[:, 1:].max() >= len(texts):
+        texts = [json.loads(line)["text"] for line in raw.xz_lines(texts_path)]
+        if wrong := [number for number, text in enumerate(texts) if not isinstance(text, str) or not text]:
+            raise ValueError(f"the text of paper {wrong[0]} is {str(texts[wrong[0]])[:20]!r}")
+    with raw.reading(pairs_path, "file of AAN pairs"):
+        arrays = raw.npz(pairs_path)
+        parts = {part: raw.whole_numbers(arrays[name], name, 2, 0, 2**31 - 1) for part, name in _PARTS.items()}
+        if any(of_part.shape[1] != 3 or not len(of_part) for of_part in parts.values()):
+            raise ValueError("a part holds no rows of label, first and second paper")
+        rows = np.concatenate([of_part.astype(np.int64) for of_part in parts.values()])
+    if rows[:, 1:].max() >= len(texts):
         raise UserError(f"{pairs_path} names paper {rows[:, 1:].max()}, but {texts_path} holds {len(texts):,} papers")
-    if not np.isin(rows[:, 0], (0, 1)).all():
+    if rows[:, 0].max() > 1:
         raise UserError(f"{pairs_path} has labels {rows[:, 0].min()}..{rows[:, 0].max()}; allowed: 0 and 1")
     used, documents = np.unique(rows[:, 1:], return_inverse=True)
     return _corpus(

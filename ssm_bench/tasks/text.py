@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import lzma
 import re
-import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -61,7 +59,8 @@ def read_folder(paths: list[Path], tokens: str, work: Work) -> Corpus:
     """The unpacked folder aclImdb."""
     root = paths[0].parents[1]
     with raw.reading(root, "copy of the IMDb reviews"):
-        files = ((path.as_posix(), path.read_bytes) for path in root.glob("*/*/*.txt"))
+        # Opening a named pipe would wait for its other end.
+        files = ((path.as_posix(), path.read_bytes) for path in root.glob("*/*/*.txt") if path.is_file())
         return _corpus(_official(files), root, tokens, work)
 
 
@@ -73,7 +72,7 @@ def read_archive(paths: list[Path], tokens: str, work: Work) -> Corpus:
             as_published = hashlib.file_digest(file, "sha256").hexdigest() == ARCHIVE_SHA256
         if not as_published:
             work.say(f"{path} is not the published archive: its SHA-256 is another; reading it all the same")
-        with tarfile.open(path, "r|gz") as archive:
+        with raw.tar_gz(path) as archive:
             files = ((member.name, partial(raw.content, archive, member)) for member in archive)
             return _corpus(_official(files), path, tokens, work, archive_as_published=as_published)
 
@@ -81,8 +80,8 @@ def read_archive(paths: list[Path], tokens: str, work: Work) -> Corpus:
 def read_lines(paths: list[Path], tokens: str, work: Work) -> Corpus:
     """imdb.jsonl.xz: one object with split, label, id and text a line."""
     (path,) = paths
-    with raw.reading(path, "file of the IMDb reviews"), lzma.open(path, "rt", encoding="utf-8") as lines:
-        return _corpus(map(_from_line, lines), path, tokens, work)
+    with raw.reading(path, "file of the IMDb reviews"):
+        return _corpus(map(_from_line, raw.xz_lines(path)), path, tokens, work)
 
 
 def read_tfds(paths: list[Path], tokens: str, work: Work) -> Corpus:
@@ -107,9 +106,12 @@ def _official(files: Iterable[tuple[str, Callable[[], bytes]]]) -> Iterator[_Rev
 
 def _from_line(line: str) -> _Review:
     row = json.loads(line)
-    if row["label"] not in _FOLDERS.values():
-        raise ValueError(f"label {row['label']!r} is neither 0 nor 1")
-    return _Review(row["split"], row["label"], row["id"], row["text"])
+    part, label, number, text = (row[name] for name in ("split", "label", "id", "text"))
+    if type(label) is not int or label not in _FOLDERS.values():
+        raise ValueError(f"label {str(label)[:20]!r} is neither 0 nor 1")
+    if part not in REVIEWS or type(number) is not int or not isinstance(text, str):
+        raise ValueError(f"a line needs a split ({' or '.join(REVIEWS)}), a number as id and a text")
+    return _Review(part, label, number, text)
 
 
 def _corpus(found: Iterable[_Review], source: Path, tokens: str, work: Work, **notes) -> Corpus:

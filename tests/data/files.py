@@ -1,6 +1,7 @@
 """Writes tiny files in the formats of the real ones."""
 
 import argparse
+import hashlib
 import io
 import json
 import lzma
@@ -13,7 +14,7 @@ from PIL import Image
 from ssm_bench.cli import data
 
 REVIEWS = {"train": 8, "test": 4}
-IMAGES = {"train": 10, "test": 4}
+IMAGES = {"train": 20, "test": 10}
 
 LISTOPS_ROWS = (
     ("( ( ( ( [SM 0 ) 7 ) 5 ) ] )", 2),
@@ -83,14 +84,24 @@ def imdb_lines(folder):
 
 
 def cifar_batches():
-    """Colour images (n, 3072) and labels of each batch."""
+    """Color images (n, 3072) and labels of each batch, each class equally often in each part."""
     rng = np.random.default_rng(1)
     names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
     sizes = [IMAGES["train"] // 5] * 5 + [IMAGES["test"]]
+    labels = np.concatenate([rng.permutation(np.arange(count) % 10) for count in IMAGES.values()]).tolist()
     return {
-        name: (rng.integers(0, 256, (size, 3072), np.uint8), rng.integers(0, 10, size).tolist())
+        name: (rng.integers(0, 256, (size, 3072), np.uint8), [labels.pop(0) for _ in range(size)])
         for name, size in zip(names, sizes, strict=True)
     }
+
+
+def cifar_marks():
+    """COLOR_SUMS and LABELS_SHA256 of these batches."""
+    batches = cifar_batches()
+    parts = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
+    colors = {part: np.concatenate([batches[name][0] for name in names]) for part, names in parts.items()}
+    sums = {part: tuple(of.reshape(-1, 3, 1024).sum((0, 2), dtype=int).tolist()) for part, of in colors.items()}
+    return sums, hashlib.sha256(bytes(label for batch in batches.values() for label in batch[1])).hexdigest()
 
 
 def _pickled(data, labels):

@@ -7,15 +7,9 @@ import pytest
 
 from ssm_bench.data import load
 from ssm_bench.errors import UserError
-from ssm_bench.tasks import image, text
 from tests.data import files
 
-
-@pytest.fixture(autouse=True)
-def small_sets(monkeypatch):
-    """The official counts are those of the tiny files."""
-    monkeypatch.setattr(text, "REVIEWS", files.REVIEWS)
-    monkeypatch.setattr(image, "IMAGES", files.IMAGES)
+pytestmark = pytest.mark.usefixtures("small_sets")
 
 
 def cut_short(path):

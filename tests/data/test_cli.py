@@ -37,10 +37,10 @@ def test_list_names_what_is_prepared_and_found(raw_folder, capsys):
 def test_half_of_a_source_is_told_with_what_it_lacks(raw_folder, capsys):
     (raw_folder / "mine").mkdir()
     (raw_folder / "mine" / "aan_docs.jsonl.xz").touch()
-    lacks = f"{raw_folder / 'mine'} lacks aan_pairs.npz beside aan_docs.jsonl.xz; "
+    lacks = f"{raw_folder / 'mine'} lacks aan_pairs.npz next to aan_docs.jsonl.xz; "
     assert files.run("list") == 0
     assert f"nothing found: {lacks}unpack" in capsys.readouterr().out
-    with pytest.raises(UserError, match="there are no data for task retrieval") as error:
+    with pytest.raises(UserError, match="the files of retrieval are incomplete") as error:
         files.run("prepare", "retrieval")
     assert lacks in str(error.value)
 

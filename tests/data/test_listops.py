@@ -5,6 +5,7 @@ import statistics
 import numpy as np
 import pytest
 
+from ssm_bench.data import load
 from ssm_bench.data.work import Work
 from ssm_bench.tasks import listops
 
@@ -19,7 +20,7 @@ EXTREME_SHARE, SHARE_BAND = 0.17, 4 * (0.17 * 0.83 / 1000) ** 0.5
 
 @pytest.fixture(scope="module")
 def corpus():
-    return listops.generate(COUNTS, 0, Work(1, progress=False))
+    return listops.generate(COUNTS, Work(1, progress=False))
 
 
 def words(corpus, i):
@@ -73,7 +74,7 @@ def test_distribution(corpus):
 
 
 def test_the_set_does_not_depend_on_the_workers(corpus):
-    other = listops.generate(COUNTS, 0, Work(2, progress=False))
+    other = listops.generate(COUNTS, Work(2, progress=False))
     for name in ("values", "offsets", "labels"):
         assert (getattr(other, name) == getattr(corpus, name)).all()
     assert other.parts == COUNTS
@@ -93,8 +94,36 @@ def test_duplicates_are_dropped(monkeypatch):
     monkeypatch.setattr(listops, "_ATTEMPTS_AT_ONCE", 4)
     drawn = [(b"\x04", 0), (b"\x05", 1), (b"\x04", 0), (b"\x06", 2)]
     monkeypatch.setattr(listops, "expression", lambda seed, attempt: drawn[attempt % 4])
-    corpus = listops.generate({"train": 2, "validation": 0, "test": 1}, 0, Work(1, progress=False))
+    corpus = listops.generate({"train": 2, "validation": 0, "test": 1}, Work(1, progress=False))
     assert corpus.labels.tolist() == [0, 1, 2]
+
+
+def test_the_test_part_has_a_seed_of_its_own(corpus):
+    def drawn(seed, number):
+        found = (listops.expression(seed, attempt) for attempt in range(number * 100))
+        return [expression for expression in found if expression][:number]
+
+    train, test = corpus.ranges()["train"], corpus.ranges()["test"]
+    for part, seed in ((train, listops.SEED), (test, listops.TEST_SEED)):
+        expected = drawn(seed, 20)
+        assert [(corpus.values[corpus.offsets[i] : corpus.offsets[i + 1] - 1].tobytes(), corpus.labels[i])
+                for i in part[:20]] == expected  # fmt: skip
+
+
+def test_the_first_version_of_the_set_is_replaced_and_never_opened(cache_folder, monkeypatch, capfd):
+    monkeypatch.setattr("ssm_bench.data.work.usable_cores", lambda: 1)
+    monkeypatch.setattr(listops, "_ATTEMPTS_AT_ONCE", 100)
+    monkeypatch.setattr(listops, "GENERATED_COUNTS", {"train": 10, "validation": 2, "test": 2})
+    with monkeypatch.context() as first_version:
+        first_version.setattr(listops, "GENERATED_IDENTITY", "ListOps (generated, seed 0)")
+        first_version.setattr(listops.ListOps, "fetch_identity", "")
+        assert load("listops", data="real").card["identity"] == "ListOps (generated, seed 0)"
+    monkeypatch.setattr(listops, "GENERATED_COUNTS", {"train": 10, "validation": 2, "test": 5})
+    # Neither as real data, nor as a reason to take the stand-in.
+    dataset = load("listops", data="auto")
+    assert dataset.card["identity"] == listops.GENERATED_IDENTITY == "ListOps (generated v2, seed 0)"
+    assert dataset.card["counts"] == {"train": 10, "validation": 2, "test": 5}
+    assert "holds ListOps (generated, seed 0), an earlier version" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("values", "middle"), [([3, 1, 2], 2), ([1, 2], 1), ([9, 0, 5, 6], 5), ([7, 8, 8, 9], 8)])

@@ -79,10 +79,10 @@ def test_images_are_split_as_lra_did(raw_folder, monkeypatch):
     monkeypatch.setattr(image, "IMAGES", files.IMAGES)
     files.cifar_python_folder(raw_folder)
     dataset = load("image", protocol="lra", progress=False)
-    order = tfds_order(range(10), "train").tolist()
-    assert dataset.splits["train"].tolist() == sorted(order[:9])
-    assert dataset.splits["validation"].tolist() == order[9:]
-    assert dataset.splits["test"].tolist() == [10, 11, 12, 13]
+    order = tfds_order(range(20), "train").tolist()
+    assert dataset.splits["train"].tolist() == sorted(order[:18])
+    assert dataset.splits["validation"].tolist() == sorted(order[18:])
+    assert dataset.splits["test"].tolist() == list(range(20, 30))
 
 
 def test_the_cuts_are_those_of_the_release():
