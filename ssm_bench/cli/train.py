@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.train.checks import writable
     from ssm_bench.train.run import earlier
     from ssm_bench.train.run import run as run_cell
-    from ssm_bench.train.stop import Stop
+    from ssm_bench.train.stop import Stop, Stopped
 
     devices = _options.count("--devices", options.devices)
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
@@ -47,16 +47,20 @@ def run(options: argparse.Namespace) -> int:
             print(f"finished before (--rerun runs it again): {summary(record)}")
             return 0
         progress = Progress(f"{options.model} {options.task} seed {options.seed}")
-        (record,) = run_cell(
-            config,
-            dataset,
-            results=options.results,
-            checkpoints=options.checkpoints,
-            stop=stop,
-            tell=progress,
-            afresh=options.rerun,
-            devices=devices,
-        )
+        try:
+            (record,) = run_cell(
+                config,
+                dataset,
+                results=options.results,
+                checkpoints=options.checkpoints,
+                stop=stop,
+                tell=progress,
+                afresh=options.rerun,
+                devices=devices,
+            )
+        except Stopped as stopped:
+            print(f"{stopped} before the model was built: nothing has changed")
+            return 3
         progress.end(summary(record))
     print(summary(record))
     return 0 if record.status in ("ok", "partial") else 1

@@ -1,7 +1,7 @@
 """One run from a configuration to its record."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -135,7 +135,9 @@ def run(
         A record for each seed.
 
     Raises:
-        UserError: a mistake in the settings, or another process trains this run; nothing is written.
+        UserError: a mistake in the settings, a folder that can not be written to, or another process trains this run;
+            nothing is written.
+        Stopped: a stop was requested before the model was built; nothing is written.
     """
     state_size, parameters = None, 0
     configs = [with_seed(config, seed) for seed in seeds] or [config]
@@ -146,11 +148,13 @@ def run(
     with reserved([folder for folder in folders if lock_file(folder).exists()]):
         pass
     try:
-        trainer = make_trainer(config, dataset, devices=devices, seeds=seeds)
+        # Initial values are computed by many small programs, which take long to compile on some devices.
+        trainer = stop.attempt(partial(make_trainer, config, dataset, devices=devices, seeds=seeds))
         outcomes, model = trainer.outcomes, trainer.program.model
         parameters, state_size = count_parameters(model.params) // len(configs), model.state_size
         writable(results, checkpoints)
-        with reserved(folders), closing(Checkpoints(checkpoint_folder(config, checkpoints, seeds))) as manager:
+        with reserved(folders):
+            manager = Checkpoints(checkpoint_folder(config, checkpoints, seeds))
             # What is unfinished goes on: with a deadline it would never end otherwise.
             if afresh:
                 finished = any(earlier(each, dataset, results, devices=devices) for each in configs)
