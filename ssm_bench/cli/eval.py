@@ -38,11 +38,7 @@ def run(options: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise UserError(f"no checkpoint of this run at {folder}: train it first, with the same options")
     trainer = make_trainer(config, dataset)
-    checkpoints = Checkpoints(folder)
-    try:
-        _, best = trainer.start(checkpoints)
-    finally:
-        checkpoints.close()
+    _, best = trainer.start(Checkpoints(folder))
     done, steps = trainer.outcome.step, config.train.steps
     if trainer.outcome.best is None:
         raise UserError(f"this run has no best parameters yet: it is at step {done} of {steps}, before its validation")

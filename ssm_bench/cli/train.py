@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.train.checks import writable
     from ssm_bench.train.run import earlier, outdated, revision_words
     from ssm_bench.train.run import run as run_cell
-    from ssm_bench.train.stop import Stop
+    from ssm_bench.train.stop import Stop, Stopped
 
     devices = _options.count("--devices", options.devices)
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
@@ -58,16 +58,20 @@ def run(options: argparse.Namespace) -> int:
                 return STATUS_CODES.get(record.status, 1)
             print(f"runs again: {why}")
         progress = Progress(f"{options.model} {options.task} seed {options.seed}")
-        (record,) = run_cell(
-            config,
-            dataset,
-            results=options.results,
-            checkpoints=options.checkpoints,
-            stop=stop,
-            tell=progress,
-            afresh=options.rerun,
-            devices=devices,
-        )
+        try:
+            (record,) = run_cell(
+                config,
+                dataset,
+                results=options.results,
+                checkpoints=options.checkpoints,
+                stop=stop,
+                tell=progress,
+                afresh=options.rerun,
+                devices=devices,
+            )
+        except Stopped as stopped:
+            print(f"{stopped} before the model was built: nothing has changed")
+            return 3
         progress.end(summary(record))
     print(summary(record))
     return STATUS_CODES.get(record.status, 1)

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import logging
+import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,11 @@ from ssm_bench.errors import UserError
 from ssm_bench.record import config_hash, store
 from ssm_bench.sweep.progress import duration
 from ssm_bench.train.identity import recipe
+from ssm_bench.train.loop import SCORING
 from ssm_bench.train.run import make_trainer, memory_advice, out_of_memory
+from ssm_bench.train.stop import Stop
+
+LOG = logging.getLogger(__name__)
 
 #: Shares a cell can get. Few and round, so that a small change of speed does not make another experiment.
 SHARES = (0.001, 0.002, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -23,16 +30,12 @@ SHARES = (0.001, 0.002, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 
 #: Part of the time left for compiling and saving.
 OVERHEAD = 0.25
 
-#: What it takes to score an example, in units of what it takes to train on it. Records of runs on an H100 say 0.35 (S5
-#: on Retrieval) and 0.39 (S4D on Image).
-SCORING = 0.4
-
 #: Enough for batches of all lengths.
 PROBE_STEPS = 16
 
 
 class NoMemory(Exception):
-    """A step does not fit into memory, whatever the share."""
+    """A training step does not fit into memory, whatever the share."""
 
 
 def check_budget(config: ConfigDict) -> None:
@@ -57,29 +60,44 @@ def planned_share(
     checkpoints: Path,
     *,
     at_share: Callable[[float], ConfigDict],
+    stop: Stop,
     devices: int = 1,
     timing: bool = True,
 ) -> float:
-    """The largest of SHARES whose steps and evaluations fit into `seconds` on so many of the devices here.
+    """The largest of SHARES whose steps and evaluations fit into `seconds` on `devices` devices of this machine.
 
-    `at_share` says what the configuration is with a share. The choice is written beside the checkpoints: a sweep that
-    is resumed keeps it. Without `timing` no other is made.
+    The choice is written to a file next to the checkpoints, which a resumed sweep reads.
+
+    Args:
+        config: of the cell, with the share of its preset.
+        dataset: its data.
+        seconds: time for its run.
+        checkpoints: the folder of all checkpoints.
+        at_share: the configuration with a share.
+        stop: when to abandon the timing.
+        devices: how many share every batch.
+        timing: whether steps may be timed if no share was chosen before.
 
     Raises:
-        UserError: the least of them does not fit, or none was chosen before and none may be now.
-        NoMemory: the steps that were timed ran out of it.
+        UserError: the smallest share does not fit, or none was chosen before and `timing` is false.
+        NoMemory: the timed steps ran out of memory.
+        Stopped: a stop was requested before the end of the timing.
     """
     identity = hashlib.sha256(f"{config_hash(recipe(config))} {seconds:.0f}".encode()).hexdigest()[:12]
     file = checkpoints / config.preset / "plan" / f"{config.task.name}-{config.model.name}-{identity}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # One process times the cell. Those with other seeds of it wait, and take the same share: they are one experiment.
-    with FileLock(file.with_suffix(".lock")):
+    # One process times the cell. Those with other seeds of it wait and take the same share: they are one experiment.
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file.with_suffix(".lock")).acquire()
+    except OSError as error:
+        raise UserError(f"can not lock the plan {file}: {error.strerror}; use another folder for --checkpoints") from error
+    with lock:
         if (share := _kept(file)) is not None:
             return share
         if not timing:
             raise UserError(f"no share of {config.model.name} on {config.task.name} was chosen before")
         try:
-            step_seconds = probe(config, dataset, devices=devices)
+            step_seconds = stop.attempt(partial(probe, config, dataset, devices=devices))
         except Exception as error:
             if not out_of_memory(error):
                 raise
@@ -100,22 +118,28 @@ def planned_share(
 
 
 def _run_steps(config: ConfigDict, dataset: Dataset) -> float:
-    """Steps of a run, and how many more its evaluations are as long as."""
+    """The length of a run in training steps, its evaluations included."""
     train = config.train
     scored = train.evaluations * len(dataset.splits["validation"]) + len(dataset.splits["test"])
     return train.steps + SCORING * scored / train.batch_size
 
 
 def _kept(file: Path) -> float | None:
-    """The share that was chosen before; a file that was cut short is no choice."""
-    try:
-        return json.loads(file.read_text())["share"]
-    except (FileNotFoundError, json.JSONDecodeError):
+    """The share that was chosen before; None if there is none, or if its file is damaged, which a warning says."""
+    if not os.path.lexists(file):
         return None
+    try:
+        share = json.loads(file.read_bytes())["share"] if file.is_file() else None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        share = None
+    if type(share) in (int, float) and 0 < share <= 1:
+        return float(share)
+    LOG.warning("the plan %s does not hold a share in (0, 1]: choosing one again", file)
+    return None
 
 
 def probe(config: ConfigDict, dataset: Dataset, *, devices: int = 1) -> float:
-    """Seconds of one training step here, compilation left out."""
+    """Seconds of one training step on this machine, without compilation."""
     trainer = make_trainer(config, dataset, devices=devices)
     state = trainer.program.initial_state()
     batches = trainer.order.batches(0, PROBE_STEPS)

@@ -23,7 +23,7 @@ from ssm_bench.train.devices import check_batch
 from ssm_bench.train.outcome import Outcome
 from ssm_bench.train.recording import make_record
 from ssm_bench.train.run import earlier, open_data, outdated, revision_words, run, with_seed
-from ssm_bench.train.stop import Stop
+from ssm_bench.train.stop import Stop, Stopped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +108,12 @@ class Runner:
         """Runs a cell that has no finished record; a failure leaves a record.
 
         Returns:
-            The status of its run, "skipped", or "under way" where another process has it.
+            The status of its run, "skipped", "under way" where another process has it, or "stopped" where there was no
+            time to begin.
         """
         config = dataset = None
         try:
-            config, dataset = self.config_of(cell)
+            config, dataset = self.config_of(cell, stop)
             if self.seconds is not None:
                 share = config.train.steps / config.train.published_steps
                 progress.label += f" ({100 * share:.3g} % of the schedule)"
@@ -133,6 +134,9 @@ class Runner:
                 devices=self.devices,
                 seeds=seeds if len(seeds) > 1 else (),
             )
+        except Stopped as stopped:
+            progress.end(f"{stopped} before the first step: nothing has changed")
+            return "stopped"
         except UnderWay as error:
             progress.end(str(error))
             return "under way"
@@ -158,7 +162,7 @@ class Runner:
         """Leaves the record of a cell whose process died, or only says so where its steps can not be told."""
         try:
             # What ended its process may have been the timing of steps: not again in this one.
-            config, dataset = self.config_of(cell, timing=False)
+            config, dataset = self.config_of(cell, Stop(), timing=False)
         except Exception as error:
             if not isinstance(error, UserError):
                 traceback.print_exc(file=sys.stderr)
@@ -166,13 +170,13 @@ class Runner:
             return "error"
         return self._failed(cell, config, dataset, "error", message, progress)
 
-    def config_of(self, cell: Cell, *, timing: bool = True) -> tuple[ConfigDict, Dataset]:
+    def config_of(self, cell: Cell, stop: Stop, *, timing: bool = True) -> tuple[ConfigDict, Dataset]:
         """The configuration and the data of a cell, which has the share of its schedule that its time allows.
 
         Without `timing` it is the share that was chosen before.
 
         Raises:
-            UserError, NoMemory: as `resolve`, `open_data` and `planned_share`.
+            UserError, NoMemory, Stopped: as `resolve`, `open_data` and `planned_share`.
         """
         config, dataset = opened(self.choices.config(cell))
         if self.seconds is None:
@@ -187,6 +191,7 @@ class Runner:
             self.seconds,
             self.checkpoints,
             at_share=at_share,
+            stop=stop,
             devices=self.devices,
             timing=timing,
         )

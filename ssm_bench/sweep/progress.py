@@ -1,6 +1,7 @@
 """Progress of long work: a live line on a terminal, plain lines now and then elsewhere."""
 
 import contextlib
+import re
 import shutil
 import sys
 import time
@@ -10,7 +11,7 @@ from ssm_bench.errors import UserError
 #: Seconds between plain lines.
 QUIET = 15.0
 
-#: Back to the start of the line, and empties it.
+#: Moves to the start of the line and clears it.
 CLEAR = "\r\x1b[K"
 
 
@@ -18,7 +19,7 @@ class Screen:
     """Standard error: lines that stay, and on a terminal a line below them that changes."""
 
     def __init__(self):
-        """Looks whether there is a terminal."""
+        """Checks whether standard error is a terminal."""
         self.live = sys.stderr.isatty()
         self._parts: dict[int, str] = {}
 
@@ -35,13 +36,13 @@ class Screen:
         self._print(f"{CLEAR if self.live else ''}{text}")
 
     def _print(self, text: str, end: str = "\n") -> None:
-        # Nobody may be reading any more: `2>&1 | tee` ends before its input on Ctrl-C. The work goes on, or is saved.
+        # There may be no reader: with `2>&1 | tee`, Ctrl-C ends tee first. The work continues, or is saved.
         with contextlib.suppress(OSError):
             print(text, end=end, file=sys.stderr, flush=True)
 
 
 class Progress:
-    """Tells how a cell is getting on: step, rate, time left."""
+    """Shows the progress of a cell: step, rate, time left."""
 
     def __init__(self, label: str, screen: Screen | None = None):
         """`label` names the cell, for example "[3/24] s5 text"; the screen is standard error."""
@@ -73,17 +74,15 @@ def duration(seconds: float) -> str:
 
 
 def parse_duration(flag: str, text: str) -> float:
-    """Seconds from "90", "90s", "9m" or "1.5h".
+    """Seconds from "90", "550s", "9m", "9m10s", "1h30m" or "1.5h".
 
     Raises:
-        UserError: anything else, or not more than zero.
+        UserError: anything else, or a time of zero.
     """
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
-    try:
-        seconds = float(number) * units[unit]
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise UserError(f"{flag} takes a time like 90s, 9m or 1.5h; got {text!r}")
-    return seconds
+    number = r"([0-9]+(?:\.[0-9]+)?)"
+    match = re.fullmatch(rf"{number}|(?:{number}h)?(?:{number}m)?(?:{number}s)?", text)
+    plain, hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0,) * 4
+    total = plain + 3600 * hours + 60 * minutes + seconds
+    if not 0 < total < float("inf"):
+        raise UserError(f"{flag} takes a time like 90s, 9m, 9m10s or 1h30m, or a number of seconds; got {text!r}")
+    return total

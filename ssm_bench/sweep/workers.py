@@ -22,10 +22,13 @@ from types import FrameType
 from ssm_bench.errors import UserError
 from ssm_bench.sweep.cells import Cell, Runner, check, labels
 from ssm_bench.sweep.progress import Progress, Screen
-from ssm_bench.train.stop import Stop
+from ssm_bench.train.stop import SIGNALS, Stop, leave
 
 #: CPU workers beyond this cost memory, about a gigabyte each, where nobody asked for them.
 MOST_BY_DEFAULT = 8
+
+#: Seconds after the deadline at which workers are killed that have not left.
+GRACE = 5.0
 
 #: Part of a GPU's memory that several workers on it share.
 GPU_MEMORY = 0.9
@@ -138,7 +141,7 @@ class Worker:
             self.connection.send(job)
 
     def hear(self) -> tuple[str, str]:
-        """What it has to say: ("update" or "line", a text), ("done", a status), or ("gone", how it ended)."""
+        """Its next message: ("update" or "line", a text), ("done", a status), or ("gone", how it ended)."""
         try:
             return self.connection.recv()
         except (EOFError, OSError):
@@ -182,8 +185,8 @@ def sweep(
 
     def replace(worker: Worker, how: str) -> None:
         del crew[worker.connection]
-        # SIGTERM, which `timeout` sends to all, ends those alone that have not begun yet.
-        unborn = stop.signal and worker.process.exitcode == -signal.SIGTERM
+        # A signal to all processes, as `timeout` sends it, ends only workers that have not installed a handler yet.
+        unborn = stop.signal and -(worker.process.exitcode or 0) in SIGNALS
         if (job := worker.job) and not unborn:
             message = f"the process of this run ended early: {how}"
             screen.line(f"{job.label}: {message}", worker.number)
@@ -202,7 +205,10 @@ def sweep(
                 leaving = True
                 for worker in crew.values():
                     worker.process.terminate()
-            # Short, since a signal does no more than set a flag.
+            if stop.end is not None and time.monotonic() > stop.end + GRACE:
+                screen.line(f"deadline: {len(crew)} of {len(where)} workers did not leave in time and are killed")
+                break
+            # A short timeout, since a signal only sets a flag.
             for connection in wait(list(crew), timeout=0.5):
                 worker = crew[connection]
                 kind, words = worker.hear()
@@ -223,7 +229,7 @@ def _start(number: int, place: Place, runner: Runner, end: float | None, prepare
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs, place, runner, end, prepare), name=f"worker {number}")
-    # A terminal sends Ctrl-C to all: workers are born deaf to it, and hear from the sweep when to leave.
+    # A terminal sends Ctrl-C to all processes. Workers ignore it from the start; the sweep tells them when to leave.
     earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process.start()
@@ -235,7 +241,7 @@ def _start(number: int, place: Place, runner: Runner, end: float | None, prepare
 
 
 def work(connection: Connection, place: Place, runner: Runner, end: float | None, prepare: Callable[[], None]) -> None:
-    """A worker's life: takes jobs from the pipe and sends back progress and statuses, until it gets None.
+    """The main function of a worker: takes jobs from the pipe and sends back progress and statuses, until it gets None.
 
     Args:
         connection: this worker's end of the pipe.
@@ -256,6 +262,7 @@ def work(connection: Connection, place: Place, runner: Runner, end: float | None
             else:
                 status = runner.run(job.cell, stop, progress)
             screen.send("done", status)
+    leave(0)
 
 
 class _WorkerStop(Stop):

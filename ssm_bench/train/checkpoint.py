@@ -1,65 +1,101 @@
 """Checkpoints: the training state, the best parameters so far, and the progress that goes with them."""
 
 import contextlib
+import hashlib
+import itertools
+import json
+import logging
 import os
 import platform
+import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import orbax.checkpoint as ocp
+import jax
+import msgspec
 from filelock import FileLock, Timeout
+from orbax.checkpoint import v1 as ocp
 
 from ssm_bench.errors import UserError
 
+LOG = logging.getLogger(__name__)
+
+#: How many checkpoints are kept: if the newest is damaged, the one before it is used.
+KEPT = 2
+
+#: The file of a checkpoint that lists the SHA-256 of all others.
+CHECKSUMS = "checksums.json"
+
 
 class UnderWay(UserError):
-    """Another process trains this run."""
+    """Another process is training this run."""
 
 
 @contextlib.contextmanager
 def reserved(folders: Sequence[Path]) -> Iterator[None]:
-    """Keeps other processes from runs, by the folders of their checkpoints.
+    """Locks runs, given by the folders of their checkpoints, against other processes.
 
-    The locks are the operating system's: they end with their process, however it ends.
+    The operating system releases the locks when their process ends, however it ends.
 
     Raises:
-        UnderWay: another process has one of them.
+        UnderWay: another process has locked one of them.
+        UserError: a lock can not be created, for example in a folder of another user.
     """
     with contextlib.ExitStack() as stack:
         for folder in folders:
             file = lock_file(folder)
-            file.parent.mkdir(parents=True, exist_ok=True)
             try:
+                file.parent.mkdir(parents=True, exist_ok=True)
                 lock = stack.enter_context(FileLock(file, timeout=0))
+                # On a file system without locks, the file counts as locked while it has filelock's own content.
+                if isinstance(lock, FileLock):
+                    file.write_text(f"{os.getpid()} on {platform.node()}\n")
             except Timeout:
                 holder = " ".join(file.read_text().split()) or "(unknown)"
                 raise UnderWay(
                     f"this run is under way in process {holder}, which holds {file}: "
                     "wait for its end, or choose another folder with --checkpoints"
                 ) from None
-            # Where the file system has no locks, the file is one by what filelock writes into it.
-            if isinstance(lock, FileLock):
-                file.write_text(f"{os.getpid()} on {platform.node()}\n")
+            except OSError as error:
+                raise UserError(
+                    f"can not lock {file}: {_reason(error)}; choose another folder with --checkpoints"
+                ) from error
         yield
 
 
 def lock_file(folder: Path) -> Path:
-    """What the process that trains in a folder of checkpoints keeps locked; it stays there afterwards."""
+    """The file that is locked while a process trains in a folder of checkpoints; it is not deleted afterwards."""
     return folder.parent / f".{folder.name}.lock"
 
 
 class Checkpoints:
-    """The checkpoints of one run; only the newest is kept, and it replaces the last one atomically."""
+    """The checkpoints of one run, below one folder: `<step>/tree`, `<step>/progress.json` and `<step>/checksums.json`.
+
+    Arrays are written by `orbax.checkpoint.v1.save`. The rest is done here, since Orbax keeps no checksums: a
+    checkpoint is assembled in a hidden folder, its checksums (SHA-256 of every file) are written last, and one rename
+    makes it visible. Before a checkpoint is used its files are compared with the checksums, so that Orbax never reads
+    damaged files. The two newest are kept. The newest undamaged one is used; a damaged one that is newer is named in a
+    warning and renamed to `<step>.damaged` by the next save. A checkpoint without checksums, as earlier versions
+    wrote them, counts as damaged.
+    """
 
     def __init__(self, folder: Path):
-        """Opens (and creates) the folder of a run."""
+        """Takes the folder of a run, which the first save creates."""
         self.folder = folder.resolve()
-        options = ocp.CheckpointManagerOptions(max_to_keep=1, create=True, enable_async_checkpointing=False)
-        self.manager = ocp.CheckpointManager(self.folder, options=options)
+        # The newest checkpoint that was verified or written by this object, and those found damaged.
+        self._newest: int | None = None
+        self._damaged: list[int] = []
+
+    def steps(self) -> list[int]:
+        """The steps of all checkpoints, in growing order, whether damaged or not."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.folder.iterdir() if re.fullmatch("[0-9]+", path.name))
 
     def save(self, step: int, tree: Any, progress: dict[str, Any]) -> None:
-        """Writes a checkpoint; a kill at any moment leaves the last one whole.
+        """Writes a checkpoint; a kill or an error at any moment leaves the earlier ones as they are.
 
         Args:
             step: number of updates done.
@@ -67,51 +103,180 @@ class Checkpoints:
             progress: plain JSON.
 
         Raises:
-            UserError: it can not be written.
+            UserError: it can not be written, for example because the disk is full.
         """
-        if step == self.manager.latest_step():
-            return  # a function of the step: what is there is the same
-        items = ocp.args.Composite(tree=ocp.args.StandardSave(tree), progress=ocp.args.JsonSave(progress))
+        if step == self._newest:
+            return  # A checkpoint is a function of the step.
+        draft = self.folder / ".draft"
         try:
-            self.manager.save(step, args=items, force=True)
-            self.manager.wait_until_finished()
-        except OSError as error:
-            raise UserError(f"can not write a checkpoint into {self.folder}: {error.strerror or error}") from error
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # What a killed process left.
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            with _quiet_orbax():
+                ocp.save(draft / "tree", tree)
+            about = {"progress": progress, "arrays": _arrays(tree)}
+            (draft / "progress.json").write_text(json.dumps(about))
+            (draft / CHECKSUMS).write_text(json.dumps(_checksums(draft)))
+            for damaged in {*self._damaged, step}.intersection(self.steps()):
+                self._set_aside(damaged)
+            draft.rename(self.folder / str(step))
+            self._newest, self._damaged = step, []
+            for old in self.steps()[:-KEPT]:
+                self._remove(self.folder / str(old))
+        except (MemoryError, jax.errors.JaxRuntimeError):
+            raise
+        except Exception as error:  # Orbax raises ValueError for a full disk, and at times a bare Exception.
+            shutil.rmtree(draft, ignore_errors=True)
+            raise UserError(f"can not write a checkpoint into {self.folder}: {_reason(error)}") from error
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
-        """The newest checkpoint as (tree, progress), or None where there is none.
+        """The newest undamaged checkpoint as (tree, progress), or None if there is no checkpoint.
 
         Args:
-            like: a pytree of the same structure, shapes and types.
+            like: a pytree of the same structure, shapes, types and placement.
 
         Raises:
-            UserError: the checkpoint does not fit; the message says how to start afresh.
+            UserError: all checkpoints are damaged, or the newest undamaged one has other arrays; the message says how
+                to start again.
         """
-        restored = self._read(tree=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore())
-        return None if restored is None else (restored["tree"], restored["progress"])
-
-    def progress(self) -> dict[str, Any] | None:
-        """The progress alone of the newest checkpoint; raises as `restore`."""
-        restored = self._read(progress=ocp.args.JsonRestore())
-        return None if restored is None else restored["progress"]
-
-    def _read(self, **items: Any) -> Any:
-        step = self.manager.latest_step()
-        if step is None:
+        about = self._read()
+        if about is None:
             return None
-        try:
-            return self.manager.restore(step, args=ocp.args.Composite(**items))
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        folder = self.folder / str(self._newest)
+        if about["arrays"] != _arrays(like):
             raise UserError(
-                f"the checkpoint in {self.folder} can not be read ({type(error).__name__}); "
-                "it is damaged or of another version: delete that folder to start this run afresh"
+                f"the checkpoint {folder} holds other arrays than this model and optimizer, whose code has changed "
+                f"since: delete {self.folder} to start this run again"
+            )
+        try:
+            with _quiet_orbax():
+                return ocp.load(folder / "tree", like), about["progress"]
+        except (MemoryError, jax.errors.JaxRuntimeError):
+            raise
+        except Exception as error:
+            raise UserError(
+                f"the checkpoint {folder} is undamaged, but this version of Orbax can not read it "
+                f"({_reason(error)}): delete {self.folder} to start this run again"
             ) from error
 
-    def clear(self) -> None:
-        """Forgets what was saved."""
-        for step in self.manager.all_steps():
-            self.manager.delete(step)
+    def progress(self) -> dict[str, Any] | None:
+        """The progress of the newest undamaged checkpoint, or None; raises `UserError` if all are damaged."""
+        about = self._read()
+        return None if about is None else about["progress"]
 
-    def close(self) -> None:
-        """Releases the folder."""
-        self.manager.close()
+    def _read(self) -> dict[str, Any] | None:
+        """`progress.json` of the newest undamaged checkpoint."""
+        if self._newest is None:
+            problems = self._find()
+            if self._newest is None and not problems:
+                return None
+            told = "; ".join(f"step {step}: {problem}" for step, problem in problems.items())
+            if self._newest is None:
+                raise UserError(
+                    f"no checkpoint in {self.folder} is usable ({told}): delete that folder to start this run again"
+                )
+            if problems:
+                LOG.warning(
+                    "damaged checkpoint in %s (%s): using that of step %d instead", self.folder, told, self._newest
+                )
+        return json.loads((self.folder / str(self._newest) / "progress.json").read_text())
+
+    def _find(self) -> dict[int, str]:
+        """Sets the newest undamaged checkpoint; returns what is wrong with every newer one."""
+        problems: dict[int, str] = {}
+        for step in reversed(self.steps()):
+            if not (problem := _problem(self.folder / str(step))):
+                self._newest = step
+                break
+            problems[step] = problem
+        self._damaged = list(problems)
+        return problems
+
+    def clear(self) -> None:
+        """Deletes all checkpoints, damaged ones too.
+
+        Raises:
+            UserError: one can not be deleted.
+        """
+        try:
+            shutil.rmtree(self.folder)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise UserError(f"can not delete the checkpoints in {self.folder}: {_reason(error)}") from error
+        self._newest, self._damaged = None, []
+
+    def _set_aside(self, step: int) -> None:
+        """Renames a damaged checkpoint, so that its step can be saved again and nothing is lost."""
+        free = (self.folder / f"{step}.damaged{number or ''}" for number in itertools.count())
+        (self.folder / str(step)).rename(next(path for path in free if not path.exists()))
+
+    def _remove(self, path: Path) -> None:
+        """Deletes a checkpoint; it disappears at once, so that no reader sees a part of it."""
+        gone = self.folder / ".removed"
+        shutil.rmtree(gone, ignore_errors=True)
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by relative path, except the list of checksums itself."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / CHECKSUMS)
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _problem(folder: Path) -> str:
+    """What is wrong with a checkpoint; empty if its files are those that were saved.
+
+    Raises:
+        UserError: this user may not read it.
+    """
+    try:
+        kept = msgspec.json.decode((folder / CHECKSUMS).read_bytes(), type=dict[str, str])
+        for name, checksum in kept.items():
+            if _sha256(folder / name) != checksum:
+                return f"{name} has changed since it was saved"
+    except PermissionError as error:
+        raise UserError(
+            f"can not read the checkpoint {folder}: {error.strerror}; choose another folder with --checkpoints"
+        ) from error
+    except FileNotFoundError as error:
+        name = Path(str(error.filename)).relative_to(folder)
+        return "it has no checksums" if str(name) == CHECKSUMS else f"{name} is missing"
+    except (OSError, ValueError) as error:
+        return f"its checksums or files can not be read: {_reason(error)}"
+    complete = "progress.json" in kept and any(name.startswith("tree/") for name in kept)
+    return "" if complete else "its list of checksums is incomplete"
+
+
+def _arrays(tree: Any) -> list[list[Any]]:
+    """Shape and type of every array, in the order of the tree."""
+    return [[list(leaf.shape), str(leaf.dtype)] for leaf in jax.tree.leaves(tree)]
+
+
+@contextlib.contextmanager
+def _quiet_orbax() -> Iterator[None]:
+    """Silences the log of Orbax, which repeats every error over hundreds of lines; the exception says it, too."""
+    log = logging.getLogger("absl")
+    earlier = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(earlier)
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be written or read, in a few words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # TensorStore writes the number of the system's error into a long message.
+    if code := re.search(r"os_error_code='([0-9]+)'", str(error)):
+        return os.strerror(int(code[1]))
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

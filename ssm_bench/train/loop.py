@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,10 +17,14 @@ from ssm_bench.train.batches import DeviceData, TrainingOrder, evaluation_batche
 from ssm_bench.train.checkpoint import Checkpoints
 from ssm_bench.train.outcome import Outcome
 from ssm_bench.train.step import Program, TrainState
-from ssm_bench.train.stop import Stop
+from ssm_bench.train.stop import Stop, Stopped
 
-#: Seconds between checkpoints: what a kill can cost at most, besides one chunk.
+#: Seconds between checkpoints: what a kill can cost at most, in addition to one chunk.
 CHECKPOINT_SECONDS = 60.0
+
+#: Time to score an example, relative to the time to train on it. Records of runs on an H100 say 0.35 (S5 on Retrieval)
+#: and 0.39 (S4D on Image).
+SCORING = 0.4
 
 #: Batches in one call of the evaluation program.
 EVALUATION_GROUP = 8
@@ -80,15 +85,19 @@ class Trainer:
         self.outcome = Outcome(checksum=checksum)
         self.outcomes = [self.outcome]
         self.origin = origin
+        # Seconds to score one example; estimated from the training steps before the first scoring.
         self._example_seconds = 0.0
-        self._compiled: dict[int, Any] = {}
+        # By ("train", number of steps) and ("score", length).
+        self._programs: dict[tuple[str, int], jax.stages.Compiled] = {}
+        self._groups: dict[str, list[tuple[np.ndarray, np.ndarray, int]]] = {}
 
     def fit(self, checkpoints: Checkpoints, stop: Stop, tell: Tell) -> Outcome:
         """Trains from the newest checkpoint, or from the start, to the end, the deadline or a non-finite loss.
 
         Args:
             checkpoints: where to save and resume.
-            stop: asked before every chunk, and after compiling, which nothing interrupts.
+            stop: asked before every chunk of steps, and during compilation and the first chunk, whose durations are
+                unknown in advance.
             tell: called with (step, steps, steps per second, a few words) after every chunk.
         """
         outcome, steps = self.outcome, self.settings.steps
@@ -98,25 +107,37 @@ class Trainer:
         if self.origin and self.origin not in outcome.origins[-1:]:
             outcome.origins.append(self.origin)
         elif begun:
-            # By the same code on the same kind of device.
+            # The earlier part ran the same code on the same kind of device.
             chunk_seconds = chunk * outcome.seconds["train"] / begun
         while outcome.step < steps:
             size = min(chunk, steps - outcome.step)
             evaluates = (outcome.step + size) % interval == 0 or outcome.step + size == steps
             ahead = 1.5 * chunk_seconds + (self._scoring_seconds("validation") if evaluates else 0.0)
             if message := stop.reason(ahead):
-                checkpoints.save(outcome.step, {"state": state, "best": best}, self.progress())
                 # Without a step the same command would end here again, if it were given no more time.
                 if compile_seconds and outcome.step == begun:
                     message += f" after {compile_seconds:.0f} s of compiling"
                 elif outcome.step == begun and not stop.reason():
                     message += f" before the next {size} steps, which take about {chunk_seconds:.0f} s"
-                return self._end("partial", f"{message}: checkpoint at step {outcome.step} of {steps}")
-            if size not in self._compiled:
-                compile_seconds = self._compile(state, size)
-                # How long it takes nobody knows before: there may be no time left.
-                continue
-            state, metrics, chunk_seconds = self._train_chunk(state, size)
+            elif missing := self._missing(state, size):
+                try:
+                    compile_seconds += self._compile(missing, stop)
+                except Stopped as stopped:
+                    message = str(stopped)
+                else:
+                    continue  # There may be no time left.
+            if message:
+                if outcome.step:
+                    checkpoints.save(outcome.step, {"state": state, "best": best}, self.progress())
+                return self._partial(message)
+            work = partial(self._train_chunk, state, size)
+            try:
+                state, metrics, chunk_seconds = stop.attempt(work) if outcome.step == begun else work()
+            except Stopped as stopped:
+                # The abandoned chunk owns the state, but nothing was done since the checkpoint.
+                return self._partial(f"{stopped} during the first {size} steps")
+            outcome.seconds["train"] += chunk_seconds
+            self._example_seconds = self._example_seconds or SCORING * chunk_seconds / (size * self.batch)
             if message := self._add(metrics):
                 return self._end("diverged", f"{message} of {steps}")
             words = f"loss {np.nanmean(metrics[-1, ..., 0]):.3f}"
@@ -128,7 +149,12 @@ class Trainer:
             tell(outcome.step, steps, size / chunk_seconds, words)
         if message := self._trained():
             return self._end("diverged", f"{message} of {steps}")
-        if message := stop.reason(ahead=self._scoring_seconds("test")):
+        try:
+            self._compile(self._missing(state), stop)
+            message = stop.reason(ahead=self._scoring_seconds("test"))
+        except Stopped as stopped:
+            message = str(stopped)
+        if message:
             return self._end("partial", f"{message}: trained to step {steps}, test not scored yet")
         if message := self._test(best):
             return self._end("diverged", f"{message} of {steps}")
@@ -154,37 +180,61 @@ class Trainer:
         self.resume(progress)
         return TrainState(*tree["state"]), tree["best"]
 
-    def _compile(self, state: TrainState, size: int) -> float:
-        """Compiles the program of `size` steps; returns the seconds it took."""
-        outcome, begun = self.outcome, time.monotonic()
-        batches, sizes = self.order.batches(outcome.step, size)
-        self._compiled[size] = self.program.train.lower(state, self.data, batches, sizes, self.padded).compile()
-        seconds = time.monotonic() - begun
-        outcome.seconds["compile"] += seconds
-        if needed := provenance.needed_memory_bytes(self._compiled[size]):
-            outcome.peak_memory = max(outcome.peak_memory or 0, needed)
-        return seconds
+    def _missing(self, state: TrainState, size: int = 0) -> dict[tuple[str, int], Callable[[], jax.stages.Lowered]]:
+        """The programs that are needed and not compiled yet, each with the function that lowers it.
+
+        Args:
+            state: before the next chunk.
+            size: steps of the next chunk; 0: only the test split is left to score.
+        """
+        found: dict[tuple[str, int], Callable[[], jax.stages.Lowered]] = {}
+        if size:
+            batches = self.order.batches(self.outcome.step, size)
+            found["train", size] = partial(self.program.train.lower, state, self.data, *batches, self.padded)
+        for split in ("validation", "test") if size else ("test",):
+            for group in self._groups_of(split):
+                scores = partial(self.program.evaluate.lower, state.params, state.stats, self.data, *group)
+                found["score", group[2]] = scores
+        return {key: lower for key, lower in found.items() if key not in self._programs}
+
+    def _compile(self, missing: Mapping[tuple[str, int], Callable[[], jax.stages.Lowered]], stop: Stop) -> float:
+        """Compiles programs; returns the seconds it took.
+
+        Raises:
+            Stopped: a stop was requested before the end; the message says so.
+        """
+        begun = time.monotonic()
+        try:
+            compiled = stop.attempt(lambda: {key: lower().compile() for key, lower in missing.items()})
+        except Stopped as stopped:
+            seconds = time.monotonic() - begun
+            raise Stopped(f"{stopped} while compiling, which was not finished after {seconds:.0f} s") from None
+        finally:
+            self.outcome.seconds["compile"] += time.monotonic() - begun
+        self._programs |= compiled
+        for (kind, _), program in compiled.items():
+            if kind == "train" and (needed := provenance.needed_memory_bytes(program)):
+                self.outcome.peak_memory = max(self.outcome.peak_memory or 0, needed)
+        return time.monotonic() - begun
 
     def _train_chunk(self, state: TrainState, size: int) -> tuple[TrainState, np.ndarray, float]:
         """The state after `size` steps, their losses and accuracies (size, 2), and the seconds they took."""
         batches, sizes = self.order.batches(self.outcome.step, size)
         begun = time.monotonic()
-        state, metrics = self._compiled[size](state, self.data, batches, sizes)
+        state, metrics = self._programs["train", size](state, self.data, batches, sizes)
         metrics = np.asarray(metrics, np.float64)
-        seconds = time.monotonic() - begun
-        self.outcome.seconds["train"] += seconds
-        return state, metrics, max(seconds, 1e-9)
+        return state, metrics, max(time.monotonic() - begun, 1e-9)
 
     def _add(self, metrics: np.ndarray) -> str:
         """Counts the steps of a chunk; a message ends the run."""
         return self.outcome.add(metrics)
 
     def progress(self) -> dict[str, Any]:
-        """What a checkpoint keeps beside arrays, as plain JSON."""
+        """What a checkpoint keeps in addition to arrays, as plain JSON."""
         return self.outcome.progress()
 
     def resume(self, progress: dict[str, Any]) -> None:
-        """Goes on from there."""
+        """Restores the progress of a checkpoint."""
         self.outcome.resume(progress)
 
     def statistics(self, state: TrainState) -> Any:
@@ -223,18 +273,37 @@ class Trainer:
     def score(self, params: Any, stats: Any, split: str) -> Any:
         """Accuracy in [0, 1] and mean loss over every example of a split: (2,)."""
         begun = time.monotonic()
-        groups = evaluation_batches(self.splits[split], self.lengths, self.eval_batch, self.padded, EVALUATION_GROUP)
-        # All groups are under way before the first result is fetched.
-        sums = [self.program.evaluate(params, stats, self.data, *group) for group in groups]
+        # All groups are dispatched before the first result is fetched.
+        sums = [self._sums(params, stats, *group) for group in self._groups_of(split)]
         sums = np.sum(np.asarray(sums, np.float64), 0)
         seconds = time.monotonic() - begun
         self.outcome.seconds["evaluate"] += seconds
         self._example_seconds = seconds / len(self.splits[split])
         return sums[..., :2] / sums[..., 2:]
 
+    def _sums(self, params: Any, stats: Any, batches: np.ndarray, weights: np.ndarray, length: int) -> jax.Array:
+        """Sums over the examples of a group, as `Program.evaluate` returns them."""
+        if program := self._programs.get(("score", length)):
+            return program(params, stats, self.data, batches, weights)
+        return self.program.evaluate(params, stats, self.data, batches, weights, length)
+
+    def _groups_of(self, split: str) -> list[tuple[np.ndarray, np.ndarray, int]]:
+        """Batches, weights and length of every call that scores a split."""
+        if split not in self._groups:
+            self._groups[split] = evaluation_batches(
+                self.splits[split], self.lengths, self.eval_batch, self.padded, EVALUATION_GROUP
+            )
+        return self._groups[split]
+
     def _scoring_seconds(self, split: str) -> float:
-        """How long scoring a split should take, from the last time one was scored; 0 before that."""
+        """How long scoring a split should take, by the last scoring or else by the training steps; 0 before both."""
         return self._example_seconds * len(self.splits[split])
+
+    def _partial(self, message: str) -> Outcome:
+        """Ends a run that continues later."""
+        step, steps = self.outcome.step, self.settings.steps
+        where = f"checkpoint at step {step} of {steps}" if step else f"none of {steps} steps done"
+        return self._end("partial", f"{message}: {where}")
 
     def _end(self, status: str, message: str) -> Outcome:
         self.outcome.status, self.outcome.message = status, message

@@ -1,7 +1,7 @@
 """One run from a configuration to its record."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -137,6 +137,7 @@ def run(
     Raises:
         UserError: a mistake in the settings, a record that could not be written, or another process trains this run;
             nothing is written.
+        Stopped: a stop was requested before the model was built; nothing is written.
     """
     state_size, parameters = None, 0
     configs = [with_seed(config, seed) for seed in seeds] or [config]
@@ -150,10 +151,12 @@ def run(
     with reserved([folder for folder in folders if lock_file(folder).exists()]):
         pass
     try:
-        trainer = make_trainer(config, dataset, devices=devices, seeds=seeds)
+        # Initial values are computed by many small programs, which take long to compile on some devices.
+        trainer = stop.attempt(partial(make_trainer, config, dataset, devices=devices, seeds=seeds))
         outcomes, model = trainer.outcomes, trainer.program.model
         parameters, state_size = count_parameters(model.params) // len(configs), model.state_size
-        with reserved(folders), closing(Checkpoints(folder)) as manager:
+        with reserved(folders):
+            manager = Checkpoints(folder)
             # An unfinished run continues: with a deadline it would never end otherwise.
             before = [earlier(each, dataset, results, devices=devices) for each in configs]
             if any(record and (afresh or (outdated(record) and not _of_this_code(manager))) for record in before):

@@ -112,11 +112,11 @@ class Together(Trainer):
         self.lost = [""] * len(seeds)
 
     def progress(self) -> dict[str, Any]:
-        """What a checkpoint keeps beside arrays, as plain JSON."""
+        """What a checkpoint keeps in addition to arrays, as plain JSON."""
         return super().progress() | {"seeds": [each.progress() for each in self.outcomes], "lost": self.lost}
 
     def resume(self, progress: dict[str, Any]) -> None:
-        """Goes on from there."""
+        """Restores the progress of a checkpoint."""
         self.lost = list(progress.pop("lost"))
         for each, kept in zip(self.outcomes, progress.pop("seeds"), strict=True):
             each.resume(kept)
@@ -166,9 +166,8 @@ class Together(Trainer):
         for place, folder in enumerate(folders):
             if restored and self.outcomes[place].status == "ok":
                 shutil.rmtree(folder, ignore_errors=True)
-                own = Checkpoints(folder)
-                own.save(self.outcome.step, of_seed(restored[0], place), self.outcomes[place].progress())
-                own.close()
+                tree, progress = of_seed(restored[0], place), self.outcomes[place].progress()
+                Checkpoints(folder).save(self.outcome.step, tree, progress)
 
     def _share(self) -> None:
         """Gives each seed its share of the time, and what all have in common."""

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -18,9 +19,10 @@ from ssm_bench.errors import UserError
 from ssm_bench.record import store
 from ssm_bench.sweep.cells import Cell, Choices, opened
 from ssm_bench.train import loop, provenance
+from ssm_bench.train import run as run_module
 from ssm_bench.train.loop import chunk_length
 from ssm_bench.train.run import make_trainer, run
-from ssm_bench.train.stop import Stop
+from ssm_bench.train.stop import Stop, Stopped
 
 SIZES = (
     "--config.train.steps=20",
@@ -38,15 +40,17 @@ LONG = ("--config.task.max_length=768", "--config.train.eval_batch_size=4")
 
 
 class StopAfter(Stop):
-    """Asks to stop after some chunks, which all are of one program."""
+    """Requests a stop after some chunks, all of one program."""
 
     def __init__(self, chunks):
         super().__init__()
-        # It is asked once more after compiling.
+        # The loop asks once more after compiling.
         self.left = chunks + 1 if chunks else 0
 
-    def reason(self, ahead=0.0):
-        self.left -= 1
+    def reason(self, ahead=None):
+        # Only the loop says what comes next.
+        if ahead is not None:
+            self.left -= 1
         return "deadline" if self.left < 0 else ""
 
 
@@ -163,9 +167,10 @@ def test_a_deadline_that_passes_while_compiling_leaves_before_a_step(tmp_path, m
     config, dataset = config_of()
     stop, real = Stop(Stop.MARGIN + 600), loop.Trainer._compile
 
-    def slow(self, state, size):
+    def slow(self, missing, stop):
+        seconds = real(self, missing, stop)
         stop.end -= 700
-        return real(self, state, size) + 700
+        return seconds + 700
 
     def never(*_):
         raise AssertionError("a step after the deadline")
@@ -175,8 +180,122 @@ def test_a_deadline_that_passes_while_compiling_leaves_before_a_step(tmp_path, m
         patch.setattr(loop.Trainer, "_train_chunk", never)
         record = run_in(tmp_path / "parts", config, dataset, stop)
     assert record.status == "partial" and record.steps.done == 0 and record.cost.seconds_compile > 0
-    assert re.fullmatch(r"deadline after 7\d\d s of compiling: checkpoint at step 0 of 20", record.message)
+    assert re.fullmatch(r"deadline after 7\d\d s of compiling: none of 20 steps done", record.message)
     assert essence(run_in(tmp_path / "parts", config, dataset)) == essence(run_in(tmp_path / "whole", config, dataset))
+
+
+class StopOnce(Stop):
+    """Requests a stop when `event` is set."""
+
+    def __init__(self):
+        super().__init__()
+        self.event = threading.Event()
+
+    def reason(self, ahead=0.0):
+        return "deadline" if self.event.is_set() else ""
+
+
+@pytest.mark.parametrize(
+    ("chunks", "message"),
+    [
+        (0, r"deadline while compiling, which was not finished after \d+ s: none of 20 steps done"),
+        (1, r"deadline while compiling, which was not finished after \d+ s: checkpoint at step 5 of 20"),
+        (4, r"deadline while compiling, .*: trained to step 20, test not scored yet"),
+    ],
+)
+def test_a_run_leaves_while_a_program_compiles(tmp_path, monkeypatch, chunks, message):
+    config, dataset = config_of()
+    if chunks:
+        run_in(tmp_path / "parts", config, dataset, StopAfter(chunks))
+    stop, release = StopOnce(), threading.Event()
+    real = loop.Trainer._missing
+
+    def endless():
+        stop.event.set()
+        release.wait()
+        raise AssertionError("nobody waits for this program")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "_missing", lambda *call: real(*call) | {("train", 5): endless})
+        record = run_in(tmp_path / "parts", config, dataset, stop)
+    release.set()
+    assert record.status == "partial" and record.steps.done == 5 * chunks
+    assert re.fullmatch(message, record.message)
+    assert essence(run_in(tmp_path / "parts", config, dataset)) == essence(run_in(tmp_path / "whole", config, dataset))
+
+
+def test_a_run_leaves_while_its_first_steps_take_too_long(tmp_path, monkeypatch):
+    config, dataset = config_of()
+    stop, release = StopOnce(), threading.Event()
+    real = loop.Trainer._train_chunk
+
+    def endless(self, state, size):
+        stop.event.set()
+        release.wait()
+        return real(self, state, size)
+
+    for chunks, where in ((0, "none of 20 steps done"), (2, "checkpoint at step 10 of 20")):
+        if chunks:
+            run_in(tmp_path / "parts", config, dataset, StopAfter(chunks))
+        stop.event.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.Trainer, "_train_chunk", endless)
+            record = run_in(tmp_path / "parts", config, dataset, stop)
+        assert record.status == "partial" and record.message == f"deadline during the first 5 steps: {where}"
+    release.set()
+    assert essence(run_in(tmp_path / "parts", config, dataset)) == essence(run_in(tmp_path / "whole", config, dataset))
+
+
+def test_a_stop_while_the_model_is_built_changes_nothing(tmp_path, monkeypatch):
+    config, dataset = config_of()
+    stop, release = StopOnce(), threading.Event()
+
+    def endless(*_, **__):
+        stop.event.set()
+        release.wait()
+
+    monkeypatch.setattr(run_module, "make_trainer", endless)
+    with pytest.raises(Stopped, match="^deadline$"):
+        run_in(tmp_path, config, dataset, stop)
+    release.set()
+    assert not list(tmp_path.iterdir())
+
+
+# A compiler that does not end, in the command line and in its workers.
+NEVER_COMPILES = """
+import sys, time
+from ssm_bench.__main__ import run
+from ssm_bench.train import loop, run as run_module
+from ssm_bench.train.stop import Stop, Stopped
+
+def endless():
+    print("compiling", file=sys.stderr, flush=True)
+    time.sleep(1000)
+
+loop.Trainer._missing = lambda *_: {("train", 5): endless}
+Stop.MARGIN = 1.0
+sys.argv[1:] = sys.argv[1:]
+run()
+"""
+
+
+@pytest.mark.parametrize("verb", ["train", "sweep"])
+def test_a_command_leaves_at_its_deadline_while_a_program_compiles(tmp_path, verb):
+    which = ("--model", "transformer", "--task", "text", "--preset", "quick")
+    if verb == "sweep":
+        which = ("--models", "transformer", "--tasks", "text", "--jobs", "1", "--no-table")
+    folders = ("--results", str(tmp_path / "results"), "--checkpoints", str(tmp_path / "ckpt"))
+    command = [sys.executable, "-c", NEVER_COMPILES, verb, *which, "--data", "synthetic", *SIZES, *folders]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "compiling" not in process.stderr.readline():
+        assert process.poll() is None
+    # A deadline would depend on the clock of a busy machine. A signal is a request to stop like any other.
+    process.send_signal(signal.SIGTERM)
+    printed, errors = process.communicate(timeout=120)
+    assert "Traceback" not in errors
+    (record,) = store.read_all(tmp_path / "results")
+    assert record.status == "partial" and record.message.startswith("stopped by SIGTERM while compiling")
+    assert "SIGTERM while compiling" in printed if verb == "train" else printed == "1 partial\n"
 
 
 def test_a_resumed_run_starts_no_chunk_that_can_not_end(tmp_path, monkeypatch):
@@ -184,7 +303,6 @@ def test_a_resumed_run_starts_no_chunk_that_can_not_end(tmp_path, monkeypatch):
 
     def slow(self, state, size):
         state, metrics, seconds = real(self, state, size)
-        self.outcome.seconds["train"] += 500
         return state, metrics, seconds + 500
 
     config, dataset = config_of()
@@ -389,7 +507,7 @@ def test_a_damaged_checkpoint_is_reported_not_crashed_into(tmp_path):
     for file in (tmp_path / "ckpt").rglob("*"):
         if file.is_file() and file.stat().st_size > 100:
             file.write_bytes(b"broken")
-    with pytest.raises(UserError, match="delete that folder to start this run afresh"):
+    with pytest.raises(UserError, match=r"^no checkpoint in .* is usable \(step 5: .*\): delete that folder to start"):
         run_in(tmp_path, config, dataset)
 
 
@@ -432,6 +550,7 @@ NEVER_ENDS = """
 import sys, time
 from ssm_bench.cli import main
 from ssm_bench.train import loop
+from ssm_bench.train import run as run_module
 
 loop.CHECKPOINT_SECONDS = 0.0
 save = loop.Checkpoints.save
@@ -458,7 +577,7 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
     killed = [sys.executable, "-c", NEVER_ENDS, *arguments(tmp_path / "killed")]
     victim = subprocess.Popen(killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").rglob("ckpt/**/[0-9]*/_CHECKPOINT_METADATA")):
+    while not list((tmp_path / "killed").glob("ckpt/*/*/*/*/[0-9]*/checksums.json")):
         assert time.monotonic() < deadline and victim.poll() is None, "no checkpoint before the run ended"
         time.sleep(0.02)
     os.kill(victim.pid, signal.SIGKILL)

@@ -25,9 +25,7 @@ def run(options: argparse.Namespace) -> int:
     measurements = measure_step(trainer, scan_steps=options.steps, repeats=options.repeats, brief=options.brief)
     if not options.brief:
         with tempfile.TemporaryDirectory() as folder:
-            checkpoints = Checkpoints(Path(folder))
-            measurements |= measure_loop(trainer, checkpoints)
-            checkpoints.close()
+            measurements |= measure_loop(trainer, Checkpoints(Path(folder)))
     name = f"step-{options.model}-{options.task}"
     if seeds > 1:
         # Under a name of its own, since tables show step_ms as the time of one seed.
