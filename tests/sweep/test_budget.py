@@ -1,6 +1,7 @@
 """Which share of its schedule a cell gets for its time, and what becomes of one that can not be timed."""
 
 import json
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +52,7 @@ def share_of(folder, seconds, held_out=0, **rest):
         return resolve("transformer", "text", preset="custom", data="synthetic", overrides=SMALL, share=share, **rest)
 
     dataset = SimpleNamespace(splits={"validation": range(held_out), "test": range(held_out)})
-    return planned_share(at_share(None), dataset, seconds, folder, at_share=at_share)
+    return planned_share(at_share(None), dataset, seconds, folder, at_share=at_share, stop=Stop())
 
 
 def runner(folder, seconds=40.0):
@@ -85,14 +86,37 @@ def test_a_time_in_which_nothing_fits_is_one_sentence(tmp_path, probes, monkeypa
     assert share_of(tmp_path, 60) == 0.5
 
 
-def test_a_share_is_kept_for_every_seed_and_a_plan_cut_short_is_made_again(tmp_path, probes):
+def test_a_share_is_kept_for_every_seed(tmp_path, probes):
     assert share_of(tmp_path, 100) == share_of(tmp_path, 100, seed=7) == 0.1 and len(probes) == 1
     (plan,) = tmp_path.rglob("plan/*.json")
     assert json.loads(plan.read_text()) == {"share": 0.1, "step_seconds": STEP_SECONDS}
     plan.write_text(json.dumps({"share": 0.5, "step_seconds": STEP_SECONDS}))
     assert share_of(tmp_path, 100) == 0.5 and len(probes) == 1
-    plan.write_text("")
-    assert share_of(tmp_path, 100) == 0.1 and len(probes) == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("", "[]", "{}", "null", "1", '"share"', '{"share": null}', '{"share": "0.5"}', '{"share": true}'),
+        *('{"share": 0}', '{"share": 2}', '{"share": NaN}', '{"share": [0.1]}', 100_000 * "[", b"\xff\xfe\x00", "fifo"),
+    ],
+)
+def test_a_damaged_plan_is_no_plan_and_one_line_says_so(tmp_path, caplog, damage):
+    plan = tmp_path / "plan.json"
+    if damage == "fifo":
+        os.mkfifo(plan)
+    else:
+        plan.write_bytes(damage if isinstance(damage, bytes) else damage.encode())
+    assert budget._kept(plan) is None
+    assert caplog.messages == [f"the plan {plan} does not hold a share in (0, 1]: choosing one again"]
+
+
+def test_a_damaged_plan_is_made_again(tmp_path, probes):
+    share_of(tmp_path, 100)
+    (plan,) = tmp_path.rglob("plan/*.json")
+    plan.write_text("[]")
+    for _ in range(2):
+        assert share_of(tmp_path, 100) == 0.1 and len(probes) == 2
 
 
 def test_a_plan_is_written_in_one_stroke(tmp_path, probes, monkeypatch):
@@ -139,7 +163,7 @@ def test_a_cell_is_run_with_its_share(tmp_path, probes, capsys):
 
 
 def test_the_failure_of_a_dead_worker_is_replaced_by_the_run_that_follows(tmp_path, probes):
-    runner(tmp_path).config_of(CELL)
+    runner(tmp_path).config_of(CELL, Stop())
     assert runner(tmp_path).fail(CELL, "killed by SIGKILL", Progress("cell")) == "error"
     assert len(probes) == 1
     (failed,) = store.read_all(tmp_path / "results")
@@ -173,6 +197,29 @@ def test_running_out_of_memory_while_being_timed_is_oom(tmp_path, monkeypatch, c
     (record,) = store.read_all(tmp_path / "results")
     assert record.status == "oom" and "out of memory with batches of 4 and length 64: try" in record.message
     assert "cell: oom: out of memory with" in capsys.readouterr().err
+
+
+def test_a_stop_while_a_cell_is_timed_leaves_no_plan_and_no_record(tmp_path, monkeypatch, capsys):
+    stop, release = Stop(), threading.Event()
+
+    def endless(*_, **__):
+        stop.signal = "SIGUSR1"
+        release.wait()
+
+    monkeypatch.setattr(budget, "probe", endless)
+    assert runner(tmp_path).run(CELL, stop, Progress("cell")) == "stopped"
+    release.set()
+    assert "cell: stopped by SIGUSR1 before the first step: nothing has changed" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_plan_of_another_user_is_one_sentence(tmp_path, probes, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(budget.FileLock, "acquire", refused)
+    with pytest.raises(UserError, match="^can not lock the plan .*: Permission denied; use another folder for --check"):
+        share_of(tmp_path, 100)
 
 
 def test_a_cell_without_time_or_data_does_not_end_the_sweep(tmp_path, probes, monkeypatch, capsys):

@@ -2,14 +2,17 @@
 
 import io
 import json
+import re
 import sys
 
 import pytest
+from hypothesis import given, strategies
 
 from ssm_bench.cli import list as list_verb
 from ssm_bench.cli import main
+from ssm_bench.errors import UserError
 from ssm_bench.record import store
-from ssm_bench.sweep import cells
+from ssm_bench.sweep import budget, cells
 from ssm_bench.sweep.progress import duration, parse_duration
 
 SMALL = (
@@ -80,7 +83,9 @@ def test_a_sweep_out_of_time_says_what_it_did_not_reach(command):
     assert code == 0 and "6 not reached" in out and "no table yet" in out
 
 
-def test_a_budget_picks_a_share_and_keeps_it(command, tmp_path):
+def test_a_budget_picks_a_share_and_keeps_it(command, tmp_path, monkeypatch):
+    # A step takes 20 ms, whatever this machine takes for it.
+    monkeypatch.setattr(budget, "probe", lambda *_, **__: 0.02)
     choice = ("sweep", "--preset", "custom", "--data", "synthetic", *SMALL[3:], "--config.train.batch_size=4")
     choice += ("--config.train.published_steps=400", "--models", "transformer", "--tasks", "text", "--budget", "2s")
     code, _, err = command(*choice)
@@ -199,9 +204,35 @@ def test_bench_step_reports_and_records(command, tmp_path, monkeypatch, brief):
     assert record.measurements["length"] == 1024 and record.notes[1:] == ["beside a test"]
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("9m", 540), ("1.5h", 5400)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("90", 90), ("90s", 90), ("550s", 550), ("9m", 540), ("1.5h", 5400), ("0.5", 0.5)),
+        *(("9m10s", 550), ("1h30m", 5400), ("1h5s", 3605), ("2h30m15s", 9015), ("90m", 5400)),
+    ],
+)
 def test_durations_are_read(text, seconds):
     assert parse_duration("--deadline", text) == seconds
+
+
+@given(strategies.integers(0, 99), strategies.integers(0, 99), strategies.integers(1, 99))
+def test_any_hours_minutes_and_seconds_are_read(hours, minutes, seconds):
+    text = f"{hours}h" * (hours > 0) + f"{minutes}m" * (minutes > 0) + f"{seconds}s"
+    assert parse_duration("--deadline", text) == 3600 * hours + 60 * minutes + seconds
+
+
+@given(
+    strategies.text()
+    | strategies.from_regex(r"[-+ ]?[0-9.]{0,3}[hmsd]?[0-9.]{0,3}[hmsHMSe]?[0-9]{0,2}", fullmatch=True)
+    | strategies.sampled_from(["", "0", "0s", "10s9m", "1h30", "9 m", "1e3", "inf", "nan", "-5s", "5m5m", "1d", 400 * "9"])
+)
+def test_any_other_duration_is_one_sentence(text):
+    try:
+        seconds = parse_duration("--deadline", text)
+    except UserError as error:
+        assert str(error).startswith("--deadline takes a time like 90s, 9m, 9m10s or 1h30m, or a number of seconds; got ")
+    else:
+        assert 0 < seconds < float("inf") and re.fullmatch(r"[0-9.]+|([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?", text)
 
 
 def test_durations_are_shown():

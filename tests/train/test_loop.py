@@ -273,8 +273,6 @@ def endless():
     time.sleep(1000)
 
 loop.Trainer._missing = lambda *_: {("train", 5): endless}
-Stop.MARGIN = 1.0
-sys.argv[1:] = sys.argv[1:]
 run()
 """
 

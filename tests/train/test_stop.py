@@ -2,11 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
+import threading
 
 import pytest
 
 from ssm_bench.sweep.progress import Progress
-from ssm_bench.train.stop import Stop
+from ssm_bench.train.stop import Stop, Stopped
 
 
 def test_a_second_ctrl_c_stops_at_once():
@@ -21,6 +24,70 @@ def test_a_second_sigterm_does_not_interrupt_what_is_being_saved():
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGTERM)
         assert stop.reason() == "stopped by SIGTERM"
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU"])
+def test_the_signals_of_terminals_and_batch_systems_are_requests_to_stop(number):
+    before = signal.getsignal(getattr(signal, number))
+    with Stop() as stop:
+        os.kill(os.getpid(), getattr(signal, number))
+        assert stop.reason() == f"stopped by {number}"
+    assert signal.getsignal(getattr(signal, number)) == before
+
+
+def test_nohup_keeps_its_meaning():
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.reason() == ""
+    finally:
+        signal.signal(signal.SIGHUP, earlier)
+
+
+def test_work_is_abandoned_when_a_stop_is_requested():
+    stop, release = Stop(), threading.Event()
+
+    def work():
+        stop.signal = "SIGTERM"
+        release.wait()
+
+    with pytest.raises(Stopped, match="^stopped by SIGTERM$"):
+        stop.attempt(work)
+    with pytest.raises(Stopped):
+        stop.attempt(lambda: pytest.fail("begun after the stop"))
+    release.set()
+
+
+def test_work_that_ends_gives_its_result_or_its_error():
+    def recursion(depth):
+        return 0 if depth == 0 else 1 + recursion(depth - 1)
+
+    assert Stop().attempt(lambda: recursion(500)) == 500
+    with pytest.raises(ZeroDivisionError):
+        Stop().attempt(lambda: 1 / 0)
+
+
+# Abandoned work holds neither the process nor what it printed.
+LEAVES = """
+import sys, time
+from ssm_bench.train.stop import Stop, Stopped, leave
+leave(5)
+stop = Stop()
+def work():
+    stop.signal = "SIGTERM"
+    time.sleep(1000)
+try:
+    stop.attempt(work)
+except Stopped as stopped:
+    print(stopped)
+leave(3)
+"""
+
+
+def test_a_process_leaves_abandoned_work_behind():
+    done = subprocess.run([sys.executable, "-c", LEAVES], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "stopped by SIGTERM\n", "")
 
 
 def test_a_signal_is_heard_when_nobody_reads_what_is_said(capfd):
