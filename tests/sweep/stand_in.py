@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+from ssm_bench.train.stop import Stopped
+
 
 @dataclass(frozen=True)
 class StandIn:
@@ -40,6 +42,14 @@ class StandIn:
         if cell.model == "saving":
             # A checkpoint takes its time.
             time.sleep(1)
+        if cell.model == "compiling":
+            try:
+                stop.attempt(lambda: time.sleep(1000))
+            except Stopped as stopped:
+                (self.notes / f"{cell.model}-{cell.seed}-left").write_text(str(stopped))
+            return "partial"
+        if cell.model == "stuck":
+            time.sleep(1000)
         (self.notes / f"{cell.model}-{cell.seed}-left").touch()
         progress.end("done")
         return "partial" if stop.reason() else "ok"

@@ -73,8 +73,36 @@ def test_a_request_to_stop_reaches_every_worker_and_starts_nothing_new(stand_in,
     assert not (tmp_path / "never-2-started").exists()
 
 
-def test_a_deadline_reaches_every_worker(stand_in, tmp_path):
+def test_a_deadline_reaches_every_worker(stand_in, tmp_path, monkeypatch):
+    # A busy machine may take longer to start a worker.
+    monkeypatch.setattr(workers, "GRACE", 10 * PATIENCE)
     assert run(stand_in, tmp_path, "long", "never", jobs=1, deadline=Stop.MARGIN + 4) == {"long": "partial"}
+
+
+def test_workers_leave_while_they_compile(stand_in, tmp_path):
+    def ask():
+        wait_for(lambda: len(list(tmp_path.glob("compiling-*-started"))) == 2)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert run(stand_in, tmp_path, "compiling", "compiling", "never") == {"compiling": "partial"}
+    asking.join()
+    left = list(tmp_path.glob("compiling-*-left"))
+    assert [path.read_text() for path in left] == ["stopped by SIGTERM"] * 2
+
+
+def test_workers_that_do_not_leave_at_the_deadline_are_killed(stand_in, tmp_path, capfd):
+    def pass_the_deadline():
+        wait_for((tmp_path / "stuck-0-started").exists)
+        stop.end = time.monotonic() - workers.GRACE - 1
+
+    with Stop() as stop:
+        waiting = threading.Thread(target=pass_the_deadline)
+        waiting.start()
+        assert not workers.sweep(cells("stuck"), stand_in.StandIn(tmp_path), stop, [Place()], stand_in.nothing)
+        waiting.join()
+    assert "deadline: 1 of 1 workers did not leave in time and are killed" in capfd.readouterr().err
 
 
 def test_workers_leave_when_the_sweep_is_killed(tmp_path):
@@ -94,7 +122,8 @@ workers.sweep(cells, stand_in.StandIn(Path({str(tmp_path)!r})), Stop(), [workers
     wait_for(lambda: len(list(tmp_path.glob("long-*-left"))) == 2)
 
 
-def test_signals_to_the_whole_group_end_no_worker_that_saves(tmp_path):
+@pytest.mark.parametrize("signals", [("SIGTERM", "SIGINT", "SIGTERM"), ("SIGUSR1", "SIGXCPU", "SIGHUP")])
+def test_signals_to_the_whole_group_end_no_worker_that_saves(tmp_path, signals):
     script = f"""
 from pathlib import Path
 import stand_in
@@ -112,8 +141,8 @@ print(*[status for _, status in reached])
     sweep = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True)
     wait_for(lambda: len(list(tmp_path.glob("saving-*-started"))) == 2)
     # As `timeout` and batch systems do; the pause is for the workers to begin to save.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
-        os.killpg(sweep.pid, number)
+    for name in signals:
+        os.killpg(sweep.pid, getattr(signal, name))
         time.sleep(0.2)
     printed, _ = sweep.communicate(timeout=PATIENCE)
     assert sweep.returncode == 0 and printed.split() == ["partial", "partial"]
