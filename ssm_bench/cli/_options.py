@@ -122,6 +122,8 @@ def prepare_jax(preset: str = "", *, tell: bool = True) -> None:
 
     import jax
 
+    if jax.config.jax_disable_jit:
+        raise UserError("JAX_DISABLE_JIT is set, but ssm-bench runs compiled programs only: unset it")
     flags = os.environ.get("XLA_FLAGS", "")
     if preset == "quick" and "optimization_level" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {TOY_COMPILER}".strip()

@@ -90,7 +90,9 @@ def planned_share(
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(file.with_suffix(".lock")).acquire()
     except OSError as error:
-        raise UserError(f"can not lock the plan {file}: {error.strerror}; use another folder for --checkpoints") from error
+        raise UserError(
+            f"can not lock the plan {file}: {error.strerror}; use another folder for --checkpoints"
+        ) from error
     with lock:
         if (share := _kept(file)) is not None:
             return share

@@ -13,14 +13,14 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-#: Requests to save and leave: Ctrl-C, `kill` and `timeout`, a closed terminal, and SLURM's warnings before a time limit.
+#: Requests to save and leave: Ctrl-C, `kill` and `timeout`, a closed terminal, SLURM's warnings before a time limit.
 SIGNALS = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
     if hasattr(signal, name)  # Windows has two of them.
 )
 
-#: Bytes of stack for the thread of `Stop.attempt`. With `ulimit -s unlimited` a thread has 2 MB, which compilers exceed.
+#: Bytes of stack for the thread of `Stop.attempt`. With `ulimit -s unlimited` the default is 2 MB, too few to compile.
 STACK = 64 << 20
 
 #: The threads of `Stop.attempt` that may still be running.
@@ -100,10 +100,9 @@ class Stop:
             raise KeyboardInterrupt
         if not self.signal:
             # `print` is not safe in a signal handler, and there may be no reader any more.
+            told = f"\n{name}: leaving after the work in progress; on a slow device that takes a while\n"
             with contextlib.suppress(OSError):
-                os.write(
-                    2, f"\n{name}: leaving after the present step of work; on a slow device that takes a while\n".encode()
-                )
+                os.write(2, told.encode())
         self.signal = name
 
     def __enter__(self) -> "Stop":

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 
+import jax
 import pytest
 from hypothesis import given, strategies
 
@@ -169,6 +170,14 @@ def test_a_mistake_gets_one_sentence_exit_code_2_and_leaves_nothing(command, tmp
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("verb", [("train", "--model", "s5", "--task", "text"), ("sweep",)])
+def test_programs_that_are_not_compiled_are_refused(command, tmp_path, verb):
+    with jax.disable_jit():
+        code, out, err = command(*verb)
+    assert code == 2 and out == "" and not list(tmp_path.iterdir())
+    assert err == "error: JAX_DISABLE_JIT is set, but ssm-bench runs compiled programs only: unset it\n"
+
+
 @pytest.mark.parametrize("what", ["models", "tasks", "mixers", "scaffolds", "presets"])
 def test_list_shows_a_line_for_each(command, what):
     code, out, _ = command("list", what)
@@ -224,13 +233,17 @@ def test_any_hours_minutes_and_seconds_are_read(hours, minutes, seconds):
 @given(
     strategies.text()
     | strategies.from_regex(r"[-+ ]?[0-9.]{0,3}[hmsd]?[0-9.]{0,3}[hmsHMSe]?[0-9]{0,2}", fullmatch=True)
-    | strategies.sampled_from(["", "0", "0s", "10s9m", "1h30", "9 m", "1e3", "inf", "nan", "-5s", "5m5m", "1d", 400 * "9"])
+    | strategies.sampled_from(
+        ["", "0", "0s", "10s9m", "1h30", "9 m", "1e3", "inf", "nan", "-5s", "5m5m", "1d", 400 * "9"]
+    )
 )
 def test_any_other_duration_is_one_sentence(text):
     try:
         seconds = parse_duration("--deadline", text)
     except UserError as error:
-        assert str(error).startswith("--deadline takes a time like 90s, 9m, 9m10s or 1h30m, or a number of seconds; got ")
+        assert str(error).startswith(
+            "--deadline takes a time like 90s, 9m, 9m10s or 1h30m, or a number of seconds; got "
+        )
     else:
         assert 0 < seconds < float("inf") and re.fullmatch(r"[0-9.]+|([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?", text)
 

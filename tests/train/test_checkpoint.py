@@ -212,7 +212,9 @@ def test_without_an_undamaged_checkpoint_one_sentence_says_how_to_start_again(tm
         path.write_bytes(path.read_bytes().swapcase()) if damage == "flip" else path.unlink()
     before = files(tmp_path)
     for _ in range(2):
-        with pytest.raises(UserError, match=r"^no checkpoint in .* \(step 20: .*; step 10: .*\): delete that folder to"):
+        with pytest.raises(
+            UserError, match=r"^no checkpoint in .* \(step 20: .*; step 10: .*\): delete that folder to"
+        ):
             Checkpoints(tmp_path).restore(TREE)
     assert files(tmp_path) == before
 
@@ -255,7 +257,9 @@ def test_a_save_that_the_system_refuses_is_one_sentence_and_loses_nothing(tmp_pa
     "error",
     [
         OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
-        ValueError("RESOURCE_EXHAUSTED: " + 40 * "path " + "Failed to write: [os_error_code='28'] [source locations=...]"),
+        ValueError(
+            "RESOURCE_EXHAUSTED: " + 40 * "path " + "Failed to write: [os_error_code='28'] [source locations=...]"
+        ),
     ],
 )
 @pytest.mark.parametrize("verb", ["train", "sweep"])
@@ -287,7 +291,9 @@ def test_files_of_another_user_are_one_sentence(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_sha256", refused)
-        with pytest.raises(UserError, match="^can not read the checkpoint .*: Permission denied; choose another folder"):
+        with pytest.raises(
+            UserError, match="^can not read the checkpoint .*: Permission denied; choose another folder"
+        ):
             Checkpoints(tmp_path / "run").restore(TREE)
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.shutil, "rmtree", refused)
