@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
             )
         except Stopped as stopped:
             print(f"{stopped} before the model was built: nothing has changed")
-            return 3
+            return STATUS_CODES["partial"]
         progress.end(summary(record))
     print(summary(record))
     return STATUS_CODES.get(record.status, 1)

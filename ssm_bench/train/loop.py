@@ -87,7 +87,7 @@ class Trainer:
         self.origin = origin
         # Seconds to score one example; estimated from the training steps before the first scoring.
         self._example_seconds = 0.0
-        # By ("train", number of steps) and ("score", length).
+        # By ("train", number of steps), ("statistics", number of batches) and ("score", length).
         self._programs: dict[tuple[str, int], jax.stages.Compiled] = {}
         self._groups: dict[str, list[tuple[np.ndarray, np.ndarray, int]]] = {}
 
@@ -191,6 +191,9 @@ class Trainer:
         if size:
             batches = self.order.batches(self.outcome.step, size)
             found["train", size] = partial(self.program.train.lower, state, self.data, *batches, self.padded)
+        if size and (count := self._norm_batches(state)):
+            fixed = (state.params, state.stats, self.data, *self.order.batches(self.outcome.step, count), self.padded)
+            found["statistics", count] = partial(self.program.statistics.lower, *fixed)
         for split in ("validation", "test") if size else ("test",):
             for group in self._groups_of(split):
                 scores = partial(self.program.evaluate.lower, state.params, state.stats, self.data, *group)
@@ -242,15 +245,19 @@ class Trainer:
 
         The batches are those that follow in the training order. Training itself never reads these statistics.
         """
-        count = self.settings.norm_batches
-        if not count or not jax.tree.leaves(state.stats):
+        if not (count := self._norm_batches(state)):
             return state.stats
         begun = time.monotonic()
         batches, sizes = self.order.batches(self.outcome.step, count)
-        stats = self.program.statistics(state.params, state.stats, self.data, batches, sizes, self.padded)
+        arguments = (state.params, state.stats, self.data, batches, sizes)
+        stats = self._call(("statistics", count), self.program.statistics, *arguments, static=self.padded)
         stats = jax.block_until_ready(stats)
         self.outcome.seconds["evaluate"] += time.monotonic() - begun
         return stats
+
+    def _norm_batches(self, state: TrainState) -> int:
+        """Number of batches for the batch statistics of a validation; 0: the running ones."""
+        return self.settings.norm_batches if jax.tree.leaves(state.stats) else 0
 
     def _validate(self, state: TrainState, best: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """Adds a point to the curve, and keeps the parameters where validation is the best so far."""
@@ -274,18 +281,28 @@ class Trainer:
         """Accuracy in [0, 1] and mean loss over every example of a split: (2,)."""
         begun = time.monotonic()
         # All groups are dispatched before the first result is fetched.
-        sums = [self._sums(params, stats, *group) for group in self._groups_of(split)]
+        sums = [
+            self._call(("score", length), self.program.evaluate, params, stats, self.data, *group, static=length)
+            for *group, length in self._groups_of(split)
+        ]
         sums = np.sum(np.asarray(sums, np.float64), 0)
         seconds = time.monotonic() - begun
         self.outcome.seconds["evaluate"] += seconds
         self._example_seconds = seconds / len(self.splits[split])
         return sums[..., :2] / sums[..., 2:]
 
-    def _sums(self, params: Any, stats: Any, batches: np.ndarray, weights: np.ndarray, length: int) -> jax.Array:
-        """Sums over the examples of a group, as `Program.evaluate` returns them."""
-        if program := self._programs.get(("score", length)):
-            return program(params, stats, self.data, batches, weights)
-        return self.program.evaluate(params, stats, self.data, batches, weights, length)
+    def _call(self, key: tuple[str, int], function: Callable[..., Any], *arguments: Any, static: Any) -> Any:
+        """The result of a compiled program, or of its function where `fit` has not compiled it, as in `ssm-bench eval`.
+
+        Args:
+            key: of the program.
+            function: from `Program`.
+            arguments: arrays.
+            static: the last argument of the function, which is part of the compiled program.
+        """
+        if program := self._programs.get(key):
+            return program(*arguments)
+        return function(*arguments, static)
 
     def _groups_of(self, split: str) -> list[tuple[np.ndarray, np.ndarray, int]]:
         """Batches, weights and length of every call that scores a split."""

@@ -135,8 +135,8 @@ def run(
         A record for each seed.
 
     Raises:
-        UserError: a mistake in the settings, a record or folder that could not be written, or another process trains
-            this run; nothing is written.
+        UserError: a mistake in the settings, a record that could not be written, or another process trains this run;
+            nothing is written.
         Stopped: a stop was requested before the model was built; nothing is written.
     """
     state_size, parameters = None, 0
