@@ -160,8 +160,7 @@ def open_corpus(folder: Path, classes: int) -> tuple[Corpus, dict]:
 
 def _open(folder: Path, classes: int, *, trust_stamp: bool = True) -> tuple[Corpus, dict]:
     card = read_card(folder)
-    files = {f"{name}.npy": card["arrays"][name]["file"] for name in ARRAYS}
-    if wrong := integrity.wrong_files(folder, files, trust_stamp=trust_stamp):
+    if wrong := integrity.wrong_files(folder, _files(card), trust_stamp=trust_stamp):
         raise damaged(folder, "; ".join(wrong))
     corpus = Corpus(
         **{name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS},
@@ -175,6 +174,11 @@ def _open(folder: Path, classes: int, *, trust_stamp: bool = True) -> tuple[Corp
     if wrong := integrity.impossible(corpus, classes, card["max_length"]):
         raise damaged(folder, "; ".join(wrong))
     return corpus, card
+
+
+def _files(card: dict) -> dict[str, dict]:
+    """The files of a set with their sizes and checksums."""
+    return {f"{name}.npy": card["arrays"][name]["file"] for name in ARRAYS}
 
 
 def _reason(error: OSError) -> str:
@@ -211,6 +215,7 @@ def store(task: Task, tokens: str, kind: str, read: Callable[[], Corpus], work: 
                 raise UserError(f"{corpus.source} gives impossible data for {task.spec.name} ({'; '.join(wrong)})")
             stored = _written(task, corpus, base, stored)
             shutil.rmtree(scratch_of(base), ignore_errors=True)
+            integrity.remember_written(stored, _files(read_card(stored)))
             _remove_leftovers(base)
     return stored
 

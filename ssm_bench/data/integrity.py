@@ -41,9 +41,9 @@ def text_sha256(value: object) -> str:
 def wrong_files(folder: Path, files: dict[str, dict], *, trust_stamp: bool = True) -> list[str]:
     """What is wrong with the files of a prepared folder, one clause each.
 
-    The SHA-256 of every file is computed at the first call and remembered next to the files, or in the user's cache
-    folder where that one is read-only, together with device, inode, size and times of change. As long as these stay
-    the same, a later call reads nothing.
+    The SHA-256 of every file is computed at the first call, and the result is remembered together with device, inode,
+    size and times of change of the files: next to them, or in the user's cache folder where theirs is read-only. As
+    long as these stay the same, a later call reads nothing.
 
     Args:
         folder: holds the files.
@@ -74,6 +74,18 @@ def wrong_files(folder: Path, files: dict[str, dict], *, trust_stamp: bool = Tru
     if not wrong:
         _remember(folder, stamp)
     return wrong
+
+
+def remember_written(folder: Path, files: dict[str, dict]) -> None:
+    """Remembers that the files of a folder were just written and read back, as `wrong_files` would.
+
+    Args:
+        folder: holds the files.
+        files: name -> its "bytes" and "sha256".
+    """
+    paths = [folder / name for name in files]
+    _wait_for_a_tick(paths)
+    _remember(folder, _stamp(paths, [files[name]["sha256"] for name in files]))
 
 
 def impossible(corpus: Corpus, classes: int, max_length: int) -> list[str]:

@@ -249,6 +249,7 @@ class Image(Task):
             "the published data set",
             IMAGES,
             labels={part: (count // CLASSES,) * CLASSES for part, count in IMAGES.items()},
+            shared={("train", "train"): 0, ("test", "test"): 0, ("train", "test"): 0},
         ),
     )
 

@@ -156,8 +156,8 @@ def test_the_checksum_at_the_end_of_an_archive_is_read(raw_folder, cache_folder,
     "row",
     [
         {"text": None}, {"text": 7}, {"text": ["a"]}, {"text": "\ud800"}, {"label": 1.0}, {"label": True},
-        {"label": "1"}, {"label": None}, {"label": 2}, {"split": "unsup"}, {"split": None}, {"split": []},
-        {"id": None}, {"id": "x"},
+        {"label": "1"}, {"label": None}, {"label": 2}, {"split": "unsup"}, {"split": None}, {"split": []}, {"id": None},
+        {"id": "x"},
     ],
 )  # fmt: skip
 def test_wrong_values_in_a_line_of_reviews(raw_folder, cache_folder, row):

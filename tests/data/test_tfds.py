@@ -145,8 +145,8 @@ def test_reviews_that_tfds_has_prepared(raw_folder, monkeypatch):
     assert dataset.card["parts"] == files.REVIEWS
 
 
+@pytest.mark.usefixtures("small_sets")
 def test_images_that_tfds_has_prepared_are_the_official_ones(raw_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(image, "IMAGES", files.IMAGES)
     files.cifar_python_folder(raw_folder)
     official = load("image", data="real", progress=False).card["checksum"]
     batches = files.cifar_batches()
