@@ -13,14 +13,17 @@ from ml_collections import ConfigDict
 from ssm_bench.config import leaves
 from ssm_bench.data import cache, spec
 from ssm_bench.data.dataset import find
-from ssm_bench.record import RunRecord, SpeedRecord, config_hash, store
+from ssm_bench.data.task import Task
+from ssm_bench.errors import UserError
+from ssm_bench.record import RunRecord, SpeedRecord, config_hash, run_name, store
 from ssm_bench.report import speed
 from ssm_bench.sweep import workers
 from ssm_bench.sweep.cells import Cell
 from ssm_bench.sweep.plan import Group
 from ssm_bench.sweep.progress import duration
 from ssm_bench.train import provenance
-from ssm_bench.train.run import FINISHED, checkpoint_folder
+from ssm_bench.train.identity import recipe
+from ssm_bench.train.run import FINISHED, outdated
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class Forecast:
         assert cell.choices is not None
         config = cell.choices.config(cell)
         found = [self._record(config, seed) for seed in cell.seeds]
-        left = [self._left(config, seed, record) for seed, record in zip(cell.seeds, found, strict=True)]
+        left = [self._left(config, record) for record in found]
         unfinished = [steps for steps in left if steps]
         statuses = [record.status if record else "missing" for record in found]
         rate = self.rate(config)
@@ -124,27 +127,29 @@ class Forecast:
 
     def _record(self, config: ConfigDict, seed: int) -> RunRecord | None:
         """The record of a run, finished ones first."""
-        hashes = {config_hash(each.to_dict()) for each in _opened(config)}
+        hashes = {config_hash(recipe(each)) for each in _opened(config)}
         place = config.preset, config.protocol, config.model.name, config.task.name, seed
-        checksum = _checksum(config)
+        task = find(config.task.name)
+        checksum = _checksum(task, config)
         found = [
             run
             for run in self.runs
             if (run.preset, run.protocol, run.model.name, run.task.name, run.seed) == place
             and run.config_hash in hashes
             and checksum in (None, run.data.checksum)
+            and not _superseded(task, run)
         ]
+        found = [run for run in found if not outdated(run)]
         return max(found, key=lambda run: (run.status in FINISHED, run.created), default=None)
 
-    def _left(self, config: ConfigDict, seed: int, record: RunRecord | None) -> int:
-        """Steps that a run still has to do."""
+    def _left(self, config: ConfigDict, record: RunRecord | None) -> int:
+        """Steps that a run still has to do: all of them where its checkpoint is not on this machine."""
         if record and record.status in FINISHED:
             return 0
         if record and record.status == "partial":
-            for each in _opened(config):
-                each.seed = seed
-                if checkpoint_folder(each, self.checkpoints).is_dir():
-                    return max(0, config.train.steps - record.steps.done)
+            name = run_name(record.config_hash, record.data.checksum, record.together or [record.seed])
+            if (self.checkpoints / record.preset / record.task.name / record.model.name / name).is_dir():
+                return max(0, config.train.steps - record.steps.done)
         return config.train.steps
 
     def rate(self, config: ConfigDict) -> Rate | None:
@@ -233,13 +238,23 @@ def _opened(config: ConfigDict) -> list[ConfigDict]:
     return found
 
 
-def _checksum(config: ConfigDict) -> str | None:
-    """The checksum of the prepared data set that a run would open; None where it is not prepared yet."""
-    if config.task.data != "real":
-        return None
-    task = find(config.task.name)
+def _superseded(task: Task, run: RunRecord) -> bool:
+    """Whether a run saw an earlier version of a generated data set."""
+    return run.data.kind == "generated" and task.fetch_identity not in ("", run.data.identity)
+
+
+def _checksum(task: Task, config: ConfigDict) -> str | None:
+    """The checksum of the prepared data set that a run would open; None where it is still to be prepared."""
     prepared = cache.prepared(task, task.tokens(config.task.tokens))
-    return cache.read_card(prepared[0][1])["checksum"] if prepared else None
+    if config.task.data != "real" or not prepared:
+        return None
+    kind, folder = prepared[0]
+    try:
+        card = cache.read_card(folder)
+    except UserError:
+        return None
+    superseded = kind == "generated" and task.fetch_identity not in ("", card["identity"])
+    return None if superseded else card["checksum"]
 
 
 #: Settings that the cost of a step depends on, with their values in records older than them.
@@ -264,7 +279,7 @@ HEADS = ("group", "model", "task", "preset", "share", "precision", "seeds", "sta
 
 def report(planned: Sequence[tuple[Group, Outlook]]) -> str:
     """A plain table of the cells, what they will cost, and the total."""
-    rows = [HEADS]
+    rows: list[tuple[str, ...]] = [HEADS]
     for group, one in planned:
         expected = "unknown" if one.seconds is None else duration(one.seconds)
         rows.append(

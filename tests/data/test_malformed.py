@@ -375,7 +375,6 @@ def remove(path):
 def test_half_a_release_is_an_error_before_anything_is_made(
     raw_folder, cache_folder, monkeypatch, task, write, missing
 ):
-    from ssm_bench.data.dataset import find
 
     write(raw_folder)
     remove(raw_folder / missing)

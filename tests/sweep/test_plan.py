@@ -9,11 +9,12 @@ import pytest
 
 from ssm_bench.cli import main
 from ssm_bench.cli import sweep as sweep_verb
-from ssm_bench.record import NO_MEASURE, config_hash, store, validate, validate_speed
+from ssm_bench.data.dataset import find
+from ssm_bench.record import config_hash, store, validate, validate_speed
 from ssm_bench.sweep import cells, forecast, plan, workers
 from ssm_bench.sweep.cells import Cell
 from ssm_bench.sweep.forecast import Device, Forecast
-from ssm_bench.train.run import checkpoint_folder
+from ssm_bench.train.identity import recipe
 from ssm_bench.train.stop import Stop
 from tests.report.samples import record
 
@@ -172,18 +173,30 @@ def opened(of):
 
 
 def a_record(
-    of, *, done=1.0, status="ok", kind="NVIDIA H200", platform="gpu", step=0.05, message="", seed=0, changed=()
+    of,
+    *,
+    done=1.0,
+    status="ok",
+    kind="NVIDIA H200",
+    platform="gpu",
+    step=0.05,
+    shared=False,
+    seed=0,
+    changed=(),
+    **data,
 ):
     """A record of the first cell of a group that has done a part of its steps; the times are invented."""
     config = opened(of)
     config.update(dict(changed))
-    raw = record("s5", "text", 80.0 if status == "ok" else None, status=status, message=message, seed=seed).to_dict()
+    data = {"kind" if name == "kind_of_data" else name: value for name, value in data.items()}
+    raw = record("s5", "text", 80.0 if status == "ok" else None, status=status, seed=seed, **data).to_dict()
     planned = config.train.steps
     steps = int(done * planned)
-    raw |= {"config": config.to_dict(), "config_hash": config_hash(config.to_dict())}
+    settings = recipe(config)
+    raw |= {"config": config.to_dict(), "differences": settings, "config_hash": config_hash(settings)}
     raw["steps"] = {"done": steps, "planned": planned, "published": config.train.published_steps}
     raw["cost"] |= {"seconds_train": step * steps, "seconds_evaluate": 0.0, "seconds_compile": 10.0}
-    raw["device"] = {"platform": platform, "kind": kind, "count": 1}
+    raw["device"] = {"platform": platform, "kind": kind, "count": 1, "shared": shared}
     if raw["result"]:
         raw["result"]["best_step"] = steps
     return validate(raw)
@@ -214,7 +227,6 @@ def outlook(of, runs=(), speeds=(), checkpoints=Path("none")):
 
 
 HERE = Device("gpu", "NVIDIA H200")
-SHARED = f"its times are {NO_MEASURE}"
 
 
 def test_a_finished_cell_costs_nothing():
@@ -225,13 +237,27 @@ def test_a_finished_cell_costs_nothing():
     assert outlook(group(share=0.2), [a_record(group())]).status == "missing"
 
 
+def test_a_run_on_an_earlier_version_of_generated_data_is_missing(monkeypatch):
+    monkeypatch.setattr(type(find("text")), "fetch_identity", "Text 2")
+    assert outlook(group(), [a_record(group(), kind_of_data="generated", identity="Text 1")]).status == "missing"
+    assert outlook(group(), [a_record(group(), kind_of_data="generated", identity="Text 2")]).status == "ok"
+    assert outlook(group(), [a_record(group(), identity="Text 1")]).status == "ok"
+
+
+def test_where_the_data_are_prepared_only_runs_on_them_count(monkeypatch):
+    finished = [a_record(group())]
+    for checksum, status in ((finished[0].data.checksum, "ok"), ("0123456789", "missing")):
+        monkeypatch.setattr(forecast, "_checksum", lambda *_, checksum=checksum: checksum)
+        assert outlook(group(), finished).status == status
+
+
 def test_the_rest_of_a_cell_is_expected_from_its_own_steps(tmp_path):
     half = a_record(group(), done=0.5, status="partial")
     steps = half.steps.planned
     # Without the checkpoint the run begins again.
     one = outlook(group(), [half], checkpoints=tmp_path)
     assert (one.status, one.done, one.seconds) == ("partial", 0.0, pytest.approx(10 + 0.05 * steps))
-    checkpoint_folder(opened(group()), tmp_path).mkdir(parents=True)
+    (tmp_path / "budget" / "text" / "s5" / half.name).mkdir(parents=True)
     one = outlook(group(), [half], checkpoints=tmp_path)
     assert one.done == pytest.approx(0.5, abs=0.01)
     assert one.seconds == pytest.approx(10 + 0.05 * (steps - half.steps.done))
@@ -246,7 +272,7 @@ def test_the_rest_of_a_cell_is_expected_from_its_own_steps(tmp_path):
 def test_the_nearest_measurement_is_the_one_that_counts():
     other = {"seed": 5}
     steps = a_record(group()).steps.planned
-    shared = a_record(group(), step=0.5, message=SHARED, **other)
+    shared = a_record(group(), step=0.5, shared=True, **other)
     alone = a_record(group(), step=0.1, **other)
     elsewhere = a_record(group(), step=0.2, kind="NVIDIA H100", **other)
     processor = a_record(group(), step=9.0, platform="cpu", kind="a processor", **other)
