@@ -1,30 +1,40 @@
 """`ssm-bench sweep`: many cells of the table."""
 
 import argparse
+from collections import Counter
 from functools import partial
+from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssm_bench.cli import _options
-from ssm_bench.errors import UserError
+from ssm_bench.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
-    from ssm_bench.sweep.cells import Cell
+    from ssm_bench.sweep.cells import Cell, Runner
+    from ssm_bench.train.stop import Stop
 
 HELP = "train every model on every task, skipping what is finished, and write the table"
-EXAMPLE = """example:
+EXAMPLE = """examples:
   ssm-bench sweep --preset quick --models s5,lru --tasks text,image
+  ssm-bench sweep --plan experiments/campaign.yaml --dry-run          what is missing, and what it will cost
+  ssm-bench sweep --plan experiments/campaign.yaml --deadline 50m     the next cells that fit into 50 minutes
 
 Worker processes share the cells, as many as --jobs says: by default one a GPU or one a CPU core. With --devices N
 each of them trains on N GPUs at a time.
+With --plan the cells, their order and their settings come from a file; --groups, --models and --tasks select some.
 A sweep that is stopped (Ctrl-C, --deadline) goes on where it was with the same command."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
-    parser.add_argument("--preset", default="quick", help="quick (default), budget, paper or custom")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="cells and settings, like experiments/campaign.yaml")
+    parser.add_argument("--groups", type=_options.names, default=[], help="comma-separated groups of the plan")
+    parser.add_argument("--dry-run", action="store_true", help="with --plan: list the cells and their cost, run none")
+    parser.add_argument("--preset", help="quick (default), budget, paper or custom")
     parser.add_argument("--models", type=_options.names, default=[], help="comma-separated, each once; default: all")
     parser.add_argument("--tasks", type=_options.names, default=[], help="comma-separated, each once; default: all")
-    parser.add_argument("--seeds", default="0", help="comma-separated, each once; default: 0")
+    parser.add_argument("--seeds", help="comma-separated, each once; default: 0")
     parser.add_argument(
         "--together", action="store_true", help="train all seeds of a cell in one program, where steps are short"
     )
@@ -36,10 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb: 0 if every cell ended well or was stopped in time, 1 if one failed."""
+    if options.plan:
+        return _run_plan(options)
+    if options.groups or options.dry_run:
+        raise UserError(f"{'--groups' if options.groups else '--dry-run'} goes with --plan FILE")
+    options.preset = options.preset or "quick"
     _options.prepare_jax(options.preset, tell=False)
     from ssm_bench import registry
     from ssm_bench.config import experiment_names
-    from ssm_bench.record import store
     from ssm_bench.sweep import cells, workers
     from ssm_bench.sweep.progress import parse_duration
     from ssm_bench.train.stop import Stop
@@ -52,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     budget = parse_duration("--budget", options.budget) if options.budget else None
     choices = _options.choices(options)
     tasks = options.tasks or sorted(registry.names("tasks"), key=_table_order)
-    seeds = _options.seeds(options.seeds)
+    seeds = _options.seeds("0" if options.seeds is None else options.seeds)
     for flag, given in {"--models": options.models, "--tasks": tasks, "--seeds": seeds}.items():
         _options.once(flag, given)
     models = options.models or experiment_names()
@@ -60,9 +74,7 @@ def run(options: argparse.Namespace) -> int:
     devices = _options.count("--devices", options.devices)
     if options.together and devices > 1:
         raise UserError(f"--together fills one device, --devices divides a run among several: got {devices} of them")
-    # 0: as many as suit the machine.
-    jobs = 0 if options.jobs == "auto" else _options.count("--jobs", options.jobs, also="auto")
-    places = workers.places(jobs, devices)[: len(wanted)]
+    places = workers.places(_jobs(options), devices)[: len(wanted)]
     runner = cells.Runner(
         choices=choices,
         results=options.results,
@@ -72,21 +84,89 @@ def run(options: argparse.Namespace) -> int:
         seconds=budget * len(places) / len(wanted) if budget else None,
     )
     with Stop(deadline) as stop:
-        if len(places) > 1:
-            reached = workers.sweep(
-                wanted, runner, stop, places, partial(_options.prepare_jax, options.preset, tell=False)
-            )
-        else:
-            reached = cells.sweep(wanted, runner, stop)
-    left = len(wanted) - len(reached)
-    counts = {status: [s for _, s in reached].count(status) for status in sorted({s for _, s in reached})}
+        reached = _sweep(wanted, runner, stop, places, options.preset)
+    return _close(options, len(wanted), [status for _, status in reached])
+
+
+def _run_plan(options: argparse.Namespace) -> int:
+    """Runs the cells of a plan that fit before the deadline, or lists all of them."""
+    _options.prepare_jax(tell=False)
+    from ssm_bench.sweep import cells, forecast, plan, workers
+    from ssm_bench.sweep.progress import parse_duration
+    from ssm_bench.train.stop import Stop
+
+    for name in ("preset", "seeds", "share", "budget", "together", "data", "overrides"):
+        if (value := getattr(options, name)) not in (None, "", []) and value is not False:
+            flag = value[0] if name == "overrides" else f"--{name}"
+            raise UserError(f"{flag} is set by the plan, for each group of cells: change {options.plan}")
+    if options.protocol != "strict":
+        raise UserError(f"--protocol is set by the plan, for each group of cells: change {options.plan}")
+    deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
+    devices, jobs = _options.count("--devices", options.devices), _jobs(options)
+    groups = plan.read(options.plan)
+    for flag, chosen, there in (
+        ("--groups", options.groups, {group.group for group in groups}),
+        ("--models", options.models, {model for group in groups for model in group.models}),
+        ("--tasks", options.tasks, {task for group in groups for task in group.tasks}),
+    ):
+        for name in chosen:
+            if name not in there:
+                raise unknown_name(f"{flag} of {options.plan}", name, there)
+    chosen = [group for group in groups if not options.groups or group.group in options.groups]
+    records = forecast.Forecast.read(options.results, options.checkpoints, forecast.here())
+    planned = records.planned(chosen, options.models, options.tasks)
+    if options.dry_run:
+        print(forecast.report(planned))
+        return 0
+    runner = cells.Runner(
+        choices=groups[0].choices,
+        results=options.results,
+        checkpoints=options.checkpoints,
+        rerun=options.rerun,
+        devices=devices,
+    )
+    statuses: list[str] = []
+    with Stop(deadline) as stop:
+        # Workers take their part of a GPU's memory when they start, so other parts need other workers.
+        for per_gpu, part in groupby(planned, key=lambda pair: pair[0].per_gpu):
+            places = workers.places(jobs or per_gpu * len(workers.gpus()), devices)
+            crowd = max(Counter(place.gpu for place in places if place.gpu).values(), default=1)
+            wanted = [records.timed(group, one, crowd) for group, one in part]
+            statuses += [s for _, s in _sweep(wanted, runner, stop, places[: len(wanted)])]
+    return _close(options, len(planned), statuses)
+
+
+def _jobs(options: argparse.Namespace) -> int:
+    """How many workers were asked for; 0: as many as suit the machine."""
+    return 0 if options.jobs == "auto" else _options.count("--jobs", options.jobs, also="auto")
+
+
+def _sweep(
+    wanted: list["Cell"], runner: "Runner", stop: "Stop", places: list, preset: str = ""
+) -> list[tuple["Cell", str]]:
+    """Runs cells in this process, or in worker processes where there are several places."""
+    from ssm_bench.sweep import cells, workers
+
+    if len(places) > 1:
+        return workers.sweep(wanted, runner, stop, places, partial(_options.prepare_jax, preset, tell=False))
+    return cells.sweep(wanted, runner, stop)
+
+
+def _close(options: argparse.Namespace, cells: int, statuses: list[str]) -> int:
+    """Counts what became of the cells and writes the table; returns the exit code."""
+    from ssm_bench.record import store
+
+    left = cells - len(statuses)
+    counts = {status: statuses.count(status) for status in sorted(set(statuses))}
     print(", ".join([f"{n} {status}" for status, n in counts.items()] + ([f"{left} not reached"] if left else [])))
     if not options.no_table:
         from ssm_bench.cli import table
 
-        chosen = {"preset": options.preset, "protocol": options.protocol, "results": options.results}
+        # A plan may hold several presets and protocols.
+        protocol = None if options.plan else options.protocol
+        chosen = {"preset": options.preset, "protocol": protocol, "results": options.results}
         if any(store.paths(options.results, options.preset)):
-            table.run(argparse.Namespace(**chosen, readme=None, check=False))
+            table.run(argparse.Namespace(**chosen, readme=None, check=False, missing=False))
         else:
             print("no table yet: no run has left a record")
     return 1 if {"error", "diverged", "oom"} & set(counts) else 0

@@ -6,17 +6,18 @@ from pathlib import Path
 
 from ssm_bench.errors import UserError, unknown_name
 
-HELP = "write the comparison table and the tables of speed from the records, and print the first"
+HELP = "write the comparison tables and the tables of speed from the records, and print the former"
 EXAMPLE = """examples:
-  ssm-bench table                        every preset that has records
-  ssm-bench table --preset budget        one preset
+  ssm-bench table                        every table: published recipes (presets paper and budget), quick, custom
+  ssm-bench table --preset quick         one table
+  ssm-bench table --missing              the cells that have no finished run yet
   ssm-bench table --check                write nothing; exit 1 if a file is not what the records make
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `ssm-bench table`."""
-    parser.add_argument("--preset", help="only this preset (default: every preset that has records)")
+    parser.add_argument("--preset", help="only the table with this preset; with --missing only its runs (default: all)")
     parser.add_argument("--protocol", help="only this protocol, such as strict (default: all)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)")
     parser.add_argument(
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="file with <!-- table:begin NAME --> markers (default: README.md beside a folder called results)",
     )
+    parser.add_argument("--missing", action="store_true", help="list the cells without a finished run, write nothing")
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 where regenerating changes a byte")
 
 
@@ -37,6 +39,11 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.report import publish, render
 
     check_protocol(options.protocol)
+    if options.missing:
+        from ssm_bench.report.missing import missing
+
+        print(missing(store.read_all(options.results), options.preset, options.protocol or "strict"))
+        return 0
     made = publish.tables(options.results, options.preset, options.protocol)
     everything = options.preset is None and options.protocol is None
     speeds = store.read_all_speed(options.results) if everything else []

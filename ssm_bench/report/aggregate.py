@@ -36,9 +36,9 @@ def precision(run: RunRecord) -> str:
     return model.get("precision", "float32") if isinstance(model, dict) else "float32"
 
 
-def group_of(run: RunRecord) -> tuple[str, DataIdentity]:
+def group_of(run: RunRecord) -> tuple[str, str, DataIdentity]:
     """Runs that differ in nothing but their seed share a group."""
-    return run.config_hash, data_identity(run)
+    return run.preset, run.config_hash, data_identity(run)
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,11 @@ class Cell:
         return statistics.fmean(scores) if scores else None
 
     @property
+    def young(self) -> bool:
+        """Whether its accuracy is that of less than a tenth of its published schedule."""
+        return bool(self.finished) and self.share is not None and self.share < layout.LEAST_SHARE
+
+    @property
     def share(self) -> float | None:
         """Steps taken / steps of the published schedule, the least over the seeds; None where none is published."""
         return share(self.finished or self.runs)
@@ -121,14 +126,14 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:
 def cells(records: Iterable[RunRecord]) -> dict[tuple[str, str], Cell]:
     """(model, task) -> its cell.
 
-    Runs of one config on the same data, down to the checksum, form a group (`group_of`). The cell is the group with
-    a finished run rather than without, then with the larger share of the published schedule, then the more recent
-    one. The runs of the other groups go along as `others`.
+    Runs of one config and preset on the same data, down to the checksum, form a group (`group_of`). The cell is the
+    group with a finished run rather than without, then with the largest share of the published schedule (in whole per
+    cent), then with the most finished seeds, then the most recent one. The runs of the other groups are its `others`.
 
     Args:
-        records: the runs of one preset and one protocol.
+        records: the runs of one table.
     """
-    by_cell: dict[tuple[str, str], dict[tuple[str, DataIdentity], list[RunRecord]]] = {}
+    by_cell: dict[tuple[str, str], dict[tuple[str, str, DataIdentity], list[RunRecord]]] = {}
     for record in sorted(records, key=lambda r: (r.seed, r.model.name, r.task.name, r.config_hash)):
         place = record.model.name, record.task.name
         by_cell.setdefault(place, {}).setdefault(group_of(record), []).append(record)
@@ -139,9 +144,11 @@ def cells(records: Iterable[RunRecord]) -> dict[tuple[str, str], Cell]:
     return chosen
 
 
-def _preference(group: list[RunRecord]) -> tuple[bool, float, str, str]:
+def _preference(group: list[RunRecord]) -> tuple:
     finished = _with_status(group, "ok")
-    return bool(finished), share(finished or group) or 0.0, max(run.created for run in group), group[0].config_hash
+    # Schedules are rounded to chunks of steps: a difference of less than a per cent is none.
+    part = round(share(finished or group) or 0.0, 2)
+    return bool(finished), part, len(finished), max(run.created for run in group), group[0].config_hash
 
 
 def average(row: Mapping[str, Cell]) -> float | None:

@@ -14,20 +14,51 @@ TASKS = {
     "pathx": "Path-X",
 }
 
-#: The rows of arXiv 2403.16899, Table II; others follow in alphabetical order.
-MODELS = ("Transformer", "S4", "S4D", "S5", "LRU", "S6", "RG-LRU")
+#: The rows of arXiv 2403.16899, Table II, and of their tuned recipes -> the row of the published value, if any.
+TABLE_TWO = {
+    "Transformer": "Transformer",
+    "S4": "S4",
+    "S4D": "S4D",
+    "S5": "S5",
+    "LRU": "LRU",
+    "S6": "S6 (Mamba)",
+    "S6 (tuned)": "",
+    "RG-LRU": "RG-LRU",
+    "RG-LRU (tuned)": "",
+}
 
-#: What a table says of a preset of `ssm_bench.sweep.presets`; its name is enough for the others.
+#: The source of these rows in `published.csv`.
+TABLE_TWO_SOURCE = "arXiv 2403.16899 Table II"
+
+#: The families of these rows; other models follow in alphabetical order.
+MODELS = tuple(dict.fromkeys(title.split(" (")[0] for title in TABLE_TWO))
+
+#: The table of all runs of published recipes, whatever share of their schedules they had.
+TABLE = "table"
+
+#: The presets whose runs it shows. Every other preset has a table of its own.
+COMBINED = ("paper", "budget")
+
+#: A cell below this share of its published schedule is gray, and takes no part in the ranking of its column.
+LEAST_SHARE = 0.1
+
+#: What a table says of itself; the name of the preset is enough for the others.
 PRESET_TITLES = {
     "quick": "QUICK: toy size, not comparable with published numbers",
     "budget": "BUDGET: a stated share of the published schedule",
     "paper": "PAPER: the published schedules",
+    TABLE: "every cell says its share of the published schedule",
 }
 
 
 def preset_title(preset: str) -> str:
     """What a table says about its preset."""
     return PRESET_TITLES.get(preset, preset.upper())
+
+
+def table_of(preset: str) -> str:
+    """The table that shows the runs of a preset."""
+    return TABLE if preset in COMBINED else preset
 
 
 def tasks(records: Iterable[RunRecord]) -> dict[str, str]:

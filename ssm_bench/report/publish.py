@@ -1,17 +1,17 @@
 """Puts the tables where readers find them: results/tables, and pages between their markers."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ssm_bench.data.dataset import PROTOCOLS
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, SpeedRecord, store
-from ssm_bench.report import render, speed
+from ssm_bench.report import layout, render, runs, speed
 from ssm_bench.report.summary import summary
-from ssm_bench.report.table import Table, build, names
+from ssm_bench.report.table import Peers, Table, build, kinds
 
-#: What a page holds around a table: <!-- table:begin budget-strict --> ... <!-- table:end -->.
+#: What a page holds around a table: <!-- table:begin table-strict --> ... <!-- table:end -->.
 BEGIN = re.compile(r"<!-- table:begin (?P<name>[\w.-]+) -->")
 END = "<!-- table:end -->"
 
@@ -24,21 +24,29 @@ GENERATED = re.compile(
 def tables(
     root: Path | str, preset: str | None = None, protocol: str | None = None, records: list[RunRecord] | None = None
 ) -> list[Table]:
-    """Every table that the records under `root` make, or those of one preset, of one protocol.
+    """Every table that the records under `root` make, or the one that shows a preset, of one protocol.
 
     Args:
         root: the folder of all results.
+        preset: one of the presets that a table shows.
+        protocol: of the runs.
         records: all records where they have been read already.
 
     Raises:
         UserError: a record is bad.
     """
-    records = store.read_all(root, preset) if records is None else records
+    records = store.read_all(root) if records is None else records
+    found = peers(root, records)
     return [
-        build(records, *name)
-        for name in names(records)
-        if (preset is None or name[0] == preset) and (protocol is None or name[1] == protocol)
+        build(records, *kind, peers=found)
+        for kind in kinds(records)
+        if (preset is None or kind[0] == layout.table_of(preset)) and protocol in (None, kind[1])
     ]
+
+
+def peers(root: Path | str, records: Iterable[RunRecord]) -> Peers:
+    """What the authors' own code reached on the data of these records."""
+    return {}
 
 
 def contents(
@@ -50,21 +58,31 @@ def contents(
     """Path -> text of everything the tables are written to; the README only where it exists and has markers.
 
     Args:
-        made: the tables.
+        made: the tables; all of them where `speeds` are given.
         root: the folder of all results.
         readme: the page with markers.
-        speeds: all speed records, for the page's table of speed; without them that part stays as it is.
+        speeds: all speed records, for the page's table of speed; without them that part stays as it is, and so does
+            the list of runs.
 
     Raises:
         UserError: a marker in the README is not closed.
     """
     texts = {Path(root) / "tables" / name: text for table in made for name, text in render.files(table).items()}
+    if speeds is not None:
+        texts |= {Path(root) / "tables" / name: text for name, text in (runs.files(made) if made else {}).items()}
     if readme is not None and (path := Path(readme)).is_file():
-        blocks = {table.name: render.markdown_compact(table) for table in made}
+        found = peers(root, [run for table in made for run in table.records])
+        blocks = {table.name: render.markdown_compact(_for_readme(table, found)) for table in made}
         if speeds is not None:
             blocks["speed-summary"] = summary(speeds, "results/speed")
         texts[path] = readme_text(path.read_text(encoding="utf-8"), blocks, str(path))
     return texts
+
+
+def _for_readme(table: Table, found: Peers) -> Table:
+    """The rows of arXiv 2403.16899, Table II, alone; tables of other runs have all of theirs."""
+    titles: Sequence[str] = list(layout.TABLE_TWO) if table.kind == layout.TABLE else ()
+    return build(table.records, table.kind, table.protocol, titles=titles, peers=found)
 
 
 def speed_page(readme: Path | str) -> Path:

@@ -12,10 +12,24 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ssm_bench.config import leaves
+from ssm_bench.report import layout
 from ssm_bench.report.aggregate import data_identity
 from ssm_bench.report.cite import bibliography
-from ssm_bench.report.table import AT_CHANCE, AT_CHANCE_TEXT, RANDOM, Entry, Table, percent
+from ssm_bench.report.table import (
+    AT_CHANCE,
+    AT_CHANCE_TEXT,
+    AVERAGE_FAILURES_AS_CHANCE,
+    CELLS,
+    PEERS,
+    PROTOCOL,
+    PUBLISHED,
+    RANDOM,
+    SINGLE_SEED,
+    YOUNG,
+    Entry,
+    Table,
+    percent,
+)
 
 WRITTEN_BY = "Written by `ssm-bench table` from the records; do not edit."
 MISSING = "-"
@@ -31,7 +45,6 @@ def files(table: Table) -> dict[str, str]:
     """File name -> content of everything that is written for one table."""
     return {
         f"{table.name}.csv": cells_csv(table),
-        f"{table.name}-runs.csv": runs_csv(table),
         f"{table.name}.md": markdown(table),
         f"{table.name}.tex": latex(table),
         f"{table.name}-standalone.tex": latex_document(table),
@@ -62,6 +75,25 @@ def effort_text(entry: Entry) -> str:
     return f"n = {seeds}" if entry.share is None else f"n = {seeds}, {percent(entry.share)}"
 
 
+def peer_text(entry: Entry) -> str:
+    """What the authors' code reached on the same data, and its share of the published schedule; empty if unknown."""
+    if entry.peer is None:
+        return ""
+    return f"authors' code {entry.peer.accuracy:.2f}, {share_text(entry.peer.share)}"
+
+
+def share_text(share: float | None) -> str:
+    """A share of the published schedule in a word."""
+    return "full" if share is not None and share >= 1 else percent(share)
+
+
+def below(entry: Entry) -> list[str]:
+    """The lines below our number; none where there is nothing to say."""
+    if entry.cell:
+        return [line for line in (published_text(entry), effort_text(entry), peer_text(entry)) if line]
+    return [published_text(entry)] if entry.published is not None or entry.published_failed else []
+
+
 def cells_csv(table: Table) -> str:
     """One line a cell, averages included; accuracies in per cent, the share as a fraction."""
     lines = []
@@ -74,7 +106,7 @@ def cells_csv(table: Table) -> str:
             marks = [*table.heads.get(column, []), *entry.marks] if entry.cell else []
             lines.append(
                 {
-                    "preset": table.preset,
+                    "preset": entry.cell.runs[0].preset if entry.cell else "",
                     "protocol": table.protocol,
                     "model": row,
                     "model_title": title,
@@ -89,6 +121,9 @@ def cells_csv(table: Table) -> str:
                     "published_source": f"{reference.row}: {reference.source}" if reference else "",
                     "difference": _number(entry.difference, 2),
                     "schedule_share": _number(entry.share, 4),
+                    "peer_accuracy": _number(entry.peer.accuracy if entry.peer else None, 2),
+                    "peer_share": _number(entry.peer.share if entry.peer else None, 4),
+                    "peer_implementation": entry.peer.implementation if entry.peer else "",
                     "data_identity": data.identity if data else "",
                     "data_kind": data.kind if data else "",
                     "data_notes": "; ".join(data.notes) if data else "",
@@ -100,73 +135,54 @@ def cells_csv(table: Table) -> str:
     return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
 
 
-def runs_csv(table: Table) -> str:
-    """One line a run, the left out ones too; numbers as in the records, accuracies as fractions."""
-    shown = {id(run) for entry in table.entries.values() if entry.cell for run in entry.cell.runs}
-    lines = []
-    for run in sorted(table.records, key=lambda r: (r.model.name, r.task.name, r.config_hash, r.seed, r.created)):
-        fields = {key: value for key, value in run.to_dict().items() if key not in ("config", "curve")}
-        fields["model"].pop("bibtex")
-        fields["data"].pop("label_histogram")
-        fields["result"] = fields["result"] or {"test_accuracy": None, "validation_accuracy": None, "best_step": None}
-        fields["result"].pop("test_loss", None)
-        fields["model"].pop("published")
-        fields["data"]["notes"] = "; ".join(run.data.notes)
-        lines.append({"in_table": id(run) in shown} | fields)
-    # Objects, because a gap would turn a column of integers into floats.
-    return pd.DataFrame([leaves(line, "_") for line in lines], dtype=object).to_csv(index=False, lineterminator="\n")
-
-
 def markdown(table: Table) -> str:
-    """A page of its own: title, table with three lines a cell, notes."""
-    rows = _markdown_rows(table, lambda entry: [published_text(entry), effort_text(entry)])
+    """A page of its own: title, table with up to four lines a cell, notes."""
+    rows = _markdown_rows(table, list(table.columns), below)
     return "\n".join([f"<!-- {WRITTEN_BY} -->", f"# {table.title}", "", *rows, "", *_markdown_notes(table), ""])
 
 
 def markdown_compact(table: Table) -> str:
-    """For a README: ours, and in small print the published value and the share of the schedule."""
+    """For a README: our number; below it, in small print, the share of the schedule and the published value."""
 
     def small(entry: Entry) -> list[str]:
-        parts = [published_text(entry).split(" (")[0], *([] if entry.share is None else [percent(entry.share)])]
-        return [f"<sub>{' · '.join(parts)}</sub>"]
+        parts = [share_text(entry.share)] if entry.share is not None else []
+        parts += [text.split(" (")[0]] if (text := published_text(entry)) != MISSING else []
+        lines = [" · ".join(parts), peer_text(entry)]
+        return [f"<sub>{line}</sub>" for line in lines if line]
 
-    summary = "<details><summary>What the cells mean, data, failures</summary>"
-    notes = [summary, "", *_markdown_notes(table, compact=True), "", "</details>"]
-    return "\n".join([f"**{md(table.title)}**", "", *_markdown_rows(table, small), "", *notes])
+    columns = [column for column in table.columns if column != AVERAGE_FAILURES_AS_CHANCE]
+    short = {
+        CELLS: "test accuracy in per cent, ± a 95 % interval over seeds; below it the share of the published schedule "
+        "that was run, and the published value. Best and second of a column are set off.",
+        PUBLISHED: "arXiv 2403.16899, Table II." if table.kind == layout.TABLE else "",
+    }
+    kept = (CELLS, YOUNG, PROTOCOL, PUBLISHED, PEERS, SINGLE_SEED, AT_CHANCE)
+    notes = [(subject, short.get(subject, text)) for subject, text in table.notes if subject in kept]
+    return "\n".join([*_markdown_rows(table, columns, small), "", *_markdown_notes(table, notes)])
 
 
-def _markdown_rows(table: Table, more_lines: Callable[[Entry], list[str]]) -> list[str]:
+def _markdown_rows(table: Table, columns: Sequence[str], more_lines: Callable[[Entry], list[str]]) -> list[str]:
     def line(cells: list[str]) -> str:
         return f"| {' | '.join(cells)} |"
 
-    heads = [md(title) + _sup(table.heads.get(column, [])) for column, title in table.columns.items()]
+    heads = [md(table.columns[column]) + _sup(table.heads.get(column, [])) for column in columns]
     lines = [line(["Model", *heads]), line([":---", *[":---:"] * len(heads)])]
     for row, title in table.rows.items():
         cells = [md(title)]
-        for column in table.columns:
+        for column in columns:
             entry = table.entries[row, column]
-            number = {1: "**{}**", 2: "<ins>{}</ins>"}.get(entry.rank or 0, "{}").format(md(accuracy_text(entry)))
+            style = "*{}*" if entry.young else {1: "**{}**", 2: "<ins>{}</ins>"}.get(entry.rank or 0, "{}")
+            number = style.format(md(accuracy_text(entry)))
             if entry.interval is not None:
                 number += f" ± {entry.interval:.2f}"
-            cells.append("<br>".join([number + _sup(entry.marks), *(more_lines(entry) if entry.cell else [])]))
+            cells.append("<br>".join([number + _sup(entry.marks), *more_lines(entry)]))
         lines.append(line(cells))
     return lines
 
 
-def _markdown_notes(table: Table, compact: bool = False) -> list[str]:
-    notes = table.notes if not compact else [_compact_note(*note) for note in table.notes]
-    lines = [f"- **{md(subject)}**: {md(text)}" for subject, text in notes]
+def _markdown_notes(table: Table, notes: Sequence[tuple[str, str]] | None = None) -> list[str]:
+    lines = [f"- **{md(subject)}**: {md(text)}" for subject, text in (table.notes if notes is None else notes) if text]
     return lines + [f"- <sup>{mark}</sup> {md(text)}" for mark, text in table.footnotes.items()]
-
-
-def _compact_note(subject: str, text: str) -> tuple[str, str]:
-    if subject != "Cells":
-        return subject, text
-    return subject, (
-        "test accuracy in per cent, mean ± 95 % t-interval over the finished seeds; below it the published value "
-        "and the share of the published schedule that was run. Best and second of a column are set off, "
-        "whatever share of their schedules they had."
-    )
 
 
 def _sup(marks: list[str]) -> str:
@@ -180,7 +196,7 @@ def md(text: str) -> str:
 
 
 def latex(table: Table) -> str:
-    r"""A tabular and its notes, to be \input inside a table environment; needs the package booktabs.
+    r"""A tabular and its notes, to be \input inside a table environment; needs the packages booktabs and xcolor.
 
     More rows than fit a page are cut into tabulars of about as many each.
     """
@@ -189,7 +205,7 @@ def latex(table: Table) -> str:
     size = -(-len(rows) // parts)
     heads = [_two_lines(tex(title)) + _raised(table.heads.get(column, [])) for column, title in table.columns.items()]
     lines = [
-        f"% {WRITTEN_BY} Needs booktabs; \\input it inside a table environment.",
+        f"% {WRITTEN_BY} Needs booktabs and xcolor; \\input it inside a table environment.",
         r"\begingroup",
         r"\centering",
         r"\footnotesize",
@@ -226,8 +242,12 @@ def _written(table: Table, rows: Sequence[str]) -> list[str]:
             lines.append(r"\addlinespace")
         lines.append(tabular_row(tex(table.rows[row]), *map(_latex_number, entries)))
         if row != RANDOM:
-            for text in (published_text, effort_text):
-                small = [rf"{{\scriptsize {tex(text(entry))}}}" if entry.cell else "" for entry in entries]
+            stacks = [below(entry) for entry in entries]
+            for depth in range(max(map(len, stacks), default=0)):
+                small = [
+                    _gray(entry, rf"\scriptsize {tex(stack[depth])}") if depth < len(stack) else ""
+                    for entry, stack in zip(entries, stacks, strict=True)
+                ]
                 lines.append(tabular_row("", *small))
     return lines
 
@@ -239,7 +259,7 @@ def latex_document(table: Table) -> str:
         f"% {WRITTEN_BY} Compile it in this folder: pdflatex {table.name}-standalone.tex",
         r"\documentclass[10pt]{article}",
         rf"\usepackage[a4paper,{orientation}margin=14mm]{{geometry}}",
-        r"\usepackage{booktabs}",
+        r"\usepackage{booktabs,xcolor}",
         r"\pagestyle{empty}",
         r"\begin{document}",
         # Not a float: below many models the notes go on to the next page, and a float would end with its page.
@@ -255,7 +275,12 @@ def _latex_number(entry: Entry) -> str:
     number = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}.get(entry.rank or 0, "{}").format(tex(accuracy_text(entry)))
     if entry.interval is not None:
         number += rf"\,{{\scriptsize$\pm$\,{entry.interval:.2f}}}"
-    return number + _raised(entry.marks)
+    return (_gray(entry, number) if entry.young else number) + _raised(entry.marks)
+
+
+def _gray(entry: Entry, text: str) -> str:
+    """Text in a group of its own, gray where little of the schedule was run."""
+    return rf"{{\color{{gray}}{text}}}" if entry.young else rf"{{{text}}}"
 
 
 def _raised(marks: list[str]) -> str:
@@ -358,12 +383,13 @@ def _rich(table: Table, columns: list[str]) -> RichTable:
 
 
 def _rich_cell(entry: Entry) -> Text:
-    text = Text(accuracy_text(entry), style={1: "bold", 2: "underline"}.get(entry.rank or 0, ""))
+    style = "dim italic" if entry.young else {1: "bold", 2: "underline"}.get(entry.rank or 0, "")
+    text = Text(accuracy_text(entry), style=style)
     if entry.interval is not None:
         text.append(f" ± {entry.interval:.2f}", style="not bold not underline")
     text.append(_bracketed(entry.marks), style="not bold not underline")
-    if entry.cell:
-        text.append(f"\n{published_text(entry)}\n{effort_text(entry)}", style="dim not bold not underline")
+    for line in below(entry):
+        text.append(f"\n{line}", style="dim not bold not underline")
     return text
 
 

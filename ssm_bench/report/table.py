@@ -3,22 +3,43 @@
 import math
 import statistics
 import string
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ssm_bench.config import leaves
 from ssm_bench.data.dataset import PROTOCOLS
 from ssm_bench.record import RunRecord
+from ssm_bench.record.schema import FAILURES
 from ssm_bench.report import aggregate, layout, published
-from ssm_bench.report.aggregate import Cell, DataIdentity, data_identity, group_of, majority_share, share, status_counts
+from ssm_bench.report.aggregate import Cell, DataIdentity, data_identity, majority_share
 
 RANDOM = "random"
 SINGLE_SEED = "†"
 AT_CHANCE = "§"
-AT_CHANCE_TEXT = "not told from always answering the most common test label: less than 2 standard errors above it"
+AT_CHANCE_TEXT = "not significantly above the most common test label: less than 2 standard errors"
 AVERAGE = "average"
 AVERAGE_FAILURES_AS_CHANCE = "average_failures_as_chance"
 MESSAGE_LENGTH = 140
+CELLS, PROTOCOL, PUBLISHED, PEERS = "Cells", "Protocol", "Published", "Authors' code"
+YOUNG = "Gray or italic"
+YOUNG_TEXT = "less than a tenth of the published schedule was run; not ranked"
+
+#: Model, task and checksum of the data -> what the authors' own code reached there.
+Peers = Mapping[tuple[str, str, str], "Peer"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The authors' own code, trained on the data of a cell.
+
+    Attributes:
+        accuracy: on the test set, in per cent.
+        share: of the published schedule; None where none is published.
+        implementation: "owner/name@commit".
+    """
+
+    accuracy: float
+    share: float | None
+    implementation: str
 
 
 @dataclass
@@ -29,6 +50,8 @@ class Entry:
         status: ok, partial, missing, or the failures joined by "/"; "derived" for what no run gave.
         marks: letters of the notes, in their order.
         rank: 1 for the best of its column, 2 for the second, None else.
+        young: less than a tenth of the published schedule was run; such an entry is gray and has no rank.
+        peer: what the authors' own code reached on the same data.
     """
 
     model: str
@@ -45,13 +68,16 @@ class Entry:
     cell: Cell | None = None
     marks: list[str] = field(default_factory=list)
     rank: int | None = None
+    young: bool = False
+    peer: Peer | None = None
 
 
 @dataclass
 class Table:
-    """One table: all runs of one preset under one protocol.
+    """One table: all runs of published recipes, or of another preset, under one protocol.
 
     Attributes:
+        kind: "table", or a preset (`layout.table_of`).
         tasks: name -> title of every task column.
         rows: model name -> title of every row, "random" first.
         entries: (model, task) -> entry; the two averages are columns too.
@@ -60,7 +86,7 @@ class Table:
         footnotes: mark -> text, in the order of the marks.
     """
 
-    preset: str
+    kind: str
     protocol: str
     tasks: dict[str, str]
     rows: dict[str, str]
@@ -73,12 +99,12 @@ class Table:
     @property
     def name(self) -> str:
         """What its files are called."""
-        return f"{self.preset}-{self.protocol}"
+        return f"{self.kind}-{self.protocol}"
 
     @property
     def title(self) -> str:
         """What stands above it."""
-        return f"Long Range Arena, protocol {self.protocol} · {layout.preset_title(self.preset)}"
+        return f"Long Range Arena, protocol {self.protocol} · {layout.preset_title(self.kind)}"
 
     def column(self, name: str) -> list[Entry]:
         """The entries of one column, in the order of the models; without the random row."""
@@ -104,21 +130,43 @@ class Table:
 
 
 def names(records: Iterable[RunRecord]) -> list[tuple[str, str]]:
-    """(preset, protocol) of every table that the records make."""
+    """(preset, protocol) of all records."""
     return sorted({(record.preset, record.protocol) for record in records})
 
 
-def build(records: Iterable[RunRecord], preset: str, protocol: str) -> Table:
-    """Makes the table of one preset and one protocol; other records are left out."""
-    records = [record for record in records if (record.preset, record.protocol) == (preset, protocol)]
-    tasks, models = layout.tasks(records), layout.models(records)
+def kinds(records: Iterable[RunRecord]) -> list[tuple[str, str]]:
+    """(kind, protocol) of every table that the records make."""
+    return sorted({(layout.table_of(preset), protocol) for preset, protocol in names(records)})
+
+
+def build(
+    records: Iterable[RunRecord], kind: str, protocol: str, *, titles: Sequence[str] = (), peers: Peers | None = None
+) -> Table:
+    """Makes one table; records of others are left out.
+
+    Args:
+        records: of runs.
+        kind: "table", which shows the presets `layout.COMBINED`, or another preset.
+        protocol: strict, paper or lra.
+        titles: the rows, in their order, whether or not they have records; empty: every model in the records.
+        peers: what the authors' own code reached.
+    """
+    records = [r for r in records if (layout.table_of(r.preset), r.protocol) == (kind, protocol)]
+    models = layout.models(records)
+    if titles:
+        found = {title: model for model, title in models.items()}
+        models = {found.get(title, title): title for title in titles}
+        records = [record for record in records if record.model.name in models]
+    tasks = layout.tasks(records)
     cells = aggregate.cells(records)
     entries = {
-        (model, task): _entry(model, task, cells.get((model, task))) for model in models for task in tasks
+        (model, task): _entry(model, task, cells.get((model, task)), peers or {}) for model in models for task in tasks
     } | _averages(models, cells)
+    if kind == layout.TABLE:
+        _add_published(entries, models, cells)
     entries |= {(RANDOM, column): entry for column, entry in _random(cells, tasks).items()}
     table = Table(
-        preset=preset,
+        kind=kind,
         protocol=protocol,
         tasks=tasks,
         rows={RANDOM: "Random"} | models,
@@ -143,7 +191,7 @@ def _letters(index: int) -> str:
     return (_letters(more - 1) if more else "") + string.ascii_lowercase[last]
 
 
-def _entry(model: str, task: str, cell: Cell | None) -> Entry:
+def _entry(model: str, task: str, cell: Cell | None, peers: Peers) -> Entry:
     if cell is None:
         return Entry(model, task, "missing")
     entry = Entry(
@@ -154,6 +202,8 @@ def _entry(model: str, task: str, cell: Cell | None) -> Entry:
         seeds_finished=len(cell.finished),
         share=cell.share,
         cell=cell,
+        young=cell.young,
+        peer=peers.get((model, task, cell.runs[0].data.checksum)),
     )
     if cell.accuracy:
         entry.accuracy, entry.interval = cell.accuracy
@@ -162,6 +212,25 @@ def _entry(model: str, task: str, cell: Cell | None) -> Entry:
         if entry.accuracy is not None and value.accuracy is not None and _comparable(cell):
             entry.difference = round(entry.accuracy, 2) - value.accuracy
     return entry
+
+
+def _add_published(
+    entries: dict[tuple[str, str], Entry], models: Mapping[str, str], cells: Mapping[tuple[str, str], Cell]
+) -> None:
+    """Gives cells that no run has filled the published value of their row."""
+    for model, title in models.items():
+        references = {
+            (run.model.published.row, run.model.published.source)
+            for (of, _), cell in cells.items()
+            for run in cell.runs
+            if of == model and run.model.published
+        }
+        row = layout.TABLE_TWO.get(title, "")
+        reference = min(references, default=(row, layout.TABLE_TWO_SOURCE))
+        for task in layout.TASKS:
+            entry = entries[model, task]
+            if entry.cell is None and (value := published.lookup(*reference, task)):
+                entry.published, entry.published_failed = value.accuracy, value.failed
 
 
 def _published(run: RunRecord) -> published.PublishedValue | None:
@@ -184,7 +253,9 @@ def _averages(models: Iterable[str], cells: dict[tuple[str, str], Cell]) -> dict
         row = {task: cell for (of, task), cell in cells.items() if of == model}
         for column, mean in kinds.items():
             value = mean(row)
-            entries[model, column] = Entry(model, column, "missing" if value is None else "ok", accuracy=value)
+            young = any(cell.young for cell in row.values())
+            status = "missing" if value is None else "ok"
+            entries[model, column] = Entry(model, column, status, accuracy=value, young=young and value is not None)
     return entries
 
 
@@ -202,11 +273,12 @@ def _random(cells: dict[tuple[str, str], Cell], tasks: Iterable[str]) -> dict[st
 
 
 def _rank(column: list[Entry]) -> None:
-    """Marks the best and the second of a column, by the numbers as printed; one alone is not ranked."""
-    printed = sorted({round(entry.accuracy, 2) for entry in column if entry.accuracy is not None}, reverse=True)
-    for entry in column if len(printed) > 1 else ():
-        if entry.accuracy is not None and round(entry.accuracy, 2) in printed[:2]:
-            entry.rank = 1 + printed.index(round(entry.accuracy, 2))
+    """Marks the best and the second of a column, by the numbers as printed; one alone is not ranked, nor a gray one."""
+    ranked = [(entry, round(entry.accuracy, 2)) for entry in column if entry.accuracy is not None and not entry.young]
+    printed = sorted({accuracy for _, accuracy in ranked}, reverse=True)
+    for entry, accuracy in ranked if len(printed) > 1 else ():
+        if accuracy in printed[:2]:
+            entry.rank = 1 + printed.index(accuracy)
 
 
 def _annotate(table: Table) -> None:
@@ -262,31 +334,10 @@ def _cell_notes(cell: Cell) -> Iterator[str]:
         # What a run that waits to be resumed says is where it stands.
         waits = run.status == "partial" and run.steps.done < run.steps.planned
         yield f"{steps}: {message}" if message and not waits else steps
-    groups: dict[tuple[str, DataIdentity], list[RunRecord]] = {}
+    # That a run failed is said here; other runs that no cell shows are in the list of runs.
     for run in cell.others:
-        groups.setdefault(group_of(run), []).append(run)
-    for (config_hash, data), runs in groups.items():
-        changed = ", ".join(_changes(cell.runs[0].config, runs[0].config))
-        named = f"config {config_hash} ({changed})" if changed else f"config {config_hash}"
-        config = ", ".join(filter(None, (named, _precision_text(runs[0]))))
-        yield (
-            f"not shown: {config} on {data.identity} ({data.kind}), {status_counts(runs)}, "
-            f"schedule {percent(share(runs))}"
-        )
-
-
-#: So many settings say how a config differs; with more it is another model.
-CHANGES = 6
-
-#: What the table says anyway, or what follows from it.
-SAID = {"seed", "model.precision", "train.steps", "train.chunk", "train.evaluations", "train.eval_batch_size"}
-
-
-def _changes(shown: dict, other: dict) -> list[str]:
-    """The settings of another config that differ from those shown, "optimizer.lr 0.001"; none if there are too many."""
-    before, after = leaves(shown), leaves(other)
-    names = [name for name in sorted({*before, *after} - SAID) if before.get(name) != after.get(name)]
-    return [f"{name} {after.get(name, 'unset')}" for name in names] if len(names) <= CHANGES else []
+        if run.status in FAILURES:
+            yield f"another run failed: {run.preset}, seed {run.seed}, {run.status} after {run.steps.done} steps"
 
 
 def _published_notes(cell: Cell) -> Iterator[str]:
@@ -300,14 +351,16 @@ def _published_notes(cell: Cell) -> Iterator[str]:
 
 def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]:
     yield (
-        "Cells",
+        CELLS,
         "test accuracy in per cent, mean ± 95 % t-interval over the finished seeds; then the published value and, in "
         "parentheses, the difference (none for toy sizes and synthetic data); then finished of all seeds, and the "
-        "share of the published schedule. Best and second of a column are set off, "
-        "whatever share of their schedules they had.",
+        "share of the published schedule. Of several runs a cell shows those with the largest share. Best and second "
+        "of a column are set off.",
     )
-    yield "Protocol", f"{table.protocol}: {PROTOCOLS.get(table.protocol, 'see the records')}."
-    if table.preset == "custom":
+    if any(entry.young for entry in table.entries.values()):
+        yield YOUNG, f"{YOUNG_TEXT}."
+    yield PROTOCOL, f"{table.protocol}: {PROTOCOLS.get(table.protocol, 'see the records')}."
+    if table.kind == "custom":
         yield "Settings", "a custom run may change any setting of its model's recipe; its record holds all of them."
     majority = [
         f"{title} {'/'.join(shares)}"
@@ -323,7 +376,9 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
     if official:
         yield "Data", "; ".join(official) + "."
     if sources := _sources(table):
-        yield "Published", "; ".join(sources) + "."
+        yield PUBLISHED, "; ".join(sources) + "."
+    if codes := sorted({entry.peer.implementation for entry in table.entries.values() if entry.peer}):
+        yield PEERS, f"{', '.join(codes)}, trained with their own step and schedule on our data; not ranked."
     yield (
         "Averages",
         "over the six tasks, only where every one has an accuracy and no failed seed; the second average counts a "
@@ -331,7 +386,8 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
     )
     shown = [run for entry in table.entries.values() if entry.cell for run in entry.cell.runs]
     devices = sorted({f"{run.device.count} x {run.device.kind}" for run in shown})
-    yield "Devices", ", ".join(devices) + "."
+    if devices:
+        yield "Devices", ", ".join(devices) + "."
     if dirty := sum(run.revision.dirty for run in shown):
         yield "Code", f"{dirty} of {len(shown)} runs were made with uncommitted changes."
     if any(SINGLE_SEED in entry.marks for entry in table.entries.values()):

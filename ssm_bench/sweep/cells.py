@@ -28,12 +28,20 @@ from ssm_bench.train.stop import Stop, Stopped
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One model on one task with one seed, and perhaps with others `together` with it in one program."""
+    """One model on one task with one seed, or with several seeds `together` in one program.
+
+    Attributes:
+        together: seeds that are trained in the same program as `seed`.
+        choices: settings of this cell; None: those of its sweep.
+        seconds: not started where less time is left before the deadline.
+    """
 
     model: str
     task: str
     seed: int
     together: tuple[int, ...] = ()
+    choices: "Choices | None" = None
+    seconds: float = 0.0
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -43,7 +51,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What all cells of a sweep share; the fields are the arguments of `resolve`."""
+    """Settings that cells share; the fields are the arguments of `resolve`."""
 
     preset: str
     protocol: str = "strict"
@@ -52,17 +60,26 @@ class Choices:
     overrides: tuple[str, ...] = ()
 
     def config(self, cell: Cell) -> ConfigDict:
-        """The configuration of a cell; raises as `resolve`."""
-        return resolve(cell.model, cell.task, seed=cell.seed, **vars(self))
+        """The configuration of a cell with these settings, or with its own if it has some; raises as `resolve`."""
+        return resolve(cell.model, cell.task, seed=cell.seed, **vars(cell.choices or self))
 
 
-def cells(models: Iterable[str], tasks: Iterable[str], seeds: Iterable[int], *, together: bool = False) -> list[Cell]:
+def cells(
+    models: Iterable[str],
+    tasks: Iterable[str],
+    seeds: Iterable[int],
+    *,
+    together: bool = False,
+    choices: Choices | None = None,
+) -> list[Cell]:
     """Every combination, task by task, so that a data set is opened once; the first seed of all comes first."""
     models, tasks = list(models), list(tasks)
     if together:
         first, *others = seeds
-        return [Cell(model=m, task=t, seed=first, together=tuple(others)) for t in tasks for m in models]
-    return [Cell(model=m, task=t, seed=s) for s in seeds for t in tasks for m in models]
+        return [
+            Cell(model=m, task=t, seed=first, together=tuple(others), choices=choices) for t in tasks for m in models
+        ]
+    return [Cell(model=m, task=t, seed=s, choices=choices) for s in seeds for t in tasks for m in models]
 
 
 # Cells come task by task, so one data set at a time is enough.
@@ -89,7 +106,7 @@ class Runner:
     """What a sweep does with a cell, in this process.
 
     Attributes:
-        choices: what all cells share.
+        choices: settings of all cells that have none of their own.
         results: the folder of all results.
         checkpoints: the folder of all checkpoints.
         rerun: run what is finished, too.
@@ -266,9 +283,8 @@ def sweep(wanted: Sequence[Cell], runner: Runner, stop: Stop) -> list[tuple[Cell
     check(wanted, runner)
     reached: list[tuple[Cell, str]] = []
     for cell, label in zip(wanted, labels(wanted), strict=True):
-        if stop.reason():
-            break
-        reached.append((cell, runner.run(cell, stop, Progress(label))))
+        if not stop.reason(ahead=cell.seconds):
+            reached.append((cell, runner.run(cell, stop, Progress(label))))
     return reached
 
 

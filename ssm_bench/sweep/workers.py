@@ -181,7 +181,12 @@ def sweep(
             crew[worker.connection] = worker
 
     def next_job() -> Job | None:
-        return waiting.popleft() if waiting and not stop.reason() else None
+        for job in waiting:
+            # To record a failure takes no time.
+            if not stop.reason(ahead=0.0 if job.failure else job.cell.seconds):
+                waiting.remove(job)
+                return job
+        return None
 
     def replace(worker: Worker, how: str) -> None:
         del crew[worker.connection]

@@ -12,12 +12,12 @@ from ssm_bench.report.table import build
 from .samples import budget, quick, record
 
 
-@pytest.fixture(params=["budget", "quick", "accents"])
+@pytest.fixture(params=["table", "quick", "accents"])
 def table(request):
     """Tables with every special case."""
     if request.param == "accents":
-        return build([record("accents", "text", 50.0, identity='caf\u00e9 \u4e2d \u03bb "a" ~^\\')], "budget", "strict")
-    return build(budget() if request.param == "budget" else quick(), request.param, "strict")
+        return build([record("accents", "text", 50.0, identity='caf\u00e9 \u4e2d \u03bb "a" ~^\\')], "table", "strict")
+    return build(budget() if request.param == "table" else quick(), request.param, "strict")
 
 
 def test_structure(table):
@@ -35,7 +35,7 @@ def test_structure(table):
 
 def test_rows_beyond_a_page_go_on_in_another_tabular(tmp_path):
     models = [f"model{number}" for number in range(28)]
-    table = build([record(model, "text", 50.0) for model in models], "budget", "strict")
+    table = build([record(model, "text", 50.0) for model in models], "table", "strict")
     source = render.latex(table)
     first, second = re.findall(r"\\begin\{tabular\}.*?\\end\{tabular\}", source, re.DOTALL)
     # The row of chance is the first of all.

@@ -14,7 +14,7 @@ from ssm_bench.report import publish
 
 from .samples import budget, quick, record, write_all
 
-PAGE = "# A\n<!-- table:begin budget-strict -->\nold\n<!-- table:end -->\nB\n"
+PAGE = "# A\n<!-- table:begin table-strict -->\nold\n<!-- table:end -->\nB\n"
 
 
 @pytest.fixture
@@ -37,9 +37,8 @@ def contents(folder) -> dict:
 def test_table_writes_prints_and_regenerates_the_same_bytes(results, capsys):
     assert main(["table", "--results", str(results)]) == 0
     printed = capsys.readouterr().out
-    assert "BUDGET" in printed and "QUICK" in printed and "61.00 ± 2.48" in printed
+    assert "share of the published schedule" in printed and "QUICK" in printed and "61.00 ± 2.48" in printed
     assert sorted(path.name for path in (results / "tables").iterdir() if path.name.startswith("quick")) == [
-        "quick-strict-runs.csv",
         "quick-strict-standalone.tex",
         "quick-strict.bib",
         "quick-strict.csv",
@@ -54,14 +53,40 @@ def test_table_writes_prints_and_regenerates_the_same_bytes(results, capsys):
 
 def test_table_of_one_preset(results, capsys):
     assert main(["table", "--results", str(results), "--preset", "quick"]) == 0
-    assert "BUDGET" not in capsys.readouterr().out
+    assert "every cell says" not in capsys.readouterr().out
     assert not list((results / "tables").glob("budget*"))
     assert (results.parent / "README.md").read_text() == PAGE
 
 
+def test_a_preset_of_published_recipes_stands_in_the_common_table(results, capsys):
+    for preset in ("budget", "paper"):
+        assert main(["table", "--results", str(results), "--preset", preset]) == 0
+        printed = capsys.readouterr().out
+        assert "61.00 ± 2.48" in printed and "QUICK" not in printed
+    assert not (results / "tables" / "runs.csv").exists()
+
+
+def test_missing_cells_are_listed_and_nothing_is_written(results, capsys):
+    write_all([record("s5", "image", 60.0, kind="synthetic", preset="paper")], results)
+    before = contents(results.parent)
+    assert main(["table", "--results", str(results), "--missing"]) == 0
+    printed = capsys.readouterr().out
+    lines = dict(line.split(maxsplit=1) for line in printed.splitlines())
+    # S5 has diverged on Path-X; the transformer has records of three failures, and none on Pathfinder.
+    assert lines["s5"] == "pathx (diverged)"
+    assert lines["transformer"] == "retrieval (partial at 0.3 %), image (error), pathfinder, pathx (oom)"
+    assert "lru" not in lines and lines["gru"].count(",") == 5
+    assert "cells have no finished run (paper or budget, protocol strict)" in printed
+    assert contents(results.parent) == before
+
+    assert main(["table", "--results", str(results), "--missing", "--preset", "paper"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["lru"] == "listops, text, retrieval, image, pathfinder, pathx" and lines["s5"].count(",") == 5
+
+
 def test_check_names_what_differs_and_writes_nothing(results, capsys):
     main(["table", "--results", str(results)])
-    (results / "tables" / "budget-strict.md").write_text("by hand")
+    (results / "tables" / "table-strict.md").write_text("by hand")
     (results / "tables" / "quick-strict.bib").unlink()
     for gone in ("gone-strict.csv", "gone-lra-runs.csv", "my-own-paper.bib"):
         (results / "tables" / gone).write_text("of records that are no more")
@@ -74,7 +99,7 @@ def test_check_names_what_differs_and_writes_nothing(results, capsys):
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) == 6
     for name in (
-        *("budget-strict.md", "quick-strict.bib", "README.md"),
+        *("table-strict.md", "quick-strict.bib", "README.md"),
         *("gone-strict.csv", "gone-lra-runs.csv", "my-own-paper.bib"),
     ):
         assert name in printed
@@ -92,7 +117,7 @@ def test_pages_are_not_those_of_records_elsewhere(results, capsys):
     assert (results.parent / "README.md").read_text() != before
 
 
-@pytest.mark.parametrize("arguments", [[], ["--check"], ["--preset", "paper"], ["--protocol", "paper"]])
+@pytest.mark.parametrize("arguments", [[], ["--check"], ["--preset", "custom"], ["--protocol", "paper"]])
 def test_no_records_is_a_clear_mistake(results, tmp_path, arguments, capsys):
     root = results if len(arguments) == 2 else tmp_path / "none"
     assert main(["table", "--results", str(root), *arguments]) == 2

@@ -1,0 +1,306 @@
+"""What is missing of a plan and how long it will take, from records; no data set is opened and nothing is computed."""
+
+import contextlib
+import re
+import subprocess
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from ssm_bench.config import leaves
+from ssm_bench.data import cache, spec
+from ssm_bench.data.dataset import find
+from ssm_bench.data.task import Task
+from ssm_bench.errors import UserError
+from ssm_bench.record import RunRecord, SpeedRecord, config_hash, run_name, store
+from ssm_bench.report import speed
+from ssm_bench.sweep import workers
+from ssm_bench.sweep.cells import Cell
+from ssm_bench.sweep.plan import Group
+from ssm_bench.sweep.progress import duration
+from ssm_bench.train import provenance
+from ssm_bench.train.identity import recipe
+from ssm_bench.train.run import FINISHED, outdated
+
+
+@dataclass(frozen=True)
+class Device:
+    """A platform, such as "gpu", and a kind, such as "NVIDIA H200"."""
+
+    platform: str
+    kind: str
+
+
+def here() -> Device:
+    """The device that a sweep on this machine uses; where that is an NVIDIA GPU, JAX is not started."""
+    if workers.gpus():
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError, IndexError):
+            listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+            return Device("gpu", listed.splitlines()[0].strip())
+        return Device("gpu", "unknown")
+    found = provenance.device()
+    return Device(found["platform"], found["kind"])
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What training costs: seconds a step, evaluations included, and seconds of compiling; and where this is from."""
+
+    step: float
+    compiling: float
+    device: Device
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known about a cell before it runs.
+
+    Attributes:
+        cell: the cell.
+        status: ok, the worst status of its seeds, or "missing".
+        done: part of its steps that the seeds have done, in [0, 1].
+        seconds: expected for the rest on one device that runs nothing else; None: no record says.
+        device: where the expectation was measured.
+    """
+
+    cell: Cell
+    status: str
+    done: float
+    seconds: float | None
+    device: Device | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether a sweep skips it."""
+        return self.status in FINISHED
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The records that expectations come from, and the device that a sweep would use.
+
+    Attributes:
+        runs: all records of runs.
+        speeds: all speed records.
+        checkpoints: the folder of all checkpoints.
+        here: the device of this machine.
+    """
+
+    runs: Sequence[RunRecord]
+    speeds: Sequence[SpeedRecord]
+    checkpoints: Path
+    here: Device
+
+    @classmethod
+    def read(cls, results: Path, checkpoints: Path, here: Device) -> "Forecast":
+        """Reads all records; raises as `store.read_all`."""
+        return cls(store.read_all(results), store.read_all_speed(results), checkpoints, here)
+
+    def outlook(self, cell: Cell) -> Outlook:
+        """What the records say about a cell.
+
+        Where the data set is prepared on this machine, only records of that version of it count, else those of any.
+        """
+        assert cell.choices is not None
+        config = cell.choices.config(cell)
+        found = [self._record(config, seed) for seed in cell.seeds]
+        left = [self._left(config, record) for record in found]
+        unfinished = [steps for steps in left if steps]
+        statuses = [record.status if record else "missing" for record in found]
+        rate = self.rate(config)
+        seconds = None
+        if not unfinished:
+            seconds = 0.0
+        elif rate:
+            seconds = rate.compiling + rate.step * sum(unfinished)
+        return Outlook(
+            cell=cell,
+            status=next((status for status in statuses if status not in FINISHED), min(statuses)),
+            done=1 - sum(left) / (config.train.steps * len(left)),
+            seconds=seconds,
+            device=rate.device if rate else None,
+        )
+
+    def _record(self, config: ConfigDict, seed: int) -> RunRecord | None:
+        """The record of a run, finished ones first."""
+        hashes = {config_hash(recipe(each)) for each in _opened(config)}
+        place = config.preset, config.protocol, config.model.name, config.task.name, seed
+        task = find(config.task.name)
+        checksum = _checksum(task, config)
+        found = [
+            run
+            for run in self.runs
+            if (run.preset, run.protocol, run.model.name, run.task.name, run.seed) == place
+            and run.config_hash in hashes
+            and checksum in (None, run.data.checksum)
+            and not _superseded(task, run)
+        ]
+        found = [run for run in found if not outdated(run)]
+        return max(found, key=lambda run: (run.status in FINISHED, run.created), default=None)
+
+    def _left(self, config: ConfigDict, record: RunRecord | None) -> int:
+        """Steps that a run still has to do: all of them where its checkpoint is not on this machine."""
+        if record and record.status in FINISHED:
+            return 0
+        if record and record.status == "partial":
+            name = run_name(record.config_hash, record.data.checksum, record.together or [record.seed])
+            if (self.checkpoints / record.preset / record.task.name / record.model.name / name).is_dir():
+                return max(0, config.train.steps - record.steps.done)
+        return config.train.steps
+
+    def rate(self, config: ConfigDict) -> Rate | None:
+        """The cost of a step of this configuration; None where no record says.
+
+        Records of this kind of device come first, then of the platform, then any. Among these come runs that had their
+        device to themselves, then speed records (batches padded to one length), then runs that shared their device,
+        whose time is an upper bound. Among equals, batches padded to as many lengths come first, then the latest.
+        """
+        candidates: list[tuple[tuple, Rate]] = []
+        place, size = (config.model.name, config.task.name), _size(_opened(config)[0].to_dict())
+
+        def add(
+            record: RunRecord | SpeedRecord, rank: int, step: float, compiling: float | None, lengths: int = 1
+        ) -> None:
+            device = Device(record.device.platform, record.device.kind)
+            near = device == self.here, device.platform == self.here.platform
+            order = *near, rank, lengths == config.train.lengths, record.created
+            candidates.append((order, Rate(step, compiling or 0.0, device)))
+
+        for run in self.runs:
+            trained = run.steps.done and run.cost.seconds_train
+            if trained and (run.model.name, run.task.name) == place and _size(run.config) == size:
+                seconds = run.cost.seconds_train + (run.cost.seconds_evaluate or 0.0)
+                lengths = leaves(run.config).get("train.lengths", 1)
+                add(run, 2 if run.alone else 0, seconds / run.steps.done, run.cost.seconds_compile, lengths)
+        if config.preset != "quick":
+            # Records with these names are about the published recipe.
+            half = "-bf16" if config.model.precision == "bf16" else ""
+            name = re.compile(rf"step-{'-'.join(map(re.escape, place))}{half}-(cpu|gpu|tpu)(-.*)?")
+            for record in speed.own_steps(self.speeds):
+                if name.fullmatch(record.name) and (milliseconds := record.measurements["step_ms"]):
+                    add(record, 1, milliseconds / 1000, record.measurements.get("compile_seconds"))
+        return max(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
+
+    def planned(
+        self, groups: Iterable[Group], models: Container[str] = (), tasks: Container[str] = ()
+    ) -> list[tuple[Group, Outlook]]:
+        """The cells in the order to start them: in a group, those under way first, then the longest.
+
+        Args:
+            groups: in their order.
+            models: only these; empty: all.
+            tasks: only these; empty: all.
+        """
+        found = []
+        for group in groups:
+            seeds = {seed: place for place, seed in enumerate(group.seeds)}
+            outlooks = [
+                self.outlook(cell)
+                for cell in group.cells
+                if (not models or cell.model in models) and (not tasks or cell.task in tasks)
+            ]
+            outlooks.sort(
+                key=lambda one, seeds=seeds: (
+                    seeds[one.cell.seed],
+                    one.status != "partial",
+                    -float("inf") if one.seconds is None else -one.seconds,
+                )
+            )
+            found += [(group, one) for one in outlooks]
+        return found
+
+    def timed(self, group: Group, one: Outlook, crowd: int) -> Cell:
+        """A cell with the time that it needs before a deadline; zero where it is unknown, or the cell is to be resumed.
+
+        Args:
+            group: of the cell.
+            one: its outlook.
+            crowd: how many cells share a device; in the worst case they take turns.
+        """
+        known = one.seconds is not None and one.device is not None and one.device.platform == self.here.platform
+        if one.finished or group.resume or not known or one.seconds is None:
+            return one.cell
+        return replace(one.cell, seconds=one.seconds * crowd)
+
+
+def _opened(config: ConfigDict) -> list[ConfigDict]:
+    """The configurations that this one may become once its data are opened (`train.run.open_data`)."""
+    found = []
+    for kind in ("real", "synthetic") if config.task.data == "auto" else (config.task.data,):
+        each = config.copy_and_resolve_references()
+        each.task.data = kind
+        each.task.max_length = config.task.max_length or spec(config.task.name).max_length
+        found.append(each)
+    return found
+
+
+def _superseded(task: Task, run: RunRecord) -> bool:
+    """Whether a run saw an earlier version of a generated data set."""
+    return run.data.kind == "generated" and task.fetch_identity not in ("", run.data.identity)
+
+
+def _checksum(task: Task, config: ConfigDict) -> str | None:
+    """The checksum of the prepared data set that a run would open; None where it is still to be prepared."""
+    prepared = cache.prepared(task, task.tokens(config.task.tokens))
+    if config.task.data != "real" or not prepared:
+        return None
+    kind, folder = prepared[0]
+    try:
+        card = cache.read_card(folder)
+    except UserError:
+        return None
+    superseded = kind == "generated" and task.fetch_identity not in ("", card["identity"])
+    return None if superseded else card["checksum"]
+
+
+#: Settings that the cost of a step depends on, with their values in records older than them.
+SIZE = {
+    "model.mixer": "",
+    "model.scaffold": "",
+    "model.d_model": 0,
+    "model.layers": 0,
+    "model.precision": "float32",
+    "task.max_length": 0,
+    "train.batch_size": 0,
+}
+
+
+def _size(config: dict[str, Any]) -> list[Any]:
+    settings = leaves(config)
+    return [settings.get(name, default) for name, default in SIZE.items()]
+
+
+HEADS = ("group", "model", "task", "preset", "share", "precision", "seeds", "status", "done", "expected")
+
+
+def report(planned: Sequence[tuple[Group, Outlook]]) -> str:
+    """A plain table of the cells, what they will cost, and the total."""
+    rows: list[tuple[str, ...]] = [HEADS]
+    for group, one in planned:
+        expected = "unknown" if one.seconds is None else duration(one.seconds)
+        rows.append(
+            (
+                group.group,
+                one.cell.model,
+                one.cell.task,
+                group.preset,
+                "" if group.share is None else f"{group.share:g}",
+                group.precision,
+                ",".join(map(str, one.cell.seeds)),
+                one.status,
+                f"{100 * one.done:.0f} %",
+                "-" if one.finished else f"{expected}{f' ({one.device.kind})' if one.device else ''}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    left = [one for _, one in planned if not one.finished]
+    known = [one.seconds for one in left if one.seconds is not None]
+    total = f"{len(planned)} cells: {len(planned) - len(left)} finished, {len(left)} left"
+    if left:
+        total += f"; {len(known)} of these take {duration(sum(known))} of one device, {len(left) - len(known)} unknown"
+    return "\n".join([*lines, total])
