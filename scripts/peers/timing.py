@@ -4,7 +4,9 @@ import contextlib
 import importlib.metadata
 import platform
 import statistics
+import sys
 import time
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +93,13 @@ def on_host() -> contextlib.AbstractContextManager:
         return jax.default_device(jax.devices("cpu")[0])
     except RuntimeError:  # JAX_PLATFORMS names the GPU alone
         return contextlib.nullcontext()
+
+
+def without_bars() -> None:
+    """Takes the place of tqdm, whose bars would fill the screen, and which need not be installed."""
+    bars = types.ModuleType("tqdm")
+    vars(bars)["tqdm"] = iter
+    sys.modules["tqdm"] = bars
 
 
 def random_batch(cell: Cell) -> tuple[Any, Any]:
