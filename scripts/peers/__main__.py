@@ -54,6 +54,9 @@ PEERS = {
     "mamba": Peer("selective_scan", clones.MAMBA, TORCH, operation="selective_scan"),
 }
 
+#: Those whose authors' code has a whole model to train.
+TRAINED = tuple(which for which, peer in PEERS.items() if peer.repository and not peer.operation)
+
 
 def time_one(which: str, task: str, code: Path, *, toy: bool) -> SpeedRecord:
     """Times one peer on one task.
@@ -111,10 +114,7 @@ def train(options: argparse.Namespace) -> int:
     from ssm_bench.train.stop import Stop
 
     found, label = PEERS[options.train], f"{options.train} {options.task}"
-    if found.repository is None or found.operation:
-        raise UserError(
-            f"--train {options.train} is not possible: there is no model of its authors; allowed: s5, lru, s4, s4d"
-        )
+    assert found.repository is not None  # as for all of TRAINED
     if not 0 < options.share <= 1:
         raise UserError(f"--share is a share of the published steps in (0, 1]; got {options.share}")
     if not 0 <= options.seed < 2**31:
@@ -125,6 +125,11 @@ def train(options: argparse.Namespace) -> int:
     dataset = load(options.task, **sizes)
     cell = training.cell_of(options.train, options.task, dataset, toy=options.toy)
     schedule = training.Schedule.of(cell, options.share)
+    if not options.toy and (
+        path := training.finished(cell, found.repository, dataset, schedule, options.seed, options.results)
+    ):
+        print(f"{label}: finished before, {path}", flush=True)
+        return 0
     run = training.identity(cell, found.repository, dataset, schedule, options.seed)
     name = f"{options.train}-{options.task}-{schedule.steps}-{dataset.card['checksum'][:8]}-s{options.seed}"
     checkpoints = training.Checkpoints(options.checkpoints / "peers" / name, run)
@@ -158,7 +163,7 @@ def main(arguments: Sequence[str]) -> int:
     timed.add_argument("--which", default=",".join(PEERS), help="default: all of %(default)s")
     timed.add_argument("--tasks", default="listops,text,image", help="default: %(default)s")
     trained = parser.add_argument_group("to train")
-    trained.add_argument("--train", metavar="NAME", default="", help="s5, lru, s4 or s4d")
+    trained.add_argument("--train", metavar="NAME", default="", help=f"one of {', '.join(TRAINED)}")
     trained.add_argument("--task", default="listops", help="default: %(default)s")
     trained.add_argument("--share", type=float, default=1.0, help="of the published steps, in (0, 1]; default: 1")
     trained.add_argument("--seed", type=int, default=0, help="default: 0")
@@ -169,9 +174,12 @@ def main(arguments: Sequence[str]) -> int:
     whiches = [options.train] if options.train else options.which.split(",")
     if options.train:
         options.tasks = [options.task]
+    allowed_peers = TRAINED if options.train else tuple(PEERS)
     flags = ("--train", "--task") if options.train else ("--which", "--tasks")
     try:
-        for flag, given, allowed in zip(flags, (whiches, options.tasks), (PEERS, registry.names("tasks")), strict=True):
+        for flag, given, allowed in zip(
+            flags, (whiches, options.tasks), (allowed_peers, registry.names("tasks")), strict=True
+        ):
             for name in given:
                 if name not in allowed:
                     raise unknown_name(flag, name, allowed)

@@ -300,13 +300,32 @@ def _result(trainee: Trainee, feed: Feed, progress: Progress, best: bytes, stop:
     if progress.best is None or stop.signal:
         return None
     trainee.restore(best)
+    begun = time.monotonic()
     loss, accuracy = trainee.evaluate(feed.split("test"))
+    progress.seconds["evaluate"] += time.monotonic() - begun
     return {
         "test_accuracy": accuracy,
         "test_loss": loss,
         "validation_accuracy": progress.best["validation_accuracy"],
         "best_step": progress.best["step"],
     }
+
+
+def finished(
+    cell: Cell, repository: Repository, dataset: Dataset, schedule: Schedule, seed: int, results: Path
+) -> Path | None:
+    """The record of this very run, where it has come to its end.
+
+    Raises:
+        UserError: a file in the folder of peers' records is none.
+    """
+    wanted = (repository.commit, cell.model, cell.task, dataset.card["checksum"], schedule.steps, seed)
+    for path in peer.paths(results):
+        found = peer.read(path)
+        run = found.source.commit, found.model, found.task, found.data.checksum, found.steps.planned, found.seed
+        if found.status == "ok" and run == wanted:
+            return path
+    return None
 
 
 def identity(cell: Cell, repository: Repository, dataset: Dataset, schedule: Schedule, seed: int) -> dict[str, Any]:
