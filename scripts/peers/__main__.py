@@ -121,11 +121,11 @@ def train(options: argparse.Namespace) -> int:
         raise UserError(f"--seed takes a whole number from 0 to 2147483647; got {options.seed}")
     stop = Stop(parse_duration("--deadline", options.deadline) if options.deadline else None)
     clone = clones.prepare(found.repository, options.code)
-    sizes = {"data": "synthetic", "examples": 200, "max_length": 64} if options.toy else {"data": "real"}
-    dataset = load(options.task, **sizes)
-    cell = training.cell_of(options.train, options.task, dataset, toy=options.toy)
+    toy = options.toy
+    dataset = load(options.task, data="synthetic" if toy else "real", max_length=64 * toy, examples=200 * toy)
+    cell = training.cell_of(options.train, options.task, dataset, toy=toy)
     schedule = training.Schedule.of(cell, options.share)
-    if not options.toy and (
+    if not toy and (
         path := training.finished(cell, found.repository, dataset, schedule, options.seed, options.results)
     ):
         print(f"{label}: finished before, {path}", flush=True)
@@ -145,7 +145,7 @@ def train(options: argparse.Namespace) -> int:
         done = training.record(cell, found.repository, trainee, dataset, schedule, options.seed, outcome)
     scores = f"test {100 * done.result.test_accuracy:.2f} %" if done.result else "no test score"
     print(f"{label}: {done.status} after {done.steps.done} of {done.steps.planned} steps, {scores}", flush=True)
-    if not options.toy:
+    if not toy:
         print(f"  written to {peer.write(done, options.results)}", flush=True)
     return 1 if done.status == "diverged" else 0
 

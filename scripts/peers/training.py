@@ -281,8 +281,9 @@ def train(
         if evaluates or time.monotonic() - said > SAY_SECONDS:
             said = time.monotonic()
             words = f"step {end}/{schedule.steps}, loss {loss:.4f}"
-            if evaluates:
-                words += f", validation {100 * accuracy:.2f} %, best {100 * progress.best['validation_accuracy']:.2f} %"
+            if evaluates and progress.best:
+                accuracies = progress.curve[-1]["validation_accuracy"], progress.best["validation_accuracy"]
+                words += f", validation {100 * accuracies[0]:.2f} %, best {100 * accuracies[1]:.2f} %"
             if clock.step:
                 words += f", {1000 * clock.step:.1f} ms a step"
             say(words)
