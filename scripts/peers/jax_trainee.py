@@ -48,8 +48,8 @@ class JaxTrainee:
         options: tuple,
         lr_min: float,
     ):
-        self.helpers, self.network, self.key, self.norm = helpers, network, key, norm
-        self.state = jax.device_put(state, jax.devices()[0])
+        self.helpers, self.network, self.norm = helpers, network, norm
+        self.state, self.key = jax.device_put((state, key), jax.devices()[0])
         self.options, self.lr_min, self.schedule = options, lr_min, schedule
         self.length, self.width = cell.length, max(1, cell.vocabulary)
         self.lr, self.ssm_lr = float(cell.config.optimizer.lr), float(cell.config.optimizer.ssm_lr)
