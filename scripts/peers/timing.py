@@ -14,7 +14,7 @@ from typing import Any
 from clones import Repository
 
 from ssm_bench.data import spec
-from ssm_bench.record import SCHEMA_VERSION, SpeedRecord, validate_speed
+from ssm_bench.record import SpeedRecord, validate_speed
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.train import provenance
 
@@ -192,7 +192,7 @@ def record(
         implementation = f"{repository.name}@{repository.commit[:7]}"
         revision = {"commit": repository.commit, "dirty": bool(repository.replacements)}
     found = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": 1,
         "kind": "speed",
         "name": f"peer-{owner}-{operation or f'{model}-{task}'}-{where['platform']}",
         "model": model,

@@ -22,7 +22,7 @@ from timing import Cell
 from ssm_bench import __version__
 from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
-from ssm_bench.record import SCHEMA_VERSION, peer
+from ssm_bench.record import peer
 from ssm_bench.record.peer import PeerRecord
 from ssm_bench.train import provenance
 from ssm_bench.train.recording import data_part
@@ -96,7 +96,7 @@ class Progress:
     #: The best evaluation, a point of the curve.
     best: dict | None = None
     seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "compile": 0.0, "evaluate": 0.0})
-    #: Device, versions and revision of every process that trained.
+    #: What `part` says of the processes that trained, each once.
     parts: list[dict] = field(default_factory=list)
 
 
@@ -214,7 +214,7 @@ def train(
     choice depends on it.
 
     Args:
-        part: device, versions and revision of this process.
+        part: what `part` says of this process.
 
     Returns:
         Status ("ok", "partial" or "diverged"), progress, the scores (None without an evaluation), and the median
@@ -345,10 +345,16 @@ def identity(cell: Cell, repository: Repository, dataset: Dataset, schedule: Sch
 
 
 def part(where: Mapping[str, Any], packages: Sequence[str]) -> dict[str, Any]:
-    """Device, versions and revision of this process."""
+    """What trains now: code, device and their circumstances, libraries; JSON values."""
     versions = {"python": platform.python_version(), "ssm_bench": __version__}
     versions |= {name: metadata.version(name) for name in packages}
-    return {"device": dict(where), "versions": versions, "revision": provenance.revision()}
+    return {
+        "revision": provenance.revision(),
+        "device": dict(where),
+        "shared": provenance.shared(),
+        "note": provenance.note(),
+        "versions": versions,
+    }
 
 
 def record(
@@ -362,17 +368,13 @@ def record(
 ) -> PeerRecord:
     """The record of a run."""
     status, progress, result, step_seconds = outcome
-    latest, seconds = progress.parts[-1], progress.seconds
-    words = [provenance.note()]
-    if len(progress.parts) > 1:
-        kinds = sorted({f"{part['device']['kind']}, {part['revision']['commit'][:7]}" for part in progress.parts})
-        words.append(f"trained in {len(progress.parts)} parts: {'; '.join(kinds)}")
+    parts, seconds = progress.parts, progress.seconds
+    remarks = dict.fromkeys(part["note"] for part in parts if part["note"])
     changes = [f"{r.file}: {r.old.strip()!r} -> {r.new.strip()!r}" for r in repository.replacements]
     found = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": peer.SCHEMA_VERSION,
         "kind": "peer",
         "status": status,
-        "message": "; ".join(word for word in words if word),
         "source": {"repository": repository.name, "commit": repository.commit, "changes": changes},
         "model": cell.model,
         "task": cell.task,
@@ -380,7 +382,7 @@ def record(
         "data": data_part(dataset.card),
         "seed": seed,
         "recipe": dict(trainee.recipe),
-        "notes": list(trainee.notes),
+        "notes": [*trainee.notes, *remarks],
         "steps": {"done": progress.step, "planned": schedule.steps, "published": schedule.published},
         "result": result,
         "curve": progress.curve,
@@ -391,9 +393,10 @@ def record(
             "sequences_per_second": round(cell.batch / step_seconds, 2) if step_seconds else None,
             "peak_memory_bytes": trainee.peak_bytes(),
         },
-        "device": latest["device"],
-        "versions": latest["versions"],
-        "revision": latest["revision"],
+        "device": parts[-1]["device"] | {"shared": any(part["shared"] for part in parts)},
+        "versions": parts[-1]["versions"],
+        "revision": parts[-1]["revision"],
+        "parts": [{name: part[name] for name in ("revision", "device", "versions")} for part in parts[:-1] and parts],
         "created": provenance.now(),
     }
     return peer.validate(found)

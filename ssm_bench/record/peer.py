@@ -11,6 +11,8 @@ from ssm_bench.errors import UserError
 from ssm_bench.record import schema, store
 from ssm_bench.record.schema import Count, CurvePoint, Moment, Name, Text
 
+SCHEMA_VERSION = 1
+
 
 class Source(schema._Part, frozen=True):
     """The authors' code: a GitHub repository, its commit, and each text that was replaced to run it today."""
@@ -24,14 +26,13 @@ class PeerRecord(schema._Part, frozen=True):
     """One training run of the authors' code, finished or not.
 
     `model` is our name of the same model, so that the two can be shown side by side. `recipe` holds the arguments that
-    the authors' code was given, and `notes` say where the run differs from how the authors run it. `revision` is that
-    of this repository, which fed the data; the commit of the authors' code is in `source`.
+    the authors' code was given; `notes` say where the run differs from how the authors run it, and its circumstances.
+    `revision` is that of this repository, which fed the data; the commit of the authors' code is in `source`.
     """
 
     schema_version: Literal[1]
     kind: Literal["peer"]
     status: Literal["ok", "partial", "diverged"]
-    message: str
     source: Source
     model: Name
     task: Name
@@ -44,9 +45,10 @@ class PeerRecord(schema._Part, frozen=True):
     result: schema.Result | None
     curve: list[CurvePoint]
     cost: schema.Cost
-    device: schema.Device
+    device: schema.RunDevice
     versions: dict[str, str]
     revision: schema.Revision
+    parts: list[schema.Part]
     created: Moment
 
     @property
@@ -70,7 +72,7 @@ def validate(raw: Mapping[str, Any], where: str = "peer record") -> PeerRecord:
     Raises:
         UserError: names `where`, the field and what is wrong with it.
     """
-    record: PeerRecord = schema._convert(raw, PeerRecord, where)
+    record: PeerRecord = schema._convert(schema._plain(raw), PeerRecord, where)
     if record.status == "ok" and record.result is None:
         raise UserError(f"{where}: field result is null, but status is 'ok'")
     return record

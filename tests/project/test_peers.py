@@ -411,7 +411,7 @@ def test_what_is_wrong_with_a_peers_record_is_said(trained, tmp_path):
     (tmp_path / "peers/broken.json").write_text("{}")
     places = "\n".join(report_peers.problems(tmp_path))
     for said in (
-        "broken.json: schema_version is None",
+        "broken.json: field (top level): Object missing required field `schema_version`",
         "other.json: belongs at",
         "status is 'ok' after 40 of 48 steps",
     ):
