@@ -6,6 +6,10 @@ Clone each beside the others and check its commit out:
   git clone https://github.com/NicolasZucchet/minimal-LRU CODE/minimal-LRU && git -C CODE/minimal-LRU checkout bbd71b1
   git clone https://github.com/state-spaces/s4 CODE/s4 && git -C CODE/s4 checkout e757cef
   git clone https://github.com/state-spaces/mamba CODE/mamba && git -C CODE/mamba checkout e9594ce
+
+A machine without network can have an export in place of a clone, a folder without `.git` and with the commit in a file:
+
+  git -C CODE/S5 archive 3c18fdb s5 | tar -x -C EXPORTS/S5 && git -C CODE/S5 rev-parse 3c18fdb > EXPORTS/S5/COMMIT
 """
 
 import subprocess
@@ -13,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssm_bench.errors import UserError
+
+#: The file of an export that holds its commit.
+EXPORT = "COMMIT"
 
 
 @dataclass(frozen=True)
@@ -84,28 +91,40 @@ def prepare(repository: Repository, code: Path) -> Path:
         UserError: there is no clone, it is at another commit, a text is not in it, or a file has other changes.
     """
     folder = repository.folder(code)
-    if not (folder / ".git").exists():
+    if exported := not (folder / ".git").exists() and (folder / EXPORT).is_file():
+        commit = (folder / EXPORT).read_text(encoding="utf-8").strip()
+    elif (folder / ".git").exists():
+        commit = _git(folder, "rev-parse", "HEAD").strip()
+    else:
         raise UserError(
             f"there is no clone of {repository.name} at {folder}: "
             f"git clone https://github.com/{repository.name} {folder}"
         )
-    if (commit := _git(folder, "rev-parse", "HEAD").strip()) != repository.commit:
+    if commit != repository.commit:
         raise UserError(
             f"{folder} is at commit {commit[:7]}; what is timed is {repository.commit[:7]}: "
             f"git -C {folder} checkout {repository.commit}"
         )
     for file in dict.fromkeys(replacement.file for replacement in repository.replacements):
-        original = _git(folder, "show", f"HEAD:{file}")
-        text = original
-        for replacement in repository.replacements:
-            if replacement.file == file:
-                text = _replace(text, replacement, folder)
+        replacements = [replacement for replacement in repository.replacements if replacement.file == file]
         path = folder / file
         found = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if exported and all(_made(found, replacement) for replacement in replacements):
+            continue
+        original = found if exported else _git(folder, "show", f"HEAD:{file}")
+        text = original
+        for replacement in replacements:
+            text = _replace(text, replacement, folder)
         if found not in (original, text):
             raise UserError(f"{path} has changes of its own; undo them: git -C {folder} checkout {file}")
         path.write_text(text, encoding="utf-8")
     return folder
+
+
+def _made(text: str, replacement: Replacement) -> bool:
+    """Whether a replacement has been made: the new text is there, and the old one only where the new one holds it."""
+    new = text.count(replacement.new)
+    return new >= replacement.times and text.count(replacement.old) == new * replacement.new.count(replacement.old)
 
 
 def _replace(text: str, replacement: Replacement, folder: Path) -> str:
@@ -117,7 +136,9 @@ def _replace(text: str, replacement: Replacement, folder: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, encoding="utf-8")
+    # A clone that another user made, or that was copied here, is as good.
+    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
+    found = subprocess.run(command, capture_output=True, encoding="utf-8")
     if found.returncode:
         raise UserError(f"git {arguments[0]} in {folder} failed: {found.stderr.strip()}")
     return found.stdout

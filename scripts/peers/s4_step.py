@@ -1,32 +1,59 @@
-"""The training step of state-spaces/s4, for S4 and S4D, with its CUDA extension where there is a GPU."""
+"""The training step of state-spaces/s4, for S4 and S4D, timed or trained, with its CUDA extension where it compiles."""
 
 # pyright: reportMissingImports=false
 import functools
 import importlib
+import io
+import math
 import sys
 import types
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from timing import WARM, Cell, Timed, time_torch, torch_device
 
+SIZES = "sizes of the v3 files of configs/experiment/lra; TF32 for matrix products, as their train.py sets it"
 
-def measure(cell: Cell, clone: Path) -> Timed:
-    """Builds their backbone as the v3 files of configs/experiment/lra do, between an encoder and a linear decoder."""
+
+def set_up(clone: Path, *, compiled: bool) -> str:
+    """Makes their modules importable, and compiles their extension where there is a GPU.
+
+    Args:
+        compiled: raise where the extension does not compile; otherwise go on with their kernels in plain PyTorch.
+
+    Returns:
+        Which kernels are used, as a note.
+    """
     import torch
-    from torch import nn
 
     sys.path.insert(0, str(clone))
     _stand_in()
-    device = torch_device()
-    if device == "cuda":
-        sys.modules["structured_kernels"] = build(clone)
+    if torch_device() == "cuda":
+        try:
+            sys.modules["structured_kernels"] = build(clone)
+        except Exception:  # no compiler, no toolkit, or other versions of them
+            if compiled:
+                raise
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
-    from src.models.sequence.backbones.model import SequenceModel
     from src.models.sequence.kernels import ssm as kernels
 
+    if kernels.has_cuda_extension:
+        return "with the authors' CUDA extension for kernels"
+    return "without the authors' CUDA extension: plain PyTorch kernels"
+
+
+def backbone(cell: Cell, dt_transform: str) -> Any:
+    """Their backbone with the settings of the v3 files of configs/experiment/lra.
+
+    Args:
+        dt_transform: "softplus", or "exp" as in the runs of v3.
+    """
+    from src.models.sequence.backbones.model import SequenceModel
+
     model, mixer, optimizer = cell.config.model, cell.config.mixer, cell.config.optimizer
-    diagonal, width = cell.model == "s4d", model.d_model
+    diagonal = cell.model == "s4d"
     layer = {
         "_name_": "s4",
         "d_state": mixer.state_size,
@@ -41,29 +68,47 @@ def measure(cell: Cell, clone: Path) -> Timed:
         "rank": 1,
         "dt_min": mixer.dt_min,
         "dt_max": mixer.dt_max,
-        "dt_transform": "softplus",
+        "dt_transform": dt_transform,
         "lr": {"dt": optimizer.ssm_lr if optimizer.groups.step_size == "ssm" else None, "A": 0.001, "B": 0.001},
         "wd": 0.0,
         "n_ssm": mixer.copies or None,
         "l_max": cell.length,
     }
+    return SequenceModel(
+        d_model=model.d_model,
+        n_layers=cell.layers,
+        transposed=False,
+        dropout=model.dropout,
+        tie_dropout=True,
+        prenorm=model.prenorm,
+        layer=layer,
+        residual="R",
+        norm=model.norm,
+        track_norms=False,
+    )
+
+
+def _encoder(cell: Cell) -> Any:
+    """A table of tokens, or a linear layer of pixels, as in their configuration."""
+    from torch import nn
+
+    width = cell.config.model.d_model
+    return nn.Embedding(cell.vocabulary, width) if cell.vocabulary else nn.Linear(1, width)
+
+
+def measure(cell: Cell, clone: Path) -> Timed:
+    """Times a step of their backbone between an encoder and a linear decoder."""
+    import torch
+    from torch import nn
+
+    extension, device = set_up(clone, compiled=True), torch_device()
+    model, optimizer, width = cell.config.model, cell.config.optimizer, cell.config.model.d_model
 
     class Classifier(nn.Module):
         def __init__(self):
             super().__init__()
-            self.encoder = nn.Embedding(cell.vocabulary, width) if cell.vocabulary else nn.Linear(1, width)
-            self.backbone = SequenceModel(
-                d_model=width,
-                n_layers=cell.layers,
-                transposed=False,
-                dropout=model.dropout,
-                tie_dropout=True,
-                prenorm=model.prenorm,
-                layer=layer,
-                residual="R",
-                norm=model.norm,
-                track_norms=False,
-            )
+            self.encoder = _encoder(cell)
+            self.backbone = backbone(cell, "softplus")
             self.mix = nn.Sequential(nn.Linear(4 * width, width), nn.GELU()) if cell.pairs else None
             self.decoder = nn.Linear(width, cell.classes)
 
@@ -91,16 +136,126 @@ def measure(cell: Cell, clone: Path) -> Timed:
         adamw.step()
 
     found = time_torch(step)
-    extension = "with the authors' CUDA extension for kernels"
-    if not kernels.has_cuda_extension:
-        extension = "without the authors' CUDA extension: plain PyTorch kernels"
-    notes = [
-        WARM,
-        "sizes of the v3 files of configs/experiment/lra; TF32 for matrix products, as their train.py sets it",
-        extension,
-        "states pooled and scored by a plain linear layer",
-    ]
+    notes = [WARM, SIZES, extension, "states pooled and scored by a plain linear layer"]
     return Timed(found | cell.sizes(found["step_ms"], directions=2), notes)
+
+
+class TorchTrainee:
+    """Their encoder, backbone and decoder, with the step of their train.py: AdamW by groups, cosine with warm-up."""
+
+    def __init__(self, cell: Cell, clone: Path, schedule: Any, seed: int):
+        import torch
+
+        extension, self.device, self.seed = set_up(clone, compiled=False), torch_device(), seed
+        from src.tasks.decoders import RetrievalDecoder, SequenceDecoder
+
+        torch.manual_seed(seed)
+        config = cell.config
+        width, mode = config.model.d_model, "last" if config.model.pooling == "last" else "pool"
+        lengths = bool(cell.vocabulary)
+        if cell.pairs:
+            decoder = RetrievalDecoder(width, cell.classes, nli=True, activation="gelu", mode=mode, use_lengths=lengths)
+        else:
+            decoder = SequenceDecoder(width, cell.classes, l_output=0, mode=mode, use_lengths=lengths)
+        modules = {"encoder": _encoder(cell), "backbone": backbone(cell, "exp"), "decoder": decoder}
+        self.network: Any = torch.nn.ModuleDict(modules).to(self.device)
+        settings = {"lr": config.optimizer.lr, "weight_decay": config.optimizer.weight_decay}
+        self.adamw = torch.optim.AdamW(_groups(self.network), **settings)
+        rate = functools.partial(_cosine, warmup=schedule.warmup, steps=schedule.steps)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.adamw, rate)
+        self.recipe: dict[str, Any] = {
+            "batch_size": cell.batch,
+            "n_layers": cell.layers,
+            "d_model": width,
+            "dropout": config.model.dropout,
+            "prenorm": config.model.prenorm,
+            "norm": config.model.norm,
+            "num_warmup_steps": schedule.warmup,
+            "dt_transform": "exp",
+            **settings,
+            **config.mixer.to_dict(),
+        }
+        self.notes = [SIZES, extension, "the rate's schedule is written out: in theirs it comes from another library"]
+
+    def _logits(self, batch: Any) -> Any:
+        import torch
+
+        x = torch.from_numpy(batch.inputs).to(self.device)
+        if batch.lengths is None:
+            return self.network["decoder"](self.network["backbone"](self.network["encoder"](x))[0])
+        lengths = torch.from_numpy(batch.lengths)
+        y, _ = self.network["backbone"](self.network["encoder"](x), lengths=lengths.to(self.device))
+        # Their decoder slices by each length, which need not come back from the device.
+        return self.network["decoder"](y, lengths=lengths.tolist())
+
+    def train(self, batches: Iterable[Any], first: int) -> float:
+        """See `training.Trainee`."""
+        import torch
+
+        # Dropout depends on the seed and the step alone, so that a run can resume.
+        torch.manual_seed(1_000_003 * self.seed + first)
+        self.network.train()
+        losses = []
+        for batch in batches:
+            self.adamw.zero_grad(set_to_none=True)
+            labels = torch.from_numpy(batch.labels).long().to(self.device)
+            loss = torch.nn.functional.cross_entropy(self._logits(batch), labels)
+            loss.backward()
+            self.adamw.step()
+            self.scheduler.step()
+            losses.append(loss.detach())
+        return float(torch.stack(losses).mean())
+
+    def evaluate(self, batches: Iterable[Any]) -> tuple[float, float]:
+        """See `training.Trainee`."""
+        import torch
+
+        self.network.eval()
+        sums, count = torch.zeros(2, dtype=torch.float64), 0
+        with torch.no_grad():
+            for batch in batches:
+                logits, labels = self._logits(batch).cpu(), torch.from_numpy(batch.labels).long()
+                loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+                sums += torch.stack([loss, (logits.argmax(-1) == labels).sum()])
+                count += len(labels)
+        return float(sums[0]) / count, float(sums[1]) / count
+
+    def dump(self) -> bytes:
+        """See `training.Trainee`."""
+        import torch
+
+        file = io.BytesIO()
+        torch.save({name: part.state_dict() for name, part in self._parts().items()}, file)
+        return file.getvalue()
+
+    def restore(self, state: bytes) -> None:
+        """See `training.Trainee`."""
+        import torch
+
+        found = torch.load(io.BytesIO(state), map_location=self.device, weights_only=True)
+        for name, part in self._parts().items():
+            part.load_state_dict(found[name])
+
+    def peak_bytes(self) -> int | None:
+        """See `training.Trainee`."""
+        import torch
+
+        return int(torch.cuda.max_memory_allocated()) if self.device == "cuda" else None
+
+    def _parts(self) -> dict[str, Any]:
+        return {"network": self.network, "optimizer": self.adamw, "scheduler": self.scheduler}
+
+
+def trainee(cell: Cell, clone: Path, schedule: Any, seed: int) -> TorchTrainee:
+    """Their model with their step; see `training.Trainee`."""
+    return TorchTrainee(cell, clone, schedule, seed)
+
+
+def _cosine(step: int, *, warmup: int, steps: int) -> float:
+    """The factor of the rate, as `get_cosine_schedule_with_warmup` of transformers, which their configuration names."""
+    if step < warmup:
+        return step / max(1, warmup)
+    return max(0.0, 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))))
 
 
 @functools.cache

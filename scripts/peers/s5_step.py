@@ -1,25 +1,32 @@
-"""The training step of lindermanlab/S5."""
+"""The training step of lindermanlab/S5, timed or trained."""
 
 # pyright: reportMissingImports=false
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from timing import WARM, Cell, Timed, on_host, random_batch, time_jax
+from timing import WARM, Cell, Timed, on_host, random_batch, time_jax, without_bars
 
 from ssm_bench.config import experiment
 
+REPLACED = "names that newer JAX and Flax dropped are replaced; nothing else is changed"
 
-def measure(cell: Cell, clone: Path) -> Timed:
-    """Builds the model as their train.py does, and times their train_step."""
+
+def build(cell: Cell, clone: Path, key: Any) -> tuple[Any, Any]:
+    """Their model and its training state, made as their train.py does.
+
+    Args:
+        key: of the parameters, a JAX key.
+    """
     sys.path.insert(0, str(clone))
-    import jax
+    without_bars()
     import jax.numpy as jnp
     from jax.scipy.linalg import block_diag
     from s5.seq_model import BatchClassificationModel, RetrievalModel
     from s5.ssm import init_S5SSM
     from s5.ssm_init import make_DPLR_HiPPO
-    from s5.train_helpers import create_train_state, train_step
+    from s5.train_helpers import create_train_state
 
     model, mixer, optimizer = cell.config.model, cell.config.mixer, cell.config.optimizer
     recipe = experiment("s5").RECIPES[cell.task]
@@ -59,7 +66,7 @@ def measure(cell: Cell, clone: Path) -> Timed:
         )
         state = create_train_state(
             network,
-            jax.random.PRNGKey(0),
+            key,
             padded,
             cell.pairs,
             in_dim=max(1, cell.vocabulary),
@@ -72,9 +79,37 @@ def measure(cell: Cell, clone: Path) -> Timed:
             lr=optimizer.lr,
             dt_global=recipe.get("dt_global", False),
         )
+    return network, state
+
+
+def measure(cell: Cell, clone: Path) -> Timed:
+    """Times their train_step."""
+    import jax
+    import jax.numpy as jnp
+
+    network, state = build(cell, clone, jax.random.PRNGKey(0))
+    from s5.train_helpers import train_step
+
     x, labels = random_batch(cell)
-    inputs = (x, jnp.full((cell.rows,), float(cell.length))) if padded else x
+    inputs = (x, jnp.full((cell.rows,), float(cell.length))) if cell.vocabulary else x
     arguments = (jax.random.PRNGKey(2), inputs, labels[: cell.batch].astype(float), jnp.ones((cell.rows, cell.length)))
     found = time_jax(train_step, state, arguments, (network(training=True), True))
-    notes = [WARM, "names that newer JAX and Flax dropped are replaced; nothing else is changed"]
-    return Timed(found | cell.sizes(found["step_ms"], directions=2), notes)
+    return Timed(found | cell.sizes(found["step_ms"], directions=2), [WARM, REPLACED])
+
+
+def trainee(cell: Cell, clone: Path, schedule: Any, seed: int) -> Any:
+    """Their model with their train_epoch and eval_step; see `training.Trainee`."""
+    import jax
+    from jax_trainee import JaxTrainee
+
+    with on_host():
+        initial, train_key = jax.random.split(jax.random.PRNGKey(seed))
+        network, state = build(cell, clone, jax.random.split(initial)[0])
+    import s5.train_helpers as helpers
+
+    optimizer = cell.config.optimizer
+    opt_config = experiment("s5").RECIPES[cell.task]["optimizer"]
+    found = JaxTrainee(helpers, network, state, train_key, cell, schedule, norm=True, options=(opt_config,), lr_min=0.0)
+    found.recipe |= {"opt_config": opt_config, "dt_global": optimizer.groups.step_size == "global+decay"}
+    found.notes = [REPLACED]
+    return found

@@ -4,7 +4,9 @@ import contextlib
 import importlib.metadata
 import platform
 import statistics
+import sys
 import time
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from clones import Repository
 
 from ssm_bench.data import spec
-from ssm_bench.record import SCHEMA_VERSION, SpeedRecord, validate_speed
+from ssm_bench.record import SpeedRecord, validate_speed
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.train import provenance
 
@@ -91,6 +93,13 @@ def on_host() -> contextlib.AbstractContextManager:
         return jax.default_device(jax.devices("cpu")[0])
     except RuntimeError:  # JAX_PLATFORMS names the GPU alone
         return contextlib.nullcontext()
+
+
+def without_bars() -> None:
+    """Takes the place of tqdm, whose bars would fill the screen, and which need not be installed."""
+    bars = types.ModuleType("tqdm")
+    vars(bars)["tqdm"] = iter
+    sys.modules["tqdm"] = bars
 
 
 def random_batch(cell: Cell) -> tuple[Any, Any]:
@@ -183,7 +192,7 @@ def record(
         implementation = f"{repository.name}@{repository.commit[:7]}"
         revision = {"commit": repository.commit, "dirty": bool(repository.replacements)}
     found = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": 1,
         "kind": "speed",
         "name": f"peer-{owner}-{operation or f'{model}-{task}'}-{where['platform']}",
         "model": model,

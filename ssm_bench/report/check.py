@@ -5,7 +5,7 @@ from pathlib import Path
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, SpeedRecord, store
 from ssm_bench.record.schema import inconsistencies
-from ssm_bench.report import publish, published
+from ssm_bench.report import peers, publish, published
 
 
 def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, int, list[str]]:
@@ -45,7 +45,7 @@ def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, i
         found += _tables(runs, root, readme, speeds if all_speeds else None)
     if readme is not None and all_speeds:
         found += _speed_page(speeds, readme)
-    return len(runs), len(speeds), found + _figures(root)
+    return len(runs), len(speeds), found + peers.problems(root) + _figures(root)
 
 
 def _published(run: RunRecord) -> list[str]:
