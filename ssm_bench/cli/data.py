@@ -122,7 +122,7 @@ def _describe(options: argparse.Namespace) -> int:
         "kind": card["kind"],
         "source": card["source"],
         "citation": card["citation"],
-        "licence": card["licence"],
+        "license": card["license"],
         "protocol": card["protocol"],
         "checksum": card["checksum"],
         "tokens": f"{card['tokens']}, at most {card['max_length']:,} a document",

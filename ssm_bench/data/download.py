@@ -31,7 +31,7 @@ def archive(builder: str, file_name: str, wanted: str, work: Work) -> Path:
         work: for its reports.
 
     Returns:
-        The path of the archive, kept in the cache for another tokenisation.
+        The path of the archive, kept in the cache for another tokenization.
 
     Raises:
         UserError: TensorFlow Datasets is not installed, the host is out of reach, or the file is not as published.

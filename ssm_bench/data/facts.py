@@ -55,7 +55,7 @@ class Facts:
         labels: examples of each class in each part, where they are known exactly.
         sample: what a sample of another set showed, where the numbers are random.
         shared: distinct examples that two parts have in common; for a part with itself, examples said again.
-        checksums: of the arrays, by names of data and tokenisation, where every copy gives the same.
+        checksums: of the arrays, by names of data and tokenization, where every copy gives the same.
     """
 
     source: str

@@ -140,7 +140,7 @@ def _from_batches(batches: dict[str, tuple[np.ndarray, np.ndarray]], source: Pat
 
 
 def read_tfds(paths: list[Path], tokens: str, work: Work) -> Corpus:
-    """What TFDS's own builder prepared: colour images, whose ids tell the official order."""
+    """What TFDS's own builder prepared: color images, whose ids tell the official order."""
     source = paths[0].parent
     images = {part: np.empty((count, 3, SIDE * SIDE), np.uint8) for part, count in IMAGES.items()}
     labels = {part: np.full(count, -1) for part, count in IMAGES.items()}
@@ -237,7 +237,7 @@ class Image(Task):
   institution = {University of Toronto},
   year = {2009}
 }"""
-    licence = "none stated by the authors"
+    license = "none stated by the authors"
     wanted = (
         "put cifar-10-python.tar.gz, or the folder cifar-10-batches-py it unpacks to, into the folder that "
         "SSM_BENCH_RAW names"

@@ -147,7 +147,7 @@ class Retrieval(Task):
   volume = {47},
   year = {2013}
 }"""
-    licence = "ACL Anthology papers before 2016: CC BY-NC-SA 3.0"
+    license = "ACL Anthology papers before 2016: CC BY-NC-SA 3.0"
     wanted = (
         "unpack lra_release.gz of the Long Range Arena (it holds tsv_data/new_aan_pairs.train.tsv) into the folder "
         "that SSM_BENCH_RAW names"
