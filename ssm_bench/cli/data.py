@@ -202,7 +202,7 @@ def _verify(options: argparse.Namespace) -> int:
     for task, folder in folders:
         damage, checks = verify(task, folder, Work(options.workers))
         failed += bool(damage) or not all(check.holds for check in checks)
-        print(f"{folder.name}: {'damaged' if damage else 'whole'}")
+        print(f"{folder.name}: {'damaged' if damage else 'intact'}")
         for sentence in damage:
             print(f"  {sentence}")
         width = max((len(check.name) for check in checks), default=0)

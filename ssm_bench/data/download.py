@@ -109,7 +109,7 @@ def prepared_examples(
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{folder} cannot be read ({reason}); prepare it whole, with "
+            f"{folder} cannot be read ({reason}); prepare all of it, with "
             f'tfds.builder("{folder.parts[-2]}", file_format="array_record")'
         ) from error
 

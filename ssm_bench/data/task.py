@@ -67,7 +67,7 @@ class Task(abc.ABC):
     variants: ClassVar[tuple[str, ...]] = ()
     #: The tokenizations offered, the default first; a task with only one takes it whatever the caller asks for.
     tokenizations: ClassVar[tuple[str, ...]]
-    #: The paper to cite: in words, and as the one BibTeX entry that stands beside a table.
+    #: The paper to cite: in words, and as the one BibTeX entry for the BibTeX file of a table.
     citation: ClassVar[str]
     bibtex: ClassVar[str]
     #: What is known of the license.

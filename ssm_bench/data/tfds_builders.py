@@ -1,6 +1,6 @@
 """Builders for TensorFlow Datasets (TFDS) of the sets that it lacks, for programs that read their data through it.
 
-They need no TensorFlow: every feature is a tensor of whole numbers, every file an array_record. Splits, order and
+They need no TensorFlow: every feature is a tensor of integers, every file an array_record. Splits, order and
 numbers are those of `load(task, data="real")`; the metadata name the data and their checksum.
 
     import tensorflow_datasets as tfds
