@@ -114,7 +114,7 @@ class Checkpoints:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
             with _quiet_orbax():
-                ocp.save(draft / "tree", tree)
+                ocp.save(str(draft / "tree"), tree)
             about = {"progress": progress, "arrays": _arrays(tree)}
             (draft / "progress.json").write_text(json.dumps(about))
             (draft / CHECKSUMS).write_text(json.dumps(_checksums(draft)))
@@ -151,7 +151,7 @@ class Checkpoints:
             )
         try:
             with _quiet_orbax():
-                return ocp.load(folder / "tree", like), about["progress"]
+                return ocp.load(str(folder / "tree"), like), about["progress"]
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise
         except Exception as error:
