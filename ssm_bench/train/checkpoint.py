@@ -262,14 +262,15 @@ def _arrays(tree: Any) -> list[list[Any]]:
 
 @contextlib.contextmanager
 def _quiet_orbax() -> Iterator[None]:
-    """Silences the log of Orbax, which repeats every error over hundreds of lines; the exception says it, too."""
+    """Silences the log of Orbax, which repeats every error over hundreds of lines; the exception says it, too.
+
+    After an exception the log stays silent, since other threads of Orbax may still fail for the same reason.
+    """
     log = logging.getLogger("absl")
     earlier = log.level
     log.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        log.setLevel(earlier)
+    yield
+    log.setLevel(earlier)
 
 
 def _reason(error: Exception) -> str:
