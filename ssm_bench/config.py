@@ -14,6 +14,9 @@ from ml_collections import ConfigDict, config_flags
 
 from ssm_bench.errors import UserError, unknown_name
 
+#: Of a setting: what 32 bits hold, since whole numbers are 32 bits wide on devices.
+LARGEST_INTEGER = 2**31 - 1
+
 
 def base_config(task: str) -> ConfigDict:
     """Every setting of a run with a neutral value; an experiment file replaces what its paper publishes.
@@ -183,7 +186,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     """Applies `--config.model.d_model=128` and its like, keeping the type of what is there.
 
     Raises:
-        UserError: a name that does not exist (with the near names), or a value of another type or not finite.
+        UserError: a name that does not exist (with the near names), or a value of another type, not finite, or
+            beyond LARGEST_INTEGER.
     """
     config = config.copy_and_resolve_references()
     for argument in arguments:
@@ -209,6 +213,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
         changed = leaves(config.to_dict())[name]
         if isinstance(changed, float) and not math.isfinite(changed):
             raise UserError(f"--config.{name} takes a finite number; got {value!r}")
+        if isinstance(changed, int) and abs(changed) > LARGEST_INTEGER:
+            raise UserError(f"--config.{name} takes a whole number of at most {LARGEST_INTEGER}; got {value}")
     return config
 
 
