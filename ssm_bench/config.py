@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import os
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -107,9 +108,18 @@ def base_config(task: str) -> ConfigDict:
 
 
 def experiments_folder() -> Path:
-    """The folder of experiment files: SSM_BENCH_EXPERIMENTS, else `experiments/` of this checkout."""
-    named = os.environ.get("SSM_BENCH_EXPERIMENTS")
-    folder = Path(named) if named else Path(__file__).resolve().parent.parent / "experiments"
+    """The folder of experiment files.
+
+    It is SSM_BENCH_EXPERIMENTS, else the folder of the experiment file that is being run as a script, else
+    `experiments/` of this checkout.
+    """
+    script = sys.modules["__main__"]
+    if named := os.environ.get("SSM_BENCH_EXPERIMENTS"):
+        folder = Path(named).expanduser()
+    elif hasattr(script, "RECIPES") and getattr(script, "__file__", None):
+        folder = Path(script.__file__ or "").resolve().parent
+    else:
+        folder = Path(__file__).resolve().parent.parent / "experiments"
     if not folder.is_dir():
         raise UserError(
             f"no folder of experiment files at {folder}: install with `pip install -e .` from a checkout, "

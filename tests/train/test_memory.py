@@ -4,6 +4,8 @@ import re
 from itertools import product
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ssm_bench.config import experiment_names
 from ssm_bench.data import spec
@@ -35,18 +37,22 @@ def check(name, *settings):
     check_memory(config, spec(TASK), vocab_size=256)
 
 
-@pytest.mark.parametrize("size", [10**5, LARGEST_SIZE, 10**9, 2**31, 10**20])
-@pytest.mark.parametrize(("name", "option"), OPTIONS)
-def test_an_absurd_size_is_refused_in_one_sentence_or_harmless(name, option, size):
-    if option == "model.layers":
-        size = max(size, LARGEST_SIZE + 1)  # layers have a bound of their own
+@given(st.sampled_from(OPTIONS), st.integers(2000, LARGEST_SIZE) | st.sampled_from([10**5, LARGEST_SIZE]))
+def test_any_size_is_refused_in_one_sentence_or_harmless(option, size):
+    name, setting = option
     try:
-        check(name, f"{option}={size}")
+        check(name, f"{setting}={size}")
     except UserError as error:
         assert re.search(r"\d", str(error)) and "\n" not in str(error)
-        assert option.rpartition(".")[2] in str(error)
-    else:
-        assert size <= LARGEST_SIZE
+        assert setting.rpartition(".")[2] in str(error)
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS)
+def test_an_absurd_size_is_refused_at_once(name, option, monkeypatch):
+    monkeypatch.setattr(memory, "build", None)
+    for size in (LARGEST_SIZE + 1, 10**9, 2**31, 10**20):
+        with pytest.raises(UserError, match=rf"^--config\.{option} [^\n]* at most [0-9]+; got {size}$"):
+            check(name, f"{option}={size}")
 
 
 @pytest.mark.parametrize(
