@@ -1,5 +1,6 @@
 """What a command prints, and returns, when it fails: one sentence and an exit code."""
 
+import contextlib
 import errno
 import os
 import sys
@@ -91,7 +92,5 @@ def _discard_output() -> None:
 
 
 def _say(text: str) -> None:
-    try:
+    with contextlib.suppress(OSError, ValueError):  # stderr may be closed or on a full disk
         print(text, file=sys.stderr, flush=True)
-    except (OSError, ValueError):  # nobody can be told
-        pass

@@ -70,7 +70,11 @@ def _in_blocks(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | No
         queries, at = block_at
         seen = at[:, None] >= jnp.arange(length) if causal else None
         return jax.nn.dot_product_attention(
-            queries, k, v, mask=None if seen is None else seen[None, None], key_value_seq_lengths=lengths,
+            queries,
+            k,
+            v,
+            mask=None if seen is None else seen[None, None],
+            key_value_seq_lengths=lengths,
             implementation="xla",
         )
 

@@ -17,7 +17,7 @@ THREADS = max(2, os.cpu_count() or 1)
 # Far more than the slowest machine needs: what does not end until then never does.
 PATIENCE = 900
 
-GROUPS = 4
+GROUPS = 2
 
 
 @pytest.mark.parametrize("group", range(GROUPS))

@@ -11,7 +11,9 @@ from ssm_bench.train.batches import device_data
 from ssm_bench.train.run import make_program
 
 #: One model of each pair of mixer and scaffold.
-MODELS = sorted({(c.model.mixer, c.model.scaffold): n for n in experiment_names() for c in [resolve(n, "text")]}.values())
+MODELS = sorted(
+    {(c.model.mixer, c.model.scaffold): n for n in experiment_names() for c in [resolve(n, "text")]}.values()
+)
 
 
 @pytest.fixture(scope="module")
