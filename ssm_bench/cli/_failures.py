@@ -7,7 +7,7 @@ import sys
 import tempfile
 import traceback
 
-from ssm_bench.errors import UserError
+from ssm_bench.errors import UserError, printable
 
 FAILED = 1
 USER_MISTAKE = 2
@@ -51,11 +51,11 @@ def report(error: BaseException) -> int:
 
 def _describe(error: BaseException) -> tuple[int, str]:
     """The exit code and the sentence for an error."""
-    first = printable((str(error).strip().splitlines() or [""])[0])[:_LONGEST]
+    first = _one_line((str(error).strip().splitlines() or [""])[0])[:_LONGEST]
     if isinstance(error, UserError):
-        return USER_MISTAKE, f"error: {printable(str(error))}"
+        return USER_MISTAKE, f"error: {_one_line(str(error))}"
     if isinstance(error, OSError) and error.strerror:
-        where = f": {printable(str(error.filename))}" if error.filename is not None else ""
+        where = f": {_one_line(str(error.filename))}" if error.filename is not None else ""
         code = USER_MISTAKE if where and error.errno in _PATH_ERRORS else FAILED
         return code, f"error: {error.strerror}{where}"
     if isinstance(error, RuntimeError) and "home directory" in first:
@@ -65,9 +65,8 @@ def _describe(error: BaseException) -> tuple[int, str]:
     return FAILED, f"internal error: {type(error).__name__}{': ' if first else ''}{first}"
 
 
-def printable(text: str) -> str:
-    """The text on one line, without characters that control a terminal."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 def _write_log(error: BaseException) -> str:

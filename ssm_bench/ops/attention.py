@@ -9,7 +9,7 @@ import jax.numpy as jnp
 _WAVELENGTHS = 10_000.0
 
 # Scores that may exist at once: more of them are computed in blocks of queries.
-_BLOCK_SCORES = 2**28
+_BLOCK_SCORES = 2**27
 
 
 def attention(

@@ -22,7 +22,7 @@ from ssm_bench.cli._failures import report
 from ssm_bench.cli._options import _check_platform as check_platform
 from ssm_bench.cli._options import prepare_jax
 from ssm_bench.config import experiment_names
-from ssm_bench.errors import UserError
+from ssm_bench.errors import UserError, printable
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,7 +135,7 @@ def test_any_failure_is_one_line_without_control_characters(text, kind):
         said = sys.stderr.getvalue()
         logs = list(Path(folder).iterdir())
         assert [kind.__name__ in log.read_text() for log in logs] == [True] * (code == 1)
-    assert said.count("\n") == 1 and said[:-1].isprintable()
+    assert said.count("\n") == 1 and said == printable(said)
     assert code == (2 if kind is UserError or "home directory" in text or "nable to initialize" in text else 1)
 
 
