@@ -28,7 +28,7 @@ _TRACED_LAYERS = 3
 _COPIES = 4
 
 #: The compiler fuses many intermediate arrays away. One that is so many times the memory is still refused.
-_FUSED = 4
+_FUSED = 2
 
 _SIZES = ("d_model", "layers", "context", "head_width")
 
