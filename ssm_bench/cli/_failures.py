@@ -82,12 +82,12 @@ def _write_log(error: BaseException) -> str:
 
 def _discard_output() -> None:
     """Lets nothing more reach standard output: what is buffered would fail again when the interpreter exits."""
-    try:
+    if sys.stdout is None or sys.stdout is not sys.__stdout__:  # closed, or replaced by a caller of `main`
+        return
+    with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
-    except (OSError, ValueError, AttributeError):  # no file behind it, as in tests
-        pass
 
 
 def _say(text: str) -> None:
