@@ -274,7 +274,7 @@ def test_text_from_a_record_is_text_everywhere(tmp_path, capsys):
     assert r"\input{b}" not in tex and r"\textbackslash{}input\{b\}" in tex and r"\$x\_\{\$" in tex
     page = (tmp_path / "tables" / "budget-strict.md").read_text()
     assert "<script>" not in page and r"\[/red\]" in page and r"\`a\` \|" in page
-    drawn = (tmp_path / "figures" / "budget" / "strict-learning-curves.svg").read_text()
+    drawn = (tmp_path / "figures" / "budget" / "strict-accuracy-cost.svg").read_text()
     assert "<script>" not in drawn
 
 
