@@ -22,7 +22,11 @@ GENERATED = re.compile(
 
 
 def tables(
-    root: Path | str, preset: str | None = None, protocol: str | None = None, records: list[RunRecord] | None = None
+    root: Path | str,
+    preset: str | None = None,
+    protocol: str | None = None,
+    records: list[RunRecord] | None = None,
+    skip: store.Skip | None = None,
 ) -> list[Table]:
     """Every table that the records under `root` make, or the one that shows a preset, of one protocol.
 
@@ -31,11 +35,12 @@ def tables(
         preset: one of the presets that a table shows.
         protocol: of the runs.
         records: all records where they have been read already.
+        skip: as in `store.read_all`.
 
     Raises:
-        UserError: a record is bad.
+        UserError: as `store.read_all`.
     """
-    records = store.read_all(root) if records is None else records
+    records = store.read_all(root, skip=skip) if records is None else records
     found = peers(root, records)
     return [
         build(records, *kind, peers=found)
