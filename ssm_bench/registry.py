@@ -1,4 +1,4 @@
-"""Finds models, scaffolds and tasks by the name of their module; nothing is registered by hand."""
+"""Finds mixers, scaffolds and tasks by the names of their modules; nothing is registered by hand."""
 
 import importlib
 import inspect
@@ -14,7 +14,7 @@ def names(package: str) -> tuple[str, ...]:
     """The public modules of a package of this project, sorted.
 
     Args:
-        package: "models", "scaffolds" or "tasks".
+        package: "mixers", "scaffolds" or "tasks".
     """
     path = importlib.import_module(f"ssm_bench.{package}").__path__
     return tuple(sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_")))

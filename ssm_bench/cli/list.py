@@ -104,7 +104,7 @@ def _modules(package: str) -> list[tuple[str, str]]:
 
 
 def _mixers() -> list[tuple[str, str]]:
-    return _modules("models")
+    return _modules("mixers")
 
 
 def _scaffolds() -> list[tuple[str, str]]:

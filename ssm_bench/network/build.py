@@ -20,7 +20,7 @@ from ssm_bench.network.scaffold import Scaffold, Slots
 PAPER_PADDING = ("everywhere", "norms", "nowhere")
 
 #: The two slots of a block: section of the configuration, package, interface.
-SLOTS = (("mixer", "models", Mixer), ("scaffold", "scaffolds", Scaffold))
+SLOTS = (("mixer", "mixers", Mixer), ("scaffold", "scaffolds", Scaffold))
 
 #: What a mixer or scaffold is given by the network that it sits in.
 NOT_OPTIONS = {"self", "d_model", "max_length", "context", "slots", "rngs"}
@@ -67,7 +67,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
     for size in ("layers", "d_model"):
         if model[size] < 1:
             raise UserError(f"--config.model.{size} must be at least 1; got {model[size]}")
-    mixer_class = registry.subclass("models", model.mixer, Mixer)
+    mixer_class = registry.subclass("mixers", model.mixer, Mixer)
     scaffold_class = registry.subclass("scaffolds", model.scaffold, Scaffold)
     mixer_options = _checked("mixer", model.mixer, mixer_class, config.mixer)
     scaffold_options = _checked("scaffold", model.scaffold, scaffold_class, config.scaffold)

@@ -6,7 +6,7 @@ import jax
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.attention import Attention
+from ssm_bench.mixers.attention import Attention
 from ssm_bench.network.layers import ShortConv
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.scaffold import Along, Scaffold, Slots

@@ -34,13 +34,13 @@ FLOAT32_INSIDE = {"attention"}
 # Linear and constant, but another map at every position: linear and time-varying.
 LINEAR_BY_POSITION = {"fourier"}
 
-MIXERS = registry.names("models")
+MIXERS = registry.names("mixers")
 SCAFFOLDS = registry.names("scaffolds")
 BATCH, LENGTH, WIDTH = 3, 23, 8
 
 
 def make_mixer(name, *, width=WIDTH, **options):
-    kind = registry.subclass("models", name, Mixer)
+    kind = registry.subclass("mixers", name, Mixer)
     known = inspect.signature(kind.__init__).parameters
     # Long steps, so that the state matters in short sequences.
     small = {"state_size": 4, "blocks": 1, "heads": 2, "shift_size": 3, "landmarks": 3, "context": 2}
@@ -55,7 +55,7 @@ def inputs(length=LENGTH, seed=0):
 
 def directions(name):
     """The values of `bidirectional` that a mixer takes."""
-    takes = "bidirectional" in options_of(registry.subclass("models", name, Mixer))
+    takes = "bidirectional" in options_of(registry.subclass("mixers", name, Mixer))
     return (False, True) if takes else (None,)
 
 
@@ -200,7 +200,7 @@ def test_a_scaffold_trains_with_its_norm_on_either_side(scaffold, prenorm):
 
 @pytest.mark.parametrize("name", MIXERS)
 def test_traits_are_what_the_mixer_does(name):
-    traits = registry.subclass("models", name, Mixer).traits
+    traits = registry.subclass("mixers", name, Mixer).traits
     mixer = make_mixer(name, bidirectional=False)
     x, y = short_inputs(), short_inputs(1)
     nothing = jnp.zeros_like(x)
@@ -247,9 +247,9 @@ def test_inputs_of_another_rank_width_or_type_are_refused_in_one_sentence(name):
         mixer.step(jnp.zeros((1, 3, WIDTH)), None)
 
 
-@pytest.mark.parametrize("package", ["models", "scaffolds"])
+@pytest.mark.parametrize("package", ["mixers", "scaffolds"])
 def test_every_option_has_a_default_that_can_be_overridden(package):
-    interface = Mixer if package == "models" else Scaffold
+    interface = Mixer if package == "mixers" else Scaffold
     for name in registry.names(package):
         for option, default in options_of(registry.subclass(package, name, interface)).items():
             assert isinstance(default, bool | int | float | str), f"{name}.{option}: {default!r}"
@@ -369,7 +369,7 @@ def test_synthetic_data_of_every_task_fit_the_backbone(task):
 
 
 def test_a_mixer_that_lacks_something_is_told_what(monkeypatch):
-    found = types.ModuleType("ssm_bench.models.foo")
+    found = types.ModuleType("ssm_bench.mixers.foo")
 
     class Foo(Mixer):
         def __call__(self, x, mask=None, *, key=None):
@@ -378,4 +378,4 @@ def test_a_mixer_that_lacks_something_is_told_what(monkeypatch):
     Foo.__module__, found.Foo = found.__name__, Foo
     monkeypatch.setattr(registry, "module", lambda package, name: found)
     with pytest.raises(TypeError, match="exactly one Mixer, it defines 0; Foo lacks state_size"):
-        registry.subclass("models", "foo", Mixer)
+        registry.subclass("mixers", "foo", Mixer)

@@ -67,11 +67,11 @@ def test_files_exist(document):
         assert (document.parent / link).exists(), link
     named = re.findall(r"`((?:ssm_bench|experiments|tests|docs|results|scripts)/[\w./-]*)`", text)
     examples = {
-        "ssm_bench/models/foo.py",
+        "ssm_bench/mixers/foo.py",
         "ssm_bench/scaffolds/foo.py",
         "docs/models/foo.md",
         "experiments/foo.py",
-        "tests/models/test_foo.py",
+        "tests/mixers/test_foo.py",
         "ssm_bench/tasks/bar.py",
         "docs/tasks/bar.md",
     }

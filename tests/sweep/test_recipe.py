@@ -126,11 +126,11 @@ def test_any_mixer_is_put_into_any_scaffold_by_one_override():
     assert "activation" not in config.scaffold and config.mixer.state_size == 192
 
 
-@pytest.mark.parametrize("mixer", registry.names("models"))
+@pytest.mark.parametrize("mixer", registry.names("mixers"))
 def test_another_mixer_keeps_the_options_that_mean_the_same_and_no_other(mixer):
     recipe = resolve("s5", "pathx").mixer
     config = resolve("s5", "pathx", overrides=[f"--config.model.mixer={mixer}"])
-    defaults = options_of(registry.subclass("models", mixer, Mixer))
+    defaults = options_of(registry.subclass("mixers", mixer, Mixer))
     for name, value in config.mixer.items():
         kept = mixer == "s5" or name in SHARED_OPTIONS
         assert value == (recipe[name] if kept and name in recipe else defaults[name]), name

@@ -82,7 +82,7 @@ def _check_forward(config: Any) -> None:
     """Refuses what has no place in a stream that is read forward, position by position, without an end."""
     from ssm_bench.network.mixer import Mixer, WholeMixer
 
-    if issubclass(registry.subclass("models", config.model.mixer, Mixer), WholeMixer):
+    if issubclass(registry.subclass("mixers", config.model.mixer, Mixer), WholeMixer):
         raise UserError(f"a stream is read forward, which the mixer {config.model.mixer} can not")
     if config.mixer.get("bidirectional"):
         raise UserError("a stream is read forward: --config.mixer.bidirectional must be false; got true")

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.nystrom import Nystrom
+from ssm_bench.mixers.nystrom import Nystrom
 from tests.ops.test_nystrom import oracle
 
 LENGTH, WIDTH = 17, 8

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.fourier import Fourier
+from ssm_bench.mixers.fourier import Fourier
 
 WIDTH, LENGTHS = 6, (13, 8)
 # Sums of 78 terms of size 1, in float32.

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.s6 import S6
+from ssm_bench.mixers.s6 import S6
 from ssm_bench.network.build import roles
 
 from . import ssm_checks as checks

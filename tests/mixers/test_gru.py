@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.gru import GRU
+from ssm_bench.mixers.gru import GRU
 
 from . import ssm_checks as checks
 

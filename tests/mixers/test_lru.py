@@ -11,8 +11,8 @@ from flax import nnx
 
 from ssm_bench.config import get_config
 from ssm_bench.errors import UserError
-from ssm_bench.models.diagonal_rnn import DiagonalRNN
-from ssm_bench.models.lru import LRU
+from ssm_bench.mixers.diagonal_rnn import DiagonalRNN
+from ssm_bench.mixers.lru import LRU
 
 from . import ssm_checks as checks
 

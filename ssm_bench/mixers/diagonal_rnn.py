@@ -1,6 +1,6 @@
 """The diagonal RNN: the LRU without its normalisation, the step before it in its paper."""
 
-from ssm_bench.models.lru import LRU
+from ssm_bench.mixers.lru import LRU
 
 
 class DiagonalRNN(LRU):

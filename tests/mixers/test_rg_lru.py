@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.rg_lru import RGLRU
+from ssm_bench.mixers.rg_lru import RGLRU
 from ssm_bench.network.build import roles as tree_roles
 
 from . import ssm_checks as checks

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.attention import Attention
+from ssm_bench.mixers.attention import Attention
 
 BATCH, LENGTH, WIDTH = 2, 13, 16
 # Softmax is float32 whatever it is given: sums of a few dozen terms.

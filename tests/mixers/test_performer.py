@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.attention import Attention
-from ssm_bench.models.performer import Performer
+from ssm_bench.mixers.attention import Attention
+from ssm_bench.mixers.performer import Performer
 
 from .feature_checks import loop
 

@@ -10,7 +10,7 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
-from ssm_bench.models.s4 import S4
+from ssm_bench.mixers.s4 import S4
 
 from . import ssm_checks as checks
 

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.ssd import SSD
+from ssm_bench.mixers.ssd import SSD
 from ssm_bench.network.build import roles
 
 from . import ssm_checks as checks

@@ -10,7 +10,7 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
-from ssm_bench.models.dss import DSS
+from ssm_bench.mixers.dss import DSS
 
 from . import ssm_checks as checks
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.lstm import LSTM
+from ssm_bench.mixers.lstm import LSTM
 
 from . import ssm_checks as checks
 

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.linear_attention import LinearAttention
+from ssm_bench.mixers.linear_attention import LinearAttention
 
 from .feature_checks import loop
 

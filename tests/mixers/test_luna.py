@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.luna import Luna
+from ssm_bench.mixers.luna import Luna
 
 CONTEXT, LENGTH, WIDTH = 5, 13, 8
 # Two softmax in float32 behind each other: sums of a few dozen terms.

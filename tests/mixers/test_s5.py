@@ -10,7 +10,7 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
-from ssm_bench.models.s5 import S5
+from ssm_bench.mixers.s5 import S5
 
 from . import ssm_checks as checks
 

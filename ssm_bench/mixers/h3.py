@@ -2,7 +2,7 @@
 
 from flax import nnx
 
-from ssm_bench.models.s4d import S4D
+from ssm_bench.mixers.s4d import S4D
 from ssm_bench.network.h3 import H3Layer
 from ssm_bench.network.mixer import Traits
 

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.lsh_attention import LSHAttention
+from ssm_bench.mixers.lsh_attention import LSHAttention
 from ssm_bench.ops import lsh_attention, lsh_buckets
 
 BATCH, WIDTH = 2, 8

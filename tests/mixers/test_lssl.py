@@ -8,7 +8,7 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
-from ssm_bench.models.lssl import LSSL
+from ssm_bench.mixers.lssl import LSSL
 
 from . import ssm_checks as checks
 

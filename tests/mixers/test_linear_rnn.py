@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.linear_rnn import LinearRNN
+from ssm_bench.mixers.linear_rnn import LinearRNN
 
 from . import ssm_checks as checks
 

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.bigbird import BigBird
+from ssm_bench.mixers.bigbird import BigBird
 from ssm_bench.ops import block_sparse_attention, choose_random_blocks
 
 BATCH, WIDTH, BLOCK = 2, 8, 3

@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.h3 import H3
-from ssm_bench.models.s4d import S4D
+from ssm_bench.mixers.h3 import H3
+from ssm_bench.mixers.s4d import S4D
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.scaffold import Slots
 from ssm_bench.scaffolds.h3 import H3 as H3Scaffold
