@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.kernels.gpu import kernels_run
 
 BACKENDS = ("auto", "associative", "sequential")
 WITH_FUSED = (*BACKENDS, "fused")

@@ -56,7 +56,7 @@ def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, 
 @partial(jax.jit, static_argnames="interpret")
 def _fused(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, interpret: bool = False) -> jax.Array:
     """`diagonal_ssm` with its states from the kernel."""
-    from ssm_bench.ops.diagonal_scan_kernel import fused_states
+    from ssm_bench.ops.kernels.diagonal_scan import fused_states
 
     C = C[None] if C.ndim == 2 else C
     states = by_parts(partial(fused_states, directions=len(C), interpret=interpret), (True, False))

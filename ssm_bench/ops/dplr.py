@@ -157,7 +157,7 @@ def dplr_step(system: DPLRSystem, u_t: jax.Array, state: jax.Array) -> jax.Array
 
 def _at_once(left, Lambda, right, dt, angle):
     """The generating function (channels, h, frequencies) at some angles, by a kernel that writes no terms down."""
-    from ssm_bench.ops.cauchy_kernel import FREQUENCIES
+    from ssm_bench.ops.kernels.cauchy import FREQUENCIES
 
     waves = _waves(np.pad(angle, (0, -len(angle) % FREQUENCIES)), dt)
     evaluate = jax.checkpoint(partial(_generating_function, _fused_sums, left, Lambda, right, dt), policy=_KEEP)
@@ -202,7 +202,7 @@ def _generating_function(sums_over_modes, left, Lambda, right, dt, sine, cosine)
 
 def _fused_sums(first, second, *others):
     """`_sums_by_products` by the kernel."""
-    from ssm_bench.ops.cauchy_kernel import fused_sums
+    from ssm_bench.ops.kernels.cauchy import fused_sums
 
     pairs = first.shape[:2]
     flat = (array.reshape(-1, *array.shape[2:]) for array in (first, second))

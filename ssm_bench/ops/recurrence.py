@@ -106,7 +106,7 @@ def _check_shape(name: str, array: jax.Array, full: tuple[int, ...]) -> None:
 
 @partial(jax.jit, static_argnames=("logarithmic", "reverse"))
 def _fused(a: jax.Array, b: jax.Array, h0: jax.Array, *, logarithmic: bool, reverse: bool) -> jax.Array:
-    from ssm_bench.ops.recurrence_kernel import fused_recurrence
+    from ssm_bench.ops.kernels.recurrence import fused_recurrence
 
     fused = partial(fused_recurrence, logarithmic=logarithmic, reverse=reverse)
     return by_parts(fused, (a.ndim == b.ndim, True, True))(a, b, h0)

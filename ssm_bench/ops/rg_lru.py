@@ -7,11 +7,8 @@ import jax.numpy as jnp
 
 from ssm_bench.ops.backends import Kernel, choose_backend
 from ssm_bench.ops.parts import by_parts
+from ssm_bench.ops.precision import MAX_ROOT_DERIVATIVE
 from ssm_bench.ops.recurrence import linear_recurrence
-
-#: The largest derivative of the square root in the input gain, as published with RecurrentGemma: at a = 1 the true one
-#: is infinite.
-MAX_ROOT_DERIVATIVE = 1000.0
 
 
 def rg_lru(
@@ -87,7 +84,7 @@ def rg_lru(
 @partial(jax.jit, static_argnames=("c", "interpret"))
 def _fused(x, gate_x, gate_a, a_param, c, h0, fresh, *, interpret=False):
     """The states in the type of x and the last one, from the kernel."""
-    from ssm_bench.ops.rg_lru_kernel import fused_rg_lru
+    from ssm_bench.ops.kernels.rg_lru import fused_rg_lru
 
     rate = c * jax.nn.softplus(a_param.astype(jnp.float32))
     if h0 is None:

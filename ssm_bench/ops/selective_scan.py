@@ -83,7 +83,7 @@ def selective_scan(
     batch, length, channels = u.shape
     state = jnp.zeros((batch, *A.shape), states) if h0 is None else h0.astype(states)
     if backend == "fused":
-        from ssm_bench.ops.selective_scan_kernel import fused_scan
+        from ssm_bench.ops.kernels.selective_scan import fused_scan
 
         D, delta_bias = (jnp.zeros(channels, real) if x is None else x for x in (D, delta_bias))
         # All but A, D and delta_bias belong to the examples.

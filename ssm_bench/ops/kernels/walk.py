@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
-from ssm_bench.ops.gpu import call
+from ssm_bench.ops.kernels.gpu import call
 
 # Steps whose inputs are loaded together: memory is far away, so many loads must be under way.
 CHUNK = 16

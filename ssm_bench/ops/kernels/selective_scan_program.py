@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
-from ssm_bench.ops.gpu import LOG2_E, barrier, exp2, multiply_add, opaque, reciprocal, sigmoid, store
-from ssm_bench.ops.walk import Parts
+from ssm_bench.ops.kernels.gpu import LOG2_E, barrier, exp2, multiply_add, opaque, reciprocal, sigmoid, store
+from ssm_bench.ops.kernels.walk import Parts
 
 
 class Inputs(NamedTuple):

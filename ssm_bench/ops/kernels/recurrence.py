@@ -9,7 +9,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ssm_bench.ops.walk import Parts, add, joined, multiply, parts_of, passes, segments_of, steps_of, width_of
+from ssm_bench.ops.kernels.walk import Parts, add, joined, multiply, parts_of, passes, segments_of, steps_of, width_of
 
 # Programs that fill a GPU. Where batch and channels make fewer, time is cut into segments.
 _PROGRAMS = 1024

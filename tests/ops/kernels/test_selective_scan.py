@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssm_bench.ops import selective_scan_kernel
+from ssm_bench.ops.kernels import selective_scan as selective_scan_kernel
+from ssm_bench.ops.kernels.selective_scan import fused_scan
 from ssm_bench.ops.selective_scan import selective_scan
-from ssm_bench.ops.selective_scan_kernel import fused_scan
 
-from . import oracles
-from .lowering import lowered_for_a_gpu
-from .test_selective_scan import narrowed, plain_loop, random_problem
+from .. import oracles
+from ..lowering import lowered_for_a_gpu
+from ..test_selective_scan import narrowed, plain_loop, random_problem
 
 # Both are float32 and sum the same products in another order.
 TOLERANCE = 2e-6

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssm_bench.ops import diagonal, diagonal_scan_kernel, diagonal_ssm
-from ssm_bench.ops.diagonal_scan_kernel import fused_states
+from ssm_bench.ops import diagonal, diagonal_ssm
+from ssm_bench.ops.kernels import diagonal_scan
+from ssm_bench.ops.kernels.diagonal_scan import fused_states
 
-from . import oracles
-from .lowering import lowered_for_a_gpu
+from .. import oracles
+from ..lowering import lowered_for_a_gpu
 
 # Float32 sums of 12 products, carried over 128 steps by a power of the decay that is rounded once.
 TOLERANCE = 2e-5
@@ -41,7 +42,7 @@ def values_and_gradients(run, u, *system):
     [((2, 32, 3, 8, 2, 0.9), 1), ((1, 119, 3, 12, 2, 0.9), 64), ((1, 128, 4, 3, 1, 0.9999), 4096)],
 )
 def test_values_and_gradients(monkeypatch, size, programs):
-    monkeypatch.setattr(diagonal_scan_kernel, "_PROGRAMS", programs)
+    monkeypatch.setattr(diagonal_scan, "_PROGRAMS", programs)
     system = random_system(*size)
     fused = values_and_gradients(lambda *s: diagonal._fused(*s, interpret=True), *system)
     reference = values_and_gradients(lambda *s: diagonal_ssm(*s, backend="sequential"), *system)

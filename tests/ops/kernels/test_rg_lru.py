@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssm_bench.ops import backends, rg_lru, rg_lru_kernel, walk
+from ssm_bench.ops import backends, rg_lru
+from ssm_bench.ops.kernels import rg_lru as rg_lru_kernel
+from ssm_bench.ops.kernels import walk
 
-from . import oracles
-from .lowering import lowered_for_a_gpu
+from .. import oracles
+from ..lowering import lowered_for_a_gpu
 
 # The package gives the function by the name of its module.
 module = sys.modules["ssm_bench.ops.rg_lru"]

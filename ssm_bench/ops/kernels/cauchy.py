@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
-from ssm_bench.ops.gpu import call, multiply_add, reciprocal
+from ssm_bench.ops.kernels.gpu import call, multiply_add, reciprocal
 
 #: Frequencies of one program of the forward pass, four of each thread; their number has to be a multiple of this.
 FREQUENCIES = 128

@@ -9,9 +9,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ssm_bench.ops.gpu import multiply_add, reciprocal, sigmoid
-from ssm_bench.ops.rg_lru import MAX_ROOT_DERIVATIVE
-from ssm_bench.ops.walk import passes, segments_of, width_of
+from ssm_bench.ops.kernels.gpu import multiply_add, reciprocal, sigmoid
+from ssm_bench.ops.kernels.walk import passes, segments_of, width_of
+from ssm_bench.ops.precision import MAX_ROOT_DERIVATIVE
 
 # Programs that fill a GPU. Where batch and channels make fewer, time is cut into segments.
 _PROGRAMS = 2048

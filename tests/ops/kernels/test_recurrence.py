@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssm_bench.ops import backends, linear_recurrence, recurrence_kernel, walk
-from ssm_bench.ops.recurrence_kernel import fused_recurrence
+from ssm_bench.ops import backends, linear_recurrence
+from ssm_bench.ops.kernels import recurrence, walk
+from ssm_bench.ops.kernels.recurrence import fused_recurrence
 
-from . import oracles
-from .lowering import lowered_for_a_gpu
+from .. import oracles
+from ..lowering import lowered_for_a_gpu
 
 # Both are float32 and take the same steps; where time is cut, they multiply and add in another order.
 TOLERANCE = 1e-5
@@ -52,7 +53,7 @@ def random_system(shape, constant, dtype, modulus=0.9):
 @pytest.mark.usefixtures("short_chunks")
 def test_values_and_gradients(monkeypatch, size, constant, dtype, reverse):
     shape, programs = size
-    monkeypatch.setattr(recurrence_kernel, "_PROGRAMS", programs)
+    monkeypatch.setattr(recurrence, "_PROGRAMS", programs)
     system = random_system(shape, constant, dtype)
 
     def fused(a, b, h0):
@@ -78,7 +79,7 @@ def test_values_and_gradients(monkeypatch, size, constant, dtype, reverse):
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
 @pytest.mark.usefixtures("short_chunks")
 def test_near_the_unit_circle_every_state_is_that_of_the_loop(monkeypatch, dtype):
-    monkeypatch.setattr(recurrence_kernel, "_PROGRAMS", 8)
+    monkeypatch.setattr(recurrence, "_PROGRAMS", 8)
     a, b, h0 = random_system((1, 512, 4), False, dtype, modulus=0.9999)
     h = fused_recurrence(a, b, h0, reverse=False, interpret=True)
     assert oracles.relative_error(h, oracles.recurrence(a, b, h0)) < TOLERANCE
@@ -86,7 +87,7 @@ def test_near_the_unit_circle_every_state_is_that_of_the_loop(monkeypatch, dtype
 
 @pytest.mark.usefixtures("short_chunks")
 def test_axes_after_time_may_be_many(monkeypatch):
-    monkeypatch.setattr(recurrence_kernel, "_PROGRAMS", 1)
+    monkeypatch.setattr(recurrence, "_PROGRAMS", 1)
     a, b, h0 = random_system((1, 16, 2, 3), True, "float32")
     a = jnp.exp(a)
     h = fused_recurrence(a, b, h0, reverse=False, interpret=True)

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from ssm_bench.ops.gpu import call
-from ssm_bench.ops.walk import Parts, Walk, add, multiply, segments_of, steps_of, width_of
+from ssm_bench.ops.kernels.gpu import call
+from ssm_bench.ops.kernels.walk import Parts, Walk, add, multiply, segments_of, steps_of, width_of
 
 # Programs that fill a GPU. Where batch, directions and states make fewer, time is cut into segments; an adjoint has as
 # many for each direction, one after the other, since its programs load three times as much.

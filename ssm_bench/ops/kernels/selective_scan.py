@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssm_bench.ops.gpu import call
-from ssm_bench.ops.selective_scan_program import (
+from ssm_bench.ops.kernels.gpu import call
+from ssm_bench.ops.kernels.selective_scan_program import (
     Inputs,
     Layout,
     backward_kernel,
@@ -20,7 +20,7 @@ from ssm_bench.ops.selective_scan_program import (
     threads_over_channels,
     turn_of,
 )
-from ssm_bench.ops.walk import Parts, joined, parts_of
+from ssm_bench.ops.kernels.walk import Parts, joined, parts_of
 
 # Steps whose states the backward pass holds in registers at once.
 _CHUNK = 8
