@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from ssm_bench.cli.table import no_records
     from ssm_bench.record import store
-    from ssm_bench.report import figures
+    from ssm_bench.report import figures, layout
     from ssm_bench.report.table import names
 
     records = store.read_all(options.results, options.preset)
@@ -37,6 +37,8 @@ def run(options: argparse.Namespace) -> int:
     drawn = figures.write_speeds(speeds, options.results) if speeds else []
     for preset, protocols in presets.items():
         drawn += figures.write(records, preset, protocols, options.results)
+    if set(presets) & set(layout.COMBINED):
+        drawn += figures.write_table(store.read_all(options.results), options.results)
     for path in drawn:
         print(f"wrote {path}")
     return 0

@@ -118,11 +118,6 @@ def read_all_speed(root: Path | str) -> list[SpeedRecord]:
     return [read_speed(path) for path in speed_paths(root)]
 
 
-def figures_of(root: Path | str, name: str) -> tuple[Path, Iterator[Path]]:
-    """The folder of the figures of a preset, or of "speed", and the records that they show."""
-    return Path(root) / "figures" / name, speed_paths(root) if name == "speed" else paths(root, name)
-
-
 def fingerprint(files: Iterable[Path]) -> str:
     """One hash of the names and bytes of several files, to tell whether something was made from them."""
     digest = hashlib.sha256()
