@@ -9,8 +9,8 @@ Cost:     not measured yet.
 The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs): those of
 experiments/transformer.py with another size on Pathfinder, and one head on Image, where the authors' file says four
 under a name that the code does not read. Blocks of 64 and three random ones are the code's defaults. There is no file
-for Path-X, which has the size of the Transformer. Known deviations: those of experiments/transformer.py, except that
-attention is not computed in bfloat16; random blocks come from the whole sequence (there: from the first 1,024
+for Path-X, which has the size of the Transformer. Known deviations: those of experiments/transformer.py;
+random blocks come from the whole sequence (there: from the first 1,024
 positions), are the same in every layer, and are drawn among the blocks that the example has; the last block, which sees
 all and is seen by all, is the example's own (there: that of the padded length, which for most examples is padding).
 """

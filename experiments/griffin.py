@@ -11,7 +11,7 @@ width 3, multi-query attention in heads of 128 channels over a window of 1024 po
 depth and width (1.3 million parameters, 5.1 on Image); batch and steps, those of the LRU (arXiv 2303.06349, Table 9);
 learning rate, warm-up, weight decay, dropout, and the mean over true positions. Known deviations: gates have 8 blocks,
 where the paper's wider models have more; the token table is not scaled; the short convolution starts uniform in +-1/2;
-on Image and Pathfinder the window is the whole sequence. On GPUs attention is computed in bfloat16.
+on Image and Pathfinder the window is the whole sequence.
 """
 
 import sys

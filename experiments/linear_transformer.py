@@ -9,7 +9,7 @@ Cost:     not measured yet.
 
 The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs): those of its
 Transformer, with other sizes on Pathfinder. Known deviations: those of experiments/transformer.py, except that the
-authors drop no attention weights here either and that attention is not computed in bfloat16; padded positions are no
+authors drop no attention weights here either; padded positions are no
 keys, where theirs are (as they are here under the protocol `paper`); Path-X, for which they have no configuration, has
 the sizes of their Transformer.
 """

@@ -9,8 +9,8 @@ Cost:     not measured yet.
 The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs): those of its
 Transformer, with more heads on Pathfinder. The features there are relu(x) + 0.001 of queries and keys themselves, with
 no random matrix at all; on ListOps alone they are positive random features of the softmax, two a head. Known
-deviations: those of experiments/transformer.py, except that the authors drop no attention weights here either and that
-attention is not computed in bfloat16; the random features of ListOps are drawn once, theirs anew in every call, with
+deviations: those of experiments/transformer.py, except that the authors drop no attention weights here either;
+the random features of ListOps are drawn once, theirs anew in every call, with
 the queries as the seed, and what is added to them stays small beside those of long queries and keys (docs/models);
 padded positions are no keys, where theirs are (as they are here under the protocol `paper`); Path-X, for which they
 have no configuration, has the sizes of their Transformer.

@@ -12,7 +12,7 @@ round, ten buckets, ten chunks of a sequence padded to the longest, no causality
 since it does not read the width of the files. Chunks are therefore a tenth of the longest sequence (Text: of 4,096
 characters, where the authors' file says 1,000). There is no file for Path-X, which has the size of the Transformer
 and, ours, a hundred chunks: ten would need 27 GB for the scores of one batch. Known deviations: those of
-experiments/transformer.py, except that attention is not computed in bfloat16; where that code leaves the paper, the
+experiments/transformer.py; where that code leaves the paper, the
 paper is followed: keys at length one (there: as long as the queries, and scores times the root of a head's channels),
 no weight for a position itself, a last projection (there: none), no chunk before the first (there: the last one).
 Padding stands behind all others (there it is sorted and seen like any other, as here under the protocol `paper`). Heads

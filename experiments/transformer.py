@@ -12,7 +12,7 @@ other models here instead of [x1, x2]; black pixels are not masked, padding is; 
 (0.1, on Image 0.2, there), since fused attention never forms them; Text uses 4,096 characters, where the authors'
 file says 1,000 bytes; the head has a GELU, theirs a ReLU, and on Retrieval a second hidden layer of half the width;
 dense layers start LeCun-normal, theirs Xavier-uniform; the class token starts normal with deviation 0.02, theirs at
-zero. On GPUs attention is computed in bfloat16.
+zero.
 """
 
 import sys

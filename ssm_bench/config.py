@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import os
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,9 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from ssm_bench.errors import UserError, unknown_name
+
+#: Of a setting: what 32 bits hold, since whole numbers are 32 bits wide on devices.
+LARGEST_INTEGER = 2**31 - 1
 
 
 def base_config(task: str) -> ConfigDict:
@@ -104,9 +108,18 @@ def base_config(task: str) -> ConfigDict:
 
 
 def experiments_folder() -> Path:
-    """The folder of experiment files: SSM_BENCH_EXPERIMENTS, else `experiments/` of this checkout."""
-    named = os.environ.get("SSM_BENCH_EXPERIMENTS")
-    folder = Path(named) if named else Path(__file__).resolve().parent.parent / "experiments"
+    """The folder of experiment files.
+
+    It is SSM_BENCH_EXPERIMENTS, else the folder of the experiment file that is being run as a script, else
+    `experiments/` of this checkout.
+    """
+    script = sys.modules["__main__"]
+    if named := os.environ.get("SSM_BENCH_EXPERIMENTS"):
+        folder = Path(named).expanduser()
+    elif hasattr(script, "RECIPES") and getattr(script, "__file__", None):
+        folder = Path(script.__file__ or "").resolve().parent
+    else:
+        folder = Path(__file__).resolve().parent.parent / "experiments"
     if not folder.is_dir():
         raise UserError(
             f"no folder of experiment files at {folder}: install with `pip install -e .` from a checkout, "
@@ -183,7 +196,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     """Applies `--config.model.d_model=128` and its like, keeping the type of what is there.
 
     Raises:
-        UserError: a name that does not exist (with the near names), or a value of another type or not finite.
+        UserError: a name that does not exist (with the near names), or a value of another type, not finite, or
+            beyond LARGEST_INTEGER.
     """
     config = config.copy_and_resolve_references()
     for argument in arguments:
@@ -209,6 +223,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
         changed = leaves(config.to_dict())[name]
         if isinstance(changed, float) and not math.isfinite(changed):
             raise UserError(f"--config.{name} takes a finite number; got {value!r}")
+        if isinstance(changed, int) and abs(changed) > LARGEST_INTEGER:
+            raise UserError(f"--config.{name} takes a whole number of at most {LARGEST_INTEGER}; got {value}")
     return config
 
 

@@ -1,4 +1,4 @@
-"""User-facing errors, each one sentence."""
+"""User-facing errors: each is one sentence."""
 
 import difflib
 import unicodedata

@@ -3,15 +3,14 @@
 import argparse
 import importlib
 import io
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
 
 from ssm_bench import __version__
+from ssm_bench.cli._failures import report
 from ssm_bench.errors import UserError
-
-USER_MISTAKE = 2
-INTERRUPTED = 130
 
 
 class _Parser(argparse.ArgumentParser):
@@ -27,22 +26,31 @@ def verbs() -> tuple[str, ...]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
+    """Runs one command and returns its exit code.
+
+    Returns:
+        0, or what the verb says; 2 for a user's mistake, 1 for any other failure, 130 for Ctrl-C. Failures are one
+        sentence on stderr (`ssm_bench.cli._failures`).
+    """
     arguments = [*(sys.argv[1:] if arguments is None else arguments)]  # a verb is named list
     # A terminal of few characters gets a question mark for those it lacks, not the end of the program.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
-        return _run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USER_MISTAKE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        _check_working_directory()
+        code = _run(arguments)
+        if sys.stdout:
+            sys.stdout.flush()  # a full disk or a closed pipe is found here, not when the interpreter exits
+        return code
+    except (Exception, KeyboardInterrupt) as error:
+        return report(error)
+
+
+def _check_working_directory() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the working directory has been deleted: change to another one") from None
 
 
 def _run(arguments: list[str]) -> int:

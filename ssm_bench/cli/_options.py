@@ -111,6 +111,9 @@ def seeds(text: str) -> list[int]:
     return found
 
 
+#: Files that a run may have open at once: checkpoints are written by several threads.
+LEAST_OPEN_FILES = 256
+
 #: Toy programs take longer to compile than to run: code that is less polished costs less in all.
 TOY_COMPILER = "--xla_backend_optimization_level=1"
 
@@ -122,15 +125,16 @@ def prepare_jax(preset: str = "", *, tell: bool = True) -> None:
 
     import jax
 
-    if jax.config.jax_disable_jit:
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
         raise UserError("JAX_DISABLE_JIT is set, but ssm-bench runs compiled programs only: unset it")
+    _check_open_files()
+    _check_platform(os.environ.get("JAX_PLATFORMS", ""))
     flags = os.environ.get("XLA_FLAGS", "")
     if preset == "quick" and "optimization_level" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {TOY_COMPILER}".strip()
     # Compiled programs are kept between commands, so that resuming does not compile again; small ones too, since every
     # worker of a sweep needs those that draw initial values.
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "ssm_bench" / "xla"))
-    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_compilation_cache_dir", _compilation_cache())
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # Orbax reports every save at this level.
@@ -138,3 +142,53 @@ def prepare_jax(preset: str = "", *, tell: bool = True) -> None:
     # What the package has to say, such as which backends were chosen; in a sweep every cell would say the same.
     logging.basicConfig(format="%(message)s")
     logging.getLogger("ssm_bench").setLevel(logging.INFO if tell else logging.WARNING)
+
+
+def _compilation_cache() -> str | None:
+    """The folder of compiled programs; None for a user without a home, if JAX_COMPILATION_CACHE_DIR names none."""
+    import os
+
+    named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    try:
+        return named or str(Path.home() / ".cache" / "ssm_bench" / "xla")
+    except RuntimeError:
+        return None
+
+
+def _check_open_files() -> None:
+    """Raises the limit of open files to LEAST_OPEN_FILES, if it is lower.
+
+    Raises:
+        UserError: the system does not permit as many.
+    """
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= LEAST_OPEN_FILES:
+        return
+    if hard != resource.RLIM_INFINITY and hard < LEAST_OPEN_FILES:
+        raise UserError(f"training needs {LEAST_OPEN_FILES} open files, and the limit is {hard}: see `ulimit -n`")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (LEAST_OPEN_FILES, hard))
+
+
+def _check_platform(platforms: str) -> None:
+    """Refuses JAX_PLATFORMS that ask for a GPU where JAX has no plugin for one, without starting JAX.
+
+    Raises:
+        UserError: so it is.
+    """
+    from importlib.metadata import entry_points
+    from importlib.util import find_spec
+    from pkgutil import iter_modules
+
+    if not {"cuda", "gpu"} & set(platforms.split(",")):
+        return
+    folders = find_spec("jax_plugins")
+    plugins = [m.name for m in iter_modules(folders.submodule_search_locations)] if folders else []
+    plugins += [entry.name for entry in entry_points(group="jax_plugins")]
+    kinds = ("cuda", "rocm") if "gpu" in platforms.split(",") else ("cuda",)
+    if not any(kind in plugin for plugin in plugins for kind in kinds):
+        raise UserError(
+            f"JAX_PLATFORMS={platforms} needs JAX's plugin for GPUs, which is not installed: "
+            "run `make setup EXTRAS=cuda13`, or unset JAX_PLATFORMS"
+        )

@@ -122,7 +122,7 @@ def _describe(options: argparse.Namespace) -> int:
         "kind": card["kind"],
         "source": card["source"],
         "citation": card["citation"],
-        "licence": card["licence"],
+        "license": card["license"],
         "protocol": card["protocol"],
         "checksum": card["checksum"],
         "tokens": f"{card['tokens']}, at most {card['max_length']:,} a document",
@@ -202,7 +202,7 @@ def _verify(options: argparse.Namespace) -> int:
     for task, folder in folders:
         damage, checks = verify(task, folder, Work(options.workers))
         failed += bool(damage) or not all(check.holds for check in checks)
-        print(f"{folder.name}: {'damaged' if damage else 'whole'}")
+        print(f"{folder.name}: {'damaged' if damage else 'intact'}")
         for sentence in damage:
             print(f"  {sentence}")
         width = max((len(check.name) for check in checks), default=0)

@@ -1,6 +1,7 @@
 """`ssm-bench figures`: from records to SVG and PNG."""
 
 import argparse
+import sys
 from pathlib import Path
 
 HELP = "draw learning curves, accuracy against cost and size, streams and lengths, from the records"
@@ -20,18 +21,21 @@ def run(options: argparse.Namespace) -> int:
     """Draws and writes; returns the exit code.
 
     Raises:
-        UserError: there are no such records, or one is bad.
+        UserError: there are no such records. A bad one is left out with a warning.
     """
     from ssm_bench.cli.table import no_records
     from ssm_bench.record import store
     from ssm_bench.report import figures, layout
     from ssm_bench.report.table import names
 
-    records = store.read_all(options.results, options.preset)
+    def warn(sentence: str) -> None:
+        print(f"warning: left out {sentence}", file=sys.stderr)
+
+    records = store.read_all(options.results, options.preset, skip=warn)
     presets: dict[str, list[str]] = {}
     for preset, protocol in names(records):
         presets.setdefault(preset, []).append(protocol)
-    speeds = [] if options.preset else store.read_all_speed(options.results)
+    speeds = [] if options.preset else store.read_all_speed(options.results, skip=warn)
     if not presets and not speeds:
         raise no_records(options)
     drawn = figures.write_speeds(speeds, options.results) if speeds else []

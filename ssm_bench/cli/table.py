@@ -33,20 +33,24 @@ def run(options: argparse.Namespace) -> int:
     """Writes, prints or checks; returns the exit code.
 
     Raises:
-        UserError: there are no such records, or one is bad.
+        UserError: there are no such records. A bad one is left out with a warning.
     """
     from ssm_bench.record import store
     from ssm_bench.report import publish, render
 
     check_protocol(options.protocol)
+    bad: list[str] = []
     if options.missing:
         from ssm_bench.report.missing import missing
 
-        print(missing(store.read_all(options.results), options.preset, options.protocol or "strict"))
+        records = store.read_all(options.results, skip=bad.append)
+        _warn(bad)
+        print(missing(records, options.preset, options.protocol or "strict"))
         return 0
-    made = publish.tables(options.results, options.preset, options.protocol)
+    made = publish.tables(options.results, options.preset, options.protocol, skip=bad.append)
     everything = options.preset is None and options.protocol is None
-    speeds = store.read_all_speed(options.results) if everything else []
+    speeds = store.read_all_speed(options.results, skip=bad.append) if everything else []
+    _warn(bad)
     if not made and not speeds:
         raise no_records(options)
     readme = readme_of(options)
@@ -57,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         unlike = publish.stale(texts) + (publish.orphans(made, options.results) if everything else [])
         for path in unlike:
             print(f"{path}: not what the records make; run `ssm-bench table`")
-        return 1 if unlike else 0
+        return 1 if unlike or bad else 0
     for number, table in enumerate(made):
         if number:
             print()
@@ -65,6 +69,12 @@ def run(options: argparse.Namespace) -> int:
     for path in publish.write(texts):
         print(f"wrote {path}")
     return 0
+
+
+def _warn(bad: list[str]) -> None:
+    """Names files that are left out."""
+    for sentence in bad:
+        print(f"warning: left out {sentence}", file=sys.stderr)
 
 
 def readme_of(options: argparse.Namespace) -> Path | None:

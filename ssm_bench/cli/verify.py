@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         UserError: there is no such folder, or `store.migrate` can not move a record.
     """
     from ssm_bench.cli.table import readme_of
-    from ssm_bench.errors import UserError
+    from ssm_bench.errors import UserError, printable
     from ssm_bench.record import store
     from ssm_bench.report.check import problems
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{path}: now {place}")
     runs, speeds, found = problems(options.results, readme_of(options))
     for sentence in found:
-        print(sentence)
+        print(printable(sentence))
     counted = f"{len(found)} problem{'' if len(found) == 1 else 's'}" if found else "no problem"
     print(f"{runs} readable run records, {speeds} readable speed records: {counted}")
     return 1 if found else 0

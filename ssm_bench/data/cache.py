@@ -1,4 +1,4 @@
-"""The prepared cache: a folder per task, tokenisation and kind of source, with memory-mapped arrays and a card.
+"""The prepared cache: a folder per task, tokenization and kind of source, with memory-mapped arrays and a card.
 
 A prepared folder never changes. Preparing a set again makes a new folder (`text-characters-official`, then
 `text-characters-official.2`, ...) under a temporary name and renames it once it is complete; the newest one counts, and
@@ -192,7 +192,7 @@ def store(task: Task, tokens: str, kind: str, read: Callable[[], Corpus], work: 
 
     Args:
         task: whose data.
-        tokens: the tokenisation.
+        tokens: the tokenization.
         kind: the kind of source.
         read: makes the corpus.
         work: for its reports.

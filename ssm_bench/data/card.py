@@ -42,7 +42,7 @@ def new_card(task: Task, corpus: Corpus, max_length: int) -> dict:
         "arrays": arrays,
         "vocabulary": list(vocabulary.tokens),
         "vocabulary_sha256": hashlib.sha256("\n".join(vocabulary.tokens).encode("utf-8", "surrogatepass")).hexdigest(),
-        "licence": task.licence,
+        "license": task.license,
         "citation": task.citation,
         "notes": corpus.notes,
     }

@@ -87,7 +87,7 @@ class Corpus:
         """Keeps only `examples` (renumbered 0, 1, ...) and the first `max_length` tokens of their documents.
 
         A document that is cut ends in the end token where the vocabulary has one, as if it had been cut before
-        tokenisation. `parts` of the result is empty: the caller holds the splits.
+        tokenization. `parts` of the result is empty: the caller holds the splits.
         """
         used, documents = np.unique(self.documents[examples], return_inverse=True)
         lengths = np.minimum(self.offsets[used + 1] - self.offsets[used], max_length)

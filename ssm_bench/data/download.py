@@ -31,7 +31,7 @@ def archive(builder: str, file_name: str, wanted: str, work: Work) -> Path:
         work: for its reports.
 
     Returns:
-        The path of the archive, kept in the cache for another tokenisation.
+        The path of the archive, kept in the cache for another tokenization.
 
     Raises:
         UserError: TensorFlow Datasets is not installed, the host is out of reach, or the file is not as published.
@@ -109,7 +109,7 @@ def prepared_examples(
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{folder} cannot be read ({reason}); prepare it whole, with "
+            f"{folder} cannot be read ({reason}); prepare all of it, with "
             f'tfds.builder("{folder.parts[-2]}", file_format="array_record")'
         ) from error
 

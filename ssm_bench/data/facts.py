@@ -54,8 +54,8 @@ class Facts:
         parts: examples of each part.
         labels: examples of each class in each part, where they are known exactly.
         sample: what a sample of another set showed, where the numbers are random.
-        shared: distinct examples that two parts have in common; for a part with itself, examples said again.
-        checksums: of the arrays, by names of data and tokenisation, where every copy gives the same.
+        shared: distinct examples that two parts have in common; for a part with itself, duplicate examples.
+        checksums: of the arrays, by names of data and tokenization, where every copy gives the same.
     """
 
     source: str
@@ -83,7 +83,7 @@ def share_checks(sample: Sample, labels: np.ndarray, lengths: np.ndarray, classe
     for quantile, length in sample.lengths.items():
         below = float((lengths < length).mean()), float((lengths <= length).mean())
         band = sample.band(quantile, len(lengths))
-        # Lengths are whole numbers: the quantile lies between the two shares.
+        # Lengths are integers: the quantile lies between the two shares.
         holds = below[0] - band <= quantile <= below[1] + band
         seen = int(np.quantile(lengths, quantile, method="nearest"))
         found.append(Check(f"length at {quantile:.0%}", f"{seen:,}", f"{length:,} (+- {band:.1%} of examples)", holds))

@@ -92,7 +92,7 @@ def impossible(corpus: Corpus, classes: int, max_length: int) -> list[str]:
     """What cannot be true of a corpus, one clause each: shapes, types and ranges of all arrays."""
     values, offsets, documents, labels = corpus.values, corpus.offsets, corpus.documents, corpus.labels
     if values.dtype not in (np.uint8, np.uint16) or values.ndim != 1:
-        return ["values are not whole numbers of one row"]
+        return ["values are not one row of uint8 or uint16"]
     if offsets.dtype != np.int64 or offsets.ndim != 1 or len(offsets) < 2:
         return ["offsets are not one row of int64"]
     if labels.dtype != np.int32 or labels.ndim != 1 or not len(labels):

@@ -1,4 +1,4 @@
-"""Arrays that take long to make: written part by part, so that a run that was stopped goes on where it was."""
+"""Arrays that take long to make: written part by part, so that an interrupted run continues where it stopped."""
 
 import json
 import shutil

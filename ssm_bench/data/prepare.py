@@ -19,7 +19,7 @@ def prepare(task: Task, tokens: str, work: Work, *, fetch: bool = True, again: b
 
     Args:
         task: whose data.
-        tokens: one of the task's tokenisations.
+        tokens: one of the task's tokenizations.
         work: how to work.
         fetch: whether to download or generate.
         again: replace what is prepared.

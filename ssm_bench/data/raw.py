@@ -161,14 +161,14 @@ def xz_lines(path: Path) -> Iterator[str]:
             yield line
 
 
-def whole_numbers(array: np.ndarray, what: str, ndim: int, lowest: int, highest: int) -> np.ndarray:
-    """The array itself, if it holds whole numbers in a range; nothing is rounded or converted.
+def integers(array: np.ndarray, what: str, ndim: int, lowest: int, highest: int) -> np.ndarray:
+    """The array itself, if it holds integers in a range; nothing is rounded or converted.
 
     Raises:
         ValueError: it has another type, another number of dimensions, or other values.
     """
     if array.dtype.kind not in "iu" or array.ndim != ndim:
-        raise ValueError(f"{what} are {array.dtype} with {array.ndim} dimensions, not whole numbers with {ndim}")
+        raise ValueError(f"{what} are {array.dtype} with {array.ndim} dimensions, not integers with {ndim}")
     if array.size and not lowest <= int(array.min()) <= int(array.max()) <= highest:
         raise ValueError(f"{what} are {array.min()}..{array.max()}; allowed: {lowest}..{highest}")
     return array

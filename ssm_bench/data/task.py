@@ -65,13 +65,13 @@ class Task(abc.ABC):
     spec: TaskSpec
     #: Other sets that the task offers: `--task pathfinder-64-easy` is variant "64-easy" of pathfinder.
     variants: ClassVar[tuple[str, ...]] = ()
-    #: The tokenisations offered, the default first; a task with only one takes it whatever the caller asks for.
+    #: The tokenizations offered, the default first; a task with only one takes it whatever the caller asks for.
     tokenizations: ClassVar[tuple[str, ...]]
-    #: The paper to cite: in words, and as the one BibTeX entry that stands beside a table.
+    #: The paper to cite: in words, and as the one BibTeX entry for the BibTeX file of a table.
     citation: ClassVar[str]
     bibtex: ClassVar[str]
-    #: What is known of the licence.
-    licence: ClassVar[str]
+    #: What is known of the license.
+    license: ClassVar[str]
     #: What to fetch and where to put it, as the end of a sentence.
     wanted: ClassVar[str]
     #: The kind of what `fetch` downloads ("official") or makes ("generated"); None where it can do neither.
@@ -127,5 +127,5 @@ class Task(abc.ABC):
         """
 
     def tokens(self, asked: str) -> str:
-        """The tokenisation used when `asked` is asked for."""
+        """The tokenization used when `asked` is asked for."""
         return asked if asked in self.tokenizations else self.tokenizations[0]

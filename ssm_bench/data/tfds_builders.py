@@ -1,6 +1,6 @@
 """Builders for TensorFlow Datasets (TFDS) of the sets that it lacks, for programs that read their data through it.
 
-They need no TensorFlow: every feature is a tensor of whole numbers, every file an array_record. Splits, order and
+They need no TensorFlow: every feature is a tensor of integers, every file an array_record. Splits, order and
 numbers are those of `load(task, data="real")`; the metadata name the data and their checksum.
 
     import tensorflow_datasets as tfds
@@ -26,7 +26,7 @@ from ssm_bench.errors import unknown_name
 
 FILE_FORMAT = "array_record"
 
-_CARD = ("identity", "kind", "source", "checksum", "vocabulary", "licence")
+_CARD = ("identity", "kind", "source", "checksum", "vocabulary", "license")
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Config(tfds.core.BuilderConfig):
 
     Attributes:
         task: its name in this package, such as "pathx".
-        tokens: the tokenisation, where there is more than one.
+        tokens: the tokenization, where there is more than one.
     """
 
     task: str = ""
@@ -141,7 +141,7 @@ def build(task: str, tokens: str, folder: Path) -> tuple[str, Path]:
 
     Args:
         task: name of a task that a builder has, such as "listops" or "pathx".
-        tokens: the tokenisation, for tasks that offer several.
+        tokens: the tokenization, for tasks that offer several.
         folder: TFDS's `data_dir`.
 
     Returns:

@@ -71,7 +71,7 @@ def checks(task: Task, corpus: Corpus, checksum: str, work: Work) -> list[Check]
 
 
 def shared_examples(contents: np.ndarray, ranges: dict[str, np.ndarray]) -> dict[tuple[str, str], int]:
-    """Distinct examples, labels aside, that stand in both of two splits; for a split with itself, those said again.
+    """Distinct examples, labels aside, that stand in both of two splits; for a split with itself, its duplicates.
 
     Args:
         contents: (n,) a number for each example, equal where the documents are equal.
@@ -92,7 +92,7 @@ def _duplicates(task: Task, corpus: Corpus, work: Work) -> list[Check]:
     found = []
     for (a, b), count in counts.items():
         expected = recorded.get((a, b))
-        name = f"{a}: examples said again" if a == b else f"in both {a} and {b}"
+        name = f"{a}: duplicate examples" if a == b else f"in both {a} and {b}"
         found.append(Check(name, f"{count:,}", "" if expected is None else f"{expected:,}", expected in (None, count)))
     return found
 

@@ -85,7 +85,7 @@ class Work:
 
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Gives a function that is told how much more is done; a moving bar on a terminal, plain lines elsewhere."""
+        """Yields a function that adds to the amount of work done; a moving bar on a terminal, plain lines elsewhere."""
         if not self.progress:
             yield lambda amount: None
         elif sys.stderr.isatty():

@@ -88,13 +88,7 @@ class Attention(Mixer):
         if self.rotary:
             q, k = (ops.rotary(t, jnp.arange(x.shape[1])) for t in (q, k))
         lengths = None if mask is None else mask.sum(-1).astype(jnp.int32)
-        window = self.window if self.window < x.shape[1] else 0
-        if jax.default_backend() == "gpu" and (self.causal or not window):
-            y = _fused(q, k, v, lengths, self.causal, window)
-        elif window:
-            y = ops.local_attention(q, k, v, window=window, causal=self.causal, lengths=lengths)
-        else:
-            y = jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=lengths, is_causal=self.causal)
+        y = ops.attention(q, k, v, causal=self.causal, window=self.window, lengths=lengths)
         return self._join(y, x.dtype)
 
     def _split(self, x: jax.Array) -> jax.Array:
@@ -130,26 +124,3 @@ class Attention(Mixer):
     def state_size(self) -> int | None:
         """Keys and values of a window; None without one: the state grows with the length."""
         return 2 * self.window * self.kv_heads * self.size or None
-
-
-def _fused(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None, causal: bool, window: int) -> jax.Array:
-    """cuDNN's attention, which never writes the (l, l) scores; a window (0: none) goes with `causal` only.
-
-    It takes half precision, even lengths, and heads of a multiple of 8 only: what is missing is filled with zeros.
-    """
-    length, size = q.shape[1], q.shape[3]
-    if length % 2:
-        lengths = jnp.full(q.shape[0], length, jnp.int32) if lengths is None else lengths
-    gaps = ((0, 0), (0, length % 2), (0, 0), (0, -size % 8))
-    q, k, v = (jnp.pad(t, gaps).astype(jnp.bfloat16) for t in (q, k, v))
-    y = jax.nn.dot_product_attention(
-        q,
-        k,
-        v,
-        scale=size**-0.5,
-        key_value_seq_lengths=lengths,
-        is_causal=causal,
-        local_window_size=(window - 1, 0) if window else None,
-        implementation="cudnn",
-    )
-    return y[:, :length, :, :size]

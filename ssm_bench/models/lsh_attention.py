@@ -9,6 +9,9 @@ from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Traits, WholeMixer
 
+#: Numbers in the rotations R of a layer.
+LARGEST_ROTATIONS = 2**27
+
 
 class LSHAttention(WholeMixer):
     """Multi-head attention y_i = softmax over j in S(i) of (q_i . k_j) v_j, k_j = q_j / |q_j| (Kitaev et al. 2020).
@@ -53,6 +56,11 @@ class LSHAttention(WholeMixer):
         width = width_of_heads(width, d_model, heads)
         if buckets < 2 or buckets % 2:
             raise UserError(f"--config.mixer.buckets must be an even number from 2; got {buckets}")
+        if width * buckets * rounds > LARGEST_ROTATIONS:
+            raise UserError(
+                f"--config.mixer.buckets times rounds times the width {width} must be at most {LARGEST_ROTATIONS}, "
+                f"because rotations are drawn on the host; got buckets {buckets} and rounds {rounds}"
+            )
         for option, value, least in (("chunk", chunk, 1), ("rounds", rounds, 1), ("seed", seed, 0)):
             if value < least:
                 raise UserError(f"--config.mixer.{option} must be at least {least}; got {value}")

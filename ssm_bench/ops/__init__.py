@@ -1,6 +1,6 @@
 """The mathematics of long-sequence models: pure functions on arrays, layout (b, l, h), no Flax."""
 
-from ssm_bench.ops.attention import local_attention, rotary
+from ssm_bench.ops.attention import attention, compute_dtype, local_attention, rotary
 from ssm_bench.ops.backends import use_backend
 from ssm_bench.ops.block_sparse import block_sparse_attention, choose_random_blocks
 from ssm_bench.ops.convolution import bidirectional_conv, causal_conv
@@ -56,12 +56,14 @@ __all__ = [
     "KeySums",
     "as_complex",
     "as_pairs",
+    "attention",
     "bidirectional_conv",
     "block_sparse_attention",
     "causal_conv",
     "causal_linear_attention",
     "choose_random_blocks",
     "complex_normal",
+    "compute_dtype",
     "dense_kernel",
     "dense_recurrence",
     "diagonal_kernel",

@@ -1,10 +1,108 @@
-"""Local attention at linear cost, and rotary positions."""
+"""Softmax attention over whole sequences and over windows, and rotary positions."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 # The longest wavelength of rotary positions is 2 pi times this.
 _WAVELENGTHS = 10_000.0
+
+# Scores that may exist at once: more of them are computed in blocks of queries.
+_BLOCK_SCORES = 2**27
+
+
+def attention(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    *,
+    causal: bool = False,
+    window: int = 0,
+    lengths: jax.Array | None = None,
+) -> jax.Array:
+    """Softmax attention in the precision of its inputs.
+
+    Half-precision inputs on a GPU take cuDNN's fused attention, which never forms the (l, l) scores. All others are
+    computed in the type of the inputs, in blocks of queries where the scores would be too many for the memory.
+
+    Args:
+        q: queries (b, l, n, d).
+        k: keys (b, l, m, d), where m divides n: heads share keys in groups.
+        v: values (b, l, m, d).
+        causal: position i sees the positions j <= i only.
+        window: position i sees the positions j with |i - j| < window only; 0: all.
+        lengths: true lengths (b,), or None; padded keys get no weight.
+
+    Returns:
+        (b, l, n, d) in the type of q; the values at padded positions mean nothing. Cost O(b l^2 n d), with a window
+        O(b l window n d).
+    """
+    window = window if window < q.shape[1] else 0
+    if q.dtype.itemsize < 4 and jax.default_backend() == "gpu" and (causal or not window):
+        return _fused(q, k, v, lengths, causal, window)
+    if window:
+        return local_attention(q, k, v, window=window, causal=causal, lengths=lengths)
+    return _in_blocks(q, k, v, lengths, causal)
+
+
+def compute_dtype(dtype: jnp.dtype | str) -> jnp.dtype:
+    """The type of the operands of `attention` for inputs of that type: theirs, but bfloat16 for float16 on GPUs.
+
+    Softmax and sums are float32 or better in all cases.
+    """
+    half = jnp.dtype(dtype) == jnp.float16 and jax.default_backend() == "gpu"
+    return jnp.dtype(jnp.bfloat16 if half else dtype)
+
+
+def _in_blocks(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None, causal: bool) -> jax.Array:
+    """Attention of some queries after others; the gradient computes their scores again."""
+    batch, length, heads, _ = q.shape
+    block = min(length, max(1, _BLOCK_SCORES // (batch * heads * length)))
+    blocks = -(-length // block)
+    if blocks == 1:
+        return jax.nn.dot_product_attention(
+            q, k, v, key_value_seq_lengths=lengths, is_causal=causal, implementation="xla"
+        )
+
+    @partial(jax.checkpoint, prevent_cse=False)  # the loop already keeps the two forward passes apart
+    def attend(block_at: tuple[jax.Array, jax.Array]) -> jax.Array:
+        queries, at = block_at
+        seen = at[:, None] >= jnp.arange(length) if causal else None
+        return jax.nn.dot_product_attention(
+            queries,
+            k,
+            v,
+            mask=None if seen is None else seen[None, None],
+            key_value_seq_lengths=lengths,
+            implementation="xla",
+        )
+
+    queries = jnp.pad(q, ((0, 0), (0, blocks * block - length), (0, 0), (0, 0)))
+    queries = jnp.moveaxis(queries.reshape(batch, blocks, block, *q.shape[2:]), 1, 0)
+    y = jax.lax.map(attend, (queries, jnp.arange(blocks * block).reshape(blocks, block)))
+    return jnp.moveaxis(y, 0, 1).reshape(batch, blocks * block, *y.shape[3:])[:, :length]
+
+
+def _fused(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None, causal: bool, window: int) -> jax.Array:
+    """cuDNN's attention in bfloat16; a window (0: none) is for `causal` only.
+
+    It takes even lengths and heads of a multiple of 8 channels only: missing ones are filled with zeros.
+    """
+    length, size = q.shape[1], q.shape[3]
+    if length % 2:
+        lengths = jnp.full(q.shape[0], length, jnp.int32) if lengths is None else lengths
+    gaps = ((0, 0), (0, length % 2), (0, 0), (0, -size % 8))
+    padded = [jnp.pad(t, gaps).astype(jnp.bfloat16) for t in (q, k, v)]
+    y = jax.nn.dot_product_attention(
+        *padded,
+        scale=size**-0.5,
+        key_value_seq_lengths=lengths,
+        is_causal=causal,
+        local_window_size=(window - 1, 0) if window else None,
+        implementation="cudnn",
+    )
+    return y[:, :length, :, :size].astype(q.dtype)
 
 
 def local_attention(

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from scipy.fft import next_fast_len
 
 from ssm_bench.ops.parts import by_parts
-from ssm_bench.ops.precision import widened
 
 #: A power of two so many times larger is still taken on a GPU.
 LARGEST_POWER = 5 / 3
@@ -91,7 +90,8 @@ def _check_shapes(u: jax.Array, kernel: jax.Array) -> None:
 
 def _convolve(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     """Circular convolution of that size."""
-    kernel = widened(kernel)
+    # In the wider type of the two, so that its gradient is not rounded to the other's.
+    kernel = kernel.astype(jnp.result_type(u, kernel, jnp.float32))
     convolve = partial(_convolve_part, size=size, taps=kernel.shape[-1])
     return by_parts(convolve, (True, False), axis=kernel.ndim - 2)(u, kernel)
 
@@ -108,7 +108,7 @@ def _convolve_part(u: jax.Array, kernel: jax.Array, size: int, taps: int) -> jax
 
 
 def _forward(u, kernel, size, taps):
-    u_hat, kernel_hat = _spectrum(jnp.transpose(u, (2, 0, 1)), size), _spectrum(kernel, size)
+    u_hat, kernel_hat = _spectrum(jnp.transpose(u, (2, 0, 1)).astype(kernel.dtype), size), _spectrum(kernel, size)
     y = _series(u_hat * kernel_hat[..., None, :], size, u.shape[1])
     return jnp.moveaxis(y.astype(u.dtype), -3, -1), (u_hat, kernel_hat)
 
@@ -116,7 +116,7 @@ def _forward(u, kernel, size, taps):
 def _backward(size, taps, residuals, dy):
     """Correlations: the spectrum of what stays in place is conjugated."""
     u_hat, kernel_hat = residuals
-    dy_hat = _spectrum(jnp.moveaxis(dy, -1, -3), size)
+    dy_hat = _spectrum(jnp.moveaxis(dy, -1, -3).astype(kernel_hat.real.dtype), size)
     du_hat = dy_hat * jnp.conj(kernel_hat)[..., None, :]
     du = _series(du_hat.sum(range(du_hat.ndim - 3)), size, dy.shape[-2])
     # Written once, since a series reads its spectrum twice.
@@ -136,7 +136,7 @@ def _batch_sum(x: jax.Array) -> jax.Array:
 
 def _spectrum(x: jax.Array, size: int) -> jax.Array:
     """Fourier coefficients 0 to size / 2 of real x, filled up with zeros."""
-    return jnp.fft.rfft(widened(x), n=size)
+    return jnp.fft.rfft(x, n=size)
 
 
 def _series(spectrum: jax.Array, size: int, length: int) -> jax.Array:

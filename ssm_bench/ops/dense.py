@@ -1,4 +1,4 @@
-"""The linear recurrence with a dense matrix, x_t = A x_{t-1} + b_t."""
+"""Dense matrices: the linear recurrence x_t = A x_{t-1} + b_t, and linear systems in batches."""
 
 from functools import partial
 
@@ -52,6 +52,45 @@ def dense_recurrence(
     if h0 is not None:
         b = b.at[:, -1 if reverse else 0].add(_product(jnp.asarray(h0, dtype), A.T))
     return _solve(A, b, reverse, backend)
+
+
+def solve_systems(A: jax.Array, b: jax.Array) -> jax.Array:
+    """Solves A x = b for a batch of systems, by Gauss-Jordan elimination with partial pivoting.
+
+    It equals `jnp.linalg.solve` up to rounding. On CPU the latter calls LAPACK, which divides a batch among the
+    threads of the pool that it runs in and waits for them: as soon as several calls of one program, such as those of
+    several layers, occupy all threads of the pool, none of them ever ends (JAX 0.10). Elimination consists of array
+    operations only.
+
+    Args:
+        A: invertible matrices (h, n, n), real.
+        b: right-hand sides (h, n, m), real.
+
+    Returns:
+        x (h, n, m). Cost O(h n^2 (n + m)) operations in n sequential steps.
+
+    Gradients are those of the solution, computed by solving with A transposed.
+    """
+    if not A.shape[1]:
+        return b
+    transposed = jnp.swapaxes(A, 1, 2)
+    return lax.custom_linear_solve(
+        lambda x: _product(A, x), b, lambda _, b: _eliminate(A, b), lambda _, b: _eliminate(transposed, b)
+    )
+
+
+def _eliminate(A: jax.Array, b: jax.Array) -> jax.Array:
+    row = jnp.arange(A.shape[1])
+
+    def column(i: jax.Array, rows: jax.Array) -> jax.Array:
+        size = jnp.where(row < i, -1, jnp.abs(rows[:, :, i]))  # of the pivots that are left
+        chosen = row == size.argmax(1, keepdims=True)
+        pivot = jnp.where(chosen[..., None], rows, 0).sum(1, keepdims=True)
+        rows = jnp.where(chosen[..., None], rows[:, i, None], rows)
+        pivot = pivot / pivot[:, :, i, None]
+        return jnp.where((row == i)[:, None], pivot, rows - rows[:, :, i, None] * pivot)
+
+    return lax.fori_loop(0, len(row), column, jnp.concatenate([A, b], axis=2))[:, :, len(row) :]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))

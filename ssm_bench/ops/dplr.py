@@ -10,6 +10,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from ssm_bench.ops.backends import takes_kernel
+from ssm_bench.ops.dense import solve_systems
 
 # Resolvents of h n modes at all frequencies at once would be the largest array of a model: at most this many numbers
 # exist together.
@@ -92,7 +93,7 @@ def restore_output(Lambda: jax.Array, P: jax.Array, C: jax.Array, dt: jax.Array,
     """
     states = jnp.eye(2 * Lambda.shape[-1], dtype=dt.dtype)
     change = _power_change(jnp.broadcast_to(states, (len(Lambda), *states.shape)), Lambda, P, dt, length)
-    transposed = jnp.linalg.solve(jnp.swapaxes(-change, 1, 2), jnp.swapaxes(_output_rows(C), 1, 2))
+    transposed = solve_systems(jnp.swapaxes(-change, 1, 2), jnp.swapaxes(_output_rows(C), 1, 2))
     return _output_of(jnp.swapaxes(transposed, 1, 2))
 
 
@@ -134,7 +135,8 @@ def _inverse(Lambda: jax.Array, P: jax.Array, dt: jax.Array) -> tuple[jax.Array,
     gram = 2 * jnp.real(jnp.einsum("rhn,shn->hrs", rows, P, precision=lax.Precision.HIGHEST))
     if len(P) == 1:
         return inverse, rows / (1 + gram[..., 0])
-    mixing = jnp.linalg.inv(jnp.eye(len(P), dtype=gram.dtype) + gram)
+    unit = jnp.broadcast_to(jnp.eye(len(P), dtype=gram.dtype), gram.shape)
+    mixing = solve_systems(unit + gram, unit)
     return inverse, jnp.einsum("hrs,shn->rhn", mixing.astype(rows.dtype), rows, precision=lax.Precision.HIGHEST)
 
 

@@ -26,11 +26,24 @@ def _remembered(decompose: Callable) -> Callable:
     return copies
 
 
+#: States of a HiPPO matrix: it is dense and decomposed on the host, at a cost that grows as their cube.
+MOST_STATES = 4096
+
+
+def _check_states(n: int) -> None:
+    if n > MOST_STATES:
+        raise UserError(f"a HiPPO matrix has at most {MOST_STATES} states, since it is dense; state_size gives {n}")
+
+
 def hippo_legs(n: int) -> tuple[np.ndarray, np.ndarray]:
     """HiPPO-LegS: A (n, n) and B (n,) of x' = A x + B u, which remembers u in scaled Legendre polynomials.
 
     A_ij is -sqrt(2i + 1) sqrt(2j + 1) below the diagonal, -(i + 1) on it, 0 above; B_i = sqrt(2i + 1).
+
+    Raises:
+        UserError: more than MOST_STATES states; likewise for the other matrices.
     """
+    _check_states(n)
     root = np.sqrt(2 * np.arange(n) + 1.0)
     A = -np.tril(np.outer(root, root), -1) - np.diag(np.arange(n) + 1.0)
     return A, root
@@ -63,6 +76,7 @@ def hippo_legt(n: int) -> tuple[np.ndarray, np.ndarray]:
     A_ij is -1/2 sqrt(2i + 1) sqrt(2j + 1) on and below the diagonal, times (-1)^(i - j) above; B_i = 1/2 sqrt(2i + 1).
     The window is 2 long, as in the code published with S4; the papers print twice A and B, for a window of 1.
     """
+    _check_states(n)
     root = np.sqrt(2 * np.arange(n) + 1.0)
     row, column = np.indices((n, n))
     sign = np.where(row >= column, 1.0, (-1.0) ** (row - column))
@@ -102,6 +116,7 @@ def hippo_fout_normal(n: int) -> tuple[np.ndarray, np.ndarray]:
     """
     if n % 2:
         raise UserError(f"HiPPO-FouT pairs sines and cosines: n must be even, got {n}")
+    _check_states(n)
     k = np.arange(n // 2)
     S = np.zeros((n, n))
     S[2 * k + 1, 2 * k], S[2 * k, 2 * k + 1] = np.pi * k, -np.pi * k

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ssm_bench.ops.dense import solve_systems
+
 _product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
@@ -23,9 +25,8 @@ def discretize_dense(A: jax.Array, B: jax.Array, dt: jax.Array) -> tuple[jax.Arr
     Source: LSSL (Gu et al. 2021, arXiv 2110.13985), section 2, with alpha = 1/2.
     """
     A = dt[:, None, None] * A
-    solved = jnp.linalg.solve(
-        jnp.eye(len(B), dtype=A.dtype) - A / 2, jnp.concatenate([A, dt[:, None, None] * B[:, None]], -1)
-    )
+    inputs = dt[:, None, None] * B[:, None]
+    solved = solve_systems(jnp.eye(len(B), dtype=A.dtype) - A / 2, jnp.concatenate([A, inputs], -1))
     return solved[..., :-1], solved[..., -1]
 
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from ssm_bench.errors import UserError
-from ssm_bench.record import version1
+from ssm_bench.errors import UserError, printable
+from ssm_bench.record import bibtex, version1
 from ssm_bench.record.identity import CHECKSUM_DIGITS, HASH_DIGITS, config_hash, contradiction, run_name
 
 SCHEMA_VERSION = 2
@@ -25,15 +25,15 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: version1.u
 #: Statuses that are final and have no accuracy.
 FAILURES = ("diverged", "oom", "timeout", "error")
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="safe as a part of a path")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z", description="safe as a part of a path")]
 Text = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(ge=0.0)]
-ConfigHash = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{HASH_DIGITS}}}$")]
-Checksum = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{CHECKSUM_DIGITS},}}$")]
-Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", description="UTC, ISO 8601")]
+ConfigHash = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{HASH_DIGITS}}}\Z")]
+Checksum = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{CHECKSUM_DIGITS},}}\Z")]
+Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z", description="UTC, ISO 8601")]
 
 
 class _Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -246,7 +246,8 @@ def validate(raw: Mapping[str, Any], where: str = "record") -> RunRecord:
     """Checks a run's record and freezes it.
 
     NumPy and JAX scalars become plain numbers; a number that is not finite (the loss of a diverged run) becomes
-    null, which is what JSON can say.
+    null, since JSON has no other word for it. Texts hold no control characters but tabs and newlines, and integers have
+    at most 64 bits, so that tables and terminals can show whatever a record holds.
 
     Args:
         raw: the record as nested dicts, of this or any earlier schema version.
@@ -255,9 +256,11 @@ def validate(raw: Mapping[str, Any], where: str = "record") -> RunRecord:
     Raises:
         UserError: names `where`, the field and what is wrong with it.
     """
-    record = _convert(upgrade(_plain(raw), where), RunRecord, where)
+    record = _convert(upgrade(_plain(raw, where), where), RunRecord, where)
     if record.status == "ok" and record.result is None:
         raise UserError(f"{where}: field result is null, but status is 'ok'")
+    if wrong := bibtex.problem(record.model.bibtex):
+        raise UserError(f"{where}: field model.bibtex {wrong}")
     if wrong := contradiction(record.config, record.differences):
         raise UserError(f"{where}: field differences: {wrong}")
     if (computed := config_hash(record.differences)) != record.config_hash:
@@ -267,7 +270,7 @@ def validate(raw: Mapping[str, Any], where: str = "record") -> RunRecord:
 
 def validate_speed(raw: Mapping[str, Any], where: str = "speed record") -> SpeedRecord:
     """Checks a speed record and freezes it; see `validate`."""
-    return _convert(_plain(raw), SpeedRecord, where)
+    return _convert(_plain(raw, where), SpeedRecord, where)
 
 
 def inconsistencies(record: RunRecord) -> list[str]:
@@ -305,16 +308,30 @@ def _convert(raw: Mapping[str, Any], kind: type, where: str) -> Any:
         raise UserError(f"{where}: field {field}: {what}") from None
 
 
-def _plain(value: Any) -> Any:
-    """Nested plain JSON values; array scalars become numbers, numbers that are not finite become None."""
+#: Values nested deeper than this are in no record.
+DEEPEST = 32
+
+
+def _plain(value: Any, where: str, depth: int = 0) -> Any:
+    """Nested plain JSON values; array scalars become numbers, numbers that are not finite become None.
+
+    Raises:
+        UserError: values nested too deep, integers of more than 64 bits, or text that could act on a terminal.
+    """
+    if depth > DEEPEST:
+        raise UserError(f"{where}: values are nested more than {DEEPEST} deep")
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {_plain(str(key), where): _plain(item, where, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, where, depth + 1) for item in value]
     if not isinstance(value, str | int | float | None) and getattr(value, "ndim", None) == 0:
         value = value.item()
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise UserError(f"{where}: an integer of {value.bit_length()} bits; at most 64 are allowed")
+    if isinstance(value, str) and value != printable(value):
+        raise UserError(f"{where}: text with control characters or lone surrogates: {value[:40]!a}")
     return value
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,19 +97,46 @@ def speed_paths(root: Path | str) -> Iterator[Path]:
     yield from sorted((Path(root) / "speed").rglob("*.json"))
 
 
-def read_all(root: Path | str, preset: str | None = None) -> list[RunRecord]:
+#: What to do with the sentence about a bad file.
+Skip = Callable[[str], None]
+
+
+def read_all(root: Path | str, preset: str | None = None, *, skip: Skip | None = None) -> list[RunRecord]:
     """All records, or those of one preset, in the order of their paths; empty where there are none.
 
+    Args:
+        root: the folder of all results.
+        preset: of the records; None: all.
+        skip: called with a sentence about each bad file, which is left out; None: the first one is raised.
+
     Raises:
-        UserError: as `read`, for the first bad file; or a file that stands where its record does not belong.
+        UserError: as `read`, or a record is not where it belongs.
     """
-    found = []
-    for path in paths(root, preset):
+
+    def placed(path: Path) -> RunRecord:
         record = read(path)
         # A copy would count as one more seed.
         if (place := home(record, root)) != path:
-            raise UserError(f"{path}: this record belongs at {place}; delete the file here, or move it there")
-        found.append(record)
+            raise UserError(f"{path}: belongs at {place}: `ssm-bench verify --migrate` moves it, or delete it here")
+        return record
+
+    return _read_all(paths(root, preset), placed, skip)
+
+
+def read_all_speed(root: Path | str, *, skip: Skip | None = None) -> list[SpeedRecord]:
+    """All speed records, in the order of their paths; `skip` and errors as in `read_all`."""
+    return _read_all(speed_paths(root), read_speed, skip)
+
+
+def _read_all(files: Iterable[Path], read_one: Callable[[Path], Any], skip: Skip | None) -> list[Any]:
+    found = []
+    for path in files:
+        try:
+            found.append(read_one(path))
+        except UserError as error:
+            if skip is None:
+                raise
+            skip(str(error))
     return found
 
 
@@ -121,7 +148,7 @@ def read_all_speed(root: Path | str) -> list[SpeedRecord]:
 def fingerprint(files: Iterable[Path]) -> str:
     """One hash of the names and bytes of several files, to tell whether something was made from them."""
     digest = hashlib.sha256()
-    for path in files:
+    for path in filter(Path.is_file, files):
         digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 
@@ -183,6 +210,9 @@ def write_text(text: str, path: Path) -> Path:
 
 
 def _json(path: Path | str) -> dict[str, Any]:
+    # To open a pipe would wait for its writer.
+    if Path(path).exists() and not Path(path).is_file():
+        raise UserError(f"{path}: not a file")
     try:
         raw = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

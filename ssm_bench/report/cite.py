@@ -1,11 +1,10 @@
 """BibTeX of what stands in a table."""
 
-import re
 from collections.abc import Iterable
 
 from ssm_bench.data.dataset import find
 from ssm_bench.errors import UserError
-from ssm_bench.record import RunRecord
+from ssm_bench.record import RunRecord, bibtex
 
 BENCHMARK = """@inproceedings{tay2021long,
   title = {Long Range Arena: A Benchmark for Efficient Transformers},
@@ -32,7 +31,7 @@ def bibliography(records: Iterable[RunRecord]) -> str:
     models = [record.model.bibtex.strip() for record in records]
     data = [_of_task(name) for name in {record.task.name for record in records}]
     entries = [BENCHMARK, OVERVIEW, *models, *data]
-    by_key = {_key(entry): entry for entry in sorted(filter(None, entries))}
+    by_key = {bibtex.key(entry): entry for entry in sorted(filter(None, entries))}
     return "\n\n".join(by_key[key] for key in sorted(by_key)) + "\n"
 
 
@@ -42,8 +41,3 @@ def _of_task(name: str) -> str:
         return find(name).bibtex
     except UserError:
         return ""
-
-
-def _key(entry: str) -> str:
-    match = re.match(r"@\w+\s*\{\s*([^,\s]+)\s*,", entry)
-    return match.group(1) if match else entry

@@ -31,6 +31,8 @@ DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1.2,
 
 STYLE: dict[Any, Any] = {
     "font.size": 8,
+    # Titles come from records: a "$" is a dollar.
+    "text.parse_math": False,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8,
     "axes.linewidth": 0.6,

@@ -8,8 +8,9 @@ from ssm_bench.data.dataset import PROTOCOLS
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, SpeedRecord, store
 from ssm_bench.report import layout, render, runs, speed
+from ssm_bench.report.peers import values as peers_of
 from ssm_bench.report.summary import summary
-from ssm_bench.report.table import Peers, Table, build, kinds
+from ssm_bench.report.table import Peer, Peers, Table, build, kinds
 
 #: What a page holds around a table: <!-- table:begin table-strict --> ... <!-- table:end -->.
 BEGIN = re.compile(r"<!-- table:begin (?P<name>[\w.-]+) -->")
@@ -22,7 +23,11 @@ GENERATED = re.compile(
 
 
 def tables(
-    root: Path | str, preset: str | None = None, protocol: str | None = None, records: list[RunRecord] | None = None
+    root: Path | str,
+    preset: str | None = None,
+    protocol: str | None = None,
+    records: list[RunRecord] | None = None,
+    skip: store.Skip | None = None,
 ) -> list[Table]:
     """Every table that the records under `root` make, or the one that shows a preset, of one protocol.
 
@@ -31,11 +36,12 @@ def tables(
         preset: one of the presets that a table shows.
         protocol: of the runs.
         records: all records where they have been read already.
+        skip: as in `store.read_all`.
 
     Raises:
-        UserError: a record is bad.
+        UserError: as `store.read_all`.
     """
-    records = store.read_all(root) if records is None else records
+    records = store.read_all(root, skip=skip) if records is None else records
     found = peers(root, records)
     return [
         build(records, *kind, peers=found)
@@ -45,8 +51,14 @@ def tables(
 
 
 def peers(root: Path | str, records: Iterable[RunRecord]) -> Peers:
-    """What the authors' own code reached on the data of these records."""
-    return {}
+    """What the authors' own code reached on the data of these records, where its run has finished."""
+    found = {}
+    for checksum in sorted({record.data.checksum for record in records}):
+        for (model, task), run in peers_of(root, checksum).items():
+            if run.status == "ok" and run.result is not None:
+                share = run.steps.done / run.steps.published if run.steps.published else None
+                found[model, task, checksum] = Peer(100 * run.result.test_accuracy, share, run.implementation)
+    return found
 
 
 def contents(

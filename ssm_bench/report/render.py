@@ -378,7 +378,7 @@ def _rich(table: Table, columns: list[str]) -> RichTable:
         cells = [_rich_cell(table.entries[row, column]) for column in columns]
         if number:
             grid.add_row()
-        grid.add_row(title, *cells)
+        grid.add_row(Text(title), *cells)
     return grid
 
 

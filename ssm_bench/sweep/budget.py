@@ -134,7 +134,7 @@ def _kept(file: Path) -> float | None:
         share = json.loads(file.read_bytes())["share"] if file.is_file() else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         share = None
-    if type(share) in (int, float) and 0 < share <= 1:
+    if isinstance(share, int | float) and share is not True and 0 < share <= 1:
         return float(share)
     LOG.warning("the plan %s does not hold a share in (0, 1]: choosing one again", file)
     return None

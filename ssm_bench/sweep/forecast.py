@@ -97,8 +97,10 @@ class Forecast:
 
     @classmethod
     def read(cls, results: Path, checkpoints: Path, here: Device) -> "Forecast":
-        """Reads all records; raises as `store.read_all`."""
-        return cls(store.read_all(results), store.read_all_speed(results), checkpoints, here)
+        """Reads all records; those that can not be read, which `ssm-bench verify` names, are left out."""
+        bad: list[str] = []
+        runs, speeds = store.read_all(results, skip=bad.append), store.read_all_speed(results, skip=bad.append)
+        return cls(runs, speeds, checkpoints, here)
 
     def outlook(self, cell: Cell) -> Outlook:
         """What the records say about a cell.

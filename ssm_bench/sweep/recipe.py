@@ -12,6 +12,11 @@ from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.build import SLOTS, options_of
 from ssm_bench.sweep.presets import PRESETS, default_data, set_share
 
+#: Options that mean the same in every mixer. They are kept when another mixer replaces the one of a recipe; all others
+#: take the defaults of the new mixer. Above all `state_size` does: S5 counts both states of each conjugate pair, the
+#: LRU complex states, S4 and S6 the states of one channel.
+SHARED_OPTIONS = ("bidirectional", "dt_min", "dt_max", "heads", "width")
+
 #: Settings that have a flag of their own.
 FLAGS = {
     "seed": "--seed",
@@ -76,13 +81,15 @@ def resolve(
     # The slots come first, since which options exist depends on what sits in them; and the steps that a share is of.
     first = ("--config.model.mixer=", "--config.model.scaffold=", "--config.train.published_steps=")
     chosen = [a for a in overrides if a.startswith(first)]
+    recipe = config
     config = override(config, chosen)
     for section, package, interface in SLOTS:
         check_choice(f"model.{section}", config.model[section], registry.names(package))
         defaults = options_of(registry.subclass(package, config.model[section], interface))
         given = config[section].to_dict()
-        swapped = any(a.startswith(f"--config.model.{section}=") for a in chosen)
-        if not swapped:
+        if config.model[section] != recipe.model[section]:
+            given = {k: v for k, v in given.items() if section == "scaffold" or k in SHARED_OPTIONS}
+        else:
             for name in given:
                 if name not in defaults:
                     raise unknown_name(f"option of {section} {config.model[section]}", name, defaults)

@@ -59,7 +59,7 @@ class ContourTask(Task):
   booktitle = {Advances in Neural Information Processing Systems},
   year = {2018}
 }"""
-    licence = "generator: MIT; none stated for the released images"
+    license = "generator: MIT; none stated for the released images"
     wanted = (
         "unpack lra_release.gz of the Long Range Arena (it holds a folder for each resolution, such as pathfinder32) "
         "into the folder that SSM_BENCH_RAW names"

@@ -70,13 +70,13 @@ def _from_pickle(file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8:
         raise ValueError(f"its pixels are {getattr(data, 'dtype', type(data).__name__)}, not uint8")
     if any(type(label) is not int for label in labels):
-        raise ValueError("a label is not a whole number")
-    return data.reshape(-1, 3, SIDE * SIDE), raw.whole_numbers(np.asarray(labels), "labels", 1, 0, CLASSES - 1)
+        raise ValueError("a label is not an integer")
+    return data.reshape(-1, 3, SIDE * SIDE), raw.integers(np.asarray(labels), "labels", 1, 0, CLASSES - 1)
 
 
 def _from_binary(file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
     rows = np.frombuffer(file.read(), np.uint8).reshape(-1, _BYTES_PER_IMAGE)
-    return rows[:, 1:].reshape(-1, 3, SIDE * SIDE), raw.whole_numbers(rows[:, 0], "labels", 1, 0, CLASSES - 1)
+    return rows[:, 1:].reshape(-1, 3, SIDE * SIDE), raw.integers(rows[:, 0], "labels", 1, 0, CLASSES - 1)
 
 
 def _decoded(decode: Callable, file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +140,7 @@ def _from_batches(batches: dict[str, tuple[np.ndarray, np.ndarray]], source: Pat
 
 
 def read_tfds(paths: list[Path], tokens: str, work: Work) -> Corpus:
-    """What TFDS's own builder prepared: colour images, whose ids tell the official order."""
+    """What TFDS's own builder prepared: color images, whose ids tell the official order."""
     source = paths[0].parent
     images = {part: np.empty((count, 3, SIDE * SIDE), np.uint8) for part, count in IMAGES.items()}
     labels = {part: np.full(count, -1) for part, count in IMAGES.items()}
@@ -150,7 +150,7 @@ def read_tfds(paths: list[Path], tokens: str, work: Work) -> Corpus:
             images[part][number] = np.asarray(row["image"]).reshape(SIDE * SIDE, 3).T
             labels[part][number] = row["label"]
     with raw.reading(source, "copy of CIFAR-10"):
-        labels = {part: raw.whole_numbers(of_part, "labels", 1, 0, CLASSES - 1) for part, of_part in labels.items()}
+        labels = {part: raw.integers(of_part, "labels", 1, 0, CLASSES - 1) for part, of_part in labels.items()}
     return _from_colors(images, labels, source, work)
 
 
@@ -171,8 +171,8 @@ def read_gray(paths: list[Path], tokens: str, work: Work) -> Corpus:
     work.say(f"Image: reading {path.name}")
     with raw.reading(path, "file of gray CIFAR-10"):
         arrays = raw.npz(raw.unpacked_xz(path))
-        images = {part: raw.whole_numbers(arrays[f"x_{part}"], "pixels", 3, 0, 255) for part in IMAGES}
-        labels = {part: raw.whole_numbers(arrays[f"y_{part}"], "labels", 1, 0, CLASSES - 1) for part in IMAGES}
+        images = {part: raw.integers(arrays[f"x_{part}"], "pixels", 3, 0, 255) for part in IMAGES}
+        labels = {part: raw.integers(arrays[f"y_{part}"], "labels", 1, 0, CLASSES - 1) for part in IMAGES}
         if any(of_part.shape[1:] != (SIDE, SIDE) for of_part in images.values()):
             raise ValueError(f"its images have another size than {SIDE} x {SIDE}")
         images = {part: of_part.astype(np.uint8).reshape(-1, SIDE * SIDE) for part, of_part in images.items()}
@@ -237,7 +237,7 @@ class Image(Task):
   institution = {University of Toronto},
   year = {2009}
 }"""
-    licence = "none stated by the authors"
+    license = "none stated by the authors"
     wanted = (
         "put cifar-10-python.tar.gz, or the folder cifar-10-batches-py it unpacks to, into the folder that "
         "SSM_BENCH_RAW names"

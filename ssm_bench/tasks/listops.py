@@ -251,7 +251,7 @@ class ListOps(Task):
   booktitle = {NAACL Student Research Workshop},
   year = {2018}
 }"""
-    licence = "generated; Apache-2.0 for the files of the Long Range Arena"
+    license = "generated; Apache-2.0 for the files of the Long Range Arena"
     wanted = (
         "put listops-1000/basic_train.tsv, basic_val.tsv and basic_test.tsv into the folder that SSM_BENCH_RAW names"
     )

@@ -1,4 +1,4 @@
-"""Retrieval: does one paper of the ACL Anthology Network cite the other, told from their texts alone."""
+"""Retrieval: does one paper of the ACL Anthology Network cite the other, judged from their texts alone."""
 
 import json
 from pathlib import Path
@@ -76,7 +76,7 @@ def read_rebuilt(paths: list[Path], tokens: str, work: Work) -> Corpus:
             raise ValueError(f"the text of paper {wrong[0]} is {str(texts[wrong[0]])[:20]!r}")
     with raw.reading(pairs_path, "file of AAN pairs"):
         arrays = raw.npz(pairs_path)
-        parts = {part: raw.whole_numbers(arrays[name], name, 2, 0, 2**31 - 1) for part, name in _PARTS.items()}
+        parts = {part: raw.integers(arrays[name], name, 2, 0, 2**31 - 1) for part, name in _PARTS.items()}
         if any(of_part.shape[1] != 3 or not len(of_part) for of_part in parts.values()):
             raise ValueError("a part holds no rows of label, first and second paper")
         rows = np.concatenate([of_part.astype(np.int64) for of_part in parts.values()])
@@ -147,7 +147,7 @@ class Retrieval(Task):
   volume = {47},
   year = {2013}
 }"""
-    licence = "ACL Anthology papers before 2016: CC BY-NC-SA 3.0"
+    license = "ACL Anthology papers before 2016: CC BY-NC-SA 3.0"
     wanted = (
         "unpack lra_release.gz of the Long Range Arena (it holds tsv_data/new_aan_pairs.train.tsv) into the folder "
         "that SSM_BENCH_RAW names"

@@ -24,7 +24,7 @@ REVIEWS = {"train": 25_000, "test": 25_000}
 #: UTF-8 bytes of all reviews of each part, as in the published data set: with the counts, the mark of the true set.
 TEXT_BYTES = {"train": 33_132_823, "test": 32_350_685}
 
-#: Of the prepared arrays, by tokenisation: every form of the true set gives the same.
+#: Of the prepared arrays, by tokenization: every form of the true set gives the same.
 CHECKSUMS = {
     "text-characters": "7f7dab89816f434b29dce9bb900d363c9b513992eaeadd3d36ae77894785b927",
     "text-bytes": "65233469edb81ab7c8d9dd3d495463b656b043f982706352a7d30d4267be7216",
@@ -165,7 +165,7 @@ class Text(Task):
   booktitle = {Annual Meeting of the Association for Computational Linguistics},
   year = {2011}
 }"""
-    licence = "none stated by the authors; offered for research"
+    license = "none stated by the authors; offered for research"
     wanted = f"put {ARCHIVE}, or the folder aclImdb it unpacks to, into the folder that SSM_BENCH_RAW names"
 
     facts: ClassVar = {

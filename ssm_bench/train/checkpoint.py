@@ -114,7 +114,7 @@ class Checkpoints:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
             with _quiet_orbax():
-                ocp.save(draft / "tree", tree)
+                ocp.save(str(draft / "tree"), tree)
             about = {"progress": progress, "arrays": _arrays(tree)}
             (draft / "progress.json").write_text(json.dumps(about))
             (draft / CHECKSUMS).write_text(json.dumps(_checksums(draft)))
@@ -151,7 +151,7 @@ class Checkpoints:
             )
         try:
             with _quiet_orbax():
-                return ocp.load(folder / "tree", like), about["progress"]
+                return ocp.load(str(folder / "tree"), like), about["progress"]
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise
         except Exception as error:
@@ -262,14 +262,15 @@ def _arrays(tree: Any) -> list[list[Any]]:
 
 @contextlib.contextmanager
 def _quiet_orbax() -> Iterator[None]:
-    """Silences the log of Orbax, which repeats every error over hundreds of lines; the exception says it, too."""
+    """Silences the log of Orbax, which repeats every error over hundreds of lines; the exception says it, too.
+
+    After an exception the log stays silent, since other threads of Orbax may still fail for the same reason.
+    """
     log = logging.getLogger("absl")
     earlier = log.level
     log.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        log.setLevel(earlier)
+    yield
+    log.setLevel(earlier)
 
 
 def _reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
+from ssm_bench.train.memory import check_memory
 
 #: What settings have to keep, whatever the model: in words, as a test, and which settings.
 BOUNDS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
@@ -19,8 +20,7 @@ BOUNDS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda v: v >= 1,
         ("train.steps", "train.batch_size", "train.evaluations", "train.chunk", "train.lengths"),
     ),
-    # The compiler ends the process over arrays that no machine has.
-    ("must be at most 65536", lambda v: v <= 2**16, ("model.d_model",)),
+    # Layers are traced one by one.
     ("must be at most 1024", lambda v: v <= 2**10, ("model.layers",)),
     ("must be less than 2^31, which counts steps", lambda v: v < 2**31, ("train.steps",)),
     ("must be a number above 0", lambda v: 0 < v < inf, ("optimizer.lr", "optimizer.ssm_lr", "optimizer.epsilon")),
@@ -51,14 +51,15 @@ def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
     """Refuses settings that no run can have, and data that no model of theirs can take.
 
     Raises:
-        UserError: a setting out of BOUNDS, a batch larger than the training split, or token ids or labels outside
-            the task's: on the device they would be taken for others, silently.
+        UserError: a setting out of BOUNDS, sizes that do not fit into memory, a batch larger than the training split,
+            or token ids or labels outside the task's: on the device they would be taken for others, silently.
     """
     for sentence, holds, names in BOUNDS:
         for name in names:
             value = attrgetter(name)(config)
             if not holds(value):
                 raise UserError(f"--config.{name} {sentence}; got {value}")
+    check_memory(config, dataset.spec, vocab_size=dataset.vocab_size or 256)
     examples = len(dataset.splits["train"])
     if config.train.batch_size > examples:
         seen = config.train.batch_size

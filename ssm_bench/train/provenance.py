@@ -28,13 +28,15 @@ def now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that make the numbers."""
+    """Versions of Python and of the packages that make the numbers, and JAX's double precision if it is enabled."""
     found = {"python": platform.python_version(), "ssm_bench": __version__}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
+    if jax.config.jax_enable_x64:
+        found["jax_enable_x64"] = "true"
     return found
 
 

@@ -18,7 +18,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "tasks"
 def test_every_task_has_a_page(task):
     page = (PAGES / f"{task}.md").read_text("utf-8")
     assert "hortcuts" in page
-    assert "**Licence" in page
+    assert "**License" in page
     assert "```bibtex" in page or "citation" in page
     assert "```text" in page or (f"({task}.png)" in page and (PAGES / f"{task}.png").exists())
 

@@ -1,5 +1,6 @@
 """Local attention and rotary positions: plain loops in float64, gradients, and their edges."""
 
+import sys
 from functools import partial
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ssm_bench import ops
 from ssm_bench.ops import local_attention, rotary
 
 # Softmax is float32 whatever it is given: sums of a few dozen terms.
@@ -68,6 +70,53 @@ def test_gradients_are_those_of_the_masked_matrix(causal):
 
     found, expected = gradients(partial(local_attention, window=3, causal=causal)), gradients(masked)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=FLOAT32, atol=FLOAT32), found, expected)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("lengths", [None, (13, 7)])
+def test_blocks_of_queries_change_neither_values_nor_gradients(causal, lengths, monkeypatch):
+    arguments = draw(0, 13, 4, 2)
+    lengths = None if lengths is None else jnp.array(lengths)
+    true = jnp.arange(13) < (jnp.full(2, 13) if lengths is None else lengths)[:, None]
+
+    def run():
+        def loss(q, k, v):
+            y = ops.attention(q, k, v, causal=causal, lengths=lengths)
+            return jnp.sum(jnp.sin(y) * true[..., None, None]), y
+
+        return jax.jit(jax.value_and_grad(loss, argnums=range(3), has_aux=True))(*arguments)
+
+    ((_, whole), expected) = run()
+    monkeypatch.setattr(sys.modules["ssm_bench.ops.attention"], "_BLOCK_SCORES", 5 * 2 * 4 * 13)  # 5 queries each
+    ((_, y), found) = run()
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=FLOAT32, atol=FLOAT32), (y, found), (whole, expected))
+    rows = attention_loop(*arguments, 13, causal, (13, 13) if lengths is None else lengths)
+    np.testing.assert_allclose(y * true[..., None, None], rows * true[..., None, None], rtol=FLOAT32, atol=FLOAT32)
+
+
+@pytest.mark.parametrize("window", [0, 3])
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+def test_attention_on_gpus_follows_the_precision_of_its_inputs(window, causal, precision, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with jax.enable_x64(precision == "float64"):
+        q = jnp.zeros((2, 13, 4, 8), precision)
+        assert ops.compute_dtype(q.dtype) == q.dtype
+        if precision == "bfloat16" and (causal or not window):
+            fused = []
+
+            def kernel(*arrays, **options):
+                fused.append(options["implementation"])
+                return arrays[0]
+
+            monkeypatch.setattr(jax.nn, "dot_product_attention", kernel)
+            assert ops.attention(q, q, q, causal=causal, window=window).shape == q.shape
+            assert fused == ["cudnn"]
+        else:
+            program = jax.make_jaxpr(partial(ops.attention, causal=causal, window=window))(q, q, q)
+            assert program.out_avals[0].dtype == q.dtype
+            assert "cudnn" not in str(program)
+            assert precision == "bfloat16" or "bf16" not in str(program)
 
 
 def test_rotary_is_a_rotation_of_pairs_of_the_first_half():

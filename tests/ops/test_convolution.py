@@ -107,3 +107,23 @@ def test_shapes_that_do_not_fit_are_refused(u, kernel):
 def test_kernels_of_two_shapes_are_refused():
     with pytest.raises(ValueError, match="of one shape"):
         bidirectional_conv(jnp.ones((2, 8, 4)), jnp.ones((4, 8)), jnp.ones((4, 6)))
+
+
+@pytest.mark.parametrize("signal", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("taps", ["float32", "float64"])
+@pytest.mark.parametrize("conv", [causal_conv, lambda u, k: bidirectional_conv(u, k, k)], ids=["causal", "both"])
+def test_gradients_have_the_type_of_what_they_are_of(signal, taps, conv):
+    with jax.enable_x64(True):
+        u, kernel = jnp.ones((2, 16, 3), signal), jnp.full((3, 16), 0.1, taps)
+
+        def loss(u, k):
+            y = conv(u, jnp.exp(k))
+            assert y.dtype == u.dtype
+            return y.astype(jnp.float64).sum()
+
+        found = jax.grad(loss, (0, 1))(u, kernel)
+        assert [gradient.dtype for gradient in found] == [u.dtype, kernel.dtype]
+        exact = jax.grad(loss, (0, 1))(u.astype(jnp.float64), kernel.astype(jnp.float64))
+        error = max(float(jnp.finfo(signal).eps), float(jnp.finfo(taps).eps))
+        for gradient, expected in zip(found, exact, strict=True):
+            np.testing.assert_allclose(gradient.astype(jnp.float64), expected, rtol=40 * error)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ssm_bench.errors import UserError
 from ssm_bench.ops import dense_recurrence
+from ssm_bench.ops.dense import solve_systems
 
 from . import oracles
 
@@ -115,3 +116,32 @@ def test_errors():
         dense_recurrence(jnp.eye(3), b, backend="parallel")
     with pytest.raises(ValueError, match=r"needs \(n, n\)"):
         dense_recurrence(jnp.eye(4), b)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32 - 1), states=st.sampled_from([1, 2, 5, 16]), columns=st.sampled_from([1, 7]))
+def test_systems_are_solved_with_gradients_like_lapack(seed, states, columns):
+    """Also where the first pivots are zero."""
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(3, states, states)) + 2 * np.roll(np.eye(states), 1, axis=0)
+    A[0] = np.roll(np.eye(states), 1, axis=0)
+    b = rng.normal(size=(3, states, columns))
+    with jax.enable_x64(True):
+
+        def run(solve):
+            def loss(A, b):
+                x = solve(A, b)
+                return jnp.sum(jnp.sin(x)), x
+
+            (_, x), gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(A, b)
+            return x, gradients
+
+        def error(found, expected):
+            scale = np.linalg.cond(A).max() ** 2 * max(1, np.abs(expected).max())
+            np.testing.assert_allclose(found, expected, rtol=FLOAT64, atol=1e-15 * scale * states)
+
+        jax.tree.map(error, run(solve_systems), run(jnp.linalg.solve))
+
+
+def test_a_system_without_unknowns_has_an_empty_solution():
+    assert solve_systems(jnp.zeros((3, 0, 0)), jnp.zeros((3, 0, 2))).shape == (3, 0, 2)

@@ -82,5 +82,5 @@ def test_a_copy_is_no_second_seed(tmp_path):
     path = store.write(validate(raw_record()), tmp_path)
     copy = path.with_name("copy.json")
     copy.write_bytes(path.read_bytes())
-    with pytest.raises(UserError, match=rf"{copy}: this record belongs at {path}"):
+    with pytest.raises(UserError, match=rf"{copy}: belongs at {path}"):
         store.read_all(tmp_path)

@@ -1,10 +1,12 @@
 """`ssm-bench table`, `figures` and `verify` as their users call them."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from ssm_bench.cli import main
@@ -207,6 +209,73 @@ def test_verify_tells_every_problem(results, capsys):
     printed = capsys.readouterr().out
     assert f"{runs[1]}: field result.test_accuracy" in printed
     assert f"{edited}: field differences: protocol is" in printed
+
+
+def bad_files(folder):
+    """Fills a folder with what is no record, each under the name of its fault."""
+    raw = record("s5", "text", 80.0).to_dict()
+    deep = json.loads('{"a":' * 700 + "1" + "}" * 700)
+    steps = raw["steps"]
+    texts = {
+        "noise": "\xff{",
+        "list": "[]",
+        "surrogate": json.dumps(raw | {"message": "\ud800"}),
+        "escape": json.dumps(raw | {"message": "\x1b[31m"}),
+        "key": json.dumps(raw | {"\x1b]0;title\x07": 1}),
+        "deep": json.dumps(raw | {"config": deep}),
+        "huge": json.dumps(raw | {"steps": steps | {"done": 10**400}}),
+        "bibtex": json.dumps(raw | {"model": raw["model"] | {"bibtex": "@misc{a, b}} \\end{document}"}}),
+        "misplaced": json.dumps(raw),
+    }
+    folder.mkdir(parents=True)
+    for name, text in texts.items():
+        (folder / f"{name}.json").write_text(text, encoding="latin-1")
+    (folder / "folder.json").mkdir()
+    os.mkfifo(folder / "pipe.json")
+    return [*texts, "folder", "pipe"]
+
+
+def test_bad_files_are_named_and_stop_nothing(results, capsys):
+    main(["table", "--results", str(results)])
+    tables = contents(results / "tables")
+    names = bad_files(results / "runs" / "budget" / "text" / "bad")
+    (results / "speed").mkdir(exist_ok=True)
+    os.mkfifo(results / "speed" / "speed.json")
+    names.append("speed")
+    capsys.readouterr()
+
+    def named(printed):
+        assert printed.isprintable() or set(filter(lambda c: not c.isprintable(), printed)) <= {"\n"}
+        lines = printed.splitlines()
+        for name in names:
+            assert sum(f"/{name}.json: " in line for line in lines) == 1, name
+
+    assert main(["table", "--results", str(results)]) == 0
+    named(capsys.readouterr().err)
+    assert contents(results / "tables") == tables
+    assert main(["table", "--check", "--results", str(results)]) == 1
+    capsys.readouterr()
+    assert main(["verify", "--results", str(results)]) == 1
+    named(capsys.readouterr().out)
+    assert main(["figures", "--preset", "budget", "--results", str(results)]) == 0
+
+
+MARKUP = "[/red] $x_{$ `a` | \\input{b} <script> & % # ~ ^"
+
+
+def test_text_from_a_record_is_text_everywhere(tmp_path, capsys):
+    one = record("s5", "text", 80.0)
+    strange = msgspec.structs.replace(one, model=msgspec.structs.replace(one.model, title=MARKUP), message=MARKUP)
+    write_all([strange], tmp_path)
+    assert main(["table", "--results", str(tmp_path)]) == 0
+    assert MARKUP in capsys.readouterr().out
+    assert main(["figures", "--results", str(tmp_path)]) == 0
+    tex = (tmp_path / "tables" / "budget-strict.tex").read_text()
+    assert r"\input{b}" not in tex and r"\textbackslash{}input\{b\}" in tex and r"\$x\_\{\$" in tex
+    page = (tmp_path / "tables" / "budget-strict.md").read_text()
+    assert "<script>" not in page and r"\[/red\]" in page and r"\`a\` \|" in page
+    drawn = (tmp_path / "figures" / "budget" / "strict-accuracy-cost.svg").read_text()
+    assert "<script>" not in drawn
 
 
 def test_no_two_models_look_the_same():

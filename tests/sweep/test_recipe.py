@@ -11,9 +11,11 @@ from ssm_bench import registry
 from ssm_bench.config import base_config, experiment, experiment_names, get_config, leaves, override
 from ssm_bench.data import spec
 from ssm_bench.errors import UserError
+from ssm_bench.network.build import options_of
+from ssm_bench.network.mixer import Mixer
 from ssm_bench.record import store
 from ssm_bench.sweep.presets import PRESETS, set_share
-from ssm_bench.sweep.recipe import FREE, resolve
+from ssm_bench.sweep.recipe import FREE, SHARED_OPTIONS, resolve
 from ssm_bench.train.identity import recipe
 from ssm_bench.train.loop import chunk_length
 
@@ -122,6 +124,21 @@ def test_any_mixer_is_put_into_any_scaffold_by_one_override():
     assert config.mixer.state_size == 8 and "heads" not in config.mixer
     config = resolve("s5", "text", overrides=["--config.model.scaffold=mlp"])
     assert "activation" not in config.scaffold and config.mixer.state_size == 192
+
+
+@pytest.mark.parametrize("mixer", registry.names("models"))
+def test_another_mixer_keeps_the_options_that_mean_the_same_and_no_other(mixer):
+    recipe = resolve("s5", "pathx").mixer
+    config = resolve("s5", "pathx", overrides=[f"--config.model.mixer={mixer}"])
+    defaults = options_of(registry.subclass("models", mixer, Mixer))
+    for name, value in config.mixer.items():
+        kept = mixer == "s5" or name in SHARED_OPTIONS
+        assert value == (recipe[name] if kept and name in recipe else defaults[name]), name
+
+
+def test_a_mixer_that_replaces_itself_changes_nothing():
+    replaced = resolve("lru", "text", overrides=["--config.model.mixer=lru"])
+    assert replaced.to_dict() == resolve("lru", "text").to_dict()
 
 
 def test_options_that_an_experiment_leaves_out_are_written_out():

@@ -499,6 +499,19 @@ def test_running_out_of_memory_is_a_record_with_advice(tmp_path, monkeypatch):
     assert record.status == "oom" and "--config.train.batch_size" in record.message
 
 
+def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one_to_the_same_bits(tmp_path, caplog):
+    config, dataset = config_of()
+    for _ in range(2):
+        run_in(tmp_path / "parts", config, dataset, StopAfter(1))
+    largest = max((tmp_path / "parts" / "ckpt").glob("**/10/tree/**/d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 4
+    largest.write_bytes(content)
+    again = run_in(tmp_path / "parts", config, dataset)
+    assert [message for message in caplog.messages if "damaged" in message and "using that of step 5" in message]
+    assert essence(again) == essence(run_in(tmp_path / "whole", config, dataset))
+
+
 def test_a_damaged_checkpoint_is_reported_not_crashed_into(tmp_path):
     config, dataset = config_of()
     run_in(tmp_path, config, dataset, StopAfter(1))

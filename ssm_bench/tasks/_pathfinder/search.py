@@ -323,7 +323,7 @@ def _choose_tips(tips, side, radius, tolerance, chosen, rng):
     """Chooses a tip for which the other end of its contour and a tip of the other contour lie alike.
 
     Alike: as far from the first tip, from the middle and from the nearest edge. So, seen from the first tip, one is
-    about the mirror image of the other, or they are neighbours. Writes the numbers of the tip, of the end of its
+    about the mirror image of the other, or they are neighbors. Writes the numbers of the tip, of the end of its
     contour, and of the tip of the other contour; False where there is no such choice.
     """
     middle = ((side - 1) / 2, (side - 1) / 2)

@@ -11,7 +11,7 @@ from ssm_bench.tasks._pathfinder.search import FACTS
 #: Half the width of an interval in standard errors: 95 %.
 WIDTH = 1.96
 
-#: Neighbours that vote on a label.
+#: Neighbors that vote on a label.
 _NEIGHBOURS = 51
 
 
@@ -80,7 +80,7 @@ def statistics(pixels: np.ndarray, facts: np.ndarray) -> Statistics:
 def geometry_accuracy(facts: np.ndarray, side: int) -> Estimate:
     """How often the places of the two markers alone tell the label: 0.5 where they tell nothing.
 
-    Nearest neighbours, learnt on one half and scored on the other, see the distance of the markers and how far each is
+    Nearest neighbors, learnt on one half and scored on the other, see the distance of the markers and how far each is
     from the middle and from the nearest edge; which of them is the start of a contour cannot be seen.
     """
     column = {name: facts[:, i].astype(float) for i, name in enumerate(FACTS)}
