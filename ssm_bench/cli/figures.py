@@ -42,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
     for preset, protocols in presets.items():
         drawn += figures.write(records, preset, protocols, options.results)
     if set(presets) & set(layout.COMBINED):
-        drawn += figures.write_table(store.read_all(options.results), options.results)
+        everything = store.read_all(options.results, skip=warn) if options.preset else records
+        drawn += figures.write_table(everything, options.results)
     for path in drawn:
         print(f"wrote {path}")
     return 0

@@ -140,11 +140,6 @@ def _read_all(files: Iterable[Path], read_one: Callable[[Path], Any], skip: Skip
     return found
 
 
-def read_all_speed(root: Path | str) -> list[SpeedRecord]:
-    """All speed records, in the order of their paths."""
-    return [read_speed(path) for path in speed_paths(root)]
-
-
 def fingerprint(files: Iterable[Path]) -> str:
     """One hash of the names and bytes of several files, to tell whether something was made from them."""
     digest = hashlib.sha256()
