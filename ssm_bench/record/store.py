@@ -140,11 +140,6 @@ def _read_all(files: Iterable[Path], read_one: Callable[[Path], Any], skip: Skip
     return found
 
 
-def figures_of(root: Path | str, name: str) -> tuple[Path, Iterator[Path]]:
-    """The folder of the figures of a preset, or of "speed", and the records that they show."""
-    return Path(root) / "figures" / name, speed_paths(root) if name == "speed" else paths(root, name)
-
-
 def fingerprint(files: Iterable[Path]) -> str:
     """One hash of the names and bytes of several files, to tell whether something was made from them."""
     digest = hashlib.sha256()

@@ -61,6 +61,8 @@ LEGEND_COLUMNS = 5
 #: Of a title or a legend.
 CHARACTERS_AN_INCH = 15
 CHANCE_COLOUR = "#999999"
+#: One marker a model, so that a figure of few models needs no colors.
+DISTINCT = ("o", "s", "^", "D", "v", "P", "X", "*", "p", "h", "<", ">", "d", "8")
 #: Length of the arrow at an upper bound, as a part of it.
 ARROW = 0.06
 
@@ -161,9 +163,69 @@ def write_speeds(records: Iterable[SpeedRecord], root: Path | str) -> list[Path]
     return _write(draw_speeds(records), root, "speed")
 
 
+def write_table(records: Iterable[RunRecord], root: Path | str) -> list[Path]:
+    """Writes the figures of the combined table to results/figures/table/; returns their paths."""
+    records = [record for record in records if record.preset in layout.COMBINED]
+    protocols = sorted({record.protocol for record in records})
+    drawn = {f"{protocol}-accuracy-cost": _table_overview(records, protocol) for protocol in protocols}
+    return _write(_files(drawn), root, layout.TABLE)
+
+
+def _table_overview(records: list[RunRecord], protocol: str) -> Figure:
+    """Test accuracy against training time on the six tasks, one panel each, for the models of Table II.
+
+    Every model has its own marker. Cells below a tenth of the published schedule are hollow, and a task without a
+    finished run keeps its empty panel.
+    """
+    records = [run for run in records if run.protocol == protocol and run.task.name in layout.TASKS]
+    titles = {name: title for name, title in layout.models(records).items() if title in layout.TABLE_TWO}
+    cells = {place: cell for place, cell in aggregate.cells(records).items() if place[0] in titles and cell.accuracy}
+    models = {name: title for name, title in titles.items() if any(model == name for model, _ in cells)}
+    devices = sorted({run.device.kind for cell in cells.values() for run in cell.finished})
+    title = f"Protocol {protocol} · {', '.join(devices)} · hollow: less than a tenth of the published schedule"
+    if not all(run.alone for cell in cells.values() for run in cell.finished):
+        title += " · arrow: the device was shared, a run alone takes less time"
+    with mpl.rc_context(STYLE):
+        figure, panels = _panels(layout.TASKS, cells, title, "training time (device-seconds)", "test accuracy (%)")
+        looks = {
+            model: {"color": COLOURS[place % len(COLOURS)], "marker": DISTINCT[place % len(DISTINCT)]}
+            for place, model in enumerate(models)
+        }
+        for (model, task), cell in cells.items():
+            accuracy, interval = cell.accuracy or (0.0, None)
+            seconds = sum(run.cost.seconds_train * run.device.count for run in cell.finished) / len(cell.finished)
+            shared = not all(run.alone for run in cell.finished)
+            panels[task].errorbar(
+                seconds,
+                accuracy,
+                yerr=interval,
+                xerr=ARROW * seconds if shared else None,
+                xuplims=shared,
+                fmt=looks[model]["marker"],
+                color=looks[model]["color"],
+                ms=6,
+                mfc="white" if cell.young else looks[model]["color"],
+                mew=0.9,
+                elinewidth=0.9,
+                capsize=2,
+            )
+        for task, panel in panels.items():
+            panel.set_xscale("log")
+            costs = [run.cost.seconds_train for (_, of), cell in cells.items() if of == task for run in cell.finished]
+            if costs:
+                _log_axis(panel, costs)
+                _chance(panel, cells, task)
+            else:
+                panel.set_axis_off()
+                panel.text(0.5, 0.5, "no finished run yet", transform=panel.transAxes, ha="center", va="center")
+        marks = [Line2D([], [], ls="", ms=6, **looks[model]) for model in models]
+        _legend(figure, [*marks, _chance_line()], [*models.values(), "chance"])
+        return figure
+
+
 def _write(drawn: dict[str, bytes], root: Path | str, name: str) -> list[Path]:
     """Writes figures, and the hashes by which `ssm-bench verify` knows them; the hashes also where nothing is drawn."""
-    folder, sources = store.figures_of(root, name)
+    folder, sources = layout.figures_of(root, name)
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in drawn.items():
         (folder / file).write_bytes(content)

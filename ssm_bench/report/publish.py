@@ -73,8 +73,7 @@ def contents(
         made: the tables; all of them where `speeds` are given.
         root: the folder of all results.
         readme: the page with markers.
-        speeds: all speed records, for the page's table of speed; without them that part stays as it is, and so does
-            the list of runs.
+        speeds: all speed records; without them the list of runs is left out.
 
     Raises:
         UserError: a marker in the README is not closed.
@@ -85,8 +84,6 @@ def contents(
     if readme is not None and (path := Path(readme)).is_file():
         found = peers(root, [run for table in made for run in table.records])
         blocks = {table.name: render.markdown_compact(_for_readme(table, found)) for table in made}
-        if speeds is not None:
-            blocks["speed-summary"] = summary(speeds, "results/speed")
         texts[path] = readme_text(path.read_text(encoding="utf-8"), blocks, str(path))
     return texts
 
@@ -111,7 +108,9 @@ def speed_contents(records: Iterable[SpeedRecord], readme: Path | str) -> dict[P
     path = speed_page(readme)
     if not path.is_file():
         return {}
-    return {path: readme_text(path.read_text(encoding="utf-8"), speed.blocks(records), str(path))}
+    records = list(records)
+    blocks = speed.blocks(records) | {"speed-summary": summary(records, "../results/speed")}
+    return {path: readme_text(path.read_text(encoding="utf-8"), blocks, str(path))}
 
 
 def readme_text(text: str, blocks: Mapping[str, str], where: str = "README.md") -> str:

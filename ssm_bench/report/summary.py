@@ -1,4 +1,4 @@
-"""The table of speed in the README: a training step of ours, and how many times faster than the authors' code."""
+"""The summary of training steps in docs/performance.md: our times and the speedup over the authors' code."""
 
 from collections.abc import Iterable
 

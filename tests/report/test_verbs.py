@@ -307,6 +307,18 @@ def test_the_cost_of_runs_that_shared_a_device_is_marked_as_no_measure():
     assert "arrow" not in one
 
 
+def test_the_figure_of_the_table_shows_all_six_tasks(tmp_path):
+    from ssm_bench.report import figures, layout
+
+    runs = [record("s5", "text", 80.0), record("lru", "text", 81.0, preset="paper"), record("gru", "text", 60.0)]
+    svg, png = figures.write_table(runs, tmp_path)
+    assert (svg.suffix, png.suffix) == (".svg", ".png") and svg.parent == tmp_path / "figures" / "table"
+    drawn = svg.read_text(encoding="utf-8")
+    assert all(f"<!-- {title} -->" in drawn for title in layout.TASKS.values())
+    assert "<!-- S5 -->" in drawn and "<!-- LRU -->" in drawn and "<!-- GRU -->" not in drawn
+    assert drawn.count("<!-- no finished run yet -->") == len(layout.TASKS) - 1
+
+
 def test_panels_without_a_task_are_hidden():
     from ssm_bench.report import figures
 
