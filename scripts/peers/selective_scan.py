@@ -6,8 +6,8 @@ from pathlib import Path
 
 from timing import Timed, median_ms
 
+from ssm_bench.bench.operations import OPERATIONS
 from ssm_bench.errors import UserError
-from ssm_bench.train.operations import OPERATIONS
 
 
 def measure(clone: Path) -> Timed:

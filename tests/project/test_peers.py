@@ -232,8 +232,8 @@ def test_a_slower_run_leaves_the_record_and_the_program_says_so(program, peers, 
 
 
 def test_every_peer_is_a_model_of_ours_or_an_operation(program, peers):
+    from ssm_bench.bench.operations import OPERATIONS
     from ssm_bench.config import experiment_names
-    from ssm_bench.train.operations import OPERATIONS
 
     for which, timed in program.PEERS.items():
         assert which in experiment_names() if not timed.operation else timed.operation in OPERATIONS

@@ -15,13 +15,13 @@ def run(options: argparse.Namespace) -> int:
     _options.prepare_jax()
     import jax
 
+    from ssm_bench.bench.step import measure_step
     from ssm_bench.config import override
     from ssm_bench.ops import use_backend
     from ssm_bench.ops.backends import BACKENDS
     from ssm_bench.sweep.progress import Screen
     from ssm_bench.train.checks import writable
     from ssm_bench.train.run import make_trainer, open_data
-    from ssm_bench.train.speed import measure_step
 
     for backend in options.backends:
         if backend not in BACKENDS:

@@ -10,12 +10,12 @@ def run(options: argparse.Namespace) -> int:
     """Times, prints and records."""
     _record.model_and_task(options)
     _options.prepare_jax()
+    from ssm_bench.bench.epoch import measure_epoch
     from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen, parse_duration
     from ssm_bench.sweep.recipe import resolve
     from ssm_bench.train.checks import writable
     from ssm_bench.train.run import make_trainer, open_data
-    from ssm_bench.train.speed import measure_epoch
     from ssm_bench.train.stop import Stop
 
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None

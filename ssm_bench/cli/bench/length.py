@@ -20,11 +20,11 @@ def run(options: argparse.Namespace) -> int:
     _options.prepare_jax()
     import jax
 
+    from ssm_bench.bench.step import measure_step
     from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen, parse_duration
     from ssm_bench.train.checks import writable
     from ssm_bench.train.run import make_trainer, open_data, out_of_memory
-    from ssm_bench.train.speed import measure_step
     from ssm_bench.train.stop import Stop
 
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None

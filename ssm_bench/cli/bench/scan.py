@@ -14,9 +14,9 @@ def run(options: argparse.Namespace) -> int:
     _options.prepare_jax()
     import jax
 
+    from ssm_bench.bench import operations
     from ssm_bench.ops.backends import WITH_FUSED
     from ssm_bench.sweep.progress import Screen, parse_duration
-    from ssm_bench.train import operations
     from ssm_bench.train.checks import writable
     from ssm_bench.train.run import out_of_memory
     from ssm_bench.train.stop import Stop

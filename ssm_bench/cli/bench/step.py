@@ -12,11 +12,11 @@ def run(options: argparse.Namespace) -> int:
     """Times, prints and records."""
     _record.model_and_task(options)
     _options.prepare_jax()
+    from ssm_bench.bench.step import measure_loop, measure_step
     from ssm_bench.config import override
     from ssm_bench.train.checkpoint import Checkpoints
     from ssm_bench.train.checks import writable
     from ssm_bench.train.run import make_trainer, open_data
-    from ssm_bench.train.speed import measure_loop, measure_step
 
     config, dataset = open_data(override(_record.recipe(options, options.model), options.overrides))
     seeds = options.seeds

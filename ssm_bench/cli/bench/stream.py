@@ -14,13 +14,13 @@ def run(options: argparse.Namespace) -> int:
     if not options.models:
         raise UserError("bench stream takes --models, like s5,transformer")
     _options.prepare_jax()
+    from ssm_bench.bench.stream import chunk_of, measure_stream
     from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen, parse_duration
     from ssm_bench.sweep.recipe import resolve
     from ssm_bench.train.checks import check_sizes, writable
     from ssm_bench.train.run import make_program, open_data
     from ssm_bench.train.stop import Stop
-    from ssm_bench.train.stream import chunk_of, measure_stream
 
     lengths = _record.lengths_of(options)
     chunk_of(lengths)

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from ssm_bench.bench import stream
 from ssm_bench.cli import main
 from ssm_bench.errors import UserError
 from ssm_bench.record import store
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.train import stream
 from ssm_bench.train.run import make_program
 from ssm_bench.train.stop import Stop
 

@@ -4,11 +4,13 @@ import jax
 import numpy as np
 import pytest
 
+from ssm_bench.bench import operations, step
 from ssm_bench.cli import main
 from ssm_bench.record import config_hash, store
 from ssm_bench.report.speed import NOTHING, blocks
-from ssm_bench.train import operations, provenance, speed
+from ssm_bench.train import provenance
 from ssm_bench.train import run as train_run
+from ssm_bench.train.identity import recipe
 
 #: Other sizes than the published ones, and the name that they ask for.
 SIZES = ("--name", "small", "--config.model.d_model=8", "--config.model.layers=1", "--config.mixer.state_size=4")
@@ -98,7 +100,7 @@ def test_a_step_of_several_seeds_is_no_plain_step(tmp_path, capsys):
 def test_the_name_of_a_step_tells_its_seeds(tmp_path, monkeypatch, arguments, name):
     made = []
     monkeypatch.setattr(train_run, "make_trainer", lambda *_, seeds: made.append(list(seeds)))
-    monkeypatch.setattr(speed, "measure_step", lambda *_, **__: {"step_ms": 1.0})
+    monkeypatch.setattr(step, "measure_step", lambda *_, **__: {"step_ms": 1.0})
     command = ("bench", "step", "--model", "lru", "--task", "text", "--brief", "--results", str(tmp_path))
     assert main([*command, *arguments]) == 0
     (record,) = store.read_all_speed(tmp_path)
@@ -135,8 +137,8 @@ def test_the_name_of_lengths_tells_other_tasks_and_tokens_and_the_hash_is_of_wha
     tmp_path, monkeypatch, arguments, name
 ):
     ran = []
-    monkeypatch.setattr(train_run, "make_trainer", lambda config, _: ran.append(config_hash(config.to_dict())))
-    monkeypatch.setattr(speed, "measure_step", lambda *_, **__: {"step_ms": 1.0})
+    monkeypatch.setattr(train_run, "make_trainer", lambda config, _: ran.append(config_hash(recipe(config))))
+    monkeypatch.setattr(step, "measure_step", lambda *_, **__: {"step_ms": 1.0})
     assert (
         main(["bench", "length", "--models", "lru", "--lengths", "32,64", *arguments, "--results", str(tmp_path)]) == 0
     )
@@ -151,10 +153,10 @@ def test_a_length_that_did_not_fit_is_not_what_the_hash_stands_for(tmp_path, mon
     def trainer(config, _):
         if config.task.max_length == 32:
             raise MemoryError
-        ran.append(config_hash(config.to_dict()))
+        ran.append(config_hash(recipe(config)))
 
     monkeypatch.setattr(train_run, "make_trainer", trainer)
-    monkeypatch.setattr(speed, "measure_step", lambda *_, **__: {"step_ms": 1.0})
+    monkeypatch.setattr(step, "measure_step", lambda *_, **__: {"step_ms": 1.0})
     assert main(["bench", "length", "--models", "lru", "--lengths", "32,64", "--results", str(tmp_path)]) == 0
     (record,) = store.read_all_speed(tmp_path)
     assert [record.config_hash] == ran and record.notes == ["out of memory at 32"]
