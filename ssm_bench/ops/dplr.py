@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from ssm_bench.ops.backends import takes_kernel
+from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.dense import solve_systems
 
 # Resolvents of h n modes at all frequencies at once would be the largest array of a model: at most this many numbers
@@ -67,8 +67,14 @@ def dplr_kernel(
     # z = exp(-2 i angle). (1 - A_bar z)^-1 B_bar = dt exp(i angle) (2 i sin(angle) - dt cos(angle) A)^-1 B: with sine
     # and cosine nothing is divided by 1 + z, which vanishes at the last frequency.
     angle = np.pi * np.arange(length // 2 + 1) / length
-    fused = takes_kernel("dplr_kernel", fits=dtype == jnp.complex64)
-    transform = (_at_once if fused else _in_blocks)(left, Lambda, right, dt, angle)
+    path = FastPath(
+        operation="dplr_kernel",
+        needs="complex64",
+        given=dtype.name,
+        fits=dtype == jnp.complex64,
+        plain="products",
+    )
+    transform = (_at_once if choose_backend("auto", path) == "fused" else _in_blocks)(left, Lambda, right, dt, angle)
     shift = jnp.asarray(np.exp(1j * angle), dtype)
     return jnp.fft.irfft(dt[:, None] * shift * transform, n=length)
 
