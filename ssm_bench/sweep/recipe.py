@@ -76,7 +76,7 @@ def resolve(
     if not 0 <= seed < 2**31:
         raise UserError(f"--seed takes a whole number from 0 to 2147483647; got {seed}")
     _check_overrides(preset, overrides)
-    config = get_config(model, task)
+    config = get_config(model, spec(task))
     config.preset, config.protocol, config.seed, config.task.data = preset, protocol, seed, data
     # The slots come first, since which options exist depends on what sits in them; and the steps that a share is of.
     first = ("--config.model.mixer=", "--config.model.scaffold=", "--config.train.published_steps=")
