@@ -200,6 +200,9 @@ SETTINGS = (
     Setting("report.published_source", "", "Source of that row."),
 )
 
+#: The settings by name.
+SCHEMA = {setting.name: setting for setting in SETTINGS}
+
 #: Sections whose settings are the arguments of the class named by `model.mixer` and `model.scaffold`.
 OF_CLASSES = ("mixer", "scaffold")
 
@@ -215,19 +218,6 @@ def base_config(task: str) -> ConfigDict:
         place[leaf] = setting.default
     tree["task"]["name"] = task
     return ConfigDict(tree)
-
-
-def check_settings(config: ConfigDict) -> None:
-    """Checks every setting of the schema; whatever is resolved has passed here.
-
-    Options of mixers and scaffolds are checked by their classes.
-
-    Raises:
-        UserError: the first value of another type, out of range, or not among the choices.
-    """
-    values = leaves(config.to_dict())
-    for setting in SETTINGS:
-        setting.check(values[setting.name])
 
 
 def merged(*trees: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,14 +316,14 @@ def get_config(model: str, task: Any) -> ConfigDict:
     # Their options depend on the class in the slot, and are checked where it is known.
     for section in OF_CLASSES:
         config[section] = ConfigDict(tree.pop(section, {}))
-    known = leaves(config.to_dict())
-    for name in leaves(tree):
-        if name not in known:
-            raise unknown_name(f"setting of experiments/{model}.py", name, known)
-    try:
-        config.update(tree)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"experiments/{model}.py: {' '.join(str(error).split())}") from error
+    for name, value in leaves(tree).items():
+        if name not in SCHEMA:
+            raise unknown_name(f"setting of experiments/{model}.py", name, SCHEMA)
+        try:
+            SCHEMA[name].check(value)
+        except UserError as error:
+            raise UserError(f"experiments/{model}.py: {error}") from error
+    config.update(tree)
     config.task.name, config.model.name = task.name, model
     if not config.train.steps:
         config.train.steps = config.train.published_steps or STEPS_WITHOUT_RECIPE
@@ -346,18 +336,18 @@ def _base(task: str) -> str:
 
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
-    """Applies `--config.model.d_model=128` and its like, keeping the type of what is there.
+    """Applies arguments like `--config.model.d_model=128`.
 
     Raises:
-        UserError: a name that does not exist (with the near names), or a value of another type, not finite, or
-            beyond LARGEST_INTEGER.
+        UserError: a name that does not exist (with the nearest names), a name without a value, or a value that its
+            setting does not take.
     """
     config = config.copy_and_resolve_references()
     for argument in arguments:
         name, equals, value = argument.removeprefix("--config.").partition("=")
         known = leaves(config.to_dict())
         if inside := [f"--config.{k}" for k in known if k.startswith(f"{name}.")]:
-            raise UserError(f"--config.{name} is a section of settings, not one: {', '.join(inside)}")
+            raise UserError(f"--config.{name} is a section of settings: {', '.join(inside)}")
         if name not in known:
             section = name.rpartition(".")[0]
             siblings = [k for k in known if k.rpartition(".")[0] == section] or known
@@ -374,10 +364,10 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
             raise UserError(f"--config.{name} takes {like}; got {value!r}") from error
         config = values.config
         changed = leaves(config.to_dict())[name]
-        if isinstance(changed, float) and not math.isfinite(changed):
-            raise UserError(f"--config.{name} takes a finite number; got {value!r}")
-        if isinstance(changed, int) and abs(changed) > LARGEST_INTEGER:
-            raise UserError(f"--config.{name} takes a whole number of at most {LARGEST_INTEGER}; got {value}")
+        if name in SCHEMA:
+            SCHEMA[name].check(changed)
+        else:
+            check_number(f"--config.{name}", changed)
     return config
 
 
