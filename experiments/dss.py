@@ -17,7 +17,7 @@ validation and padding reaches nothing; dense layers start LeCun-normal, where P
 
 import sys
 
-from ssm_bench.config import base_config
+from ssm_bench.data import TaskSpec
 
 BIBTEX = """@inproceedings{gupta2022dss,
   title = {Diagonal State Spaces are as Effective as Structured State Spaces},
@@ -29,89 +29,91 @@ BIBTEX = """@inproceedings{gupta2022dss,
 #: Options of the mixer at toy size.
 TINY = {"state_size": 8}
 
-#: Of Lambda, C and the step sizes; none of them decays.
-KERNEL = {"spectrum": "ssm", "output_matrix": "ssm", "step_size": "ssm"}
-FAST_STEPS = KERNEL | {"step_size": "global"}
-SLOW_STEPS = {"spectrum": "global", "output_matrix": "global", "step_size": "ssm"}
+#: Longer sequences start with smaller steps, as in the recipe of Path-X.
+LONG = 8_192
+
+
+def defaults(task: TaskSpec) -> dict:
+    """Settings on every task; `RECIPES` changes them task by task."""
+    return {
+        "model": {
+            "mixer": "dss",
+            "scaffold": "glu",
+            "d_model": 256,
+            "layers": 6,
+            "dropout": 0.0,
+            "final_norm": True,
+            "norm": "batch",
+            "pooling": "mean",
+            "prenorm": True,
+        },
+        "mixer": {
+            "state_size": 64,
+            "bidirectional": False,
+            "copies": 1,
+            "dt_max": 0.01 if task.max_length > LONG else 0.1,
+            "dt_min": 0.0001 if task.max_length > LONG else 0.001,
+            "init": "legs",
+            "kernel_length": task.max_length,
+            "separate_steps": True,
+            "version": "softmax",
+        },
+        "scaffold": {"activation": "linear"},
+        "optimizer": {
+            "lr": 0.004,
+            "ssm_lr": 0.001,
+            "schedule": "cosine",
+            "warmup": 0.0,
+            "weight_decay": 0.0,
+            "groups": {"output_matrix": "ssm", "spectrum": "ssm", "step_size": "ssm"},
+        },
+        "train": {"batch_size": 50},
+        "report": {
+            "bibtex": BIBTEX,
+            "published_row": "DSS (softmax)",
+            "published_source": "Gupta et al., arXiv 2203.14343v2; ag1988/dss README",
+            "title": "DSS",
+        },
+    }
+
 
 RECIPES = {
-    "listops": {
-        "layers": 6, "d_model": 128, "prenorm": False, "dropout": 0.0, "kernel_length": 2_048,
-        "batch_size": 50, "lr": 0.01, "ssm_lr": 0.001, "groups": FAST_STEPS, "weight_decay": 0.01,
-        "steps": 96_000, "evaluations": 50,
+    "listops": {  # s4-lra-listops.yaml
+        "model": {"d_model": 128, "layers": 6, "dropout": 0.0, "final_norm": False, "prenorm": False},
+        "optimizer": {"lr": 0.01, "ssm_lr": 0.001, "weight_decay": 0.01, "groups": {"step_size": "global"}},
+        "train": {"batch_size": 50, "published_steps": 96_000, "evaluations": 50},
     },
-    "text": {
-        "layers": 4, "d_model": 128, "prenorm": True, "dropout": 0.0, "kernel_length": 4_096, "pooling": "last",
-        "batch_size": 50, "lr": 0.01, "ssm_lr": 0.001, "groups": FAST_STEPS, "weight_decay": 0.0,
-        "steps": 20_000, "evaluations": 40,
+    "text": {  # s4-lra-imdb.yaml
+        "model": {"d_model": 128, "layers": 4, "dropout": 0.0, "pooling": "last"},
+        "optimizer": {"lr": 0.01, "ssm_lr": 0.001, "weight_decay": 0.0, "groups": {"step_size": "global"}},
+        "train": {"batch_size": 50, "published_steps": 20_000, "evaluations": 40},
     },
-    "retrieval": {
-        "layers": 6, "d_model": 256, "prenorm": True, "dropout": 0.0, "kernel_length": 4_000,
-        "batch_size": 64, "lr": 0.002, "ssm_lr": 0.001, "groups": KERNEL, "weight_decay": 0.0,
-        "steps": 57_450, "evaluations": 25,
+    "retrieval": {  # s4-lra-aan.yaml
+        "model": {"d_model": 256, "layers": 6, "dropout": 0.0},
+        "optimizer": {"lr": 0.002, "ssm_lr": 0.001, "weight_decay": 0.0},
+        "train": {"batch_size": 64, "published_steps": 57_450, "evaluations": 25},
     },
-    "image": {
-        "layers": 6, "d_model": 512, "prenorm": False, "dropout": 0.2, "kernel_length": 1_024,
-        "batch_size": 50, "lr": 0.004, "ssm_lr": 0.001, "groups": KERNEL, "weight_decay": 0.01,
-        "steps": 180_000, "evaluations": 200,
+    "image": {  # s4-lra-cifar.yaml
+        "model": {"d_model": 512, "layers": 6, "dropout": 0.2, "final_norm": False, "prenorm": False},
+        "optimizer": {"lr": 0.004, "ssm_lr": 0.001, "weight_decay": 0.01},
+        "train": {"batch_size": 50, "published_steps": 180_000, "evaluations": 200},
     },
-    "pathfinder": {
-        "layers": 6, "d_model": 256, "prenorm": True, "dropout": 0.1, "kernel_length": 1_024, "pooling": "last",
-        "batch_size": 100, "lr": 0.004, "ssm_lr": 0.001, "groups": KERNEL, "weight_decay": 0.0,
-        "steps": 320_000, "evaluations": 200,
+    "pathfinder": {  # s4-lra-pathfinder.yaml
+        "model": {"d_model": 256, "layers": 6, "dropout": 0.1, "pooling": "last"},
+        "optimizer": {"lr": 0.004, "ssm_lr": 0.001, "weight_decay": 0.0},
+        "train": {"batch_size": 100, "published_steps": 320_000, "evaluations": 200},
     },
-    "pathx": {
-        "layers": 6, "d_model": 256, "prenorm": True, "dropout": 0.0, "kernel_length": 16_384,
-        "dt_min": 0.0001, "dt_max": 0.01,
-        "batch_size": 16, "lr": 0.0005, "ssm_lr": 0.0001, "groups": SLOW_STEPS, "weight_decay": 0.0,
-        "steps": 350_000, "evaluations": 35,
+    "pathx": {  # s4-lra-pathx.yaml
+        "model": {"d_model": 256, "layers": 6, "dropout": 0.0},
+        "optimizer": {
+            "lr": 0.0005,
+            "ssm_lr": 0.0001,
+            "weight_decay": 0.0,
+            "groups": {"output_matrix": "global", "spectrum": "global"},
+        },
+        "train": {"batch_size": 16, "published_steps": 350_000, "evaluations": 35},
     },
-}  # fmt: skip
-
-
-def get_config(task: str):
-    """The published recipe for a task."""
-    recipe = RECIPES[task]
-    config = base_config(task)
-    config.model.update(
-        mixer="dss",
-        scaffold="glu",
-        d_model=recipe["d_model"],
-        layers=recipe["layers"],
-        norm="batch",
-        norm_decay=0.9,
-        prenorm=recipe["prenorm"],
-        final_norm=recipe["prenorm"],
-        dropout=recipe["dropout"],
-        tie_dropout=True,
-        pooling=recipe.get("pooling", "mean"),
-    )
-    config.mixer.update(
-        state_size=64,
-        version="softmax",
-        kernel_length=recipe["kernel_length"],
-        init="legs",
-        copies=1,
-        dt_min=recipe.get("dt_min", 0.001),
-        dt_max=recipe.get("dt_max", 0.1),
-        separate_steps=True,
-        bidirectional=False,
-    )
-    config.scaffold.update(activation="linear")
-    config.optimizer.update(
-        lr=recipe["lr"], ssm_lr=recipe["ssm_lr"], weight_decay=recipe["weight_decay"], schedule="cosine", warmup=0.0
-    )
-    config.optimizer.groups.update(recipe["groups"])
-    config.train.update(
-        batch_size=recipe["batch_size"], published_steps=recipe["steps"], evaluations=recipe["evaluations"]
-    )
-    config.report.update(
-        title="DSS",
-        bibtex=BIBTEX,
-        published_row="DSS (softmax)",
-        published_source="Gupta et al., arXiv 2203.14343v2; ag1988/dss README",
-    )
-    return config
+}
 
 
 if __name__ == "__main__":

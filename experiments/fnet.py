@@ -18,7 +18,9 @@ with standard deviation 0.02. On ListOps one seed stays at the most common answe
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import transformer
 
 BIBTEX = """@inproceedings{leethorp2022fnet,
   title = {{FN}et: Mixing Tokens with {F}ourier Transforms},
@@ -31,22 +33,23 @@ BIBTEX = """@inproceedings{leethorp2022fnet,
 #: Options of the mixer at toy size.
 TINY = {}
 
-#: Of the Transformer.
-RECIPES = experiment("transformer").RECIPES
+
+def defaults(task: TaskSpec) -> dict:
+    """The settings of the Transformer with another mixer and norms in other places."""
+    change = {
+        "model": {"mixer": "fourier", "prenorm": False, "final_norm": False, "paper_padding": "everywhere"},
+        "report": {
+            "title": "FNet",
+            "bibtex": BIBTEX,
+            "published_row": "FNet",
+            "published_source": "Gu et al., arXiv 2111.00396, Table 4",
+        },
+    }
+    return merged(transformer.defaults(task) | {"mixer": {}}, change)
 
 
-def get_config(task: str):
-    """The recipe of the Transformer with another mixer and norms in other places."""
-    config = experiment("transformer").get_config(task)
-    config.model.update(mixer="fourier", prenorm=False, final_norm=False, paper_padding="everywhere")
-    config.mixer = {}
-    config.report.update(
-        title="FNet",
-        bibtex=BIBTEX,
-        published_row="FNet",
-        published_source="Gu et al., arXiv 2111.00396, Table 4",
-    )
-    return config
+#: Those of the Transformer; the mixer has no options.
+RECIPES = {task: recipe | {"mixer": {}} for task, recipe in transformer.RECIPES.items()}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ on Image and Pathfinder the window is the whole sequence.
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import hawk
 
 #: Options of the mixer at toy size.
 TINY = {"blocks": 2}
@@ -24,17 +26,19 @@ TINY = {"blocks": 2}
 #: Blocks at toy size: the third is the first with attention.
 TINY_LAYERS = 3
 
-#: Heads of the attention.
-RECIPES = {"listops": 1, "text": 1, "retrieval": 1, "image": 2, "pathfinder": 1, "pathx": 1}
+
+def defaults(task: TaskSpec) -> dict:
+    """The settings of Hawk with attention in every third block."""
+    change = {
+        "model": {"scaffold": "griffin"},
+        "scaffold": {"heads": 1, "window": 1024},
+        "report": {"title": "Griffin"},
+    }
+    return merged(hawk.defaults(task), change)
 
 
-def get_config(task: str):
-    """Our recipe for a task: that of Hawk with attention in every third block."""
-    config = experiment("hawk").get_config(task)
-    config.model.update(scaffold="griffin")
-    config.scaffold.update(heads=RECIPES[task], window=1024)
-    config.report.update(title="Griffin")
-    return config
+#: Those of Hawk; Image is twice as wide and has two heads of attention.
+RECIPES = merged(hawk.RECIPES, {"image": {"scaffold": {"heads": 2}}})
 
 
 if __name__ == "__main__":

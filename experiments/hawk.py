@@ -15,7 +15,7 @@ short convolution starts uniform in +-1/2.
 
 import sys
 
-from ssm_bench.config import base_config
+from ssm_bench.data import TaskSpec
 
 BIBTEX = """@misc{de2024griffin,
   title = {Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models},
@@ -31,42 +31,69 @@ BIBTEX = """@misc{de2024griffin,
 #: Options of the mixer at toy size.
 TINY = {"blocks": 2}
 
-#: d_model, dropout, batch, learning rate, steps.
+
+def defaults(task: TaskSpec) -> dict:
+    """Settings on every task; `RECIPES` changes them task by task."""
+    return {
+        "model": {
+            "mixer": "rg_lru",
+            "scaffold": "hawk",
+            "d_model": 128,
+            "layers": 6,
+            "dropout": 0.1,
+            "final_norm": True,
+            "norm": "rms",
+            "paper_padding": "nowhere",
+            "pooling": "mean",
+            "prenorm": True,
+        },
+        "mixer": {"bidirectional": False, "blocks": 8, "init": "griffin", "r_max": 0.999, "r_min": 0.9},
+        "scaffold": {"expand": 4 / 3, "mlp_expand": 3.0, "taps": 4},
+        "optimizer": {
+            "lr": 0.001,
+            "ssm_lr": 0.001,
+            "clip_norm": 1.0,
+            "schedule": "cosine",
+            "warmup": 0.1,
+            "weight_decay": 0.05,
+        },
+        "train": {"batch_size": 32, "evaluations": 50},
+        "report": {"bibtex": BIBTEX, "title": "Hawk"},
+    }
+
+
 RECIPES = {
-    "listops": (128, 0.0, 32, 0.001, 80_000),
-    "text": (128, 0.1, 32, 0.001, 50_000),
-    "retrieval": (128, 0.1, 64, 0.001, 100_000),
-    "image": (256, 0.1, 50, 0.001, 180_000),
-    "pathfinder": (128, 0.0, 64, 0.001, 500_000),
-    "pathx": (128, 0.0, 32, 0.0005, 250_000),
+    "listops": {
+        "model": {"d_model": 128, "dropout": 0.0},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.001},
+        "train": {"batch_size": 32, "published_steps": 80_000},
+    },
+    "text": {
+        "model": {"d_model": 128, "dropout": 0.1},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.001},
+        "train": {"batch_size": 32, "published_steps": 50_000},
+    },
+    "retrieval": {
+        "model": {"d_model": 128, "dropout": 0.1},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.001},
+        "train": {"batch_size": 64, "published_steps": 100_000},
+    },
+    "image": {
+        "model": {"d_model": 256, "dropout": 0.1},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.001},
+        "train": {"batch_size": 50, "published_steps": 180_000},
+    },
+    "pathfinder": {
+        "model": {"d_model": 128, "dropout": 0.0},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.001},
+        "train": {"batch_size": 64, "published_steps": 500_000},
+    },
+    "pathx": {
+        "model": {"d_model": 128, "dropout": 0.0},
+        "optimizer": {"lr": 0.0005, "ssm_lr": 0.0005},
+        "train": {"batch_size": 32, "published_steps": 250_000},
+    },
 }
-
-
-def get_config(task: str):
-    """Our recipe for a task."""
-    d_model, dropout, batch, lr, steps = RECIPES[task]
-    config = base_config(task)
-    config.model.update(
-        mixer="rg_lru",
-        scaffold="hawk",
-        d_model=d_model,
-        layers=6,
-        norm="rms",
-        prenorm=True,
-        final_norm=True,
-        dropout=dropout,
-        tie_dropout=True,
-        pooling="mean",
-        paper_padding="nowhere",
-    )
-    config.mixer.update(blocks=8, init="griffin", r_min=0.9, r_max=0.999, bidirectional=False)
-    config.scaffold.update(expand=4 / 3, taps=4, mlp_expand=3.0)
-    config.optimizer.update(
-        lr=lr, ssm_lr=lr, weight_decay=0.05, schedule="cosine", warmup=0.1, clip_norm=1.0
-    )
-    config.train.update(batch_size=batch, published_steps=steps, evaluations=50)
-    config.report.update(title="Hawk", bibtex=BIBTEX)
-    return config
 
 
 if __name__ == "__main__":

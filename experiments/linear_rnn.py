@@ -14,30 +14,39 @@ take the state out of float32 (Bar et al., arXiv 2505.19827).
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import lru
 
 #: Options of the mixer at toy size; the fewer the states, the further eigenvalues stray from the disk.
 TINY = {"state_size": 16, "radius": 0.7}
 
-#: The radius of the disk that the eigenvalues of A start in (ours).
-RECIPES = {"listops": 0.9, "text": 0.9, "retrieval": 0.9, "image": 0.9, "pathfinder": 0.9, "pathx": 0.9}
+#: Options of the mixer of the LRU that this one has too.
+SHARED = ("state_size", "bidirectional")
 
 
-def get_config(task: str):
-    """The recipe of the LRU with another recurrence."""
-    config = experiment("lru").get_config(task)
-    config.model.update(mixer="linear_rnn")
-    config.mixer = {
-        "state_size": config.mixer.state_size,
-        "radius": RECIPES[task],
-        "bidirectional": config.mixer.bidirectional,
+def with_dense_matrix(recipe: dict) -> dict:
+    """Settings of the LRU with another recurrence."""
+    return recipe | {"mixer": {name: recipe["mixer"][name] for name in SHARED if name in recipe["mixer"]}}
+
+
+def defaults(task: TaskSpec) -> dict:
+    """The settings of the LRU with another recurrence."""
+    change = {
+        "model": {"mixer": "linear_rnn"},
+        # The radius of the disk that the eigenvalues of A start in (ours).
+        "mixer": {"radius": 0.9},
+        "report": {
+            "title": "Linear RNN",
+            "published_row": "Dense linear RNN",
+            "published_source": "Orvieto et al., arXiv 2303.06349",
+        },
     }
-    config.report.update(
-        title="Linear RNN",
-        published_row="Dense linear RNN",
-        published_source="Orvieto et al., arXiv 2303.06349",
-    )
-    return config
+    return merged(with_dense_matrix(lru.defaults(task)), change)
+
+
+#: Those of the LRU.
+RECIPES = {task: with_dense_matrix(recipe) for task, recipe in lru.RECIPES.items()}
 
 
 if __name__ == "__main__":

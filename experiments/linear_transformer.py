@@ -16,7 +16,9 @@ the sizes of their Transformer.
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import transformer
 
 BIBTEX = """@inproceedings{katharopoulos2020transformers,
   title = {Transformers are {RNN}s: Fast Autoregressive Transformers with Linear Attention},
@@ -28,33 +30,32 @@ BIBTEX = """@inproceedings{katharopoulos2020transformers,
 #: Options of the mixer at toy size.
 TINY = {"heads": 2, "width": 0}
 
-#: layers, d_model, width of q/k/v, width of the MLP, heads.
-RECIPES = {
-    "listops": (4, 512, 512, 1024, 8),
-    "text": (4, 256, 256, 1024, 4),
-    "retrieval": (4, 128, 128, 512, 4),
-    "image": (1, 128, 64, 128, 8),
-    "pathfinder": (1, 128, 64, 128, 2),
-    "pathx": (1, 32, 16, 32, 2),
-}
+
+def defaults(task: TaskSpec) -> dict:
+    """The settings of the Transformer with linear attention."""
+    change = {
+        "model": {"mixer": "linear_attention", "paper_padding": "everywhere"},
+        "report": {
+            "title": "Linear Transformer",
+            "bibtex": BIBTEX,
+            "published_row": "Linear Transformer",
+            "published_source": "Tay et al., arXiv 2011.04006; google-research/long-range-arena README",
+        },
+    }
+    return merged(transformer.defaults(task), change)
 
 
-def get_config(task: str):
-    """The recipe of the Transformer with linear attention, at its own sizes."""
-    layers, d_model, width, mlp, heads = RECIPES[task]
-    config = experiment("transformer").get_config(task)
-    config.model.update(
-        mixer="linear_attention", layers=layers, d_model=d_model, head_width=mlp, paper_padding="everywhere"
-    )
-    config.mixer.update(heads=heads, width=width)
-    config.scaffold.update(width=mlp)
-    config.report.update(
-        title="Linear Transformer",
-        bibtex=BIBTEX,
-        published_row="Linear Transformer",
-        published_source="Tay et al., arXiv 2011.04006; google-research/long-range-arena README",
-    )
-    return config
+#: Those of the Transformer, of another size on Pathfinder.
+RECIPES = merged(
+    transformer.RECIPES,
+    {
+        "pathfinder": {  # lra_benchmarks/pathfinder32
+            "model": {"layers": 1, "d_model": 128, "head_width": 128},
+            "mixer": {"heads": 2, "width": 64},
+            "scaffold": {"width": 128},
+        },
+    },
+)
 
 
 if __name__ == "__main__":

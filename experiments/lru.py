@@ -22,7 +22,7 @@ eigenvalues were still within the ring that they start in.
 import math
 import sys
 
-from ssm_bench.config import base_config
+from ssm_bench.data import TaskSpec
 
 BIBTEX = """@inproceedings{orvieto2023lru,
   title = {Resurrecting Recurrent Neural Networks for Long Sequences},
@@ -35,56 +35,90 @@ BIBTEX = """@inproceedings{orvieto2023lru,
 #: Options of the mixer at toy size.
 TINY = {"state_size": 16}
 
-#: d_model, complex states, steps, batch, rate factor of the recurrence, dropout, r_min, r_max, bidirectional,
-#: activation, learning rate (ours).
+#: Longer sequences start with smaller steps, as in the recipe of Path-X.
+LONG = 8_192
+
+
+def defaults(task: TaskSpec) -> dict:
+    """Settings on every task; `RECIPES` changes them task by task."""
+    return {
+        "model": {
+            "mixer": "lru",
+            "scaffold": "glu",
+            "d_model": 128,
+            "layers": 6,
+            "dropout": 0.1,
+            "embedding_std": 128**-0.5,
+            "norm": "batch",
+            "pooling": "mean",
+            "prenorm": True,
+        },
+        "mixer": {
+            "state_size": 256,
+            "bidirectional": False,
+            "max_phase": math.pi / 10 if task.max_length > LONG else 2 * math.pi,
+            "r_max": 0.9,
+            "r_min": 0.5,
+        },
+        "scaffold": {"activation": "glu"},
+        "optimizer": {
+            "lr": 0.002,
+            "ssm_lr": 0.5 * 0.002,
+            "end_lr": 1e-07,
+            "schedule": "cosine",
+            "warmup": 0.1,
+            "weight_decay": 0.05,
+            "groups": {"exempt": "global+decay"},
+        },
+        "train": {"batch_size": 32, "evaluations": 50},
+        "report": {
+            "bibtex": BIBTEX,
+            "published_row": "LRU",
+            "published_source": "arXiv 2403.16899 Table II",
+            "title": "LRU",
+        },
+    }
+
+
 RECIPES = {
-    "listops": (128, 256, 80_000, 32, 0.5, 0.0, 0.0, 0.99, False, "glu", 0.001),
-    "text": (256, 192, 50_000, 32, 0.1, 0.1, 0.5, 0.9, False, "glu", 0.002),
-    "retrieval": (128, 256, 100_000, 64, 0.5, 0.1, 0.5, 0.9, False, "glu", 0.002),
-    "image": (512, 384, 180_000, 50, 0.25, 0.1, 0.9, 0.999, False, "glu", 0.004),
-    "pathfinder": (192, 256, 500_000, 64, 0.25, 0.0, 0.9, 0.999, True, "glu", 0.002),
-    "pathx": (128, 256, 250_000, 32, 0.25, 0.0, 0.999, 0.9999, True, "half_glu1", 0.001),
+    "listops": {  # LRU paper App. D
+        "model": {"d_model": 128, "dropout": 0.0, "embedding_std": 128**-0.5},
+        "mixer": {"state_size": 256, "r_max": 0.99, "r_min": 0.0},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.5 * 0.001},
+        "train": {"batch_size": 32, "published_steps": 80_000},
+    },
+    "text": {  # LRU paper App. D
+        "model": {"d_model": 256, "dropout": 0.1, "embedding_std": 256**-0.5},
+        "mixer": {"state_size": 192, "r_max": 0.9, "r_min": 0.5},
+        "optimizer": {"lr": 0.002, "ssm_lr": 0.1 * 0.002},
+        "train": {"batch_size": 32, "published_steps": 50_000},
+    },
+    "retrieval": {  # LRU paper App. D
+        "model": {"d_model": 128, "dropout": 0.1, "embedding_std": 128**-0.5},
+        "mixer": {"state_size": 256, "r_max": 0.9, "r_min": 0.5},
+        "optimizer": {"lr": 0.002, "ssm_lr": 0.5 * 0.002},
+        "train": {"batch_size": 64, "published_steps": 100_000},
+    },
+    "image": {  # LRU paper App. D
+        "model": {"d_model": 512, "dropout": 0.1, "embedding_std": 512**-0.5},
+        "mixer": {"state_size": 384, "r_max": 0.999, "r_min": 0.9},
+        "optimizer": {"lr": 0.004, "ssm_lr": 0.25 * 0.004},
+        "train": {"batch_size": 50, "published_steps": 180_000},
+    },
+    "pathfinder": {  # LRU paper App. D
+        "model": {"d_model": 192, "dropout": 0.0, "embedding_std": 192**-0.5},
+        "mixer": {"state_size": 256, "bidirectional": True, "r_max": 0.999, "r_min": 0.9},
+        "optimizer": {"lr": 0.002, "ssm_lr": 0.25 * 0.002},
+        "train": {"batch_size": 64, "published_steps": 500_000},
+    },
+    "pathx": {  # LRU paper App. D
+        "model": {"d_model": 128, "dropout": 0.0, "embedding_std": 128**-0.5},
+        "mixer": {"state_size": 256, "bidirectional": True, "r_max": 0.9999, "r_min": 0.999},
+        "scaffold": {"activation": "half_glu1"},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.25 * 0.001},
+        "train": {"batch_size": 32, "published_steps": 250_000},
+    },
 }
-
-
-def get_config(task: str):
-    """The published recipe for a task."""
-    d_model, states, steps, batch, factor, dropout, r_min, r_max, bidirectional, activation, lr = RECIPES[task]
-    config = base_config(task)
-    config.model.update(
-        mixer="lru",
-        scaffold="glu",
-        d_model=d_model,
-        layers=6,
-        norm="batch",
-        norm_decay=0.9,
-        prenorm=True,
-        dropout=dropout,
-        tie_dropout=True,
-        pooling="mean",
-        embedding_std=d_model**-0.5,
-    )
-    config.mixer.update(
-        state_size=states,
-        r_min=r_min,
-        r_max=r_max,
-        max_phase=math.pi / 10 if task == "pathx" else 2 * math.pi,
-        bidirectional=bidirectional,
-    )
-    config.scaffold.update(activation=activation)
-    config.optimizer.update(
-        lr=lr, ssm_lr=lr * factor, weight_decay=0.05, schedule="cosine", warmup=0.1, end_lr=1e-7
-    )
-    # All but nu, theta, B and gamma decay.
-    config.optimizer.groups.update(exempt="global+decay")
-    config.train.update(batch_size=batch, published_steps=steps, evaluations=50)
-    config.report.update(
-        title="LRU",
-        bibtex=BIBTEX,
-        published_row="LRU",
-        published_source="arXiv 2403.16899 Table II",
-    )
-    return config
 
 
 if __name__ == "__main__":

@@ -15,34 +15,33 @@ the LRU alone; the paper's rows without the exponential form are left out.
 import math
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import lru
 
 #: Options of the mixer at toy size.
 TINY = {"state_size": 16}
 
-#: r_min and r_max.
-RECIPES = {
-    "listops": (0.0, 1.0),
-    "text": (0.0, 1.0),
-    "retrieval": (0.0, 1.0),
-    "image": (0.0, 1.0),
-    "pathfinder": (0.0, 1.0),
-    "pathx": (0.0, 1.0),
-}
+#: The whole unit disk (the paper, section 3.3).
+DISK = {"r_min": 0.0, "r_max": 1.0, "max_phase": 2 * math.pi}
 
 
-def get_config(task: str):
-    """The recipe of the LRU on the disk, without gamma."""
-    r_min, r_max = RECIPES[task]
-    config = experiment("lru").get_config(task)
-    config.model.update(mixer="diagonal_rnn")
-    config.mixer.update(r_min=r_min, r_max=r_max, max_phase=2 * math.pi)
-    config.report.update(
-        title="LRU, disk",
-        published_row="LRU on the disk (stable exp)",
-        published_source="Orvieto et al., arXiv 2303.06349",
-    )
-    return config
+def defaults(task: TaskSpec) -> dict:
+    """The settings of the LRU on the disk, without gamma."""
+    change = {
+        "model": {"mixer": "diagonal_rnn"},
+        "mixer": DISK,
+        "report": {
+            "title": "LRU, disk",
+            "published_row": "LRU on the disk (stable exp)",
+            "published_source": "Orvieto et al., arXiv 2303.06349",
+        },
+    }
+    return merged(lru.defaults(task), change)
+
+
+#: Those of the LRU on the disk.
+RECIPES = {task: merged(recipe, {"mixer": DISK}) for task, recipe in lru.RECIPES.items()}
 
 
 if __name__ == "__main__":

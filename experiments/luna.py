@@ -24,7 +24,7 @@ later models; they train in half precision. Their commands read pixels as tokens
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.data import TaskSpec
 
 BIBTEX = """@inproceedings{ma2021luna,
   title = {Luna: Linear Unified Nested Attention},
@@ -37,55 +37,106 @@ BIBTEX = """@inproceedings{ma2021luna,
 #: Options of the mixer at toy size.
 TINY = {"heads": 2}
 
-#: layers, d_model, heads, width of the MLP, dropout, pooling, standard deviation of the tokens, batch,
-#: steps, peak rate, warm-up steps, weight decay.
+
+def defaults(task: TaskSpec) -> dict:
+    """Settings on every task; `RECIPES` changes them task by task."""
+    return {
+        "model": {
+            "mixer": "luna",
+            "scaffold": "mlp",
+            "d_model": 128,
+            "layers": 4,
+            "context": 256,
+            "dropout": 0.1,
+            "embedding_std": 1.0,
+            "encoder": "embedding",
+            "input_dropout": 0.1,
+            "norm": "layer",
+            "paper_padding": "nowhere",
+            "pooling": "cls",
+            "positions": "sinusoidal",
+            "prenorm": False,
+            "tie_dropout": False,
+        },
+        "mixer": {"heads": 4},
+        "scaffold": {"width": 512},
+        "optimizer": {
+            "lr": 0.0005,
+            "ssm_lr": 0.0005,
+            "b2": 0.98,
+            "schedule": "rsqrt",
+            "warmup": 0.1,
+            "weight_decay": 0.0001,
+            "groups": {"exempt": "global+decay"},
+        },
+        "train": {"batch_size": 32, "evaluations": 20},
+        "report": {
+            "bibtex": BIBTEX,
+            "published_row": "Luna-256",
+            "published_source": "Gu et al., arXiv 2111.00396, Table 4",
+            "title": "Luna",
+        },
+    }
+
+
 RECIPES = {
-    "listops": (1, 512, 8, 2048, 0.1, "cls", 0.02 * 512**0.5, 32, 5_000, 1e-4, 1_000, 1e-4),
-    "text": (4, 256, 4, 1024, 0.3, "cls", 0.02 * 256**0.5, 32, 20_000, 5e-5, 8_000, 1e-4),
-    "retrieval": (4, 128, 4, 512, 0.1, "cls", 1.0, 32, 20_000, 5e-4, 8_000, 1e-4),
-    "image": (1, 64, 8, 128, 0.3, "cls", 1.0, 256, 35_000, 5e-3, 4_000, 0.0),
-    "pathfinder": (1, 128, 4, 128, 0.2, "mean", 1.0, 512, 62_500, 1e-3, 4_000, 0.0),
-    "pathx": (1, 128, 4, 128, 0.2, "mean", 1.0, 64, 500_000, 1e-3, 4_000, 0.0),
+    "listops": {  # README.lra.md
+        "model": {"d_model": 512, "layers": 1, "dropout": 0.1, "embedding_std": 0.02 * 512**0.5, "input_dropout": 0.1},
+        "mixer": {"heads": 8},
+        "scaffold": {"width": 2048},
+        "optimizer": {"lr": 0.0001, "ssm_lr": 0.0001, "warmup": 1_000 / 5_000, "weight_decay": 0.0001},
+        "train": {"batch_size": 32, "published_steps": 5_000},
+    },
+    "text": {  # README.lra.md
+        "model": {"d_model": 256, "layers": 4, "dropout": 0.3, "embedding_std": 0.02 * 256**0.5, "input_dropout": 0.3},
+        "mixer": {"heads": 4},
+        "scaffold": {"width": 1024},
+        "optimizer": {"lr": 5e-05, "ssm_lr": 5e-05, "warmup": 8_000 / 20_000, "weight_decay": 0.0001},
+        "train": {"batch_size": 32, "published_steps": 20_000},
+    },
+    "retrieval": {  # README.lra.md
+        "model": {"d_model": 128, "layers": 4, "dropout": 0.1, "embedding_std": 1.0, "input_dropout": 0.1},
+        "mixer": {"heads": 4},
+        "scaffold": {"width": 512},
+        "optimizer": {"lr": 0.0005, "ssm_lr": 0.0005, "warmup": 8_000 / 20_000, "weight_decay": 0.0001},
+        "train": {"batch_size": 32, "published_steps": 20_000},
+    },
+    "image": {  # README.lra.md
+        "model": {"d_model": 64, "layers": 1, "dropout": 0.3, "embedding_std": 1.0, "input_dropout": 0.3},
+        "mixer": {"heads": 8},
+        "scaffold": {"width": 128},
+        "optimizer": {"lr": 0.005, "ssm_lr": 0.005, "warmup": 4_000 / 35_000, "weight_decay": 0.0},
+        "train": {"batch_size": 256, "published_steps": 35_000},
+    },
+    "pathfinder": {  # README.lra.md
+        "model": {
+            "d_model": 128,
+            "layers": 1,
+            "dropout": 0.2,
+            "embedding_std": 1.0,
+            "input_dropout": 0.2,
+            "pooling": "mean",
+        },
+        "mixer": {"heads": 4},
+        "scaffold": {"width": 128},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.001, "warmup": 4_000 / 62_500, "weight_decay": 0.0},
+        "train": {"batch_size": 512, "published_steps": 62_500},
+    },
+    "pathx": {  # README.lra.md
+        "model": {
+            "d_model": 128,
+            "layers": 1,
+            "dropout": 0.2,
+            "embedding_std": 1.0,
+            "input_dropout": 0.2,
+            "pooling": "mean",
+        },
+        "mixer": {"heads": 4},
+        "scaffold": {"width": 128},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.001, "warmup": 4_000 / 500_000, "weight_decay": 0.0},
+        "train": {"batch_size": 64, "published_steps": 500_000},
+    },
 }
-
-
-def get_config(task: str):
-    """The published recipe for a task."""
-    layers, d_model, heads, mlp, dropout, pooling, std, batch, steps, lr, warmup, weight_decay = RECIPES[task]
-    config = experiment("transformer").get_config(task)
-    config.model.update(
-        mixer="luna",
-        context=256,
-        d_model=d_model,
-        layers=layers,
-        prenorm=False,
-        final_norm=False,
-        dropout=dropout,
-        input_dropout=dropout,
-        embedding_std=std,
-        positions="sinusoidal",
-        pooling=pooling,
-        head_width=0,
-    )
-    config.mixer = {"heads": heads}
-    config.scaffold.update(width=mlp)
-    config.optimizer.update(
-        lr=lr,
-        ssm_lr=lr,
-        schedule="rsqrt",
-        warmup=warmup / steps,
-        weight_decay=weight_decay,
-        epsilon=1e-8,
-        clip_norm=0.0,
-    )
-    config.train.update(batch_size=batch, published_steps=steps)
-    config.report.update(
-        title="Luna",
-        bibtex=BIBTEX,
-        published_row="Luna-256",
-        published_source="Gu et al., arXiv 2111.00396, Table 4",
-    )
-    return config
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ precision, with attention in float32.
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.data import TaskSpec
 
 BIBTEX = """@inproceedings{xiong2021nystromformer,
   title = {Nystr{\\"o}mformer: A {N}ystr{\\"o}m-Based Algorithm for Approximating Self-Attention},
@@ -33,52 +33,75 @@ BIBTEX = """@inproceedings{xiong2021nystromformer,
 #: Options of the mixer at toy size.
 TINY = {"landmarks": 4, "taps": 5}
 
-#: batch, steps, warm-up steps.
+
+def defaults(task: TaskSpec) -> dict:
+    """Settings on every task; `RECIPES` changes them task by task."""
+    return {
+        "model": {
+            "mixer": "nystrom",
+            "scaffold": "mlp",
+            "d_model": 64,
+            "layers": 2,
+            "dropout": 0.1,
+            "embedding_std": 0.02,
+            "encoder": "embedding",
+            "final_norm": True,
+            "head_width": 128,
+            "input_dropout": 0.1,
+            "norm": "layer",
+            "paper_padding": "nowhere",
+            "pooling": "mean",
+            "positions": "learned",
+            "prenorm": True,
+            "tie_dropout": False,
+        },
+        "mixer": {"heads": 2, "bias": True, "inverse_steps": 6, "landmarks": 64, "taps": 35},
+        "scaffold": {"width": 128},
+        "optimizer": {
+            "lr": 0.0001,
+            "ssm_lr": 0.0001,
+            "epsilon": 1e-06,
+            "schedule": "linear",
+            "warmup": 0.1,
+            "weight_decay": 0.0,
+            "groups": {"exempt": "global+decay"},
+        },
+        "train": {"batch_size": 32, "evaluations": 20},
+        "report": {
+            "bibtex": BIBTEX,
+            "published_row": "Nystromformer",
+            "published_source": "Xiong et al. 2021; mlpen/Nystromformer@5689313, LRA table",
+            "title": "Nyströmformer",
+        },
+    }
+
+
 RECIPES = {
-    "listops": (32, 5_000, 1_000),
-    "text": (32, 20_000, 8_000),
-    "retrieval": (32, 30_000, 800),
-    "image": (256, 35_000, 175),
-    "pathfinder": (256, 62_400, 312),
-    "pathx": (64, 500_000, 2_500),
+    "listops": {  # mlpen/Nystromformer@5689313 LRA/code
+        "optimizer": {"warmup": 1_000 / 5_000},
+        "train": {"batch_size": 32, "published_steps": 5_000},
+    },
+    "text": {  # mlpen/Nystromformer@5689313 LRA/code
+        "optimizer": {"warmup": 8_000 / 20_000},
+        "train": {"batch_size": 32, "published_steps": 20_000},
+    },
+    "retrieval": {  # mlpen/Nystromformer@5689313 LRA/code
+        "optimizer": {"warmup": 800 / 30_000},
+        "train": {"batch_size": 32, "published_steps": 30_000},
+    },
+    "image": {  # mlpen/Nystromformer@5689313 LRA/code
+        "optimizer": {"warmup": 175 / 35_000},
+        "train": {"batch_size": 256, "published_steps": 35_000},
+    },
+    "pathfinder": {  # mlpen/Nystromformer@5689313 LRA/code
+        "optimizer": {"warmup": 312 / 62_400},
+        "train": {"batch_size": 256, "published_steps": 62_400},
+    },
+    "pathx": {  # mlpen/Nystromformer@5689313 LRA/code
+        "optimizer": {"warmup": 2_500 / 500_000},
+        "train": {"batch_size": 64, "published_steps": 500_000},
+    },
 }
-
-
-def get_config(task: str):
-    """The published recipe for a task."""
-    batch, steps, warmup = RECIPES[task]
-    config = experiment("transformer").get_config(task)
-    config.model.update(
-        mixer="nystrom",
-        d_model=64,
-        layers=2,
-        dropout=0.1,
-        input_dropout=0.1,
-        embedding_std=0.02,
-        positions="learned",
-        pooling="mean",
-        head_width=128,
-    )
-    config.mixer = {"heads": 2, "landmarks": 64, "inverse_steps": 6, "taps": 35, "bias": True}
-    config.scaffold.update(width=128)
-    config.optimizer.update(
-        lr=1e-4,
-        ssm_lr=1e-4,
-        schedule="linear",
-        warmup=warmup / steps,
-        weight_decay=0.0,
-        b2=0.999,
-        epsilon=1e-6,
-        clip_norm=0.0,
-    )
-    config.train.update(batch_size=batch, published_steps=steps)
-    config.report.update(
-        title="Nyströmformer",
-        bibtex=BIBTEX,
-        published_row="Nystromformer",
-        published_source="Xiong et al. 2021; mlpen/Nystromformer@5689313, LRA table",
-    )
-    return config
 
 
 if __name__ == "__main__":

@@ -20,9 +20,12 @@ have rotations of their own, the same in every layer and step (there all heads s
 anew each time). No reversible layers: they save memory and change no number.
 """
 
+import math
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import transformer
 
 BIBTEX = """@inproceedings{kitaev2020reformer,
   title = {Reformer: The Efficient Transformer},
@@ -34,33 +37,47 @@ BIBTEX = """@inproceedings{kitaev2020reformer,
 #: Options of the mixer at toy size.
 TINY = {"heads": 2, "chunk": 8, "buckets": 4}
 
-#: layers, d_model, width of the MLP, heads, positions in a chunk.
-RECIPES = {
-    "listops": (4, 512, 1024, 8, 201),
-    "text": (4, 256, 1024, 4, 410),
-    "retrieval": (4, 128, 512, 4, 401),
-    "image": (4, 64, 64, 8, 103),
-    "pathfinder": (2, 64, 64, 8, 103),
-    "pathx": (1, 32, 32, 2, 164),
-}
+
+def defaults(task: TaskSpec) -> dict:
+    """The settings of the Transformer with another mixer."""
+    change = {
+        "model": {"mixer": "lsh_attention", "paper_padding": "everywhere"},
+        "mixer": {
+            "heads": 4,
+            "width": 0,
+            # Ten chunks of a sequence with its class token, as by default in the authors' code.
+            "chunk": math.ceil((task.max_length + 1) / 10),
+            "buckets": 10,
+            "rounds": 1,
+            "seed": 0,
+        },
+        "report": {
+            "title": "Reformer",
+            "bibtex": BIBTEX,
+            "published_row": "Reformer",
+            "published_source": "Tay et al., arXiv 2011.04006; google-research/long-range-arena README",
+        },
+    }
+    return merged(transformer.defaults(task) | {"mixer": {}}, change)
 
 
-def get_config(task: str):
-    """The recipe of the Transformer with another mixer, in the size published for it."""
-    layers, d_model, mlp, heads, chunk = RECIPES[task]
-    config = experiment("transformer").get_config(task)
-    config.model.update(
-        mixer="lsh_attention", layers=layers, d_model=d_model, head_width=mlp, paper_padding="everywhere"
-    )
-    config.mixer = {"heads": heads, "width": 0, "chunk": chunk, "buckets": 10, "rounds": 1, "seed": 0}
-    config.scaffold.update(width=mlp)
-    config.report.update(
-        title="Reformer",
-        bibtex=BIBTEX,
-        published_row="Reformer",
-        published_source="Tay et al., arXiv 2011.04006; google-research/long-range-arena README",
-    )
-    return config
+#: Those of the Transformer; queries are as wide as the model on every task.
+RECIPES = merged(
+    {task: recipe | {"mixer": {"heads": recipe["mixer"]["heads"]}} for task, recipe in transformer.RECIPES.items()},
+    {
+        "listops": {"mixer": {"chunk": 201}},  # lra_benchmarks/listops: of 2,000 tokens
+        "image": {  # lra_benchmarks/cifar10
+            "model": {"layers": 4, "d_model": 64, "head_width": 64},
+            "scaffold": {"width": 64},
+        },
+        "pathfinder": {  # lra_benchmarks/pathfinder32
+            "model": {"layers": 2, "d_model": 64, "head_width": 64},
+            "mixer": {"heads": 8},
+            "scaffold": {"width": 64},
+        },
+        "pathx": {"mixer": {"chunk": 164}},  # ours
+    },
+)
 
 
 if __name__ == "__main__":

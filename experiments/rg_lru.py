@@ -25,51 +25,92 @@ of 1e-6, theirs @07af385 none. For the RG-LRU at its best see rg_lru_tuned.
 
 import sys
 
-from ssm_bench.config import base_config, experiment
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import hawk
 
 #: Options of the mixer at toy size.
 TINY = {"blocks": 1}
 
-#: layers, d_model, expansion, of the MLP, initialisation, batch, learning rate, weight decay, epochs, steps.
-#: What is "uniform" and "exp" there is "griffin" and "log_uniform" here.
+
+def defaults(task: TaskSpec) -> dict:
+    """Settings on every task; `RECIPES` changes them task by task."""
+    return {
+        "model": {
+            "mixer": "rg_lru",
+            "scaffold": "hawk",
+            "d_model": 256,
+            "layers": 6,
+            "dropout": 0.0,
+            "encoder": "linear",
+            "encoder_init": "uniform",
+            "norm": "rms",
+            "pooling": "mean",
+            "prenorm": True,
+        },
+        "mixer": {"bidirectional": False, "blocks": 1, "init": "log_uniform", "r_max": 0.999, "r_min": 0.9},
+        "scaffold": {"expand": 2.0, "mlp_expand": 2.0, "taps": 4},
+        "optimizer": {
+            "lr": 0.0001,
+            "ssm_lr": 0.0001,
+            "end_lr": 5e-06,
+            "schedule": "cosine",
+            "warmup": 0.0,
+            "weight_decay": 0.0001,
+            "groups": {
+                "exempt": "global+decay",
+                "input_matrix": "global+decay",
+                "spectrum": "global+decay",
+                "step_size": "global+decay",
+            },
+        },
+        "train": {"batch_size": 32},
+        "report": {
+            "bibtex": hawk.BIBTEX,
+            "published_row": "RG-LRU",
+            "published_source": "arXiv 2403.16899 Table II",
+            "title": "RG-LRU",
+        },
+    }
+
+
 RECIPES = {
-    "listops": (10, 64, 2.0, 1.0, "griffin", 64, 1e-4, 0.01, 50, 75_000),
-    "text": (6, 64, 2.0, 2.0, "log_uniform", 32, 1e-4, 1e-4, 100, 78_200),
-    "retrieval": (6, 256, 1.0, 1.0, "log_uniform", 16, 1e-4, 1e-4, 30, 275_790),
-    "image": (6, 256, 1.0, 1.5, "griffin", 32, 1e-4, 1e-4, 30, 42_210),
-    "pathfinder": (6, 128, 2.0, 2.0, "log_uniform", 32, 1e-4, 0.01, 50, 250_000),
-    "pathx": (6, 256, 2.0, 2.0, "griffin", 16, 5e-5, 0.0, 50, 500_000),
+    "listops": {  # ssm-benchmark@3c4337f listops-hawk.yaml
+        "model": {"d_model": 64, "layers": 10},
+        "mixer": {"init": "griffin"},
+        "scaffold": {"mlp_expand": 1.0},
+        "optimizer": {"lr": 0.0001, "ssm_lr": 0.0001, "weight_decay": 0.01},
+        "train": {"batch_size": 64, "published_steps": 75_000, "evaluations": 50},
+    },
+    "text": {  # ssm-benchmark@07af385 imdb-hawk.yaml
+        "model": {"d_model": 64, "layers": 6},
+        "optimizer": {"lr": 0.0001, "ssm_lr": 0.0001, "weight_decay": 0.0001},
+        "train": {"batch_size": 32, "published_steps": 78_200, "evaluations": 100},
+    },
+    "retrieval": {  # ssm-benchmark@07af385 aan-hawk.yaml
+        "model": {"d_model": 256, "layers": 6},
+        "scaffold": {"expand": 1.0, "mlp_expand": 1.0},
+        "optimizer": {"lr": 0.0001, "ssm_lr": 0.0001, "weight_decay": 0.0001},
+        "train": {"batch_size": 16, "published_steps": 275_790, "evaluations": 30},
+    },
+    "image": {  # ssm-benchmark@07af385 cifar-10-hawk.yaml
+        "model": {"d_model": 256, "layers": 6},
+        "mixer": {"init": "griffin"},
+        "scaffold": {"expand": 1.0, "mlp_expand": 1.5},
+        "optimizer": {"lr": 0.0001, "ssm_lr": 0.0001, "weight_decay": 0.0001},
+        "train": {"batch_size": 32, "published_steps": 42_210, "evaluations": 30},
+    },
+    "pathfinder": {  # ssm-benchmark@3c4337f pathfinder-hawk.yaml
+        "model": {"d_model": 128, "layers": 6},
+        "optimizer": {"lr": 0.0001, "ssm_lr": 0.0001, "weight_decay": 0.01},
+        "train": {"batch_size": 32, "published_steps": 250_000, "evaluations": 50},
+    },
+    "pathx": {  # ssm-benchmark@3c4337f path-x-griffin.yaml
+        "model": {"d_model": 256, "layers": 6},
+        "mixer": {"init": "griffin"},
+        "optimizer": {"lr": 5e-05, "ssm_lr": 5e-05, "weight_decay": 0.0},
+        "train": {"batch_size": 16, "published_steps": 500_000, "evaluations": 50},
+    },
 }
-
-
-def get_config(task: str):
-    """The published recipe for a task."""
-    layers, d_model, expand, mlp_expand, init, batch, lr, weight_decay, epochs, steps = RECIPES[task]
-    config = base_config(task)
-    config.model.update(
-        mixer="rg_lru",
-        scaffold="hawk",
-        d_model=d_model,
-        layers=layers,
-        norm="rms",
-        prenorm=True,
-        pooling="mean",
-        encoder="linear",
-        # A zero bias would leave every token id with the same direction after the first norm.
-        encoder_init="uniform",
-    )
-    config.mixer.update(blocks=1, init=init, r_min=0.9, r_max=0.999, bidirectional=False)
-    config.scaffold.update(expand=expand, taps=4, mlp_expand=mlp_expand)
-    config.optimizer.update(lr=lr, ssm_lr=lr, weight_decay=weight_decay, schedule="cosine", warmup=0.0, end_lr=5e-6)
-    config.optimizer.groups.update(dict.fromkeys(config.optimizer.groups, "global+decay"))
-    config.train.update(batch_size=batch, published_steps=steps, evaluations=epochs)
-    config.report.update(
-        title="RG-LRU",
-        bibtex=experiment("hawk").BIBTEX,
-        published_row="RG-LRU",
-        published_source="arXiv 2403.16899 Table II",
-    )
-    return config
 
 
 if __name__ == "__main__":

@@ -19,45 +19,81 @@ this, a table of tokens instead of one number each, and memories of all lengths 
 
 import sys
 
-from ssm_bench.config import base_config, experiment
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import hawk
 
 #: Options of the mixer at toy size.
 TINY = {"blocks": 2}
 
-#: d_model, dropout, batch, learning rate, r_min, r_max, steps.
+
+def defaults(task: TaskSpec) -> dict:
+    """Settings on every task; `RECIPES` changes them task by task."""
+    return {
+        "model": {
+            "mixer": "rg_lru",
+            "scaffold": "hawk",
+            "d_model": 128,
+            "layers": 6,
+            "dropout": 0.1,
+            "final_norm": True,
+            "norm": "rms",
+            "paper_padding": "nowhere",
+            "pooling": "mean",
+            "prenorm": True,
+        },
+        "mixer": {"bidirectional": True, "blocks": 8, "init": "log_uniform", "r_max": 0.999, "r_min": 0.9},
+        "scaffold": {"expand": 1.0, "mlp_expand": 1.0, "taps": 4},
+        "optimizer": {
+            "lr": 0.001,
+            "ssm_lr": 0.5 * 0.001,
+            "clip_norm": 1.0,
+            "schedule": "cosine",
+            "warmup": 0.1,
+            "weight_decay": 0.05,
+        },
+        "train": {"batch_size": 32, "evaluations": 50},
+        "report": {"bibtex": hawk.BIBTEX, "title": "RG-LRU (tuned)"},
+    }
+
+
 RECIPES = {
-    "listops": (128, 0.0, 32, 0.002, 0.9, 0.999, 80_000),
-    "text": (256, 0.1, 32, 0.001, 0.9, 0.999, 50_000),
-    "retrieval": (128, 0.1, 64, 0.002, 0.9, 0.999, 100_000),
-    "image": (256, 0.1, 50, 0.001, 0.9, 0.999, 180_000),
-    "pathfinder": (192, 0.05, 64, 0.001, 0.9, 0.999, 500_000),
-    "pathx": (128, 0.0, 32, 0.001, 0.99, 0.9999, 250_000),
+    "listops": {
+        "model": {"d_model": 128, "dropout": 0.0},
+        "mixer": {"r_max": 0.999, "r_min": 0.9},
+        "optimizer": {"lr": 0.002, "ssm_lr": 0.5 * 0.002},
+        "train": {"batch_size": 32, "published_steps": 80_000},
+    },
+    "text": {
+        "model": {"d_model": 256, "dropout": 0.1},
+        "mixer": {"r_max": 0.999, "r_min": 0.9},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.5 * 0.001},
+        "train": {"batch_size": 32, "published_steps": 50_000},
+    },
+    "retrieval": {
+        "model": {"d_model": 128, "dropout": 0.1},
+        "mixer": {"r_max": 0.999, "r_min": 0.9},
+        "optimizer": {"lr": 0.002, "ssm_lr": 0.5 * 0.002},
+        "train": {"batch_size": 64, "published_steps": 100_000},
+    },
+    "image": {
+        "model": {"d_model": 256, "dropout": 0.1},
+        "mixer": {"r_max": 0.999, "r_min": 0.9},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.5 * 0.001},
+        "train": {"batch_size": 50, "published_steps": 180_000},
+    },
+    "pathfinder": {
+        "model": {"d_model": 192, "dropout": 0.05},
+        "mixer": {"r_max": 0.999, "r_min": 0.9},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.5 * 0.001},
+        "train": {"batch_size": 64, "published_steps": 500_000},
+    },
+    "pathx": {
+        "model": {"d_model": 128, "dropout": 0.0},
+        "mixer": {"r_max": 0.9999, "r_min": 0.99},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.5 * 0.001},
+        "train": {"batch_size": 32, "published_steps": 250_000},
+    },
 }
-
-
-def get_config(task: str):
-    """Our recipe for a task."""
-    d_model, dropout, batch, lr, r_min, r_max, steps = RECIPES[task]
-    config = base_config(task)
-    config.model.update(
-        mixer="rg_lru",
-        scaffold="hawk",
-        d_model=d_model,
-        layers=6,
-        norm="rms",
-        prenorm=True,
-        final_norm=True,
-        dropout=dropout,
-        tie_dropout=True,
-        pooling="mean",
-        paper_padding="nowhere",
-    )
-    config.mixer.update(blocks=8, init="log_uniform", r_min=r_min, r_max=r_max, bidirectional=True)
-    config.scaffold.update(expand=1.0, taps=4, mlp_expand=1.0)
-    config.optimizer.update(lr=lr, ssm_lr=0.5 * lr, weight_decay=0.05, schedule="cosine", warmup=0.1, clip_norm=1.0)
-    config.train.update(batch_size=batch, published_steps=steps, evaluations=50)
-    config.report.update(title="RG-LRU (tuned)", bibtex=experiment("hawk").BIBTEX)
-    return config
 
 
 if __name__ == "__main__":

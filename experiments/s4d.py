@@ -19,7 +19,9 @@ nothing; dense layers start LeCun-normal, where PyTorch's start uniform.
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import s4
 
 BIBTEX = """@inproceedings{gu2022s4d,
   title = {On the Parameterization and Initialization of Diagonal State Space Models},
@@ -31,17 +33,29 @@ BIBTEX = """@inproceedings{gu2022s4d,
 #: Options of the mixer at toy size.
 TINY = {"state_size": 16, "copies": 0}
 
-#: The eigenvalues that A starts from: for each task the best of the paper's three.
-RECIPES = {"listops": "lin", "text": "inv", "retrieval": "inv", "image": "legs", "pathfinder": "lin", "pathx": "inv"}
+
+def defaults(task: TaskSpec) -> dict:
+    """The settings of S4 with the diagonal kernel."""
+    change = {
+        "model": {"mixer": "s4d"},
+        "mixer": {"discretization": "zoh"},
+        "report": {"title": "S4D", "bibtex": BIBTEX, "published_row": "S4D"},
+    }
+    return merged(s4.defaults(task), change)
 
 
-def get_config(task: str):
-    """The published recipe for a task: that of S4 with the diagonal kernel."""
-    config = experiment("s4").get_config(task)
-    config.model.update(mixer="s4d")
-    config.mixer.update(init=RECIPES[task], discretization="zoh")
-    config.report.update(title="S4D", bibtex=BIBTEX, published_row="S4D")
-    return config
+#: Those of S4 with the eigenvalues that A starts from: on each task the best of the paper's three initializations.
+RECIPES = merged(
+    s4.RECIPES,
+    {
+        "listops": {"mixer": {"init": "lin"}},
+        "text": {"mixer": {"init": "inv"}},
+        "retrieval": {"mixer": {"init": "inv"}},
+        "image": {"mixer": {"init": "legs"}},
+        "pathfinder": {"mixer": {"init": "lin"}},
+        "pathx": {"mixer": {"init": "inv"}},
+    },
+)
 
 
 if __name__ == "__main__":

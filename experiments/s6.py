@@ -17,53 +17,96 @@ LeCun-normal, the last of each block smaller by the square root of their number 
 its best see s6_tuned.
 """
 
-import math
 import sys
 
-from ssm_bench.config import base_config, experiment
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import mamba
 
 #: Options of the mixer at toy size.
 TINY = {"state_size": 4, "dt_rank": 2}
 
-#: layers, d_model, expansion, prenorm, batch, learning rate, epochs, steps.
+
+def defaults(task: TaskSpec) -> dict:
+    """Settings on every task; `RECIPES` changes them task by task."""
+    return {
+        "model": {
+            "mixer": "s6",
+            "scaffold": "mamba",
+            "d_model": 128,
+            "layers": 6,
+            "dropout": 0.0,
+            "encoder": "linear",
+            "encoder_init": "uniform",
+            "norm": "layer",
+            "pooling": "mean",
+            "prenorm": True,
+        },
+        "mixer": {"state_size": 64, "bidirectional": False, "dt_max": 0.1, "dt_min": 0.001, "dt_rank": 8},
+        "scaffold": {"expand": 2.0, "glu": True, "taps": 4},
+        "optimizer": {
+            "lr": 0.0001,
+            "ssm_lr": 0.0001,
+            "end_lr": 5e-06,
+            "schedule": "cosine",
+            "warmup": 0.0,
+            "weight_decay": 0.01,
+            "groups": {
+                "exempt": "global+decay",
+                "input_matrix": "global+decay",
+                "spectrum": "global+decay",
+                "step_size": "global+decay",
+            },
+        },
+        "train": {"batch_size": 64},
+        "report": {
+            "bibtex": mamba.BIBTEX,
+            "published_row": "S6 (Mamba)",
+            "published_source": "arXiv 2403.16899 Table II",
+            "title": "S6",
+        },
+    }
+
+
 RECIPES = {
-    "listops": (10, 64, 3.0, False, 64, 1e-4, 50, 75_000),
-    "text": (6, 64, 2.5, True, 32, 5e-4, 100, 78_200),
-    "retrieval": (6, 256, 1.5, True, 16, 1e-4, 30, 275_790),
-    "image": (6, 256, 2.0, False, 64, 2e-4, 30, 21_120),
-    "pathfinder": (6, 128, 4.0, True, 32, 1e-4, 100, 500_000),
-    "pathx": (6, 128, 2.0, True, 64, 1e-4, 50, 125_000),
+    "listops": {  # ssm-benchmark@3c4337f listops-mamba.yaml
+        "model": {"d_model": 64, "layers": 10, "prenorm": False},
+        "mixer": {"dt_rank": 4},
+        "scaffold": {"expand": 3.0},
+        "optimizer": {"lr": 0.0001, "ssm_lr": 0.0001},
+        "train": {"batch_size": 64, "published_steps": 75_000, "evaluations": 50},
+    },
+    "text": {  # ssm-benchmark@07af385 imdb-mamba.yaml
+        "model": {"d_model": 64, "layers": 6},
+        "mixer": {"dt_rank": 4},
+        "scaffold": {"expand": 2.5},
+        "optimizer": {"lr": 0.0005, "ssm_lr": 0.0005},
+        "train": {"batch_size": 32, "published_steps": 78_200, "evaluations": 100},
+    },
+    "retrieval": {  # ssm-benchmark@07af385 aan-mamba.yaml
+        "model": {"d_model": 256, "layers": 6},
+        "mixer": {"dt_rank": 16},
+        "scaffold": {"expand": 1.5},
+        "optimizer": {"lr": 0.0001, "ssm_lr": 0.0001},
+        "train": {"batch_size": 16, "published_steps": 275_790, "evaluations": 30},
+    },
+    "image": {  # ssm-benchmark@07af385 cifar-10-mamba.yaml
+        "model": {"d_model": 256, "layers": 6, "prenorm": False},
+        "mixer": {"dt_rank": 16},
+        "optimizer": {"lr": 0.0002, "ssm_lr": 0.0002},
+        "train": {"batch_size": 64, "published_steps": 21_120, "evaluations": 30},
+    },
+    "pathfinder": {  # ssm-benchmark@3c4337f pathfinder-mamba.yaml
+        "model": {"d_model": 128, "layers": 6},
+        "scaffold": {"expand": 4.0},
+        "optimizer": {"lr": 0.0001, "ssm_lr": 0.0001},
+        "train": {"batch_size": 32, "published_steps": 500_000, "evaluations": 100},
+    },
+    "pathx": {  # ssm-benchmark@3c4337f path-x.yaml
+        "model": {"d_model": 128, "layers": 6},
+        "optimizer": {"lr": 0.0001, "ssm_lr": 0.0001},
+        "train": {"batch_size": 64, "published_steps": 125_000, "evaluations": 50},
+    },
 }
-
-
-def get_config(task: str):
-    """The published recipe for a task."""
-    layers, d_model, expand, prenorm, batch, lr, epochs, steps = RECIPES[task]
-    config = base_config(task)
-    config.model.update(
-        mixer="s6",
-        scaffold="mamba",
-        d_model=d_model,
-        layers=layers,
-        norm="layer",
-        prenorm=prenorm,
-        pooling="mean",
-        encoder="linear",
-        # A zero bias would leave every token id with the same direction after the first norm.
-        encoder_init="uniform",
-    )
-    config.mixer.update(state_size=64, dt_rank=math.ceil(d_model / 16), dt_min=0.001, dt_max=0.1, bidirectional=False)
-    config.scaffold.update(expand=expand, taps=4, glu=True)
-    config.optimizer.update(lr=lr, ssm_lr=lr, weight_decay=0.01, schedule="cosine", warmup=0.0, end_lr=5e-6)
-    config.optimizer.groups.update(dict.fromkeys(config.optimizer.groups, "global+decay"))
-    config.train.update(batch_size=batch, published_steps=steps, evaluations=epochs)
-    config.report.update(
-        title="S6",
-        bibtex=experiment("mamba").BIBTEX,
-        published_row="S6 (Mamba)",
-        published_source="arXiv 2403.16899 Table II",
-    )
-    return config
 
 
 if __name__ == "__main__":

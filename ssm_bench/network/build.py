@@ -8,16 +8,12 @@ from flax import nnx, traverse_util
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
-from ssm_bench.config import check_choice
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.backbone import ENCODERS, Classifier, Embedding, Numbers, OneHot
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.parameters import role_of
 from ssm_bench.network.scaffold import Scaffold, Slots
-
-#: What sees padding under protocol "paper", as each family was published.
-PAPER_PADDING = ("everywhere", "norms", "nowhere")
 
 #: The two slots of a block: section of the configuration, package, interface.
 SLOTS = (("mixer", "mixers", Mixer), ("scaffold", "scaffolds", Scaffold))
@@ -64,15 +60,11 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         UserError: an unknown mixer, scaffold, option or choice, or impossible sizes.
     """
     model = config.model
-    for size in ("layers", "d_model"):
-        if model[size] < 1:
-            raise UserError(f"--config.model.{size} must be at least 1; got {model[size]}")
     mixer_class = registry.subclass("mixers", model.mixer, Mixer)
     scaffold_class = registry.subclass("scaffolds", model.scaffold, Scaffold)
     mixer_options = _checked("mixer", model.mixer, mixer_class, config.mixer)
     scaffold_options = _checked("scaffold", model.scaffold, scaffold_class, config.scaffold)
 
-    check_choice("model.paper_padding", model.paper_padding, PAPER_PADDING)
     padding = model.paper_padding if config.protocol == "paper" else "nowhere"
 
     def norm(width: int):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
-from ssm_bench.config import check_choice, experiment, get_config, override
+from ssm_bench.config import check_choice, experiment, get_config, has_recipe, override
 from ssm_bench.data import spec
 from ssm_bench.data.dataset import DATA, PROTOCOLS
 from ssm_bench.errors import UserError, unknown_name
@@ -63,9 +63,11 @@ def resolve(
     Raises:
         UserError: an unknown name, or a value out of range.
     """
-    spec(task)
+    wanted = spec(task)
     if preset not in PRESETS:
         raise unknown_name("--preset", preset, PRESETS)
+    if preset in FREE and not has_recipe(model, task):
+        raise UserError(f"{model} has no published recipe for {task}: --preset {preset} needs one; use custom or quick")
     if protocol not in PROTOCOLS:
         raise unknown_name("--protocol", protocol, PROTOCOLS)
     data = data or default_data(preset)
@@ -76,7 +78,7 @@ def resolve(
     if not 0 <= seed < 2**31:
         raise UserError(f"--seed takes a whole number from 0 to 2147483647; got {seed}")
     _check_overrides(preset, overrides)
-    config = get_config(model, task)
+    config = get_config(model, wanted)
     config.preset, config.protocol, config.seed, config.task.data = preset, protocol, seed, data
     # The slots come first, since which options exist depends on what sits in them; and the steps that a share is of.
     first = ("--config.model.mixer=", "--config.model.scaffold=", "--config.train.published_steps=")
@@ -100,6 +102,8 @@ def resolve(
         if preset == "paper":
             what = f"--share is a share of the published steps, and a paper run takes all; got {share}"
             raise UserError(f"{what}; use --preset budget or custom")
+        if not config.train.published_steps:
+            raise UserError(f"--share is a share of the published steps, and {model} has no recipe for {task}")
         set_share(config, share)
     else:
         PRESETS[preset](config, experiment(model))
@@ -109,7 +113,7 @@ def resolve(
     config = override(config, [a for a in overrides if a not in chosen])
     if config.model.norm != "batch":
         config.train.norm_batches = 0
-    if spec(task).kind != "tokens" or protocol == "paper":
+    if wanted.kind != "tokens" or protocol == "paper":
         # There it changes nothing, and must not make another run of the same.
         config.train.lengths = 1
     return config

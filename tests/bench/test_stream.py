@@ -161,7 +161,7 @@ def test_the_name_tells_another_task(tmp_path, monkeypatch, arguments, name):
         (("--models", "luna", "--lengths", "64"), "a stream is read forward, which the mixer luna can not"),
         (
             ("--models", "lru", "--lengths", "64", "--config.model.head_width=-1"),
-            "head_width must be 0 or more; got -1",
+            "head_width must be at least 0; got -1",
         ),
         (("--models", "lru", "--lengths", "64", "--results", "/dev/null/x"), "can not write to the folder /dev/null/x"),
     ],

@@ -23,8 +23,8 @@ PASSES = 3
 
 
 def run(name: str) -> None:
-    task = max(registry.names("tasks"), key=lambda task: get_config(name, task).model.d_model)
-    layers = min(LAYERS, get_config(name, task).model.layers)
+    task = max(registry.names("tasks"), key=lambda task: get_config(name, spec(task)).model.d_model)
+    layers = min(LAYERS, get_config(name, spec(task)).model.layers)
     overrides = [f"--config.model.layers={layers}", f"--config.task.max_length={LENGTH}"]
     config = resolve(name, task, overrides=overrides)
     kind = spec(task)

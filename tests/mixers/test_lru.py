@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.config import get_config
+from ssm_bench.data import spec
 from ssm_bench.errors import UserError
 from ssm_bench.mixers.diagonal_rnn import DiagonalRNN
 from ssm_bench.mixers.lru import LRU
@@ -75,9 +76,9 @@ def test_without_gamma_it_is_the_diagonal_rnn():
 
 def test_a_rung_of_the_ladder_changes_the_recurrence_alone():
     for task in ("text", "pathx"):
-        lru = get_config("lru", task)
+        lru = get_config("lru", spec(task))
         for rung in ("linear_rnn", "lru_disk", "lru_ring"):
-            config = get_config(rung, task)
+            config = get_config(rung, spec(task))
             assert config.mixer.state_size == lru.mixer.state_size
             assert config.mixer.bidirectional == lru.mixer.bidirectional
             for section in ("scaffold", "optimizer", "train"):

@@ -66,11 +66,11 @@ def test_a_task_without_a_recipe_has_no_size_and_a_sweep_leaves_it_out(tmp_path,
         written = text([row], {"text": "Text", "pathx": "Path-X"}, notes)
         assert ("no recipe" in written) == (text is not csv)
     # A deadline that is over: what would be run, and no more.
-    sweep = ["sweep", "--data", "synthetic", "--no-table", "--jobs", "1", "--deadline", "0.001s"]
+    sweep = ["sweep", "--preset", "budget", "--data", "synthetic", "--no-table", "--jobs", "1", "--deadline", "0.001s"]
     sweep += ["--results", str(tmp_path / "results"), "--checkpoints", str(tmp_path / "checkpoints")]
     assert main(sweep) == 0
     out = capsys.readouterr().out
     assert "experiments/mine.py has no recipe for pathfinder, listops, retrieval, pathx: left out\n" in out
     assert "2 not reached" in out
     assert main([*sweep, "--tasks", "listops,pathx"]) == main([*sweep, "--tasks", "text,nope"]) == 2
-    assert "unknown task of model mine 'listops'" in capsys.readouterr().err
+    assert "mine has no published recipe for listops: --preset budget needs one" in capsys.readouterr().err

@@ -525,18 +525,8 @@ def test_a_damaged_checkpoint_is_reported_not_crashed_into(tmp_path):
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("--config.train.batch_size=0", "batch_size must be at least 1; got 0"),
         ("--config.train.batch_size=999", "at most the 200 training examples; got 999"),
-        ("--config.model.dropout=1.0", r"dropout must lie in \[0, 1\); got 1.0"),
-        ("--config.train.eval_batch_size=-5", "eval_batch_size must be 0 or more; got -5"),
-        ("--config.optimizer.lr=-1", "optimizer.lr must be a number above 0; got -1"),
-        ("--config.optimizer.clip_norm=-1", "optimizer.clip_norm must be 0 or more; got -1"),
-        ("--config.model.norm_decay=5", r"norm_decay must lie in \[0, 1\); got 5"),
-        ("--config.model.head_width=-3", "head_width must be 0 or more; got -3"),
-        ("--config.model.d_model=-4", "--config.model.d_model must be at least 1; got -4"),
-        ("--config.model.layers=0", "--config.model.layers must be at least 1; got 0"),
         ("--config.model.d_model=1000000000", "d_model must be at most 65536; got 1000000000"),
-        ("--config.model.layers=99999", "layers must be at most 1024; got 99999"),
         ("--config.mixer.heads=3", "heads must divide the width 8; got 3"),
     ],
 )
