@@ -8,19 +8,21 @@ from pathlib import Path
 from ssm_bench.cli import _options
 from ssm_bench.errors import UserError, unknown_name
 
-HELP = "list models, tasks, mixers, scaffolds or presets"
+HELP = "list models, tasks, mixers, scaffolds, presets or settings"
 EXAMPLE = """examples:
   ssm-bench list models
   ssm-bench list models --format latex --out results/tables/models.tex
+  ssm-bench list settings
+  ssm-bench list settings --format markdown --out docs/settings.md
 
-With --format models are a table of what kind of system each is, with its parameters and state size on every task, after
-Table I of arXiv 2403.16899; read from the classes and the published recipes."""
+With --format, models are a table of what kind of system each is, with its parameters and state size on every task,
+after Table I of arXiv 2403.16899; read from the classes and the published recipes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
     parser.add_argument("what", nargs="?", default="models", help=f"one of {', '.join(ROWS)} (default: models)")
-    parser.add_argument("--format", default="", help="models as a table: csv, latex or markdown")
+    parser.add_argument("--format", default="", help="models: csv, latex or markdown; settings: markdown")
     parser.add_argument("--models", type=_options.names, default=[], help="rows of the table (default: all)")
     parser.add_argument("--data", default="auto", help="whose vocabularies size embeddings: auto, real or synthetic")
     parser.add_argument("--out", type=Path, help="write the table to this file")
@@ -34,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         return _table(options)
     for flag, given in {"--out": options.out, "--models": options.models}.items():
         if given:
-            raise UserError(f"{flag} takes a table: say its --format")
+            raise UserError(f"{flag} needs a table: give its --format")
     rows = ROWS[options.what]()
     width = max(len(name) for name, _ in rows)
     for name, words in rows:
@@ -45,18 +47,22 @@ def run(options: argparse.Namespace) -> int:
 def _table(options: argparse.Namespace) -> int:
     from ssm_bench.config import experiment_names
     from ssm_bench.data import spec
-    from ssm_bench.record.store import write_text
     from ssm_bench.report.layout import TASKS
     from ssm_bench.report.overview import FORMATS
     from ssm_bench.sweep.overview import overview
     from ssm_bench.sweep.progress import Screen
 
-    if options.what != "models":
-        raise UserError(f"--format is for list models, not for list {options.what}")
-    if options.format not in FORMATS:
-        raise unknown_name("--format", options.format, FORMATS)
+    if options.what not in ("models", "settings"):
+        raise UserError(f"--format is for list models and list settings, not for list {options.what}")
+    formats = FORMATS if options.what == "models" else ("markdown",)
+    if options.format not in formats:
+        raise unknown_name("--format", options.format, formats)
     if options.out and options.out.is_dir():
         raise UserError(f"--out takes a file to write; {options.out} is a folder")
+    if options.what == "settings":
+        from ssm_bench.sweep.settings import markdown
+
+        return _written(markdown(), options.out)
     screen = Screen()
 
     def tell(words: str) -> None:
@@ -67,9 +73,14 @@ def _table(options: argparse.Namespace) -> int:
     rows, notes = overview(options.models or experiment_names(), list(titles), data=options.data, tell=tell)
     if screen.live:
         screen.line(f"{len(rows)} models")
-    text = FORMATS[options.format](rows, titles, notes)
-    if options.out:
-        print(f"wrote {write_text(text, options.out)}")
+    return _written(FORMATS[options.format](rows, titles, notes), options.out)
+
+
+def _written(text: str, out: Path | None) -> int:
+    from ssm_bench.record.store import write_text
+
+    if out:
+        print(f"wrote {write_text(text, out)}")
     else:
         sys.stdout.write(text)
     return 0
@@ -117,6 +128,15 @@ def _presets() -> list[tuple[str, str]]:
     return [(name, _first_line(preset.__doc__)) for name, preset in PRESETS.items()]
 
 
+def _settings() -> list[tuple[str, str]]:
+    from ssm_bench.sweep.settings import schema_rows
+
+    return [
+        (row.name, f"{row.help} {row.type}, default {row.default or 'empty'}{row.values and f'; {row.values}'}")
+        for row in schema_rows()
+    ]
+
+
 #: What there is to list -> what finds it, as names and words.
 ROWS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "models": _models,
@@ -124,4 +144,5 @@ ROWS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "mixers": _mixers,
     "scaffolds": _scaffolds,
     "presets": _presets,
+    "settings": _settings,
 }

@@ -22,6 +22,11 @@ class GLU(Scaffold):
     def __init__(self, slots: Slots, *, activation: str = "glu", rngs: nnx.Rngs):
         """Creates mixer, norm and gate.
 
+        Args:
+            slots: what the backbone provides.
+            activation: "gelu", "glu", "half_glu1", "half_glu2" or "linear", as above.
+            rngs: random keys.
+
         Raises:
             UserError: an activation that is not one of ACTIVATIONS.
         """

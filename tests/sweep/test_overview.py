@@ -32,9 +32,9 @@ def test_the_verb_writes_a_file_and_refuses_what_makes_no_sense(tmp_path, capsys
     assert out.read_text().startswith("model,title,parametrization,") and "wrote" in capsys.readouterr().out
     mistakes = {
         ("models", "--format", "csw"): "unknown --format 'csw' (did you mean csv",
-        ("tasks", "--format", "csv"): "--format is for list models, not for list tasks",
-        ("models", "--out", "x"): "--out takes a table: say its --format",
-        ("models", "--models", "nosuch"): "--models takes a table: say its --format",
+        ("tasks", "--format", "csv"): "--format is for list models and list settings, not for list tasks",
+        ("models", "--out", "x"): "--out needs a table: give its --format",
+        ("models", "--models", "nosuch"): "--models needs a table: give its --format",
         ("models", "--format", "csv", "--out", str(tmp_path)): "--out takes a file to write; ",
         (
             "models",
