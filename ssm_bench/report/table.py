@@ -326,6 +326,9 @@ def _precision_text(run: RunRecord) -> str:
 
 
 def _cell_notes(cell: Cell) -> Iterator[str]:
+    # Toys have no share of a published schedule either, and the title of their table says so.
+    if any(run.preset == "custom" and not run.steps.published for run in cell.runs):
+        yield "no published recipe; the defaults of the model"
     for run in (*cell.failed, *cell.unfinished):
         message = " ".join(run.message.split())
         if len(message) > MESSAGE_LENGTH:

@@ -237,6 +237,12 @@ def test_toy_sizes_and_synthetic_data_show_no_difference():
     assert (stand_in.published, stand_in.difference) == (88.0, None)
 
 
+def test_a_run_without_a_published_recipe_says_so():
+    table = build([record("s5", "toy", 50.0, preset="custom", published=None)], "custom", "strict")
+    (entry,) = (entry for entry in table.entries.values() if entry.cell)
+    assert any("no published recipe; the defaults of the model" in table.footnotes.get(m, "") for m in entry.marks)
+
+
 def test_share_is_rounded_down():
     assert [percent(share) for share in (0.29, 0.999999, 1.0, 2.5, 0.0, 0.0999, None)] == [
         "29 %",
