@@ -1,4 +1,4 @@
-"""Griffin: two blocks of Hawk, then one with local attention, and again.
+"""Griffin: blocks of Hawk, with local attention in every third block.
 
 Paper:    De et al., "Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models",
           arXiv 2402.19427.
@@ -6,12 +6,13 @@ Run:      python experiments/griffin.py --task text          (or: ssm-bench trai
 Expected: no published numbers on these tasks.
 Cost:     not measured yet.
 
-The paper has no LRA. The blocks are the paper's: RMS norms, gates in blocks, a recurrent width of 4/3, a gated MLP of
-width 3, multi-query attention in heads of 128 channels over a window of 1024 positions, causal, a last norm. Ours:
-depth and width (1.3 million parameters, 5.1 on Image); batch and steps, those of the LRU (arXiv 2303.06349, Table 9);
-learning rate, warm-up, weight decay, dropout, and the mean over true positions. Known deviations: gates have 8 blocks,
-where the paper's wider models have more; the token table is not scaled; the short convolution starts uniform in +-1/2;
-on Image and Pathfinder the window is the whole sequence.
+The paper does not use LRA. The blocks are the paper's: RMS norms, block-diagonal gates, a recurrent width of 4/3, a
+gated MLP of width 3, multi-query attention in heads of 128 channels over a window of 1024 positions, causal, a final
+norm. Our choices: depth and width (1.3 million parameters, 5.1 on Image); batch and steps, taken from the LRU (arXiv
+2303.06349, Table 9); learning rate, warm-up, weight decay, dropout, and mean pooling over true positions.
+
+Known deviations: the gates have 8 blocks; the paper's wider models have more. Token embeddings are not scaled. The
+short convolution is initialized uniformly in +-1/2. On Image and Pathfinder the window covers the whole sequence.
 """
 
 import sys

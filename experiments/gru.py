@@ -5,12 +5,14 @@ Paper:    Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder
 Run:      python experiments/gru.py --task text          (or: ssm-bench train --model gru --task text)
 Expected: no published numbers on these tasks.
 Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 57 min.
-          A step in time waits for the one before it.
+          The recurrence is sequential in time.
 
-The recipes are ours: widths, batches, dropout and weight decay of the LRU (arXiv 2303.06349, Table 9) with a third of
-its layers and a part of its steps, because they are slow; the small rate, the clipped gradients and one direction are
-what recurrent networks are usually trained with. Known deviations: the paper has neither residual blocks nor these
-tasks; the reset gate comes after the matrix product, as in cuDNN.
+The recipes are ours: widths, batches, dropout and weight decay of the LRU (arXiv 2303.06349, Table 9), with a third of
+its layers and fewer steps, because the recurrence is slow. The small learning rate, gradient clipping and the single
+direction are common choices for recurrent networks.
+
+Known deviations: the paper has neither residual blocks nor these tasks. The reset gate is applied after the matrix
+product, as in cuDNN.
 """
 
 import sys

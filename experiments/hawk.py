@@ -1,4 +1,4 @@
-"""Hawk: the RG-LRU in the block it was published with.
+"""Hawk: the RG-LRU in the block that it was published with.
 
 Paper:    De et al., "Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models",
           arXiv 2402.19427.
@@ -6,11 +6,13 @@ Run:      python experiments/hawk.py --task text          (or: ssm-bench train -
 Expected: no published numbers on these tasks.
 Cost:     not measured yet.
 
-The paper has no LRA. The block is the paper's: RMS norms, gates in blocks, a recurrent width of 4/3, a gated MLP of
-width 3, causal, a last norm. Ours: depth and width (1.3 million parameters, 5.3 on Image); batch and steps, those of
-the LRU (arXiv 2303.06349, Table 9); learning rate, warm-up, weight decay, dropout, and the mean over true positions.
-Known deviations: gates have 8 blocks, where the paper's wider models have more; the token table is not scaled; the
-short convolution starts uniform in +-1/2.
+The paper does not use LRA. The block is the paper's: RMS norms, block-diagonal gates, a recurrent width of 4/3, a gated
+MLP of width 3, causal, a final norm. Our choices: depth and width (1.3 million parameters, 5.3 on Image); batch and
+steps, taken from the LRU (arXiv 2303.06349, Table 9); learning rate, warm-up, weight decay, dropout, and mean pooling
+over true positions.
+
+Known deviations: the gates have 8 blocks; the paper's wider models have more. Token embeddings are not scaled. The
+short convolution is initialized uniformly in +-1/2.
 """
 
 import sys

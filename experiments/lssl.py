@@ -1,4 +1,4 @@
-"""LSSL: a linear state space layer with a dense state matrix shared by all channels, by FFT convolution.
+"""LSSL: a linear state space layer with one dense state matrix for all channels, computed as an FFT convolution.
 
 Paper:    Gu, Johnson, Goel, Saab, Dao, Rudra, Ré, "Combining Recurrent, Convolutional, and Continuous-time Models with
           Linear State-Space Layers", arXiv 2110.13985.
@@ -6,11 +6,15 @@ Run:      python experiments/lssl.py --task text          (or: ssm-bench train -
 Expected: no published numbers on these tasks.
 Cost:     not measured yet.
 
-The recipes are ours: layers, norms, batches and steps of S4 (experiments/s4.py) at half its width, 16 states in place
-of 64, and a smaller rate; A and B learn at 0.0001, as in configs/model/layer/lssl.yaml of state-spaces/s4@e757cef.
-Known deviations: the paper keeps A and B such that A has few degrees of freedom and is solved fast, here every entry
-of A learns; it gives each channel several outputs, here one; it reads forward only, here both ways, with gated mixing,
-as S4 does since.
+The recipes are ours: layers, norms, batches and steps of S4 (experiments/s4.py) at half its width, with 16 states
+instead of 64 and a smaller learning rate. A and B learn at 0.0001, as in configs/model/layer/lssl.yaml of
+state-spaces/s4@e757cef.
+
+Known deviations: in the paper A has few degrees of freedom and allows fast solves; here every entry of A is learned.
+The paper gives each channel several outputs, this layer one. The paper's layer is causal; this one is bidirectional
+with gated mixing, as S4 is in its later versions. The documents of a batch have similar lengths (`train.lengths`), and
+the statistics of batch norm are recomputed from training batches before each evaluation (`train.norm_batches`), as for
+all models with batch norm here.
 """
 
 import sys

@@ -5,10 +5,11 @@ Paper:    Hochreiter, Schmidhuber, "Long Short-Term Memory", Neural Computation 
 Run:      python experiments/lstm.py --task text          (or: ssm-bench train --model lstm --task text)
 Expected: no published numbers on these tasks.
 Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 53 min.
-          A step in time waits for the one before it.
+          The recurrence is sequential in time.
 
-The recipes are ours, those of experiments/gru.py with other cells. Known deviations: the paper has no forget gate and
-neither residual blocks nor these tasks; cells have no peepholes.
+The recipes are ours, those of experiments/gru.py with LSTM cells.
+
+Known deviations: the paper has no forget gate, no residual blocks and not these tasks. The cells have no peepholes.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""S4: structured state spaces, diagonal plus low rank, one per channel, by FFT convolution.
+"""S4: structured state spaces, diagonal plus low rank, one per channel, computed as an FFT convolution.
 
 Paper:    Gu, Goel, Ré, "Efficiently Modeling Long Sequences with Structured State Spaces", arXiv 2111.00396.
 Run:      python experiments/s4.py --task text          (or: ssm-bench train --model s4 --task text)
@@ -7,11 +7,16 @@ Expected: ListOps 59.60, Text 86.82, Retrieval 90.90, Image 88.65, Pathfinder 94
 Cost:     steps of the whole schedule on one H100, padded to the longest, from the records under results/:
           Text 12 min, ListOps 17 min, Retrieval 67 min, Image 60 min, Pathfinder 93 min, Path-X 475 min.
 
-The recipes are the v3 files of state-spaces/s4@e757cef (configs/experiment/lra/old/v3-s4-*.yaml), which gave the
-published row: HiPPO-LegS, bidirectional, untied but for two copies on Image. Path-X has the rate and warm-up of the
-papers, 0.0005 and 10,000 steps, where the file kept there says 0.001 and 50,000. Known deviations: under the strict
-protocol Text holds a tenth of the training set out for validation and padding reaches nothing; dense layers start
-LeCun-normal, where PyTorch's start uniform.
+The recipes are the v3 files of state-spaces/s4@e757cef (configs/experiment/lra/old/v3-s4-*.yaml), which produced the
+published row: HiPPO-LegS, bidirectional, one state matrix per channel except on Image, where channels share two. Path-X
+uses the learning rate and warm-up of the papers, 0.0005 and 10,000 steps; the current file says 0.001 and 50,000.
+
+Known deviations: under the strict protocol Text holds out a tenth of the training set for validation, and padding does
+not affect any output. Dense layers are initialized LeCun-normal; PyTorch's default is uniform. On ListOps the authors'
+runs end after 40 epochs, at step 76,800 of a cosine of 80,000 steps, and on Retrieval at step 45,960 of 50,000; here
+the whole cosine is run. Two settings of all models with batch norm have no source: the documents of a batch have
+similar lengths (`train.lengths`), and the statistics of the norm are recomputed from training batches before each
+evaluation (`train.norm_batches`).
 """
 
 import sys

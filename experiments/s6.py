@@ -1,4 +1,4 @@
-"""S6 (Mamba): a selective state space model, as run for the table of the control theoretic overview.
+"""S6 (Mamba): a selective state space model, as run for the table of the control-theoretic overview.
 
 Paper:    Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv 2312.00752; the table:
           Alonso, Sieber, Zeilinger, "State Space Models as Foundation Models", arXiv 2403.16899.
@@ -7,14 +7,16 @@ Expected: ListOps 38.02, Text 82.98, Retrieval 72.14, Image 69.82, Pathfinder 69
 Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 80 min.
 
 The recipes are the configurations of jsie7/ssm-benchmark (ListOps, Pathfinder and Path-X @3c4337f, the others
-@07af385); which of its versions gave the table is not stated. As there: causal, token ids enter as one number each, no
-warm-up, one learning rate and weight decay for everything, A and D included. Known deviations, all of which the strict
-protocol or the common backbone asks for: a validation split chooses the model (there: the test set, read every epoch);
-padding reaches nothing, and the mean is over true lengths (there: over padding as well); the loss is the cross-entropy
-of the logits (there: of softmax outputs taken for logits); Retrieval has the four-part head of all models here (there:
-two outputs of two numbers each are combined); the cosine runs by step (there: by epoch); projections start
-LeCun-normal, the last of each block smaller by the square root of their number (there: PyTorch's uniform). For S6 at
-its best see s6_tuned.
+@07af385); which version produced the table is not stated. As there, the model is causal, each token id enters as one
+number, there is no warm-up, and one learning rate and weight decay apply to all parameters, A and D included. For a
+stronger recipe see s6_tuned.
+
+Known deviations, all required by the strict protocol or the common backbone: model selection uses a validation split
+(there: the test set, evaluated every epoch). Padding does not affect any output, and pooling is the mean over true
+lengths (there: over padding as well). The loss is the cross-entropy of the logits (there: of softmax outputs used as
+logits). Retrieval has the four-part head of all models here (there: two outputs of two numbers each are combined). The
+cosine advances by step (there: by epoch). Projections are initialized LeCun-normal, and the last of each block is
+divided by the square root of their number (there: PyTorch's uniform).
 """
 
 import sys
