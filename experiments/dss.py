@@ -80,6 +80,8 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
+#: The files of configs/experiment. Lambda, C and the step sizes never decay; which of them have the rate `lr` and which
+#: `ssm_lr` differs, since the authors have three rates.
 RECIPES = {
     "listops": {  # s4-lra-listops.yaml
         "model": {"d_model": 128, "layers": 6, "dropout": 0.0, "final_norm": False, "prenorm": False},

@@ -62,6 +62,7 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
+#: Our choices, see above.
 RECIPES = {
     "listops": {
         "model": {"d_model": 128, "dropout": 0.0, "embedding_std": 128**-0.5},

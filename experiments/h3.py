@@ -73,6 +73,7 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
+#: Our choices, see above.
 RECIPES = {
     "listops": {
         "model": {"d_model": 64, "layers": 8, "dropout": 0.0},

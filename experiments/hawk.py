@@ -64,6 +64,7 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
+#: Our choices, see above.
 RECIPES = {
     "listops": {
         "model": {"d_model": 128, "dropout": 0.0},

@@ -41,7 +41,7 @@ BIBTEX = """@inproceedings{orvieto2023lru,
 #: Options of the mixer at toy size.
 TINY = {"state_size": 16}
 
-#: Longer sequences start with smaller steps, as in the recipe of Path-X.
+#: Longer sequences start with smaller phases, as in the recipe of Path-X.
 LONG = 8_192
 
 
@@ -74,6 +74,7 @@ def defaults(task: TaskSpec) -> dict:
             "schedule": "cosine",
             "warmup": 0.1,
             "weight_decay": 0.05,
+            # All parameters decay except nu, theta, B and gamma (appendix D).
             "groups": {"exempt": "global+decay"},
         },
         "train": {"batch_size": 32, "evaluations": 50},
@@ -86,38 +87,39 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
+#: The paper's Table 9, where `ssm_lr` is given as a factor of `lr`; the values of `lr` are ours.
 RECIPES = {
-    "listops": {  # LRU paper App. D
+    "listops": {
         "model": {"d_model": 128, "dropout": 0.0, "embedding_std": 128**-0.5},
         "mixer": {"state_size": 256, "r_max": 0.99, "r_min": 0.0},
         "optimizer": {"lr": 0.001, "ssm_lr": 0.5 * 0.001},
         "train": {"batch_size": 32, "published_steps": 80_000},
     },
-    "text": {  # LRU paper App. D
+    "text": {
         "model": {"d_model": 256, "dropout": 0.1, "embedding_std": 256**-0.5},
         "mixer": {"state_size": 192, "r_max": 0.9, "r_min": 0.5},
         "optimizer": {"lr": 0.002, "ssm_lr": 0.1 * 0.002},
         "train": {"batch_size": 32, "published_steps": 50_000},
     },
-    "retrieval": {  # LRU paper App. D
+    "retrieval": {
         "model": {"d_model": 128, "dropout": 0.1, "embedding_std": 128**-0.5},
         "mixer": {"state_size": 256, "r_max": 0.9, "r_min": 0.5},
         "optimizer": {"lr": 0.002, "ssm_lr": 0.5 * 0.002},
         "train": {"batch_size": 64, "published_steps": 100_000},
     },
-    "image": {  # LRU paper App. D
+    "image": {
         "model": {"d_model": 512, "dropout": 0.1, "embedding_std": 512**-0.5},
         "mixer": {"state_size": 384, "r_max": 0.999, "r_min": 0.9},
-        "optimizer": {"lr": 0.004, "ssm_lr": 0.25 * 0.004},
+        "optimizer": {"lr": 0.004, "ssm_lr": 0.25 * 0.004},  # mentioned in the paper's ablations
         "train": {"batch_size": 50, "published_steps": 180_000},
     },
-    "pathfinder": {  # LRU paper App. D
+    "pathfinder": {
         "model": {"d_model": 192, "dropout": 0.0, "embedding_std": 192**-0.5},
         "mixer": {"state_size": 256, "bidirectional": True, "r_max": 0.999, "r_min": 0.9},
         "optimizer": {"lr": 0.002, "ssm_lr": 0.25 * 0.002},
         "train": {"batch_size": 64, "published_steps": 500_000},
     },
-    "pathx": {  # LRU paper App. D
+    "pathx": {
         "model": {"d_model": 128, "dropout": 0.0, "embedding_std": 128**-0.5},
         "mixer": {"state_size": 256, "bidirectional": True, "r_max": 0.9999, "r_min": 0.999},
         "scaffold": {"activation": "half_glu1"},

@@ -72,6 +72,7 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
+#: Our choices, see above.
 RECIPES = {
     "listops": {
         "model": {"d_model": 64, "layers": 8, "dropout": 0.0, "final_norm": False, "prenorm": False},

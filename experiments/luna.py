@@ -79,6 +79,7 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
+#: The commands of examples/luna/README.lra.md.
 RECIPES = {
     "listops": {  # README.lra.md
         "model": {"d_model": 512, "layers": 1, "dropout": 0.1, "embedding_std": 0.02 * 512**0.5, "input_dropout": 0.1},
@@ -122,7 +123,7 @@ RECIPES = {
         "optimizer": {"lr": 0.001, "ssm_lr": 0.001, "warmup": 4_000 / 62_500, "weight_decay": 0.0},
         "train": {"batch_size": 512, "published_steps": 62_500},
     },
-    "pathx": {  # README.lra.md
+    "pathx": {  # the size of Pathfinder; batch and steps: lra_benchmarks/pathfinder128
         "model": {
             "d_model": 128,
             "layers": 1,

@@ -74,6 +74,7 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
+#: Our choices, see above.
 RECIPES = {
     "listops": {
         "optimizer": {"weight_decay": 0.05},

@@ -44,6 +44,7 @@ def defaults(task: TaskSpec) -> dict:
             "layers": 6,
             "dropout": 0.0,
             "encoder": "linear",
+            # With a zero bias every token id would have the same direction after the first norm.
             "encoder_init": "uniform",
             "norm": "rms",
             "pooling": "mean",
@@ -75,6 +76,7 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
+#: What the files call "uniform" and "exp" is "griffin" and "log_uniform" here.
 RECIPES = {
     "listops": {  # ssm-benchmark@3c4337f listops-hawk.yaml
         "model": {"d_model": 64, "layers": 10},

@@ -67,6 +67,7 @@ def defaults(task: TaskSpec) -> dict:
             "schedule": "cosine",
             "warmup": 0.1,
             "weight_decay": 0.05,
+            # In the authors' code norms, biases and the encoder decay like all other weights (s5/train_helpers.py).
             "groups": {"exempt": "global+decay", "input_matrix": "ssm", "step_size": "ssm"},
         },
         "train": {"batch_size": 50},
@@ -79,6 +80,9 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
+#: The scripts in bin/run_experiments. The group of `input_matrix` is what the authors call opt_config: "ssm" is
+#: standard, "ssm+decay" BandCdecay, "global+decay" BfastandCdecay. Step sizes are "global+decay" where they set
+#: dt_global.
 RECIPES = {
     "listops": {  # run_lra_listops.sh
         "model": {"d_model": 128, "layers": 8, "dropout": 0.0},

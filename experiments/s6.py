@@ -38,6 +38,7 @@ def defaults(task: TaskSpec) -> dict:
             "layers": 6,
             "dropout": 0.0,
             "encoder": "linear",
+            # With a zero bias every token id would have the same direction after the first norm.
             "encoder_init": "uniform",
             "norm": "layer",
             "pooling": "mean",

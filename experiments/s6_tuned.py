@@ -66,6 +66,7 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
+#: Our choices, see above.
 RECIPES = {
     "listops": {
         "model": {"d_model": 128, "layers": 8, "dropout": 0.0},

@@ -42,6 +42,7 @@ def defaults(task: TaskSpec) -> dict:
             "d_model": 128,
             "layers": 4,
             "dropout": 0.1,
+            # Gray levels are token ids, as in the authors' code.
             "encoder": "embedding",
             "final_norm": True,
             "head_width": 512,
@@ -64,6 +65,7 @@ def defaults(task: TaskSpec) -> dict:
             "schedule": "cosine",
             "warmup": 0.1,
             "weight_decay": 0.1,
+            # The authors' Adam decays every parameter.
             "groups": {"exempt": "global+decay"},
         },
         "train": {"batch_size": 32, "evaluations": 20},
@@ -76,6 +78,7 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
+#: The files of lra_benchmarks/*/configs, base and transformer.
 RECIPES = {
     "listops": {  # lra_benchmarks/listops
         "model": {"d_model": 512, "layers": 4, "dropout": 0.1, "head_width": 1024, "input_dropout": 0.1},

@@ -60,7 +60,7 @@ class Setting:
         if type(value) is not type(self.default) and not (self.type == "float" and type(value) is int):
             raise UserError(f"{name} takes a value of type {self.type}, like {self.default!r}; got {value!r}")
         if self.choices and value not in self.choices:
-            raise unknown_name(name, value, self.choices)
+            raise unknown_name(name, str(value), self.choices)
         check_number(name, value)
         if self.range and not _within(value, self.range):
             raise UserError(f"{name} must {_in_words(self.range)}; got {value}")
