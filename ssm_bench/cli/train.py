@@ -19,7 +19,7 @@ STATUS_CODES = {"ok": 0, "partial": 3}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
-    parser.add_argument("--model", required=True, help="a file of experiments/, see `ssm-bench list models`")
+    parser.add_argument("--model", required=True, help="see `ssm-bench list models`; or a mixer, package.module:Class")
     parser.add_argument("--task", required=True, help="see `ssm-bench list tasks`")
     parser.add_argument("--preset", default="custom", help="custom (default), quick, budget or paper")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
