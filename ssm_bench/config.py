@@ -15,6 +15,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from ssm_bench import registry
 from ssm_bench.errors import UserError, unknown_name
 
 #: Integers are 32 bits wide on devices.
@@ -246,15 +247,19 @@ def experiments_folder() -> Path:
         folder = Path(__file__).resolve().parent / "experiments"
     if not folder.is_dir():
         raise UserError(
-            f"no folder of experiment files at {folder}: install with `pip install -e .` from a checkout, "
+            f"no folder of experiment files at {folder}: install ssm-bench again, "
             "or set SSM_BENCH_EXPERIMENTS to a folder with files like experiments/s5.py"
         )
     return folder
 
 
-def experiment_names() -> tuple[str, ...]:
-    """The models that can be run: the files of the experiments folder, sorted."""
+def _files() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in experiments_folder().glob("[a-z]*.py")))
+
+
+def experiment_names() -> tuple[str, ...]:
+    """The models that can be run, sorted: experiment files, and the experiments and mixers of plug-ins."""
+    return tuple(sorted({*_files(), *registry.plugins("experiments"), *registry.plugins("mixers")}))
 
 
 @cache
@@ -263,21 +268,43 @@ def _module(path: Path) -> ModuleType:
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
+    return _complete(module, str(path))
+
+
+def _complete(module: ModuleType, where: str) -> ModuleType:
     for name in ("__doc__", "TINY", "defaults"):
         if getattr(module, name, None) is None:
-            raise UserError(f"{path} needs {'a docstring' if name == '__doc__' else name}, as experiments/s5.py has")
+            raise UserError(f"{where} needs {'a docstring' if name == '__doc__' else name}, as experiments/s5.py has")
     return module
 
 
 def experiment(name: str) -> ModuleType:
-    """The experiment file of a model, imported.
+    """The experiment of a model, imported.
+
+    A mixer of a plug-in without an experiment of its own, and the reference "package.module:Class" of a mixer, get one
+    that names the mixer and leaves all else to `base_config`.
 
     Raises:
-        UserError: no such file.
+        UserError: no such model, or a plug-in that cannot be imported.
     """
+    if registry.is_reference(name):
+        return _of_mixer(name, name.partition(":")[2], registry.module("mixers", name).__doc__)
     if name not in experiment_names():
         raise unknown_name("model", name, experiment_names())
-    return _module(experiments_folder() / f"{name}.py")
+    own = name in _files()
+    if name in registry.plugins("experiments"):
+        return _complete(registry.plugin("experiments", name, own=own), f"the experiment {name!r} of a plug-in")
+    if own:
+        return _module(experiments_folder() / f"{name}.py")
+    entry = registry.plugins("mixers")[name][0]
+    return _of_mixer(name, entry.attr or name, registry.plugin("mixers", name, own=False).__doc__)
+
+
+def _of_mixer(mixer: str, title: str, description: str | None) -> ModuleType:
+    module = ModuleType(mixer, description or title)
+    settings = {"model": {"mixer": mixer}, "report": {"title": title}}
+    vars(module).update(TINY={}, defaults=lambda task: settings)
+    return module
 
 
 def recipes(model: str) -> Mapping[str, Any]:
@@ -304,7 +331,7 @@ def get_config(model: str, task: Any) -> ConfigDict:
     A task without a recipe has 0 published steps, and takes STEPS_WITHOUT_RECIPE.
 
     Args:
-        model: an experiment file.
+        model: an experiment, or the reference of a mixer.
         task: the `TaskSpec` of the task.
 
     Raises:
@@ -324,7 +351,8 @@ def get_config(model: str, task: Any) -> ConfigDict:
         except UserError as error:
             raise UserError(f"experiments/{model}.py: {error}") from error
     config.update(tree)
-    config.task.name, config.model.name = task.name, model
+    # A record's path holds the name of the model.
+    config.task.name, config.model.name = task.name, model.replace(":", ".")
     if not config.train.steps:
         config.train.steps = config.train.published_steps or STEPS_WITHOUT_RECIPE
     return config

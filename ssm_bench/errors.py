@@ -18,7 +18,7 @@ def printable(text: str) -> str:
     )
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A user's mistake: the command line prints its one sentence and exits with code 2."""
 
     def __init__(self, message: str):

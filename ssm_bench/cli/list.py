@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from ssm_bench.cli import _options
@@ -86,14 +87,22 @@ def _written(text: str, out: Path | None) -> int:
     return 0
 
 
-def _first_line(text: str | None) -> str:
-    return (text or "").strip().splitlines()[0]
+def _described(names: Iterable[str], find: Callable[[str], object]) -> list[tuple[str, str]]:
+    """Each name with the first line of what describes it; a plug-in that can not be imported says so on its line."""
+    rows = []
+    for name in names:
+        try:
+            text = find(name).__doc__ or ""
+        except UserError as error:
+            text = f"({error})"
+        rows.append((name, next(iter(text.strip().splitlines()), "")))
+    return rows
 
 
 def _models() -> list[tuple[str, str]]:
     from ssm_bench.config import experiment, experiment_names
 
-    return [(name, _first_line(experiment(name).__doc__)) for name in experiment_names()]
+    return _described(experiment_names(), experiment)
 
 
 def _tasks() -> list[tuple[str, str]]:
@@ -101,7 +110,10 @@ def _tasks() -> list[tuple[str, str]]:
     from ssm_bench.data import spec
 
     def words(name: str) -> str:
-        found = spec(name)
+        try:
+            found = spec(name)
+        except UserError as error:
+            return f"({error})"
         pair = " (pairs of documents)" if found.documents == 2 else ""
         return f"{found.title}: {found.classes} classes, up to {found.max_length} {found.kind}{pair}"
 
@@ -111,7 +123,7 @@ def _tasks() -> list[tuple[str, str]]:
 def _modules(package: str) -> list[tuple[str, str]]:
     from ssm_bench import registry
 
-    return [(name, _first_line(registry.module(package, name).__doc__)) for name in registry.names(package)]
+    return _described(registry.names(package), partial(registry.module, package))
 
 
 def _mixers() -> list[tuple[str, str]]:
@@ -125,7 +137,7 @@ def _scaffolds() -> list[tuple[str, str]]:
 def _presets() -> list[tuple[str, str]]:
     from ssm_bench.sweep.presets import PRESETS
 
-    return [(name, _first_line(preset.__doc__)) for name, preset in PRESETS.items()]
+    return _described(PRESETS, PRESETS.__getitem__)
 
 
 def _settings() -> list[tuple[str, str]]:

@@ -51,8 +51,8 @@ def resolve(
     """The configuration of one cell, with every setting and every option of mixer and scaffold written out.
 
     Args:
-        model: a file of `experiments/`.
-        task: a module of `ssm_bench.tasks`.
+        model: an experiment, or a reference "package.module:Class" of a mixer.
+        task: a module of `ssm_bench.tasks`, or a task of a plug-in.
         preset: one of PRESETS.
         protocol: "strict", "paper" or "lra".
         data: "auto", "real" or "synthetic"; empty: "auto" for `quick`, "real" for every other preset.
@@ -86,7 +86,8 @@ def resolve(
     recipe = config
     config = override(config, chosen)
     for section, package, interface in SLOTS:
-        check_choice(f"model.{section}", config.model[section], registry.names(package))
+        if not registry.is_reference(config.model[section]):
+            check_choice(f"model.{section}", config.model[section], registry.names(package))
         defaults = options_of(registry.subclass(package, config.model[section], interface))
         given = config[section].to_dict()
         if config.model[section] != recipe.model[section]:
