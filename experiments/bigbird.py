@@ -1,4 +1,4 @@
-"""BigBird: attention to the first and the last block, to neighbouring blocks, and to three at random.
+"""BigBird: attention to the first and the last block, to neighboring blocks and to three random blocks.
 
 Paper:    Zaheer et al., "Big Bird: Transformers for Longer Sequences", arXiv 2007.14062; on LRA: Tay et al.,
           arXiv 2011.04006.
@@ -7,12 +7,14 @@ Expected: ListOps 36.05, Text 64.02, Retrieval 59.29, Image 40.83, Pathfinder 74
 Cost:     not measured yet.
 
 The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs): those of
-experiments/transformer.py with another size on Pathfinder, and one head on Image, where the authors' file says four
-under a name that the code does not read. Blocks of 64 and three random ones are the code's defaults. There is no file
-for Path-X, which has the size of the Transformer. Known deviations: those of experiments/transformer.py;
-random blocks come from the whole sequence (there: from the first 1,024
-positions), are the same in every layer, and are drawn among the blocks that the example has; the last block, which sees
-all and is seen by all, is the example's own (there: that of the padded length, which for most examples is padding).
+experiments/transformer.py with another size on Pathfinder, and one head on Image, where the authors' file specifies
+four under a name that the code does not read. Blocks of 64 and three random blocks are the defaults of the code. There
+is no file for Path-X, which has the size of the Transformer.
+
+Known deviations: those of experiments/transformer.py. Random blocks come from the full sequence (theirs: from the first
+1,024 positions), are the same in every layer, and are drawn among the blocks of the example. The last block, which
+attends to all positions and is attended to by all, is that of the example (theirs: that of the padded length, which
+consists of padding for most examples).
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""DSS: diagonal state spaces, one per channel, with the softmax kernel, by FFT convolution.
+"""DSS: diagonal state spaces, one per channel, with the softmax kernel, computed by FFT convolution.
 
 Paper:    Gupta, Gu, Berant, "Diagonal State Spaces are as Effective as Structured State Spaces", arXiv 2203.14343.
 Run:      python experiments/dss.py --task text          (or: ssm-bench train --model dss --task text)
@@ -6,13 +6,14 @@ Expected: ListOps 60.6, Text 84.8, Retrieval 87.8, Image 85.7, Pathfinder 84.6, 
 Cost:     not measured yet.
 
 The recipes are those of ag1988/dss@777084e: configs/experiment/s4-lra-*.yaml with configs/model/dss.yaml and the
-options of its README. They are causal, without a gate. Known deviations: the authors lower the rate where validation
-stands still, here it follows a cosine over the same number of epochs; two rates serve where they have three, so that
-the step sizes learn at 0.01 and not 0.02 on ListOps and Text, Lambda and C at 0.0005 and not 0.001 on Path-X; Text
-has 4,096 characters, where their file says 2,048; the softmax normalises over the longest sequence of the task, where
-theirs does over the longest of the batch; under the strict protocol Text holds a tenth of the training set out for
-validation and padding reaches nothing; dense layers start LeCun-normal, where PyTorch's start uniform. The version
-"exp" is `--config.mixer.version=exp`.
+options of its README. They are causal and have no gate. The version "exp" is `--config.mixer.version=exp`.
+
+Known deviations: the learning rate follows a cosine over the same number of epochs, while the authors lower it when
+validation stagnates. There are two rates instead of three, so the step sizes learn at 0.01 instead of 0.02 on ListOps
+and Text, and Lambda and C at 0.0005 instead of 0.001 on Path-X. Text has 4,096 characters; their file specifies 2,048.
+The softmax normalizes over the longest sequence of the task; theirs over the longest of the batch. Under the strict
+protocol, Text holds out a tenth of the training set for validation, and padding has no effect. Dense layers are
+initialized LeCun-normal; PyTorch's are uniform.
 """
 
 import sys

@@ -6,14 +6,16 @@ Expected: ListOps 35.33, Text 65.11, Retrieval 59.61, Image 38.67, Pathfinder 77
           of Gu et al., arXiv 2111.00396).
 Cost:     not measured yet.
 
-The paper's recipe for these tasks was not published. These are the ones of experiments/transformer.py, those of the
-LRA's own Transformer, with the paper's block: norms after the residual sums, since the transform is not scaled and
-would drown what it is added to otherwise; no projection after the transform. Known deviations: those of
-experiments/transformer.py but for those of attention; each document is transformed at its own length, where the
-authors' code (google-research/google-research@1d4d2f1, f_net) transforms padding too, as is done here under the
-protocol `paper`; the authors' embeddings have a norm and a linear map of their own, and their dense layers start normal
-with standard deviation 0.02. On ListOps one seed stays at the most common answer for the whole schedule
-(results/runs/paper/listops/fnet): the rate of the Transformer is not FNet's, and theirs is not known.
+The recipe of the paper for these tasks was not published. These are the recipes of experiments/transformer.py, those of
+the LRA's own Transformer, with the block of the paper: norms follow the residual sums, since the unscaled transform
+would otherwise dominate the residual stream, and there is no projection after the transform. On ListOps, one seed
+predicts the most common answer for the full schedule (results/runs/paper/listops/fnet): the learning rate is that of
+the Transformer, since FNet's is unknown.
+
+Known deviations: those of experiments/transformer.py, except those of attention. Each document is transformed at its
+own length; the authors' code (google-research/google-research@1d4d2f1, f_net) transforms padding too, as is done here
+under protocol `paper`. The authors' embeddings have their own norm and linear map, and their dense layers are normal
+with standard deviation 0.02.
 """
 
 import sys

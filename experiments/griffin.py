@@ -1,4 +1,4 @@
-"""Griffin: two blocks of Hawk, then one with local attention, and again.
+"""Griffin: two blocks of Hawk followed by one with local attention, repeated.
 
 Paper:    De et al., "Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models",
           arXiv 2402.19427.
@@ -6,12 +6,14 @@ Run:      python experiments/griffin.py --task text          (or: ssm-bench trai
 Expected: no published numbers on these tasks.
 Cost:     not measured yet.
 
-The paper has no LRA. The blocks are the paper's: RMS norms, gates in blocks, a recurrent width of 4/3, a gated MLP of
-width 3, multi-query attention in heads of 128 channels over a window of 1024 positions, causal, a last norm. Ours:
-depth and width (1.3 million parameters, 5.1 on Image); batch and steps, those of the LRU (arXiv 2303.06349, Table 9);
-learning rate, warm-up, weight decay, dropout, and the mean over true positions. Known deviations: gates have 8 blocks,
-where the paper's wider models have more; the token table is not scaled; the short convolution starts uniform in +-1/2;
-on Image and Pathfinder the window is the whole sequence.
+The paper has no LRA experiments. The blocks are those of the paper: RMS norms, block-diagonal gates, a recurrent width
+of 4/3, a gated MLP of width 3, causal multi-query attention in heads of 128 channels over a window of 1024 positions,
+and a final norm. Depth and width are ours (1.3 million parameters, 5.1 on Image), and so are learning rate, warm-up,
+weight decay, dropout, and the mean over unpadded positions. Batch size and steps are those of the LRU (arXiv
+2303.06349, Table 9).
+
+Known deviations: gates have 8 blocks; the paper's wider models have more. The token embedding is not scaled. The short
+convolution is initialized uniform in +-1/2. On Image and Pathfinder the window is the full sequence.
 """
 
 import sys

@@ -4,13 +4,15 @@ Paper:    Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder
           arXiv 1406.1078.
 Run:      python experiments/gru.py --task text          (or: ssm-bench train --model gru --task text)
 Expected: no published numbers on these tasks.
-Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 57 min.
-          A step in time waits for the one before it.
+Cost:     training steps of the full schedule on one H200, from the records under results/: Text 57 min.
+          Each position depends on the previous one.
 
-The recipes are ours: widths, batches, dropout and weight decay of the LRU (arXiv 2303.06349, Table 9) with a third of
-its layers and a part of its steps, because they are slow; the small rate, the clipped gradients and one direction are
-what recurrent networks are usually trained with. Known deviations: the paper has neither residual blocks nor these
-tasks; the reset gate comes after the matrix product, as in cuDNN.
+The recipes are ours: widths, batch sizes, dropout and weight decay of the LRU (arXiv 2303.06349, Table 9), with a third
+of its layers and fewer steps, because steps are slow. A small learning rate, clipped gradients and one direction are
+common choices for recurrent networks.
+
+Known deviations: the paper has neither residual blocks nor these tasks. The reset gate is applied after the matrix
+product, as in cuDNN.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""H3: two gates and a shift around a diagonal state space model, then an MLP.
+"""H3: two gates and a shift around a diagonal state space model, followed by an MLP.
 
 Paper:    Fu, Dao, Saab, Thomas, Rudra, Ré, "Hungry Hungry Hippos: Towards Language Modeling with State Space Models",
           arXiv 2212.14052.
@@ -7,11 +7,13 @@ Expected: no published numbers on these tasks.
 Cost:     not measured yet.
 
 The layer and its block (layer norm before, an MLP of four times the width after) are those of HazyResearch/H3@5c4d06b:
-state and shift of 64, S4D-Lin, bilinear. The same model is `--config.model.scaffold=h3` with the mixer s4d. The recipes
-are ours: steps, batches, layers and dropout of S4D (experiments/s4d.py) at half its width, which gives 1.0 to 1.5 times
-as many weights, with a smaller rate and clipped gradients. Known deviations: the paper trains causal language models,
-this is a bidirectional classifier with a centred shift; heads have one channel (the default of the authors' code); the
-MLP starts LeCun-normal, theirs with standard deviations of 0.02 and, in its last map, 0.02 / sqrt(2 layers).
+state and shift of size 64, S4D-Lin, bilinear. `--config.model.scaffold=h3` with the mixer s4d is the same model. The
+recipes are ours: steps, batch sizes, layers and dropout of S4D (experiments/s4d.py) at half its width, which gives 1.0
+to 1.5 times as many weights, with a smaller learning rate and clipped gradients.
+
+Known deviations: the paper trains causal language models; this is a bidirectional classifier with a centered shift.
+Heads have one channel (the default of the authors' code). The MLP is initialized LeCun-normal; theirs has standard
+deviation 0.02 and, in its last map, 0.02 / sqrt(2 layers).
 """
 
 import sys

@@ -6,11 +6,13 @@ Run:      python experiments/hawk.py --task text          (or: ssm-bench train -
 Expected: no published numbers on these tasks.
 Cost:     not measured yet.
 
-The paper has no LRA. The block is the paper's: RMS norms, gates in blocks, a recurrent width of 4/3, a gated MLP of
-width 3, causal, a last norm. Ours: depth and width (1.3 million parameters, 5.3 on Image); batch and steps, those of
-the LRU (arXiv 2303.06349, Table 9); learning rate, warm-up, weight decay, dropout, and the mean over true positions.
-Known deviations: gates have 8 blocks, where the paper's wider models have more; the token table is not scaled; the
-short convolution starts uniform in +-1/2.
+The paper has no LRA experiments. The block is that of the paper: RMS norms, block-diagonal gates, a recurrent width of
+4/3, a gated MLP of width 3, causal, and a final norm. Depth and width are ours (1.3 million parameters, 5.3 on Image),
+and so are learning rate, warm-up, weight decay, dropout, and the mean over unpadded positions. Batch size and steps are
+those of the LRU (arXiv 2303.06349, Table 9).
+
+Known deviations: gates have 8 blocks; the paper's wider models have more. The token embedding is not scaled. The short
+convolution is initialized uniform in +-1/2.
 """
 
 import sys

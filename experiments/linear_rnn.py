@@ -1,15 +1,17 @@
-"""Linear RNN: the LRU's recipe with a dense real state matrix, the first rung of the ladder that leads to the LRU.
+"""Linear RNN: the LRU's recipe with a dense real state matrix, the first step of the ladder that leads to the LRU.
 
 Paper:    Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences", arXiv 2303.06349, section 3.1.
 Run:      python experiments/linear_rnn.py --task text          (or: ssm-bench train --model linear_rnn --task text)
-Expected: ListOps 50.4, Text 89.1, Retrieval 89.1, Image 72.2 (in colour), Pathfinder and Path-X fail (the paper's
+Expected: ListOps 50.4, Text 89.1, Retrieval 89.1, Image 72.2 (in color), Pathfinder and Path-X fail (the paper's
           Table 7, "Dense A").
 Cost:     not measured yet.
 
-The next rungs are experiments/lru_disk.py, lru_ring.py and lru.py. Sizes and schedule are those of the LRU (the paper's
-Table 9). Known deviations: those of experiments/lru.py; and A starts in a disk of radius 0.9, where the paper says
-Glorot, radius 1. A Glorot matrix of these sizes has, as a rule, eigenvalues larger than 1, and 4,096 steps can then
-take the state out of float32 (Bar et al., arXiv 2505.19827).
+The next steps are experiments/lru_disk.py, lru_ring.py and lru.py. Sizes and schedule are those of the LRU (the paper's
+Table 9).
+
+Known deviations: those of experiments/lru.py. A is initialized in a disk of radius 0.9, while the paper uses Glorot
+initialization, radius 1. A Glorot matrix of these sizes usually has eigenvalues larger than 1, and 4,096 steps can then
+overflow float32 (Bar et al., arXiv 2505.19827).
 """
 
 import sys

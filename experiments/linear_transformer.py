@@ -1,4 +1,4 @@
-"""Linear Transformer: attention with features elu(x) + 1 in place of the softmax, at a cost linear in the length.
+"""Linear Transformer: attention with features elu(x) + 1 in place of the softmax, with linear cost in the length.
 
 Paper:    Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention",
           arXiv 2006.16236; on LRA: Tay et al., arXiv 2011.04006.
@@ -8,10 +8,11 @@ Expected: ListOps 16.13, Text 65.90, Retrieval 53.09, Image 42.34, Pathfinder 75
 Cost:     not measured yet.
 
 The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs): those of its
-Transformer, with other sizes on Pathfinder. Known deviations: those of experiments/transformer.py, except that the
-authors drop no attention weights here either; padded positions are no
-keys, where theirs are (as they are here under the protocol `paper`); Path-X, for which they have no configuration, has
-the sizes of their Transformer.
+Transformer, with other sizes on Pathfinder.
+
+Known deviations: those of experiments/transformer.py, except that the authors have no dropout on attention weights here
+either. Padded positions are not keys; theirs are (as they are here under protocol `paper`). The authors have no
+configuration for Path-X, which has the sizes of their Transformer.
 """
 
 import sys

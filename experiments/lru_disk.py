@@ -1,15 +1,16 @@
-"""LRU on the disk: eigenvalues that start uniformly on the whole unit disk, and no normalisation.
+"""LRU on the disk: eigenvalues initialized uniformly on the full unit disk, without normalization.
 
 Paper:    Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences", arXiv 2303.06349, section 3.3.
 Run:      python experiments/lru_disk.py --task text          (or: ssm-bench train --model lru_disk --task text)
-Expected: ListOps 59.4, Text 87.6, Retrieval 89.1, Image 87.2 (in colour), Pathfinder 93.5, Path-X fails (the paper's
+Expected: ListOps 59.4, Text 87.6, Retrieval 89.1, Image 87.2 (in color), Pathfinder 93.5, Path-X fails (the paper's
           Table 7, "Stable Exp").
 Cost:     not measured yet.
 
-Second rung of the ladder from the linear RNN to the LRU: diagonal, with the stable exponential form of the eigenvalues,
-and the initial spectrum of a dense Glorot matrix. Sizes and schedule are those of the LRU (the paper's Table 9). Known
-deviations: those of experiments/lru.py; the phase is learned as a logarithm, as in the LRU, where the paper says so of
-the LRU alone; the paper's rows without the exponential form are left out.
+Second step of the ladder from the linear RNN to the LRU: diagonal, with the stable exponential form of the eigenvalues
+and the initial spectrum of a dense Glorot matrix. Sizes and schedule are those of the LRU (the paper's Table 9).
+
+Known deviations: those of experiments/lru.py. The phase is learned as a logarithm, as in the LRU; the paper states this
+only for the LRU. The paper's rows without the exponential form are not implemented.
 """
 
 import math

@@ -1,14 +1,16 @@
-"""LRU on a ring: eigenvalues that start on a tuned ring near the unit circle, and no normalisation.
+"""LRU on a ring: eigenvalues initialized on a tuned ring near the unit circle, without normalization.
 
 Paper:    Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences", arXiv 2303.06349, section 3.3.
 Run:      python experiments/lru_ring.py --task text          (or: ssm-bench train --model lru_ring --task text)
-Expected: ListOps 59.4, Text 89.4, Retrieval 90.1, Image 88.1 (in colour), Pathfinder 94.4, Path-X fails (the paper's
+Expected: ListOps 59.4, Text 89.4, Retrieval 90.1, Image 88.1 (in color), Pathfinder 94.4, Path-X fails (the paper's
           Table 7, "+ Ring Init").
 Cost:     not measured yet.
 
-Third rung of the ladder from the linear RNN to the LRU, which adds gamma. The rings are those of the paper's Table 8,
-sizes and schedule those of its Table 9. Known deviations: those of experiments/lru.py; the table has no ring for
-Path-X, which has ring and phases of the LRU here.
+Third step of the ladder from the linear RNN to the LRU, which adds gamma. The rings are those of the paper's Table 8,
+sizes and schedule those of its Table 9.
+
+Known deviations: those of experiments/lru.py. The table has no ring for Path-X, which uses the ring and phases of the
+LRU here.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""LSSL: a linear state space layer with a dense state matrix shared by all channels, by FFT convolution.
+"""LSSL: a linear state space layer with a dense state matrix shared by all channels, computed by FFT convolution.
 
 Paper:    Gu, Johnson, Goel, Saab, Dao, Rudra, Ré, "Combining Recurrent, Convolutional, and Continuous-time Models with
           Linear State-Space Layers", arXiv 2110.13985.
@@ -6,11 +6,13 @@ Run:      python experiments/lssl.py --task text          (or: ssm-bench train -
 Expected: no published numbers on these tasks.
 Cost:     not measured yet.
 
-The recipes are ours: layers, norms, batches and steps of S4 (experiments/s4.py) at half its width, 16 states in place
-of 64, and a smaller rate; A and B learn at 0.0001, as in configs/model/layer/lssl.yaml of state-spaces/s4@e757cef.
-Known deviations: the paper keeps A and B such that A has few degrees of freedom and is solved fast, here every entry
-of A learns; it gives each channel several outputs, here one; it reads forward only, here both ways, with gated mixing,
-as S4 does since.
+The recipes are ours: layers, norms, batch sizes and steps of S4 (experiments/s4.py) at half its width, 16 states
+instead of 64, and a smaller learning rate. A and B learn at 0.0001, as in configs/model/layer/lssl.yaml of
+state-spaces/s4@e757cef.
+
+Known deviations: the paper restricts A to few degrees of freedom, for which solves are fast; here every entry of A is
+learned. It has several outputs per channel; here there is one. It is causal; here it is bidirectional with gated
+mixing, as S4 is.
 """
 
 import sys

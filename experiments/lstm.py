@@ -4,11 +4,12 @@ Paper:    Hochreiter, Schmidhuber, "Long Short-Term Memory", Neural Computation 
           Greff et al., arXiv 1503.04069.
 Run:      python experiments/lstm.py --task text          (or: ssm-bench train --model lstm --task text)
 Expected: no published numbers on these tasks.
-Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 53 min.
-          A step in time waits for the one before it.
+Cost:     training steps of the full schedule on one H200, from the records under results/: Text 53 min.
+          Each position depends on the previous one.
 
-The recipes are ours, those of experiments/gru.py with other cells. Known deviations: the paper has no forget gate and
-neither residual blocks nor these tasks; cells have no peepholes.
+The recipes are ours, those of experiments/gru.py with another recurrent unit.
+
+Known deviations: the paper has no forget gate, no residual blocks and none of these tasks. There are no peepholes.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Luna: attention nested in two steps, through a second sequence of 256 learned vectors, at linear cost.
+"""Luna: attention nested in two steps, through a second sequence of 256 learned vectors, with linear cost.
 
 Paper:    Ma et al., "Luna: Linear Unified Nested Attention", arXiv 2106.01540.
 Run:      python experiments/luna.py --task listops          (or: ssm-bench train --model luna --task listops)
@@ -7,19 +7,19 @@ Expected: Luna-256: ListOps 37.25, Text 64.57, Retrieval 79.29, Image 47.38, Pat
           79.56, 47.86 and 78.55.
 Cost:     not measured yet.
 
-The recipes are the commands of XuezheMax/fairseq-apollo@3644d20 (examples/luna/README.lra.md) with the sizes and the
-defaults of fairseq/models/lra/model.py. The commands set 16 vectors and say that there could be 128 or 256: here it is
-the 256 of the row. ListOps has one layer, as its command says; the default behind it is six layers that share one set
-of weights. Path-X has a size there, that of Pathfinder, and no command: batch and steps are those of the LRA's
-Transformer, the rest is Pathfinder's (ours).
+The recipes are the commands of XuezheMax/fairseq-apollo@3644d20 (examples/luna/README.lra.md) with the sizes and
+defaults of fairseq/models/lra/model.py. The commands set 16 vectors and mention 128 or 256; here there are 256, as in
+the published row. ListOps has one layer, as in its command; the underlying default is six layers with shared weights.
+The code defines a size for Path-X, that of Pathfinder, but no command. Its batch size and steps are those of the LRA's
+Transformer, and the rest is that of Pathfinder (our choice). As in their commands, pixels are read as tokens.
 
-Known deviations: the 256 vectors pass the MLP like all positions and share their norms, where theirs skip the MLP and
-have norms of their own; theirs are summed with sinusoidal positions, ours with none; no norm of the embeddings before
-the first layer; tokens are scaled at the start, theirs by a factor; no dropout on attention weights (0.1, on Text 0.3,
-there) or before the head, but on hidden units of the MLP; projections of queries, keys and values start with the
-variance of theirs, other dense layers LeCun-normal, where theirs of ListOps and Text all have a standard deviation of
-0.02; their head has no bias, and for the two documents of Retrieval ours has the hidden layer that their code has for
-later models; they train in half precision. Their commands read pixels as tokens, as is done here.
+Known deviations: the 256 vectors pass through the MLP like all positions and share their norms; theirs skip the MLP and
+have their own norms. Theirs are added to sinusoidal positions; ours are not. Embeddings have no norm before the first
+layer. Token embeddings are scaled at initialization, theirs by a factor. There is no dropout on attention weights (0.1,
+on Text 0.3, in theirs) or before the head, but on hidden units of the MLP. Projections of queries, keys and values have
+the same initial variance as theirs; other dense layers are LeCun-normal, while theirs on ListOps and Text all have
+standard deviation 0.02. Their head has no bias. For the two documents of Retrieval, ours has the hidden layer that
+their code has for later models. They train in half precision.
 """
 
 import sys

@@ -3,16 +3,18 @@
 Paper:    Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv 2312.00752.
 Run:      python experiments/mamba.py --task text          (or: ssm-bench train --model mamba --task text)
 Expected: ListOps 44.86, Text 81.27, Retrieval 86.51, Image 68.74, Pathfinder 74.17 (MLRA); Path-X was not run.
-Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 26 min.
+Cost:     training steps of the full schedule on one H200, from the records under results/: Text 26 min.
 
-The paper has no LRA. The recipes are those of fluderm/MLRA@ea30f9e (Mamba_report.pdf, section on Mamba, completed from
-configs/experiment/lra/mamba-lra-*.yaml where the report is silent: batch, warm-up, beta2); parameters on ListOps, Text
-and Retrieval are as many as there. Path-X is ours: the size of the token tasks, the steps, the warm-up and the smallest
-step size of S4; MLRA has a file for it (mamba-lra-pathx.yaml), which it did not run. Known deviations: one rate for the
-whole schedule after the warm-up, as in the report (the file for Image has a cosine); no positional encoding, which the
-files name; Pathfinder has no feed-forward of width 64 beside each block; A and D have no weight decay, as the authors
-of Mamba mark them, and the map to the step sizes has none either; projections start LeCun-normal, the last of each
-block smaller by the square root of their number, as in the authors' language models.
+The paper has no LRA experiments. The recipes are those of fluderm/MLRA@ea30f9e (Mamba_report.pdf, section on Mamba,
+completed from configs/experiment/lra/mamba-lra-*.yaml for values that the report omits: batch size, warm-up, beta2).
+The numbers of parameters on ListOps, Text and Retrieval match. Path-X is ours: the size of the token tasks, with the
+steps, the warm-up and the smallest step size of S4. MLRA has a file for it (mamba-lra-pathx.yaml) but did not run it.
+
+Known deviations: the learning rate is constant after the warm-up, as in the report (the file for Image has a cosine).
+There is no positional encoding, which the files mention. Pathfinder has no feed-forward layer of width 64 next to each
+block. A and D have no weight decay, as marked by the authors of Mamba, and neither has the map to the step sizes.
+Projections are LeCun-normal, and the initial scale of the last one of each block is divided by the square root of the
+number of blocks, as in the authors' language models.
 """
 
 import sys

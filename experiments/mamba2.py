@@ -1,16 +1,18 @@
-"""Mamba-2: state space duality, a selective model with one decay a head, in the block of Mamba with a gated norm.
+"""Mamba-2: state space duality, a selective model with one decay per head, in the block of Mamba with a gated norm.
 
 Paper:    Dao and Gu, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State Space
           Duality", arXiv 2405.21060.
 Run:      python experiments/mamba2.py --task text          (or: ssm-bench train --model mamba2 --task text)
 Expected: ListOps 41.45, Text 86.09, Retrieval 79.23, Image 71.96, Pathfinder 75.45, Path-X 69.07 (a third party's run:
           Yu and Erichson, arXiv 2505.09022).
-Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 14 min.
+Cost:     training steps of the full schedule on one H200, from the records under results/: Text 14 min.
 
-No recipe for LRA is published, so the recipes are ours: batch and lengths of MLRA's Mamba (see experiments/mamba.py),
-its depth and width on token tasks for every task, states, heads of 64 and norm of the paper, and a cosine after a tenth
-of warm-up at a rate of 0.001. Known deviations from the authors' block: B, C and step sizes are projected from the
-mixer's own input, after its convolution, instead of beside it; projections start LeCun-normal.
+No recipe for the LRA is published, so the recipes are ours: batch sizes and lengths of MLRA's Mamba (see
+experiments/mamba.py), its depth and width on token tasks for every task, states, heads of 64 and norm of the paper, and
+a cosine after a warm-up of one tenth at a learning rate of 0.001.
+
+Known deviations from the authors' block: B, C and step sizes are projected from the mixer's own input, after its
+convolution, instead of in parallel to it. Projections are LeCun-normal.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Nyströmformer: attention through landmarks, at a cost linear in the length.
+"""Nyströmformer: attention through landmarks, with linear cost in the length.
 
 Paper:    Xiong et al., "Nyströmformer: A Nyström-Based Algorithm for Approximating Self-Attention", arXiv 2102.03902.
 Run:      python experiments/nystromformer.py --task listops    (or: ssm-bench train --model nystromformer ...)
@@ -7,15 +7,16 @@ Expected: ListOps 37.15, Text 65.52, Retrieval 79.56, Image 41.58, Pathfinder 70
 Cost:     not measured yet.
 
 The recipes are those of mlpen/Nystromformer@5689313 (LRA/code): two layers of 64 channels on every task, 64 landmarks,
-a convolution of 35 taps. Path-X has batch and steps of the LRA's Transformer (ours). Known deviations: segments divide
-the true length of each document, where theirs divide the padded one with zeros in the padding, so that an output
-depends on it; the pseudo-inverse starts from the norms of each matrix, theirs from the largest in the batch, so that an
-output depends on the others; a document of 64 positions or fewer gets exact attention; the mean runs over true
-positions, theirs counts padding as zeros; keys have no bias, which would change nothing; black pixels are not masked,
-padding is; Text has 4,096 characters, where their script for the data cuts at 1,000 bytes; the head has a GELU, theirs
-a ReLU; dense layers start LeCun-normal, theirs uniform in +-1/sqrt(inputs). Their schedule starts at a 25th of the peak
-rate and takes Adam's first decay rate from 0.95 to 0.85 and back, where it stays 0.9 here; they train in mixed
-precision, with attention in float32.
+a convolution with 35 taps. Path-X has the batch size and steps of the LRA's Transformer (our choice).
+
+Known deviations: segments divide the unpadded length of each document; theirs divide the padded length, with zeros in
+the padding, so that outputs depend on it. The pseudo-inverse starts from the norms of each matrix; theirs from the
+largest in the batch, so that outputs depend on the other examples. Documents of 64 positions or fewer have exact
+attention. The mean runs over unpadded positions; theirs counts padding as zeros. Keys have no bias, which would have no
+effect. Black pixels are not masked; padding is. Text has 4,096 characters; their data script truncates at 1,000 bytes.
+The head has a GELU, theirs a ReLU. Dense layers are LeCun-normal, theirs uniform in +-1/sqrt(inputs). Their schedule
+starts at a 25th of the peak rate and changes Adam's first decay rate from 0.95 to 0.85 and back; here it is 0.9. They
+train in mixed precision, with attention in float32.
 """
 
 import sys

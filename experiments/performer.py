@@ -1,4 +1,4 @@
-"""Performer: attention by features of a kernel in place of the softmax, at a cost linear in the length.
+"""Performer: attention with kernel features in place of the softmax, with linear cost in the length.
 
 Paper:    Choromanski et al., "Rethinking Attention with Performers", arXiv 2009.14794; on LRA: Tay et al.,
           arXiv 2011.04006.
@@ -7,13 +7,14 @@ Expected: ListOps 18.01, Text 65.40, Retrieval 53.82, Image 42.77, Pathfinder 77
 Cost:     not measured yet.
 
 The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs): those of its
-Transformer, with more heads on Pathfinder. The features there are relu(x) + 0.001 of queries and keys themselves, with
-no random matrix at all; on ListOps alone they are positive random features of the softmax, two a head. Known
-deviations: those of experiments/transformer.py, except that the authors drop no attention weights here either;
-the random features of ListOps are drawn once, theirs anew in every call, with
-the queries as the seed, and what is added to them stays small beside those of long queries and keys (docs/models);
-padded positions are no keys, where theirs are (as they are here under the protocol `paper`); Path-X, for which they
-have no configuration, has the sizes of their Transformer.
+Transformer, with more heads on Pathfinder. Its features are relu(x) + 0.001 of queries and keys, without a random
+matrix; only ListOps has positive random features of the softmax, two per head.
+
+Known deviations: those of experiments/transformer.py, except that the authors have no dropout on attention weights here
+either. The random features of ListOps are drawn once; theirs are drawn in every call, with the queries as the seed, and
+the constant added to ours stays small compared with the features of long queries and keys (docs/models). Padded
+positions are not keys; theirs are (as they are here under protocol `paper`). The authors have no configuration for
+Path-X, which has the sizes of their Transformer.
 """
 
 import sys

@@ -7,17 +7,19 @@ Expected: ListOps 37.27, Text 56.10, Retrieval 53.40, Image 38.07, Pathfinder 68
 Cost:     not measured yet.
 
 The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs): those of
-experiments/transformer.py with other sizes on Image and Pathfinder. Hashing is what its code does by default: one
-round, ten buckets, ten chunks of a sequence padded to the longest, no causality; queries are as wide as the model,
-since it does not read the width of the files. Chunks are therefore a tenth of the longest sequence (Text: of 4,096
-characters, where the authors' file says 1,000). There is no file for Path-X, which has the size of the Transformer
-and, ours, a hundred chunks: ten would need 27 GB for the scores of one batch. Known deviations: those of
-experiments/transformer.py; where that code leaves the paper, the
-paper is followed: keys at length one (there: as long as the queries, and scores times the root of a head's channels),
-no weight for a position itself, a last projection (there: none), no chunk before the first (there: the last one).
-Padding stands behind all others (there it is sorted and seen like any other, as here under the protocol `paper`). Heads
-have rotations of their own, the same in every layer and step (there all heads share one; in the paper they are drawn
-anew each time). No reversible layers: they save memory and change no number.
+experiments/transformer.py with other sizes on Image and Pathfinder. Hashing follows the defaults of its code: one
+round, ten buckets, ten chunks of a sequence padded to the longest of the task, not causal; queries are as wide as the
+model, since the code does not read the width from the files. Chunks are therefore a tenth of the longest sequence (on
+Text of 4,096 characters; the authors' file specifies 1,000). There is no file for Path-X, which has the size of the
+Transformer and a hundred chunks (our choice): ten would need 27 GB for the scores of one batch.
+
+Known deviations: those of experiments/transformer.py. Where the code differs from the paper, we follow the paper: keys
+have length one (theirs are as long as the queries, with scores multiplied by the square root of a head's channels), a
+position has no weight for itself, there is an output projection (theirs: none), and there is no chunk before the first
+one (theirs: the last one). Padding is sorted after all other positions (theirs is sorted and attended to like any
+other, as here under protocol `paper`). Each head has its own rotations, the same in every layer and step (in theirs all
+heads share one; in the paper they are drawn in every step). There are no reversible layers, which save memory without
+changing results.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""RG-LRU: a gated linear recurrence, as run for the table of the control theoretic overview.
+"""RG-LRU: a gated linear recurrence, as run for the table of the control-theoretic overview.
 
 Paper:    De et al., "Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models",
           arXiv 2402.19427; the table: Alonso, Sieber, Zeilinger, "State Space Models as Foundation Models",
@@ -8,19 +8,21 @@ Expected: ListOps 32.34, Text 71.75, Retrieval 66.58, Image 61.15, Pathfinder 73
 Cost:     not measured yet.
 
 The recipes are the configurations of jsie7/ssm-benchmark (ListOps, Pathfinder and Path-X @3c4337f, the others
-@07af385); which of its versions gave the table is not stated. As there: Hawk's blocks with dense gates, causal, token
-ids enter as one number each, no warm-up, one learning rate and weight decay for everything. The file of Path-X names
-"griffin", which has no attention in that repository and is Hawk's block under its first name; its initialisation is not
-set, ours is the default there. The code @07af385 takes the learning rate for the weight decay as well, so that Text,
-Retrieval and Image decay by 0.0001 where their files say 0.01. Known deviations, most of which the strict protocol or
-the common backbone asks for: a validation split chooses the model (there: the test set, read every epoch); padding
-reaches nothing, and the mean is over true lengths (there: over padding as well); the loss is the cross-entropy of the
-logits (there: of softmax outputs taken for logits); Retrieval has the four-part head of all models here (there: two
-outputs of two numbers each are combined); the cosine runs by step (there: by epoch); linear maps have biases, the last
-of each branch starts scaled by 2 / layers in variance, and the first input of a sequence is not scaled by the square
-root, as in RecurrentGemma; alpha starts at random points (there: evenly spaced ones) of the same distribution, nearly
-so for "uniform"; the gain is the square root of 1 - a^2, with 1e-6 under the root there, and the norms have an epsilon
-of 1e-6, theirs @07af385 none. For the RG-LRU at its best see rg_lru_tuned.
+@07af385); it is not stated which version produced the table. As in that code: Hawk's blocks with dense gates, causal,
+token ids as one number each, no warm-up, one learning rate and weight decay for all parameters. The file of Path-X
+names "griffin", which has no attention in that repository and is Hawk's block under an earlier name; its initialization
+is not set, so we use the default of that code. The code @07af385 uses the learning rate as the weight decay too, so
+that Text, Retrieval and Image have a decay of 0.0001 although their files specify 0.01. For a tuned RG-LRU see
+rg_lru_tuned.
+
+Known deviations, most of which follow from the strict protocol or the common backbone: a validation split selects the
+model (theirs: the test set, read every epoch). Padding has no effect, and the mean is over unpadded positions (theirs
+includes padding). The loss is the cross-entropy of the logits (theirs uses softmax outputs as logits). Retrieval has
+the four-part head of all models here (theirs combines two outputs of two numbers each). The cosine advances by step
+(theirs: by epoch). Linear maps have biases, the variance of the last one of each branch is scaled by 2 / layers, and
+the first input of a sequence is not scaled by the square root, as in RecurrentGemma. alpha has random initial values
+(theirs: evenly spaced ones) of the same distribution, approximately so for "uniform". The gain is the square root of
+1 - a^2; theirs adds 1e-6 under the root. Norms have an epsilon of 1e-6; theirs @07af385 have none.
 """
 
 import sys

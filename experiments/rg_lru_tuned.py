@@ -1,20 +1,22 @@
-"""RG-LRU (tuned): the recurrence of rg_lru with what is known to help on these tasks, in both directions.
+"""RG-LRU (tuned): the recurrence of rg_lru with choices known to help on these tasks, bidirectional.
 
 Paper:    De et al., "Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models",
           arXiv 2402.19427.
 Run:      python experiments/rg_lru_tuned.py --task text          (or: ssm-bench train --model rg_lru_tuned --task text)
-Expected: no published numbers; near it: the LRU, its ancestor without gates, reaches ListOps 60.2, Text 89.4,
+Expected: no published numbers; for comparison: the LRU, its ancestor without gates, reaches ListOps 60.2, Text 89.4,
           Retrieval 89.9, Pathfinder 95.1, Path-X 94.2 (Orvieto et al., arXiv 2303.06349).
-Cost:     training steps of the whole schedule on one H100, from the records under results/: Text 22 min.
+Cost:     training steps of the full schedule on one H100, from the records under results/: Text 22 min.
 
-The recipes are ours, the question being how much of the row of the RG-LRU is its recipe. Drawn from the LRU (its Table
-9): depth, width (half of it on Image, where this block has more parameters), batch, steps, warm-up, weight decay, and
-radii nearer to 1 on Path-X. From S5: both directions everywhere, and dropout (on Retrieval the LRU's). From Griffin:
-the block, with narrow branches, since each direction costs as much again; gates in 8 blocks; RMS norms and clipping.
-The batch norm of the LRU does not suit this block, whose branches multiply: what is unlike the training data is not
-scaled back, grows with its square in every layer, and on Text left a few reviews with logits in the billions. Learning
-rates are our choice; alpha has half the rate and no weight decay. Known deviations from the row of the RG-LRU: all of
-this, a table of tokens instead of one number each, and memories of all lengths equally frequent at the start.
+The recipes are ours. Their purpose is to show how much of the published row of the RG-LRU is due to its recipe. From
+the LRU (its Table 9): depth, width (half of it on Image, where this block has more parameters), batch size, steps,
+warm-up, weight decay, and radii closer to 1 on Path-X. From S5: both directions on every task, and dropout (on
+Retrieval that of the LRU). From Griffin: the block, with narrow branches, since the second direction doubles their
+cost; gates in 8 blocks; RMS norms and clipping. The batch norm of the LRU does not suit this block, whose branches are
+multiplied: inputs unlike the training data are not rescaled, grow quadratically in every layer, and on Text gave a few
+reviews logits in the billions. Learning rates are our choice; alpha has half the rate and no weight decay.
+
+Known deviations from the row of the RG-LRU: all of the above, token embeddings instead of one number per token, and
+log-uniform initial memory lengths.
 """
 
 import sys

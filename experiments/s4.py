@@ -1,17 +1,18 @@
-"""S4: structured state spaces, diagonal plus low rank, one per channel, by FFT convolution.
+"""S4: structured state spaces, diagonal plus low rank, one per channel, computed by FFT convolution.
 
 Paper:    Gu, Goel, Ré, "Efficiently Modeling Long Sequences with Structured State Spaces", arXiv 2111.00396.
 Run:      python experiments/s4.py --task text          (or: ssm-bench train --model s4 --task text)
 Expected: ListOps 59.60, Text 86.82, Retrieval 90.90, Image 88.65, Pathfinder 94.20, Path-X 96.35 (S4-LegS, as run
           again by its authors for arXiv 2206.12037).
-Cost:     steps of the whole schedule on one H100, padded to the longest, from the records under results/:
+Cost:     steps of the full schedule on one H100, padded to the longest, from the records under results/:
           Text 12 min, ListOps 17 min, Retrieval 67 min, Image 60 min, Pathfinder 93 min, Path-X 475 min.
 
-The recipes are the v3 files of state-spaces/s4@e757cef (configs/experiment/lra/old/v3-s4-*.yaml), which gave the
-published row: HiPPO-LegS, bidirectional, untied but for two copies on Image. Path-X has the rate and warm-up of the
-papers, 0.0005 and 10,000 steps, where the file kept there says 0.001 and 50,000. Known deviations: under the strict
-protocol Text holds a tenth of the training set out for validation and padding reaches nothing; dense layers start
-LeCun-normal, where PyTorch's start uniform.
+The recipes are the v3 files of state-spaces/s4@e757cef (configs/experiment/lra/old/v3-s4-*.yaml), which produced the
+published row: HiPPO-LegS, bidirectional, untied except for two copies on Image. Path-X has the learning rate and
+warm-up of the papers, 0.0005 and 10,000 steps, while the file in that folder specifies 0.001 and 50,000.
+
+Known deviations: under the strict protocol, Text holds out a tenth of the training set for validation, and padding has
+no effect. Dense layers are initialized LeCun-normal; PyTorch's are uniform.
 """
 
 import sys

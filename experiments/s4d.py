@@ -1,20 +1,22 @@
-"""S4D: diagonal state space models, one per channel, by FFT convolution.
+"""S4D: diagonal state space models, one per channel, computed by FFT convolution.
 
 Paper:    Gu, Gupta, Goel, Ré, "On the Parameterization and Initialization of Diagonal State Space Models",
           arXiv 2206.11893.
 Run:      python experiments/s4d.py --task text          (or: ssm-bench train --model s4d --task text)
 Expected: ListOps 60.52, Text 87.34, Retrieval 91.09, Image 88.19, Pathfinder 93.96, Path-X 92.80 (the paper).
-Cost:     steps of the whole schedule on one H100, padded to the longest, from the records under results/:
+Cost:     steps of the full schedule on one H100, padded to the longest, from the records under results/:
           Text 11 min, ListOps 17 min, Retrieval 67 min, Image 59 min, Pathfinder 91 min, Path-X 440 min.
 
 The recipes are the v3 files of state-spaces/s4@e757cef (configs/experiment/lra/old/v3-s4-*.yaml) with the diagonal
-kernel, as in the paper. The published row takes the best of three initialisations for each task, and so does this file:
-Lin on ListOps and Pathfinder, Inv on Text, Retrieval and Path-X, LegS on Image. Which rule of discretisation gave the
-numbers is not stated there; zero-order hold is ours, the default of the authors' later code, and so is the B of LegS,
-HiPPO's (cut at 2), where v3 starts it at 1. Steps on Path-X start between 1e-4 and 0.1, as in the v3 file; the paper's
-own are said to end at 0.01, with which Lin does not learn that task and with 0.1 it does (the S4D-DFouT paper). Known
-deviations: under the strict protocol Text holds a tenth of the training set out for validation and padding reaches
-nothing; dense layers start LeCun-normal, where PyTorch's start uniform.
+kernel, as in the paper. The published row takes the best of three initializations for each task, and so does this file:
+Lin on ListOps and Pathfinder, Inv on Text, Retrieval and Path-X, LegS on Image. The paper does not state which
+discretization produced the numbers; we use the zero-order hold, the default of the authors' later code, and likewise
+its B for LegS, that of HiPPO (clipped at 2), which v3 initializes to 1. Step sizes on Path-X are initialized between
+1e-4 and 0.1, as in the v3 file. Those of the paper reportedly end at 0.01, with which Lin does not learn that task,
+while it does with 0.1 (the S4D-DFouT paper).
+
+Known deviations: under the strict protocol, Text holds out a tenth of the training set for validation, and padding has
+no effect. Dense layers are initialized LeCun-normal; PyTorch's are uniform.
 """
 
 import sys

@@ -1,16 +1,17 @@
-"""S5: one diagonal state space model with many inputs and outputs, by a parallel scan.
+"""S5: one diagonal state space model with many inputs and outputs, computed by a parallel scan.
 
 Paper:    Smith, Warrington, Linderman, "Simplified State Space Layers for Sequence Modeling", arXiv 2208.04933.
 Run:      python experiments/s5.py --task text          (or: ssm-bench train --model s5 --task text)
 Expected: ListOps 62.15, Text 89.31, Retrieval 91.40, Image 88.00, Pathfinder 95.33, Path-X 98.58 (the paper).
-Cost:     steps of the whole schedule on one H100, padded to the longest, from the records under results/: Text 8 min,
+Cost:     steps of the full schedule on one H100, padded to the longest, from the records under results/: Text 8 min,
           ListOps 10 min, Retrieval 40 min, Image 61 min, Pathfinder 75 min, Path-X 330 min.
 
-The recipes are the scripts of lindermanlab/S5@3c18fdb (bin/run_experiments/run_lra_*.sh). Known deviations: under
-the strict protocol Text holds a tenth of the training set out for validation and padding reaches nothing; the
-cosine ends at the last step, where the authors' reaches zero one warm-up length before; the first step has the
-warm-up's rate, where the authors' has the full one. Pathfinder: the published rate has not left chance in the steps
-that we gave it, a smaller one has (docs/tasks/pathfinder.md).
+The recipes are the scripts of lindermanlab/S5@3c18fdb (bin/run_experiments/run_lra_*.sh).
+
+Known deviations: under the strict protocol, Text holds out a tenth of the training set for validation, and padding has
+no effect. The cosine ends at the last step; the authors' reaches zero one warm-up length earlier. The first step has
+the rate of the warm-up; the authors' has the full rate. On Pathfinder, the published rate had not left chance when our
+runs ended, while a smaller one had (docs/tasks/pathfinder.md).
 """
 
 import sys

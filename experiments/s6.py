@@ -1,20 +1,21 @@
-"""S6 (Mamba): a selective state space model, as run for the table of the control theoretic overview.
+"""S6 (Mamba): a selective state space model, as run for the table of the control-theoretic overview.
 
 Paper:    Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv 2312.00752; the table:
           Alonso, Sieber, Zeilinger, "State Space Models as Foundation Models", arXiv 2403.16899.
 Run:      python experiments/s6.py --task text          (or: ssm-bench train --model s6 --task text)
 Expected: ListOps 38.02, Text 82.98, Retrieval 72.14, Image 69.82, Pathfinder 69.26, Path-X 67.32 (Table II there).
-Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 80 min.
+Cost:     training steps of the full schedule on one H200, from the records under results/: Text 80 min.
 
 The recipes are the configurations of jsie7/ssm-benchmark (ListOps, Pathfinder and Path-X @3c4337f, the others
-@07af385); which of its versions gave the table is not stated. As there: causal, token ids enter as one number each, no
-warm-up, one learning rate and weight decay for everything, A and D included. Known deviations, all of which the strict
-protocol or the common backbone asks for: a validation split chooses the model (there: the test set, read every epoch);
-padding reaches nothing, and the mean is over true lengths (there: over padding as well); the loss is the cross-entropy
-of the logits (there: of softmax outputs taken for logits); Retrieval has the four-part head of all models here (there:
-two outputs of two numbers each are combined); the cosine runs by step (there: by epoch); projections start
-LeCun-normal, the last of each block smaller by the square root of their number (there: PyTorch's uniform). For S6 at
-its best see s6_tuned.
+@07af385); it is not stated which version produced the table. As in that code: causal, token ids as one number each, no
+warm-up, one learning rate and weight decay for all parameters, including A and D. For a tuned S6 see s6_tuned.
+
+Known deviations, all of which follow from the strict protocol or the common backbone: a validation split selects the
+model (theirs: the test set, read every epoch). Padding has no effect, and the mean is over unpadded positions (theirs
+includes padding). The loss is the cross-entropy of the logits (theirs uses softmax outputs as logits). Retrieval has
+the four-part head of all models here (theirs combines two outputs of two numbers each). The cosine advances by step
+(theirs: by epoch). Projections are LeCun-normal, with the initial scale of the last one of each block divided by the
+square root of the number of blocks (theirs: PyTorch's uniform).
 """
 
 import sys

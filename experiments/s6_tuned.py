@@ -1,18 +1,21 @@
-"""S6 (tuned): the architecture of s6 with what is known to help it, in both directions.
+"""S6 (tuned): the architecture of s6 with choices known to help it, bidirectional.
 
 Paper:    Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv 2312.00752.
 Run:      python experiments/s6_tuned.py --task text          (or: ssm-bench train --model s6_tuned --task text)
-Expected: no published numbers; near it: B2S6, a selective model with block-wise biases, reaches ListOps 63.85,
+Expected: no published numbers; for comparison: B2S6, a selective model with block-wise biases, reaches ListOps 63.85,
           Text 88.32, Retrieval 91.44, Image 88.81, Pathfinder 95.93, Path-X 97.90 (Yu and Erichson, arXiv 2505.09022).
 Cost:     not measured yet.
 
-The recipes are ours, the question being how much of the row of S6 is its recipe. Drawn from B2S6 (its Table 5): depth,
-width and batch; a small learning rate for step sizes, which it finds to steady selective models; complex states on
-pixels, where it finds real ones to stop near half of the images. From S4, S5 and Mamba: both directions, token tables,
-a warm-up, and no weight decay on A, D, step sizes, biases and norms. From Mamba-2: RMS norms, one of them behind the
-gate, which keeps the branches bounded: with batch norm and without it a run on Text at a rate of 0.002 diverged.
-Learning rates, clipping and lengths of the schedules are our choice. Known deviations from the row of S6: all of this,
-16 states instead of 64, and an expansion of 1, since both directions have a scan each, whose cost is what a step costs.
+The recipes are ours. Their purpose is to show how much of the published row of S6 is due to its recipe. From B2S6 (its
+Table 5): depth, width and batch size; a small learning rate for step sizes, which stabilizes selective models according
+to that paper; complex states on pixels, where it reports that models with real states classify only about half of the
+images correctly. From S4, S5 and Mamba: both directions, token embeddings, a warm-up, and no weight decay on A, D, step
+sizes, biases and norms. From Mamba-2: RMS norms, one of them after the gate, which keeps the branches bounded: with
+batch norm and without it, a run on Text at a rate of 0.002 diverged. Learning rates, clipping and lengths of the
+schedules are our choice.
+
+Known deviations from the row of S6: all of the above, 16 states instead of 64, and an expansion of 1, since each
+direction has its own scan, which dominates the cost of a step.
 """
 
 import sys

@@ -3,16 +3,17 @@
 Paper:    Vaswani et al., "Attention Is All You Need", arXiv 1706.03762; on LRA: Tay et al., arXiv 2011.04006.
 Run:      python experiments/transformer.py --task listops          (or: ssm-bench train --model transformer ...)
 Expected: ListOps 36.37, Text 64.27, Retrieval 57.46, Image 42.44, Pathfinder 71.40, Path-X fails (Tay et al.).
-Cost:     steps of the whole schedule on one H200, padded to the longest, from the records under results/:
+Cost:     steps of the full schedule on one H200, padded to the longest, from the records under results/:
           Text 15 min, ListOps 2 min.
 
-The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs), which
-differ from the paper's appendix. Known deviations: Retrieval has the four-part head [x1, x2, x1-x2, x1*x2] of all
-other models here instead of [x1, x2]; black pixels are not masked, padding is; no dropout on attention weights
-(0.1, on Image 0.2, there), since fused attention never forms them; Text uses 4,096 characters, where the authors'
-file says 1,000 bytes; the head has a GELU, theirs a ReLU, and on Retrieval a second hidden layer of half the width;
-dense layers start LeCun-normal, theirs Xavier-uniform; the class token starts normal with deviation 0.02, theirs at
-zero.
+The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs), which differ
+from the paper's appendix.
+
+Known deviations: Retrieval has the four-part head [x1, x2, x1-x2, x1*x2] of all other models here instead of [x1, x2].
+Black pixels are not masked; padding is. There is no dropout on attention weights (0.1, on Image 0.2, in theirs), since
+fused attention never forms them. Text has 4,096 characters; the authors' file specifies 1,000 bytes. The head has a
+GELU, theirs a ReLU and, on Retrieval, a second hidden layer of half the width. Dense layers are initialized
+LeCun-normal, theirs Xavier-uniform. The class token is normal with standard deviation 0.02; theirs starts at zero.
 """
 
 import sys
