@@ -187,7 +187,7 @@ def _table_overview(records: list[RunRecord], protocol: str) -> Figure:
         title += " · arrow: the device was shared, a run alone takes less time"
     with mpl.rc_context(STYLE):
         figure, panels = _panels(layout.TASKS, cells, title, "training time (device-seconds)", "test accuracy (%)")
-        looks = {
+        looks: dict[str, dict[str, Any]] = {
             model: {"color": COLOURS[place % len(COLOURS)], "marker": DISTINCT[place % len(DISTINCT)]}
             for place, model in enumerate(models)
         }

@@ -32,7 +32,7 @@ class Hawk(Scaffold):
             rngs: random keys.
 
         Raises:
-            UserError: an expansion that is not above 0, or beyond all sense, or no taps.
+            UserError: an expansion that is not positive or absurdly large, or no taps.
         """
         width = mixer_width(slots.d_model, expand)
         self.mixer_residual = Residual(slots)
@@ -62,7 +62,7 @@ def mixer_width(d_model: int, expand: float) -> int:
     """`expand` times d_model, rounded to a multiple of 8.
 
     Raises:
-        UserError: an expansion that is not above 0, or beyond all sense.
+        UserError: an expansion that is not positive or absurdly large.
     """
     if not 0 < expand <= WIDEST:
         raise UserError(f"--config.scaffold.expand must be above 0 and at most {WIDEST}; got {expand}")
