@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -110,10 +111,10 @@ def run_part(part: str, options: argparse.Namespace, environment: dict[str, str]
         cases = cases_of(part, options, folder, environment)
         tasks = [(case, folder, options.seed * 100_000 + number) for number, case in enumerate(cases)]
         total: Counter[str] = Counter()
-        context = multiprocessing.get_context("fork")
-        with context.Pool(options.processes) as pool:
-            for number, figures in enumerate(pool.imap_unordered(_do, tasks), 1):
-                total += figures
+        # Forked from this process, each worker has one thread, and so can fork.
+        with ProcessPoolExecutor(options.processes, multiprocessing.get_context("fork")) as pool:
+            for number, done in enumerate(as_completed([pool.submit(_do, task) for task in tasks]), 1):
+                total += (figures := done.result())
                 for failure in (name for name in figures if name.startswith("failure: ")):
                     print(failure, flush=True)
                 words = f"{number} of {len(tasks)} cases, {_failed(total)} failures"

@@ -111,8 +111,8 @@ def checkpoints(originals: Path, folder: Path, environment: dict[str, str], seed
     model, task = CELLS[which]
     shutil.copytree(originals / f"{model}.unfinished", folder, dirs_exist_ok=True)
     shutil.copytree(originals / f"{CELLS[which - 1][0]}.unfinished", folder / "other")
-    (run,) = folder.glob("checkpoints/*/*/*/*")
-    (other,) = folder.glob("other/checkpoints/*/*/*/*")
+    (run,) = folder.glob("checkpoints/*/*/*/[!.]*")
+    (other,) = folder.glob("other/checkpoints/*/*/*/[!.]*")
     # Damage to the newest checkpoint, to any, or to the list of both.
     steps = sorted(run.glob("[0-9]*"), key=lambda path: int(path.name))
     place = steps[-1] if kind not in ("folder of another", "swapped files") and rng.uniform() < 0.7 else run
