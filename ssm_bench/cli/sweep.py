@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     devices = _options.count("--devices", options.devices)
     if options.together and devices > 1:
         raise UserError(f"--together fills one device, --devices divides a run among several: got {devices} of them")
-    places = workers.places(_jobs(options), devices)[: len(wanted)]
+    places = workers.places(min(_jobs(options), len(wanted)), devices)[: len(wanted)]
     runner = cells.Runner(
         choices=choices,
         results=options.results,
@@ -129,7 +129,8 @@ def _run_plan(options: argparse.Namespace) -> int:
     with Stop(deadline) as stop:
         # Workers take their part of a GPU's memory when they start, so other parts need other workers.
         for per_gpu, part in groupby(planned, key=lambda pair: pair[0].per_gpu):
-            places = workers.places(jobs or per_gpu * len(workers.gpus()), devices)
+            part = list(part)
+            places = workers.places(min(jobs or per_gpu * len(workers.gpus()), len(part)), devices)
             crowd = max(Counter(place.gpu for place in places if place.gpu).values(), default=1)
             wanted = [records.timed(group, one, crowd) for group, one in part]
             statuses += [s for _, s in _sweep(wanted, runner, stop, places[: len(wanted)])]
