@@ -25,6 +25,9 @@ each of them trains on N GPUs at a time.
 With --plan the cells, their order and their settings come from a file; --groups, --models and --tasks select some.
 A sweep that is stopped (Ctrl-C, --deadline) goes on where it was with the same command."""
 
+#: More worker processes than any machine has room for.
+MOST_JOBS = 1024
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
@@ -74,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     devices = _options.count("--devices", options.devices)
     if options.together and devices > 1:
         raise UserError(f"--together fills one device, --devices divides a run among several: got {devices} of them")
-    places = workers.places(min(_jobs(options), len(wanted)), devices)[: len(wanted)]
+    places = workers.places(_jobs(options), devices)[: len(wanted)]
     runner = cells.Runner(
         choices=choices,
         results=options.results,
@@ -129,8 +132,7 @@ def _run_plan(options: argparse.Namespace) -> int:
     with Stop(deadline) as stop:
         # Workers take their part of a GPU's memory when they start, so other parts need other workers.
         for per_gpu, part in groupby(planned, key=lambda pair: pair[0].per_gpu):
-            part = list(part)
-            places = workers.places(min(jobs or per_gpu * len(workers.gpus()), len(part)), devices)
+            places = workers.places(jobs or per_gpu * len(workers.gpus()), devices)
             crowd = max(Counter(place.gpu for place in places if place.gpu).values(), default=1)
             wanted = [records.timed(group, one, crowd) for group, one in part]
             statuses += [s for _, s in _sweep(wanted, runner, stop, places[: len(wanted)])]
@@ -139,7 +141,10 @@ def _run_plan(options: argparse.Namespace) -> int:
 
 def _jobs(options: argparse.Namespace) -> int:
     """How many workers were asked for; 0: as many as suit the machine."""
-    return 0 if options.jobs == "auto" else _options.count("--jobs", options.jobs, also="auto")
+    jobs = 0 if options.jobs == "auto" else _options.count("--jobs", options.jobs, also="auto")
+    if jobs > MOST_JOBS:
+        raise UserError(f"--jobs is at most {MOST_JOBS}; got {jobs}")
+    return jobs
 
 
 def _sweep(
