@@ -16,7 +16,7 @@ from storm_cases.runs import CELLS, TINY, difference, digest_of, files_below, re
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU", "SIGINT")
 
 #: Share of the kills: training, a sweep, a sweep with two workers, preparing data, writing tables.
-SHARES = {"train": 0.6, "sweep": 0.12, "workers": 0.03, "prepare": 0.15, "table": 0.1}
+SHARES = {"train": 0.61, "sweep": 0.12, "workers": 0.01, "prepare": 0.16, "table": 0.1}
 
 #: Finished commands after which a campaign gives up: its kills come too late.
 _MOST_ENDS = 60
