@@ -70,6 +70,8 @@ def _choose(rng: Rng, values: Sequence[Any]) -> Any:
 
 def command_lines(folder: Path, rng: Rng) -> list[str]:
     """A flag with an absurd value, an unknown flag, a missing value, or words at random."""
+    # Without files, ListOps would be generated, which takes minutes.
+    raw.listops(folder / "raw", rows=50)
     words = _choose(rng, list(BASES))
     base = [*words, *BASES[words]]
     kind = rng.integers(10)
