@@ -81,10 +81,10 @@ def _replaced(replacements: int, environment: dict[str, str], folder: Path, seed
 def cases_of(part: str, options: argparse.Namespace, folder: Path, environment: dict[str, str]) -> list[Case]:
     """The cases of a part, after what they start from has been made in a folder."""
     if part == "kills":
-        most = 2 if options.short else 15
-        return [partial(_kill, case, environment) for case in kills.cases(options.kills, most)]
+        chosen = kills.SHORT if options.short else kills.cases(options.kills)
+        return [partial(_kill, case, environment) for case in chosen]
     if part == "corruptions":
-        expected = corruptions.originals(folder, environment)
+        expected = corruptions.originals(folder, environment, runs=1 if options.short else 2)
         half = options.corruptions // 2
         return [partial(_corrupt_data, folder, expected, environment)] * (options.corruptions - half) + [
             partial(_corrupt_checkpoints, folder, environment)
@@ -156,7 +156,7 @@ def main() -> int:
     if unknown := set(options.parts.split(",")) - set(PARTS):
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}; allowed: {', '.join(PARTS)}")
     if options.short:
-        options.kills, options.corruptions, options.inputs, options.disks, options.replacements = 6, 8, 40, 2, 4
+        options.corruptions, options.inputs, options.disks, options.replacements = 6, 25, 2, 4
     load_libraries()
     # A commit that is made meanwhile is not a part of any run.
     revision = provenance.revision()

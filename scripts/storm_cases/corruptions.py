@@ -22,8 +22,8 @@ SETS = {
 KINDS = (*DAMAGES, "two files", "swapped files", "file of another", "folder of another")
 
 
-def originals(folder: Path, environment: dict[str, str]) -> dict[str, str]:
-    """Prepares all sets and two unfinished runs below a folder; returns what each gives undamaged.
+def originals(folder: Path, environment: dict[str, str], *, runs: int = len(CELLS)) -> dict[str, str]:
+    """Prepares all sets and some unfinished runs below a folder; returns the digests of the sets.
 
     Raises:
         RuntimeError: something failed without any damage.
@@ -36,7 +36,7 @@ def originals(folder: Path, environment: dict[str, str]) -> dict[str, str]:
         if fault(ended, (0,)):
             raise RuntimeError(f"{task} can not be prepared: {ended.err}")
         expected[task] = ended.out
-    for model, task in CELLS:
+    for model, task in CELLS[:runs]:
         run = folder / model
         run.mkdir()
         command = training(model, task)
@@ -107,10 +107,11 @@ def data(originals: Path, expected: dict[str, str], folder: Path, environment: d
 def checkpoints(originals: Path, folder: Path, environment: dict[str, str], seed: int) -> Counter:
     """One damaged checkpoint of two: the run is resumed to its end."""
     rng = np.random.default_rng(seed)
-    kind, which = KINDS[seed % len(KINDS)], seed // len(KINDS) % len(CELLS)
-    model, task = CELLS[which]
+    there = [cell for cell in CELLS if (originals / f"{cell[0]}.unfinished").is_dir()]
+    kind, which = KINDS[seed % len(KINDS)], seed // len(KINDS) % len(there)
+    model, task = there[which]
     shutil.copytree(originals / f"{model}.unfinished", folder, dirs_exist_ok=True)
-    shutil.copytree(originals / f"{CELLS[which - 1][0]}.unfinished", folder / "other")
+    shutil.copytree(originals / f"{there[which - 1][0]}.unfinished", folder / "other")
     (run,) = folder.glob("checkpoints/*/*/*/[!.]*")
     (other,) = folder.glob("other/checkpoints/*/*/*/[!.]*")
     # Damage to the newest checkpoint, to any, or to the list of both.

@@ -20,7 +20,7 @@ from ssm_bench.config import get_config, leaves
 from storm_cases import raw
 from storm_cases.damage import DAMAGES, damage
 from storm_cases.process import fault, start
-from storm_cases.runs import TINY, files_below, training
+from storm_cases.runs import CELLS, TINY, files_below, training
 
 Rng = np.random.Generator
 
@@ -247,8 +247,8 @@ def originals(folder: Path, environment: dict[str, str]) -> None:
     """Makes the records that cases start from, below a folder."""
     place = folder / "made"
     place.mkdir()
-    for model in ("gru", "lru"):
-        start(training(model, "text"), place, environment).wait()
+    for model, task in CELLS:
+        start(training(model, task), place, environment).wait()
     shutil.copytree(place / "results", folder / "records")
 
 

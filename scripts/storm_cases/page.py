@@ -59,7 +59,9 @@ def _kills(figures: dict[str, int]) -> str:
 def _corruptions(figures: dict[str, int]) -> str:
     def of(name: str) -> str:
         same, refused = (figures.get(f"{name}: {how}", 0) for how in ("the same bits", "refused in one sentence"))
-        return f"{figures[f'corruptions of {name}']} of {name} ({refused} refused in one sentence, {same} the same bits)"
+        return (
+            f"{figures[f'corruptions of {name}']} of {name} ({refused} refused in one sentence, {same} the same bits)"
+        )
 
     return (
         f"{figures['corruptions']} damages: {of('data')}, {of('checkpoints')}. A damaged checkpoint gives the same bits "
@@ -105,7 +107,10 @@ PARTS: dict[str, tuple[str, Callable[[dict[str, int]], str]]] = {
 
 def page(record: dict[str, Any]) -> str:
     """The text of the page."""
-    lines = ["| part | failures | what was done | when, at which commit, with which seed |", "| --- | --- | --- | --- |"]
+    lines = [
+        "| part | failures | what was done | when, at which commit, with which seed |",
+        "| --- | --- | --- | --- |",
+    ]
     machines: dict[str, list[str]] = {}
     for name, found in record.items():
         title, words = PARTS[name]

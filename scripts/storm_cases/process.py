@@ -115,7 +115,7 @@ class Child:
             texts.append(file.read().decode("utf-8", "backslashreplace"))
             file.close()
         assert self._code is not None
-        return Ended(self._what, self._code, *texts, hung)
+        return Ended(self._what, self._code, texts[0], texts[1], hung)
 
 
 def start(
