@@ -17,7 +17,7 @@ that was not, bit for bit except for times. Anything else counts as a failure.
 TAIL = """## How it works
 - Models are tiny (one layer of width 8, 60 steps, on the CPU, one thread for each process) and save every 0.2 seconds,
   so that many kills hit a checkpoint that is being written. The moment of a kill is drawn uniformly from the duration
-  of the command. Nearly a third of the signals that ask a run to save and leave are followed by SIGKILL within half a second.
+  of the command. Of the signals that ask a run to save and leave, a third is followed by SIGKILL within half a second.
 - Commands run in processes forked from one that has loaded the libraries and has never used JAX. Kills while Python
   loads libraries are therefore not among those counted.
 - Records are compared as JSON, without the date, the seconds and the rates. Prepared data are compared by one hash over
@@ -29,12 +29,12 @@ TAIL = """## How it works
   After the failure the same command is given room, and must end in the result of an undisturbed one.
 
 It is repeated by `python scripts/storm.py`, in part with `--parts kills,inputs`, on other cases with `--seed 7`. The
-test suite runs `python scripts/storm.py --short`. Single cases of the same kinds are tests: `tests/data/test_integrity.py`,
-`tests/data/test_replacement.py`, `tests/data/test_broken_input.py`, `tests/train/test_checkpoint.py`,
-`tests/project/test_command_line.py`.
+test suite runs `python scripts/storm.py --short`. Single cases of the same kinds are tests:
+`tests/data/test_integrity.py`, `tests/data/test_replacement.py`, `tests/data/test_broken_input.py`,
+`tests/train/test_checkpoint.py`, `tests/project/test_command_line.py`.
 
-Not covered: GPUs, several machines, network file systems, power failures (files are complete after a crash of the
-process, but what the system had not yet written to the disk may be lost), and wrong results of intact hardware and code.
+Not covered: GPUs, several machines, network file systems, power failures (a file is complete after its process was
+killed, but what the system had not yet written to the disk may be lost), and errors in the mathematics.
 """
 
 
