@@ -64,8 +64,8 @@ def _corruptions(figures: dict[str, int]) -> str:
         )
 
     return (
-        f"{figures['corruptions']} damages: {of('data')}, {of('checkpoints')}. A damaged checkpoint gives the same bits "
-        "by way of the one before it. Bits are flipped, files cut, grown, zeroed in part or entirely, overwritten with "
+        f"{figures['corruptions']} damages: {of('data')}, {of('checkpoints')}. With a damaged checkpoint, a run resumes "
+        "from the one before it. Bits are flipped, files cut, grown, zeroed in part or entirely, overwritten with "
         "noise, ones or other JSON, deleted, exchanged, or replaced by those of another run, a folder or a pipe."
     )
 
@@ -88,10 +88,10 @@ def _disks(figures: dict[str, int]) -> str:
 
 
 def _readers(figures: dict[str, int]) -> str:
+    killed = figures.get("replacements that were killed", 0)
     return (
         f"Two processes opened a set {figures['sets opened meanwhile']} times while it was replaced "
-        f"{figures['replacements']} times ({figures.get('replacements that were killed', 0)} replacements were killed): "
-        "each time it was one set or the other."
+        f"{figures['replacements']} times ({killed} replacements were killed): each time it was one set or the other."
     )
 
 
