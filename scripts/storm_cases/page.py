@@ -17,7 +17,8 @@ that was not, bit for bit except for times. Anything else counts as a failure.
 TAIL = """## How it works
 - Models are tiny (one layer of width 8, 60 steps, on the CPU, one thread for each process) and save every 0.2 seconds,
   so that many kills hit a checkpoint that is being written. The moment of a kill is drawn uniformly from the duration
-  of the command. Of the signals that ask a run to save and leave, about 30 % are followed by SIGKILL within half a second.
+  of the command. About 30 % of the signals that ask a run to save and leave are followed by SIGKILL within half a
+  second.
 - Commands run in processes forked from one that has loaded the libraries and has never used JAX. Kills while Python
   loads libraries are therefore not among those counted.
 - Records are compared as JSON, without the date, the seconds and the rates. Prepared data are compared by one hash over
@@ -65,8 +66,8 @@ def _corruptions(figures: dict[str, int]) -> str:
 
     return (
         f"{figures['corruptions']} damages: {of('data')}, {of('checkpoints')}. With a damaged checkpoint a run "
-        "resumes from the one before it. Bits are flipped, files cut, grown, zeroed in part or entirely, overwritten with "
-        "noise, ones or other JSON, deleted, exchanged, or replaced by those of another run, a folder or a pipe."
+        "resumes from the one before it. Bits are flipped, files cut, grown, zeroed in part or entirely, overwritten "
+        "with noise, ones or other JSON, deleted, exchanged, or replaced by those of another run, a folder or a pipe."
     )
 
 
