@@ -75,6 +75,9 @@ def _run(arguments: list[str]) -> int:
         if verb == called:
             source.add_arguments(subparser)
             subparser.set_defaults(run=source.run)
+    # argparse would take the value of --flag=-- for an empty list.
+    if emptied := next((a for a in arguments if a.startswith("--") and a.endswith("=--")), ""):
+        parser.error(f"{emptied.removesuffix('=--')} takes a value; got '--'")
     options, rest = parser.parse_known_args(arguments)
     overrides = [a for a in rest if a.startswith("--config.")]
     unknown = [a for a in rest if not a.startswith("--config.")]

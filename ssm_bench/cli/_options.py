@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ssm_bench.config import LARGEST_INTEGER
 from ssm_bench.errors import UserError
 
 
@@ -81,7 +82,7 @@ def once(flag: str, given: Sequence[str | int]) -> None:
 
 
 def count(flag: str, text: str, *, also: str = "") -> int:
-    """A whole number from 1.
+    """A whole number from 1 to 2147483647.
 
     Args:
         flag: whose it is.
@@ -91,7 +92,8 @@ def count(flag: str, text: str, *, also: str = "") -> int:
     Raises:
         UserError: anything else.
     """
-    if not text.isdecimal() or int(text) < 1:
+    # Python refuses to read thousands of digits.
+    if not text.isdecimal() or len(text) > 10 or not 1 <= int(text) <= LARGEST_INTEGER:
         raise UserError(f"{flag} takes a whole number from 1{also and f', or {also}'}; got {text!r}")
     return int(text)
 

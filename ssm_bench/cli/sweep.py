@@ -25,6 +25,9 @@ each of them trains on N GPUs at a time.
 With --plan the cells, their order and their settings come from a file; --groups, --models and --tasks select some.
 A sweep that is stopped (Ctrl-C, --deadline) goes on where it was with the same command."""
 
+#: More worker processes than any machine has room for.
+MOST_JOBS = 1024
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
@@ -138,7 +141,10 @@ def _run_plan(options: argparse.Namespace) -> int:
 
 def _jobs(options: argparse.Namespace) -> int:
     """How many workers were asked for; 0: as many as suit the machine."""
-    return 0 if options.jobs == "auto" else _options.count("--jobs", options.jobs, also="auto")
+    jobs = 0 if options.jobs == "auto" else _options.count("--jobs", options.jobs, also="auto")
+    if jobs > MOST_JOBS:
+        raise UserError(f"--jobs is at most {MOST_JOBS}; got {jobs}")
+    return jobs
 
 
 def _sweep(

@@ -39,6 +39,8 @@ def write(dataset: Dataset, count: int, path: Path, command: str) -> None:
     wanted = ".png" if dataset.spec.kind == "pixels" else ".md"
     if path.suffix != wanted:
         raise UserError(f"--out {path} must end in {wanted} for {dataset.spec.name}")
+    if path.exists() and not path.is_file():
+        raise UserError(f"--out {path} is not a file")
     chosen = varied(dataset, count)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +49,8 @@ def write(dataset: Dataset, count: int, path: Path, command: str) -> None:
         else:
             page = path.read_text("utf-8") if path.exists() else ""
             path.write_text(_placed(page, text(dataset, chosen), command), "utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"--out {path} is not a page: it is not UTF-8 text") from error
     except OSError as error:
         raise UserError(f"--out {path} cannot be written ({error.strerror or error})") from error
 

@@ -190,6 +190,9 @@ def write_text(text: str, path: Path) -> Path:
     """
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
+        # The rename would replace a device such as /dev/null, or a pipe, by a file.
+        if path.exists() and not path.is_file():
+            raise UserError(f"can not write the file {path}: there is something else than a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("w", encoding="utf-8", newline="\n") as file:

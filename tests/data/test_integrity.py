@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.storm_cases.damage import DAMAGES, damage
 from ssm_bench.data import cache, integrity, load
 from ssm_bench.data.work import Work
 from ssm_bench.errors import UserError
 from ssm_bench.tasks.listops import ListOps, _corpus
 from tests.data import files
-from tests.data.damage import DAMAGES, damage
 
 LISTOPS = "listops-words-official"
 FILES = (*(f"{name}.npy" for name in cache.ARRAYS), "card.json", integrity.STAMP)

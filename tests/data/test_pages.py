@@ -1,5 +1,6 @@
 """Each task has a page, whose examples a command makes."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +66,13 @@ def test_a_new_page_holds_the_examples_alone(raw_folder, tmp_path, capsys):
 def test_another_suffix_is_told(task, name, told, tmp_path):
     with pytest.raises(UserError, match=f"must end in {told}"):
         files.run("describe", task, "--data", "synthetic", "--out", str(tmp_path / name))
+
+
+def test_what_is_no_page_is_told_and_stays(raw_folder, tmp_path):
+    files.listops(raw_folder)
+    (tmp_path / "latin.md").write_bytes(b"caf\xe9\n")
+    os.mkfifo(tmp_path / "pipe.md")
+    for name, told in (("latin.md", "is not UTF-8 text"), ("pipe.md", "is not a file")):
+        with pytest.raises(UserError, match=told):
+            files.run("describe", "listops", "--out", str(tmp_path / name))
+    assert (tmp_path / "latin.md").read_bytes() == b"caf\xe9\n"

@@ -69,6 +69,16 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    for name in ("pipe", "link"):
+        with pytest.raises(UserError, match=f"can not write the file .*{name}: there is something else than a file"):
+            store.write_text("text", tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", "\xff", "[" * 100_000, "9" * 5000, '{"schema_version": []}'])
 def test_what_is_no_record_is_refused_with_its_path(tmp_path, text):
     path = tmp_path / "runs" / "bad.json"

@@ -181,10 +181,15 @@ def test_a_sweep_of_two_workers_leaves_the_same_records_as_one(tmp_path, monkeyp
         assert one[name][1].test_accuracy == pytest.approx(two[name][1].test_accuracy, abs=0.05)
 
 
-@pytest.mark.parametrize("jobs", ["0", "two", "-1"])
+@pytest.mark.parametrize("jobs", ["0", "two", "-1", "9" * 5000])
 def test_a_wrong_number_of_jobs_is_one_sentence(jobs, capsys):
     assert main(["sweep", f"--jobs={jobs}"]) == 2
     assert capsys.readouterr().err == f"error: --jobs takes a whole number from 1, or auto; got {jobs!r}\n"
+
+
+def test_absurdly_many_jobs_are_one_sentence(capsys):
+    assert main(["sweep", "--jobs=1025"]) == 2
+    assert capsys.readouterr().err == "error: --jobs is at most 1024; got 1025\n"
 
 
 @pytest.fixture

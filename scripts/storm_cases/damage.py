@@ -1,8 +1,7 @@
-"""Damages a prepared set in named ways: `damage(folder, "flip", seed)`, for tests and for `scripts/storm.py`."""
+"""Damages files in named ways: `damage(folder, "flip", seed)`, for `scripts/storm.py` and for tests."""
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +46,14 @@ def _zeros(path: Path, rng: Rng) -> None:
     path.write_bytes(bytes(path.stat().st_size))
 
 
+def _zero_block(path: Path, rng: Rng) -> None:
+    size = path.stat().st_size
+    begin = int(rng.integers(size))
+    with path.open("r+b") as file:
+        file.seek(begin)
+        file.write(bytes(min(4096, size - begin)))
+
+
 def _ones(path: Path, rng: Rng) -> None:
     if path.suffix != ".npy":
         return _zeros(path, rng)
@@ -82,6 +89,7 @@ DAMAGES: dict[str, Callable[[Path, Rng], None]] = {
     "append": _append,
     "noise": _noise,
     "zeros": _zeros,
+    "zero_block": _zero_block,
     "ones": _ones,
     "remove": _remove,
     "folder": _folder,
@@ -91,10 +99,10 @@ DAMAGES: dict[str, Callable[[Path, Rng], None]] = {
 
 
 def damage(folder: Path, name: str, seed: int, file: str = "") -> Path:
-    """Damages one file of a prepared folder.
+    """Damages one file directly in a folder.
 
     Args:
-        folder: that of the set, such as `<cache>/listops-words-generated`.
+        folder: that of a prepared set, such as `<cache>/listops-words-generated`, or another one.
         name: one of `DAMAGES`.
         seed: decides the file and what happens to it.
         file: the file, such as "labels.npy", instead of one by the seed.
@@ -109,6 +117,9 @@ def damage(folder: Path, name: str, seed: int, file: str = "") -> Path:
     return path
 
 
-def copy_of(folder: Path, place: Path) -> Path:
-    """A copy of a prepared folder to damage."""
-    return Path(shutil.copytree(folder, place))
+def swap(first: Path, second: Path) -> None:
+    """Exchanges the names of two files or folders."""
+    aside = first.with_name(f"{first.name}.swapped")
+    first.rename(aside)
+    second.rename(first)
+    aside.rename(second)

@@ -1,0 +1,1 @@
+"""The parts of `scripts/storm.py`: kills, corruptions, malformed inputs, full disks, readers during replacement."""
