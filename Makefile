@@ -64,7 +64,8 @@ check: $(READY) ## lint, format, types, import contracts, spelling, records, tab
 
 docs: $(READY) ## build the documentation site in build/site, with warnings as errors
 	$(RUN) scripts/site.py build/docs
-	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@# Without --quiet, under which --strict sees no warnings.
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 reproduce-table: $(READY) ## train every model on every task and print the table; PRESET=quick, budget or paper, BUDGET=2h
 	$(BENCH) sweep --preset $(PRESET) $(if $(BUDGET),--budget $(BUDGET)) $(ARGS)

@@ -51,7 +51,7 @@ class DSS(ConvolutionMixer):
             d_model: width h.
             state_size: n complex states.
             version: "softmax" or "exp".
-            kernel_length: steps that the softmax normalises over, and the longest sequence it takes; "exp" has none.
+            kernel_length: steps that the softmax normalizes over, and the longest sequence it takes; "exp" has none.
             init: the eigenvalues Lambda starts from: "legs", the upper half of those of HiPPO-LegS with 2n states, or
                 "lin".
             copies: independent sets of Lambda, dealt to the channels in turn; must divide h. 0: one for each channel.

@@ -43,7 +43,7 @@ class H3(H3Layer):
             dt_min: smallest initial step.
             dt_max: largest initial step; log-uniform between, one per channel.
             discretization: "zoh" or "bilinear".
-            bidirectional: both directions; the shift is then centred.
+            bidirectional: both directions; the shift is then centered.
             rngs: random keys.
 
         Raises:

@@ -357,8 +357,8 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
         CELLS,
         "test accuracy in percent, mean ± 95 % t-interval over the finished seeds; then the published value and, in "
         "parentheses, the difference (none for toy sizes and synthetic data); then n, the number of finished seeds, "
-        "and the share of the published schedule. Of several runs a cell shows those with the largest share. The best two "
-        "values of a column are highlighted.",
+        "and the share of the published schedule. Of several runs a cell shows those with the largest share. The best "
+        "two values of a column are highlighted.",
     )
     if any(entry.young for entry in table.entries.values()):
         yield YOUNG, f"{YOUNG_TEXT}."
