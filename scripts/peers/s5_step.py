@@ -6,7 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from timing import WARM, Cell, Timed, on_host, random_batch, time_jax, without_bars
+from timing import WARM, Cell, findings, on_host, random_batch, time_jax, without_bars
+
+from ssm_bench.bench.recording import Findings
 
 REPLACED = "names that newer JAX and Flax dropped are replaced; nothing else is changed"
 
@@ -82,7 +84,7 @@ def build(cell: Cell, clone: Path, key: Any) -> tuple[Any, Any]:
     return network, state
 
 
-def measure(cell: Cell, clone: Path) -> Timed:
+def measure(cell: Cell, clone: Path) -> Findings:
     """Times their train_step."""
     import jax
     import jax.numpy as jnp
@@ -94,7 +96,7 @@ def measure(cell: Cell, clone: Path) -> Timed:
     inputs = (x, jnp.full((cell.rows,), float(cell.length))) if cell.vocabulary else x
     arguments = (jax.random.PRNGKey(2), inputs, labels[: cell.batch].astype(float), jnp.ones((cell.rows, cell.length)))
     found = time_jax(train_step, state, arguments, (network(training=True), True))
-    return Timed(found | cell.sizes(found["step_ms"], directions=2), [WARM, REPLACED])
+    return findings(found | cell.sizes(found["step_ms"], directions=2), [WARM, REPLACED])
 
 
 def trainee(cell: Cell, clone: Path, schedule: Any, seed: int) -> Any:

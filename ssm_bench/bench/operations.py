@@ -1,5 +1,6 @@
-"""Speed and exactness of single operations: forward, and with the gradient of every input."""
+"""Speed and accuracy of single operations: forward, and with the gradient of every input."""
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssm_bench import ops
+from ssm_bench.bench.recording import Findings
 from ssm_bench.errors import UserError
+from ssm_bench.train.run import out_of_memory
+from ssm_bench.train.stop import Stop
 
 #: Timings, of which the median counts; each starts as many calls as fit in GROUP_SECONDS before it waits. After SECONDS
 #: only the least number of them is made.
@@ -142,6 +146,53 @@ def shape_of(operation: Operation, text: str) -> tuple[int, ...]:
     if len(parts) != count or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UserError(f"--shapes takes {operation.sizes}, like 2x{'x'.join(['64'] * (count - 1))}; got {text}")
     return tuple(map(int, parts))
+
+
+def time_operation(
+    operation: Operation,
+    shapes: Sequence[Sequence[int]],
+    backends: Sequence[str],
+    *,
+    stop: Stop,
+    begin: Callable[[str, str], None],
+    end: Callable[[str, str, Mapping[str, float]], None],
+) -> Findings:
+    """Times every shape with every backend. What exceeds the memory or the time is named in notes.
+
+    Args:
+        operation: one of OPERATIONS.
+        shapes: as many sizes each as the operation has.
+        backends: of `ops.backends.WITH_FUSED`.
+        stop: nothing is started after its deadline.
+        begin: called with each shape, like "2x64x64", and backend before it is timed.
+        end: called with both and what `measure_operation` found.
+
+    Raises:
+        UserError: a backend cannot run here.
+    """
+    findings = Findings(
+        notes=[
+            f"float32; shapes are {operation.sizes}; matrix products as precise as JAX makes them by default",
+            f"errors: the largest difference from a loop in float64 over the largest number, on the first "
+            f"{CHECKED_BATCH} sequences and {CHECKED_LENGTH} steps",
+        ]
+    )
+    for shape, backend in itertools.product(shapes, backends):
+        size = "x".join(map(str, shape))
+        if reason := stop.reason():
+            findings.notes.append(f"no time from {size} with {backend} on: {reason}")
+            break
+        begin(size, backend)
+        try:
+            found = measure_operation(operation, shape, backend)
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            findings.notes.append(f"out of memory at {size} with {backend}")
+            continue
+        findings.add(found, backend=backend, shape=shape)
+        end(size, backend, found)
+    return findings
 
 
 def measure_operation(operation: Operation, shape: Sequence[int], backend: str) -> dict[str, float]:

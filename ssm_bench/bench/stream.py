@@ -11,10 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from ml_collections import ConfigDict
 
+from ssm_bench import registry
+from ssm_bench.bench.recording import Findings
+from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.network.build import Split
+from ssm_bench.network.mixer import Mixer, WholeMixer
 from ssm_bench.train import provenance
+from ssm_bench.train.run import make_program
 from ssm_bench.train.step import count_parameters
 from ssm_bench.train.stop import Stop
 
@@ -47,9 +53,53 @@ def chunk_of(lengths: Sequence[int]) -> int:
     return chunk
 
 
+def make_causal(config: ConfigDict) -> None:
+    """Changes a published recipe to its causal version without an end, in place."""
+    # A class token has no place in a stream; a table of a million positions is no part of a step.
+    config.model.update(pooling="mean", positions="none")
+    if "bidirectional" in config.mixer:
+        config.mixer.bidirectional = False
+    # A stream has no greatest length, and every call would restore C from the parameters that stand for it.
+    if "truncate" in config.mixer:
+        config.mixer.truncate = False
+
+
+def check_causal(config: ConfigDict) -> None:
+    """Checks that a model can read a stream forward, position by position, without an end.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if issubclass(registry.subclass("mixers", config.model.mixer, Mixer), WholeMixer):
+        raise UserError(f"a stream is read forward, which the mixer {config.model.mixer} can not")
+    if config.mixer.get("bidirectional"):
+        raise UserError("a stream is read forward: --config.mixer.bidirectional must be false; got true")
+    for name, allowed in (("pooling", ("mean", "last")), ("positions", ("none",)), ("context", (0,))):
+        if config.model[name] not in allowed:
+            raise UserError(
+                f"in a stream --config.model.{name} must be {' or '.join(map(str, allowed))}; got {config.model[name]}"
+            )
+
+
+def maker(config: ConfigDict, dataset: Dataset) -> Callable[[int], Split]:
+    """What makes the model of a resolved configuration with room for a stream of a given length."""
+
+    def make(length: int) -> Split:
+        if "max_steps" in config.mixer:
+            config.mixer.max_steps = length
+        return make_program(config, dataset).model
+
+    return make
+
+
 def measure_stream(
-    make: Callable[[int], Split], lengths: Sequence[int], stop: Stop, tell: Callable[[str], None]
-) -> tuple[dict[str, float], list[str]]:
+    make: Callable[[int], Split],
+    lengths: Sequence[int],
+    stop: Stop,
+    tell: Callable[[str], None],
+    *,
+    first: bool = True,
+) -> Findings:
     """Times one token after `lengths` tokens of a single stream.
 
     A model with a state of constant size reads the whole stream, in chunks, and is timed on the way. One whose cache
@@ -60,36 +110,36 @@ def measure_stream(
         make: a causal model with room for a stream of a given length.
         lengths: positions to time at, growing.
         stop: deadline and signals.
-        tell: progress, in words.
+        tell: called with the progress, in words.
+        first: whether no other model ran in this process before; otherwise its peak of memory is left out.
 
     Returns:
-        Measurements, and in words what is missing and why. At each length l: latency_ms_at_l (per token, in one
-        compiled loop), latency_ms_one_per_call_at_l (the host waits for every token), state_bytes_at_l,
-        temporary_bytes_at_l, and peak_bytes_at_l where the device tells. Also parameters, and chunk_tokens_per_second
-        of reading the stream: neither compilation nor the times of tokens are in it.
+        At each length: latency_ms (per token, in one compiled loop), latency_ms_one_per_call (the host waits for every
+        token), state_bytes, temporary_bytes, and peak_bytes where the device reports it. Also parameters, and
+        chunk_tokens_per_second of reading the stream, without compilation and the timed tokens. Notes name what is
+        missing and why.
 
     Raises:
         UserError: as `chunk_of`.
     """
     chunk = chunk_of(lengths)
-    found: dict[str, float] = {}
-    notes: list[str] = []
+    findings = Findings()
     constant = make(lengths[0]).state_size is not None
     model = make(lengths[-1] if constant else lengths[0])
     read: Any = None
     state = None
-    found["parameters"] = count_parameters(model.params)
+    findings.add({"parameters": count_parameters(model.params)})
     if not constant:
-        notes.append("the cache is as long as the stream and empty: its content changes no time")
+        findings.notes.append("the cache is as long as the stream and empty: its content changes no time")
     reading, position = 0.0, 0
     for length in lengths:
         if not constant:
             model = make(length)
         size, one = state_bytes(model), _compiled(_steps, model, 1)
         if needed_bytes(one, size) > FREE_SHARE * free_bytes():
-            notes.append(f"no time at {length}: a state of {size:,} bytes does not fit in memory")
+            findings.notes.append(f"no time at {length}: a state of {size:,} bytes does not fit in memory")
             continue
-        found[f"state_bytes_at_{length}"] = size
+        findings.add({"state_bytes": size}, shape=(length,))
         if constant:
             if state is None:
                 read, state = _compiled(_read, model, chunk), initial_state(model)
@@ -104,15 +154,18 @@ def measure_stream(
                 position += chunk
                 tell(f"{position:,} of {lengths[-1]:,} tokens, {position / reading:,.0f} tokens/s")
         if reason := stop.reason():
-            notes.append(f"no time from {length} on: {reason}")
+            findings.notes.append(f"no time from {length} on: {reason}")
             break
         # A cache may fill the memory: none is kept, each program gets its own.
         fresh = partial(jax.tree.map, jnp.copy, state) if constant else partial(initial_state, model)
-        found |= {f"{name}_at_{length}": value for name, value in _time_tokens(model, one, fresh).items()}
-        tell(f"{length:,} tokens: {found[f'latency_ms_at_{length}']:.3f} ms a token, state of {size:,} bytes")
+        found = _time_tokens(model, one, fresh)
+        if not first:
+            found.pop("peak_bytes", None)
+        findings.add(found, shape=(length,))
+        tell(f"{length:,} tokens: {found['latency_ms']:.3f} ms a token, state of {size:,} bytes")
     if position:
-        found["chunk_tokens_per_second"] = round(position / reading, 1)
-    return found, notes
+        findings.add({"chunk_tokens_per_second": round(position / reading, 1)})
+    return findings
 
 
 def initial_state(model: Split) -> Any:

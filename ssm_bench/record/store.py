@@ -160,7 +160,7 @@ def find(root: Path | str, preset: str, task: str, model: str, name: str) -> Run
 
 
 def migrate(root: Path | str) -> list[tuple[Path, Path]]:
-    """Rewrites run records of earlier schema versions, and moves each record to where it belongs.
+    """Rewrites records of earlier schema versions, and moves each run record to where it belongs.
 
     Returns:
         The old and the new path of every file that changed.
@@ -179,6 +179,10 @@ def migrate(root: Path | str) -> list[tuple[Path, Path]]:
             changed.append((path, place))
         if place != path:
             path.unlink()
+    for path in list(speed_paths(root)):
+        text = read_speed(path).to_json()
+        if text != path.read_text(encoding="utf-8"):
+            changed.append((path, write_text(text, path)))
     return changed
 
 

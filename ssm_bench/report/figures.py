@@ -103,8 +103,8 @@ def draw_speeds(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
     for kind in (STREAM, LENGTH):
         shown: dict[tuple[str, int, str, str], dict[str, SpeedRecord]] = {}
         for record in records:
-            if record.model and any(name.startswith(kind.panels[0][0]) for name in record.measurements):
-                tokens = int(record.measurements.get("tokens") or 0)
+            if record.benchmark == kind.name and record.shapes(kind.panels[0][0]):
+                tokens = record.sizes.get("tokens", 0)
                 place = (record.task or "", tokens, record.device.platform, record.device.kind)
                 half = " (bf16)" if speed.activations(record) == "bf16" else ""
                 shown.setdefault(place, {})[speed.model_of(record) + half] = record
@@ -122,7 +122,7 @@ def draw_speeds(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class _Kind:
-    """One kind of figure of speed: a panel for each prefix of measurements whose names end in a length."""
+    """One kind of figure of speed: which benchmark it shows, and a panel for each metric, with its title."""
 
     name: str
     title: str
@@ -134,13 +134,13 @@ STREAM = _Kind(
     "stream",
     "One token of a single stream, against its position",
     "position in the stream (tokens)",
-    (("latency_ms_at_", "time of a token (ms)"), ("state_bytes_at_", "state (bytes)")),
+    (("latency_ms", "time of a token (ms)"), ("state_bytes", "state (bytes)")),
 )
 LENGTH = _Kind(
     "length",
     "A training step against the length of its input",
     "length of the input (tokens)",
-    (("step_ms_at_", "time of a step (ms)"), ("temporary_bytes_at_", "temporary memory (bytes)")),
+    (("step_ms", "time of a step (ms)"), ("temporary_bytes", "temporary memory (bytes)")),
 )
 
 
@@ -240,9 +240,9 @@ def _speeds(models: dict[str, SpeedRecord], title: str, kind: _Kind) -> Figure:
         figure = Figure(figsize=(WIDTH, ROW_HEIGHT + 0.9), layout="constrained")
         figure.suptitle(textwrap.fill(title, int(CHARACTERS_AN_INCH * WIDTH)), fontsize=8.5, x=0.01, ha="left")
         order = sorted(models)
-        for panel, (prefix, title) in zip(figure.subplots(1, 2), kind.panels, strict=True):
+        for panel, (metric, title) in zip(figure.subplots(1, 2), kind.panels, strict=True):
             for place, model in enumerate(order):
-                if points := _along(models[model], prefix):
+                if points := _along(models[model], metric):
                     panel.plot(*zip(*points, strict=True), **_style(place), ms=4, mec="white", mew=0.4)
             panel.set_title(title, loc="left", fontweight="bold")
             panel.set_xlabel(kind.across)
@@ -255,9 +255,9 @@ def _speeds(models: dict[str, SpeedRecord], title: str, kind: _Kind) -> Figure:
         return figure
 
 
-def _along(record: SpeedRecord, prefix: str) -> list[tuple[int, float]]:
-    """Measurements with a position in their name, in its order."""
-    points = [(length, record.measurements[f"{prefix}{length}"]) for length in speed.lengths_of(record, prefix)]
+def _along(record: SpeedRecord, metric: str) -> list[tuple[int, float]]:
+    """A metric against the length or the position."""
+    points = [(shape[0], record.value(metric, shape=shape)) for shape in record.shapes(metric)]
     return [(length, value) for length, value in points if value]
 
 

@@ -31,8 +31,8 @@ def _table(kind: str, pairs: list[tuple[SpeedRecord, SpeedRecord]], folder: str)
     for ours, theirs in pairs:
         if ours.device.kind == kind and ours.model and ours.task:
             precision, other = speed.activations(ours), speed.activations(theirs)
-            milliseconds = speed.link(ours, speed.short(ours.measurements["step_ms"]), folder)
-            times = speed.ratio(speed.fastest_step(theirs), ours.measurements["step_ms"])
+            milliseconds = speed.link(ours, speed.short(ours.value("step_ms")), folder)
+            times = speed.ratio(speed.fastest_step(theirs), ours.value("step_ms"))
             mark = "" if precision == other else MARKS[other]
             notes += [f"{mark}: the authors' code in {other}."] if mark else []
             cells[f"{ours.model}, {precision}", ours.task] = f"{milliseconds} ms, {times}×{mark}"

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from ssm_bench.bench import operations, step
+from ssm_bench.bench import length, operations, step
 from ssm_bench.cli import main
 from ssm_bench.record import config_hash, store
 from ssm_bench.report.speed import NOTHING, blocks
@@ -32,12 +32,13 @@ EXACT = 1e-4
 def test_an_operation_is_timed_and_held_to_float64(tmp_path, operation, shape, capsys):
     assert main(["bench", "scan", "--op", operation, "--shapes", shape, "--results", str(tmp_path)]) == 0
     (record,) = store.read_all_speed(tmp_path)
-    assert record.operation == operation and record.model is None
+    assert (record.benchmark, record.operation, record.model) == ("scan", operation, None)
+    sizes = tuple(map(int, shape.split("x")))
     for backend in ("auto", "associative"):
-        for what in ("forward_ms", "forward_backward_ms", "temporary_bytes", "output_bytes"):
-            assert (record.measurements[f"{backend}_{what}_at_{shape}"] or 0) > 0
-        for what in ("value_error", "gradient_error"):
-            assert 0 <= (record.measurements[f"{backend}_{what}_at_{shape}"] or 0) < EXACT
+        for metric in ("forward_ms", "forward_backward_ms", "temporary_bytes", "output_bytes"):
+            assert (record.value(metric, backend=backend, shape=sizes) or 0) > 0
+        for metric in ("value_error", "gradient_error"):
+            assert 0 <= (record.value(metric, backend=backend, shape=sizes) or 0) < EXACT
     assert shape in capsys.readouterr().out
 
 
@@ -72,13 +73,14 @@ def test_the_backends_of_a_step_are_compared_in_one_record(tmp_path, capsys):
     sizes = ("--config.task.max_length=32", "--config.train.batch_size=4")
     assert main(["bench", "compare", *arguments, *sizes, "--results", str(tmp_path)]) == 0
     (record,) = store.read_all_speed(tmp_path)
-    found = record.measurements
-    assert record.name == "small" and f"with {' '.join([*SIZES[2:], *sizes])}" in record.notes
-    ratio = (found["associative_step_ms"] or 0) / (found["auto_step_ms"] or 1)
-    assert found["auto_times_faster"] == pytest.approx(ratio, rel=1e-2)
-    assert found["batch_size"] == 4 and found["length"] == 32
+    given = [f"--{name}={value}" for name, value in record.overrides.items()]
+    assert record.name == "small" and given == [*SIZES[2:], *sizes]
+    step = {backend: record.value("step_ms", backend=backend) or 0 for backend in ("auto", "associative")}
+    assert record.value("times_faster", backend="auto") == pytest.approx(step["associative"] / step["auto"], rel=1e-2)
+    assert (record.sizes["batch_size"], record.sizes["length"]) == (4, 32)
     # The loop of the CPU and the parallel scan are not the same program.
-    assert found["auto_temporary_bytes"] != found["associative_temporary_bytes"]
+    memory = [record.value("temporary_bytes", backend=backend) for backend in step]
+    assert memory[0] != memory[1]
     assert "against associative" in capsys.readouterr().out
 
 
@@ -87,11 +89,10 @@ def test_a_step_of_several_seeds_is_no_plain_step(tmp_path, capsys):
     sizes = ("--config.task.max_length=32", "--config.train.batch_size=4", "--config.train.steps=4")
     assert main(["bench", "step", *arguments, *sizes, "--results", str(tmp_path)]) == 0
     (record,) = store.read_all_speed(tmp_path)
-    found = record.measurements
-    assert (found["seeds"], found["batch_size"]) == (2, 4) and (found["loop_step_ms"] or 0) > 0
-    seconds = (found["together_step_ms"] or 0) / 1000
-    assert found["sequences_per_second"] == pytest.approx(2 * 4 / seconds, rel=1e-2)
-    assert found["tokens_per_second"] == pytest.approx(2 * 4 * 32 / seconds, rel=1e-2)
+    assert (record.sizes["seeds"], record.sizes["batch_size"]) == (2, 4) and (record.value("loop_step_ms") or 0) > 0
+    seconds = (record.value("together_step_ms") or 0) / 1000
+    assert record.value("sequences_per_second") == pytest.approx(2 * 4 / seconds, rel=1e-2)
+    assert record.value("tokens_per_second") == pytest.approx(2 * 4 * 32 / seconds, rel=1e-2)
     assert set(blocks([record]).values()) == {NOTHING}
     assert "together_step_ms" in capsys.readouterr().out
 
@@ -113,9 +114,9 @@ def test_lengths_keep_the_tokens_of_a_batch(tmp_path, monkeypatch):
     assert main(["bench", "length", *arguments]) == 0
     (record,) = store.read_all_speed("results")
     assert record.name == "small-lru" and record.task == "text"
-    for length in (32, 64):
-        assert record.measurements[f"batch_size_at_{length}"] == 128 // length
-        assert (record.measurements[f"step_ms_at_{length}"] or 0) > 0
+    for tokens in (32, 64):
+        assert record.value("batch_size", shape=(tokens,)) == 128 // tokens
+        assert (record.value("step_ms", shape=(tokens,)) or 0) > 0
     assert main(["figures"]) == 0
     assert list((tmp_path / "results/figures/speed").glob("length-*.svg"))
 
@@ -137,8 +138,8 @@ def test_the_name_of_lengths_tells_other_tasks_and_tokens_and_the_hash_is_of_wha
     tmp_path, monkeypatch, arguments, name
 ):
     ran = []
-    monkeypatch.setattr(train_run, "make_trainer", lambda config, _: ran.append(config_hash(recipe(config))))
-    monkeypatch.setattr(step, "measure_step", lambda *_, **__: {"step_ms": 1.0})
+    monkeypatch.setattr(length, "make_trainer", lambda config, _: ran.append(config_hash(recipe(config))))
+    monkeypatch.setattr(length, "measure_step", lambda *_, **__: {"step_ms": 1.0})
     assert (
         main(["bench", "length", "--models", "lru", "--lengths", "32,64", *arguments, "--results", str(tmp_path)]) == 0
     )
@@ -155,8 +156,8 @@ def test_a_length_that_did_not_fit_is_not_what_the_hash_stands_for(tmp_path, mon
             raise MemoryError
         ran.append(config_hash(recipe(config)))
 
-    monkeypatch.setattr(train_run, "make_trainer", trainer)
-    monkeypatch.setattr(step, "measure_step", lambda *_, **__: {"step_ms": 1.0})
+    monkeypatch.setattr(length, "make_trainer", trainer)
+    monkeypatch.setattr(length, "measure_step", lambda *_, **__: {"step_ms": 1.0})
     assert main(["bench", "length", "--models", "lru", "--lengths", "32,64", "--results", str(tmp_path)]) == 0
     (record,) = store.read_all_speed(tmp_path)
     assert [record.config_hash] == ran and record.notes == ["out of memory at 32"]
@@ -203,10 +204,11 @@ def test_an_epoch_counts_the_padding_that_lengths_save(tmp_path, capsys):
         folder = tmp_path / str(lengths)
         assert main(["bench", "epoch", *arguments, f"--config.train.lengths={lengths}", "--results", str(folder)]) == 0
         (record,) = store.read_all_speed(folder)
-        found = record.measurements
-        assert (found["epoch_steps"], found["epoch_steps_planned"], found["lengths"]) == (24, 30, lengths)
-        assert (found["sequences_per_second"] or 0) > 0 and record.notes
-        shares[lengths] = found["padded_share"] or 0
+        found = [record.value(metric) for metric in ("epoch_steps", "epoch_steps_planned", "lengths")]
+        assert found == [24, 30, lengths]
+        assert (record.value("sequences_per_second") or 0) > 0 and record.notes
+        assert record.overrides["data"] == "synthetic"
+        shares[lengths] = record.value("padded_share") or 0
     assert shares[1] == 1 > shares[3] > 0.5
     assert "24 of 30 steps" in capsys.readouterr().err
 
@@ -217,7 +219,7 @@ def test_padding_ends_where_the_task_ends(tmp_path):
     arguments = ("--model", "lru", "--task", "text", "--data", "synthetic", "--config.train.chunk=5", *SIZES, *sizes)
     assert main(["bench", "epoch", *arguments, "--config.train.lengths=2", "--results", str(tmp_path)]) == 0
     (record,) = store.read_all_speed(tmp_path)
-    assert record.measurements["length"] == 200 and record.measurements["padded_share"] == 1
+    assert record.sizes["length"] == 200 and record.value("padded_share") == 1
 
 
 def test_a_flag_of_another_kind_is_refused(capsys):

@@ -6,6 +6,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench.bench import stream
+from ssm_bench.bench.recording import Findings
 from ssm_bench.cli import main
 from ssm_bench.errors import UserError
 from ssm_bench.record import store
@@ -32,12 +33,13 @@ def silent(words):
 
 
 def test_a_stream_of_a_constant_state_is_read_and_timed(make):
-    found, notes = stream.measure_stream(make, LENGTHS, Stop(), silent)
+    found = stream.measure_stream(make, LENGTHS, Stop(), silent)
     for length in LENGTHS:
-        assert found[f"latency_ms_at_{length}"] > 0 and found[f"latency_ms_one_per_call_at_{length}"] > 0
+        times = [found.value(metric, shape=(length,)) for metric in ("latency_ms", "latency_ms_one_per_call")]
+        assert all(time and time > 0 for time in times)
         # Four complex states, the sum of eight features, and how many there were.
-        assert found[f"state_bytes_at_{length}"] == 4 * (2 * 4 + 8 + 1)
-    assert notes == []
+        assert found.value("state_bytes", shape=(length,)) == 4 * (2 * 4 + 8 + 1)
+    assert found.notes == []
 
 
 class Clock:
@@ -67,8 +69,8 @@ def test_the_rate_of_reading_is_that_of_the_calls_that_read(make, monkeypatch):
     monkeypatch.setattr(stream, "time", clock)
     monkeypatch.setattr(stream, "_compiled", slowly_compiled)
     told = []
-    found, _ = stream.measure_stream(make, LENGTHS, Stop(), told.append)
-    assert found["chunk_tokens_per_second"] == 64 / 0.5
+    found = stream.measure_stream(make, LENGTHS, Stop(), told.append)
+    assert found.value("chunk_tokens_per_second") == 64 / 0.5
     assert compiled.count(stream._read) == 1
     assert "192 of 192 tokens, 128 tokens/s" in told
 
@@ -85,24 +87,23 @@ def test_the_programs_that_are_timed_compute_the_model(make):
 
 def test_what_does_not_fit_is_said_in_words(make, monkeypatch):
     monkeypatch.setattr(stream, "free_bytes", lambda: 10.0)
-    found, notes = stream.measure_stream(make, LENGTHS, Stop(), silent)
-    assert set(found) == {"parameters"}
-    assert notes == [f"no time at {n}: a state of 68 bytes does not fit in memory" for n in LENGTHS]
+    found = stream.measure_stream(make, LENGTHS, Stop(), silent)
+    assert [m.metric for m in found.measurements] == ["parameters"]
+    assert found.notes == [f"no time at {n}: a state of 68 bytes does not fit in memory" for n in LENGTHS]
 
 
 def test_what_a_step_takes_beside_the_state_counts(make, monkeypatch):
     monkeypatch.setattr(stream, "needed_bytes", lambda program, state: state + 1000)
     monkeypatch.setattr(stream, "free_bytes", lambda: 1000.0)
-    _, notes = stream.measure_stream(make, LENGTHS, Stop(), silent)
-    assert len(notes) == len(LENGTHS)
+    assert len(stream.measure_stream(make, LENGTHS, Stop(), silent).notes) == len(LENGTHS)
     program = stream._compiled(stream._steps, make(0), 1)
     monkeypatch.undo()
     assert stream.needed_bytes(program, 68) == 68 + program.memory_analysis().temp_size_in_bytes
 
 
 def test_a_stream_out_of_time_says_so(make):
-    found, notes = stream.measure_stream(make, LENGTHS, Stop(1.0), silent)
-    assert "latency_ms_at_64" not in found and notes == ["no time from 64 on: deadline"]
+    found = stream.measure_stream(make, LENGTHS, Stop(1.0), silent)
+    assert found.value("latency_ms", shape=(64,)) is None and found.notes == ["no time from 64 on: deadline"]
 
 
 @pytest.mark.parametrize("lengths", [",", "0,64", "128,64", "64,64"])
@@ -126,12 +127,16 @@ def test_the_verb_records_and_the_figure_shows_it(tmp_path, monkeypatch, capsys)
     assert "the cache is as long as the stream and empty" in capsys.readouterr().out
     lru, transformer = store.read_all_speed("results")
     assert (lru.name, transformer.name) == ("small-lru", "small-transformer")
-    assert lru.notes == [f"with {' '.join([*SIZES, '--config.model.d_model=16'])}"]
-    sizes = [transformer.measurements[f"state_bytes_at_{length}"] for length in (64, 128)]
+    assert lru.notes == [] and lru.overrides == {
+        "config.model.d_model": "16",
+        "config.model.layers": "1",
+        "config.model.positions": "none",
+    }
+    sizes = [transformer.value("state_bytes", shape=(length,)) or 0 for length in (64, 128)]
     assert sizes[1] > 1.9 * sizes[0] and transformer.notes
     # The peak is that of the process, so that a later model's would hold the first one's.
-    assert lru.measurements["peak_bytes_at_64"] == 10**6
-    assert not any("peak_bytes" in name for name in transformer.measurements)
+    assert lru.value("peak_bytes", shape=(64,)) == 10**6
+    assert not any(m.metric == "peak_bytes" for m in transformer.measurements)
     assert main(["figures"]) == 0
     platform = jax.default_backend()
     assert (tmp_path / f"results/figures/speed/stream-listops-{platform}.svg").read_text().startswith("<?xml")
@@ -140,7 +145,9 @@ def test_the_verb_records_and_the_figure_shows_it(tmp_path, monkeypatch, capsys)
 
 @pytest.mark.parametrize(("arguments", "name"), [((), "stream-lru"), (("--task", "text"), "stream-lru-text")])
 def test_the_name_tells_another_task(tmp_path, monkeypatch, arguments, name):
-    monkeypatch.setattr(stream, "measure_stream", lambda *_: ({"parameters": 1}, []))
+    found = Findings()
+    found.add({"parameters": 1})
+    monkeypatch.setattr(stream, "measure_stream", lambda *_, **__: found)
     command = ("bench", "stream", "--models", "lru", "--lengths", "64", "--results", str(tmp_path))
     assert main([*command, *arguments]) == 0
     (record,) = store.read_all_speed(tmp_path)

@@ -165,14 +165,15 @@ def test_verify_finds_nothing_wrong_with_sound_results(results, capsys):
     store.write_speed(
         validate_speed(
             {
-                "schema_version": 1,
+                "schema_version": 2,
                 "kind": "speed",
+                "benchmark": "step",
                 "name": "step",
                 "model": None,
                 "task": None,
-                "measurements": {"step_ms": 1},
+                "measurements": [{"metric": "step_ms", "value": 1}],
                 "config_hash": None,
-                "device": {"platform": "cpu", "kind": "cpu", "count": 1},
+                "device": {"platform": "cpu", "kind": "cpu", "count": 1, "shared": False},
                 "versions": {},
                 "revision": {"commit": "33f0217", "dirty": False},
                 "created": "2026-01-01T00:00:00Z",
