@@ -16,7 +16,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from ssm_bench import registry
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import SettingError, UserError, unknown_choice, unknown_name
 
 #: Integers are 32 bits wide on devices.
 LARGEST_INTEGER = 2**31 - 1
@@ -57,14 +57,13 @@ class Setting:
         Raises:
             UserError: a value of another type, not finite, out of range, or not one of the choices.
         """
-        name = f"--config.{self.name}"
         if type(value) is not type(self.default) and not (self.type == "float" and type(value) is int):
-            raise UserError(f"{name} takes a value of type {self.type}, like {self.default!r}; got {value!r}")
-        if self.choices and value not in self.choices:
-            raise unknown_name(name, str(value), self.choices)
-        check_number(name, value)
+            raise SettingError(self.name, f"takes a value of type {self.type}, like {self.default!r}; got {value!r}")
+        if self.choices:
+            check_choice(self.name, value, self.choices)
+        check_number(self.name, value)
         if self.range and not _within(value, self.range):
-            raise UserError(f"{name} must {_in_words(self.range)}; got {value}")
+            raise SettingError(self.name, f"must {_in_words(self.range)}; got {value}")
 
 
 def check_number(name: str, value: Any) -> None:
@@ -74,9 +73,9 @@ def check_number(name: str, value: Any) -> None:
         UserError: names the setting and the value.
     """
     if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{name} takes a finite number; got {str(value)!r}")
+        raise SettingError(name, f"takes a finite number; got {str(value)!r}")
     if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-        raise UserError(f"{name} takes an integer of at most {LARGEST_INTEGER}; got {value}")
+        raise SettingError(name, f"takes an integer of at most {LARGEST_INTEGER}; got {value}")
 
 
 def _within(value: float, interval: str) -> bool:
@@ -374,14 +373,14 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     for argument in arguments:
         name, equals, value = argument.removeprefix("--config.").partition("=")
         known = leaves(config.to_dict())
-        if inside := [f"--config.{k}" for k in known if k.startswith(f"{name}.")]:
-            raise UserError(f"--config.{name} is a section of settings: {', '.join(inside)}")
+        if inside := [k for k in known if k.startswith(f"{name}.")]:
+            raise SettingError(name, f"is a section of settings: {', '.join(inside)}")
         if name not in known:
             section = name.rpartition(".")[0]
             siblings = [k for k in known if k.rpartition(".")[0] == section] or known
-            raise unknown_name("setting", f"--config.{name}", [f"--config.{k}" for k in siblings])
+            raise unknown_name("setting", name, siblings)
         if not equals:
-            raise UserError(f"--config.{name} needs a value: --config.{name}=VALUE")
+            raise SettingError(name, f"needs a value: {argument}=VALUE")
         command = ["ssm-bench", argument]
         values = flags.FlagValues()
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=command)
@@ -389,13 +388,13 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
             values(command)
         except (flags.Error, TypeError, ValueError) as error:
             like = f"a value of type {type(known[name]).__name__}, like {known[name]!r}"
-            raise UserError(f"--config.{name} takes {like}; got {value!r}") from error
+            raise SettingError(name, f"takes {like}; got {value!r}") from error
         config = values.config
         changed = leaves(config.to_dict())[name]
         if name in SCHEMA:
             SCHEMA[name].check(changed)
         else:
-            check_number(f"--config.{name}", changed)
+            check_number(name, changed)
     return config
 
 
@@ -408,12 +407,12 @@ def leaves(tree: dict[str, Any], joint: str = ".", prefix: str = "") -> dict[str
     return found
 
 
-def check_choice(setting: str, value: str, allowed: Sequence[str]) -> str:
-    """Returns the value if it is one of the allowed ones.
+def check_choice(setting: str, value: Any, allowed: Sequence[str]) -> None:
+    """Checks that the value of a setting is one of the allowed ones.
 
     Raises:
-        UserError: it is not; the message names the setting, the value and the allowed ones.
+        SettingError: it is not.
     """
     if value not in allowed:
-        raise unknown_name(f"--config.{setting}", value, allowed)
-    return value
+        error = unknown_choice(setting, str(value), allowed)
+        raise SettingError(error.name, *error.words)

@@ -5,7 +5,7 @@ Our own mixers are tested by the same functions. Each raises `AssertionError` wi
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ def check_mixer(kind: type[Mixer], *, width: int = WIDTH, tolerance: float = TOL
         AssertionError: a sentence about the first thing that does not hold.
     """
     check_options(kind)
-    construct: Callable[..., Mixer] = kind
+    construct = cast(Callable[..., Mixer], kind)
     both = (False, True) if "bidirectional" in options_of(kind) and "bidirectional" not in options else (None,)
     for bidirectional in both:
         chosen = options | ({} if bidirectional is None else {"bidirectional": bidirectional})

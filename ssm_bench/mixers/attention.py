@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Mixer, Traits
@@ -59,17 +59,15 @@ class Attention(Mixer):
         width = width_of_heads(width, d_model, heads)
         kv_heads = kv_heads or heads
         if kv_heads < 1 or heads % kv_heads:
-            raise UserError(f"--config.mixer.kv_heads must divide --config.mixer.heads {heads}; got {kv_heads}")
+            raise ArgumentError("kv_heads", f"must divide heads {heads}; got {kv_heads}")
         if min(window, max_steps - 1) < 0:
-            raise UserError(
-                "--config.mixer.window must be at least 0 and max_steps at least 1; "
-                f"got window {window} and max_steps {max_steps}"
+            raise ArgumentError(
+                "window", f"must be at least 0 and max_steps at least 1; got window {window} and max_steps {max_steps}"
             )
         size = width // heads
         if rotary and size % 4:
-            raise UserError(
-                "--config.mixer.rotary needs heads of a multiple of 4 channels; "
-                f"got {heads} heads of {size} in a width of {width}"
+            raise ArgumentError(
+                "rotary", f"needs heads of a multiple of 4 channels; got {heads} heads of {size} in a width of {width}"
             )
         self.query = Linear(d_model, width, bias=False, rngs=rngs)
         self.keys = Linear(d_model, kv_heads * size, bias=False, rngs=rngs)

@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Traits, WholeMixer
@@ -50,7 +50,7 @@ class BigBird(WholeMixer):
         width = width_of_heads(width, d_model, heads)
         for option, value, least in (("block", block, 1), ("random_blocks", random_blocks, 0), ("seed", seed, 0)):
             if value < least:
-                raise UserError(f"--config.mixer.{option} must be at least {least}; got {value}")
+                raise ArgumentError(option, f"must be at least {least}; got {value}")
         self.query = Linear(d_model, width, bias=False, rngs=rngs)
         self.keys = Linear(d_model, width, bias=False, rngs=rngs)
         self.values = Linear(d_model, width, bias=False, rngs=rngs)

@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import ArgumentError, unknown_choice
 from ssm_bench.network.convolution import ConvolutionMixer, check_copies, deal
 from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Feedthrough, OutputMatrix, Spectrum, StepSize
@@ -65,12 +65,12 @@ class DSS(ConvolutionMixer):
             UserError: an unknown choice, no states, no length, or copies that do not divide h.
         """
         if version not in VERSIONS:
-            raise unknown_name("--config.mixer.version", version, VERSIONS)
+            raise unknown_choice("version", version, VERSIONS)
         if init not in INITS:
-            raise unknown_name("--config.mixer.init", init, INITS)
+            raise unknown_choice("init", init, INITS)
         for option, value in (("state_size", state_size), ("kernel_length", kernel_length)):
             if value < 1:
-                raise UserError(f"--config.mixer.{option} must be at least 1; got {value}")
+                raise ArgumentError(option, f"must be at least 1; got {value}")
         copies = check_copies(copies, d_model)
         self.version = version
         self.kernel_length = kernel_length
@@ -97,9 +97,10 @@ class DSS(ConvolutionMixer):
             # Without conjugates: half of what S4D computes.
             return ops.diagonal_kernel(Lambda, B, C / 2, dt, length, discretization="zoh")
         if length > self.kernel_length:
-            raise UserError(
-                "--config.mixer.kernel_length, which the softmax normalises over, must be at least the length "
-                f"of the sequences, {length}; got {self.kernel_length}"
+            raise ArgumentError(
+                "kernel_length",
+                ", which the softmax normalises over, must be at least the length "
+                f"of the sequences, {length}; got {self.kernel_length}",
             )
         return ops.diagonal_kernel(Lambda, B, C, dt, length, discretization="dss", horizon=self.kernel_length)
 

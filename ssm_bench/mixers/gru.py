@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.directions import RecurrentMixer
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Traits
@@ -37,7 +37,7 @@ class GRU(RecurrentMixer):
             UserError: a negative size.
         """
         if state_size < 0:
-            raise UserError(f"--config.mixer.state_size must be at least 1, or 0 for the width; got {state_size}")
+            raise ArgumentError("state_size", f"must be at least 1, or 0 for the width; got {state_size}")
         super().__init__(lambda: GRUCell(d_model, state_size or d_model, rngs=rngs), bidirectional=bidirectional)
 
 

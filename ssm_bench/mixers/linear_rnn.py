@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.mixer import Mixer, Traits
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum
 
@@ -48,9 +48,9 @@ class LinearRNN(Mixer):
             UserError: a size below 1, or a radius that is not a number above 0.
         """
         if state_size < 1:
-            raise UserError(f"--config.mixer.state_size must be at least 1; got {state_size}")
+            raise ArgumentError("state_size", f"must be at least 1; got {state_size}")
         if not 0 < radius < math.inf:
-            raise UserError(f"--config.mixer.radius must be a number above 0; got {radius}")
+            raise ArgumentError("radius", f"must be a number above 0; got {radius}")
         directions = 2 if bidirectional else 1
         self.A = Spectrum(_normal(rngs, (state_size, state_size), radius**2 / state_size))
         self.B = InputMatrix(_normal(rngs, (state_size, d_model), 1 / d_model))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.diagonal import DiagonalMixer
 from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum
@@ -55,7 +55,7 @@ class LRU(DiagonalMixer):
             UserError: sizes below 1, or an impossible ring.
         """
         if state_size < 1:
-            raise UserError(f"--config.mixer.state_size must be at least 1; got {state_size}")
+            raise ArgumentError("state_size", f"must be at least 1; got {state_size}")
         nu, theta, log_gamma = ops.ring(rngs.params(), state_size, r_min, r_max, max_phase)
         self.nu = Spectrum(nu)
         self.theta = Spectrum(theta)

@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Traits, WholeMixer
@@ -55,15 +55,16 @@ class LSHAttention(WholeMixer):
         """
         width = width_of_heads(width, d_model, heads)
         if buckets < 2 or buckets % 2:
-            raise UserError(f"--config.mixer.buckets must be an even number from 2; got {buckets}")
+            raise ArgumentError("buckets", f"must be an even number from 2; got {buckets}")
         if width * buckets * rounds > LARGEST_ROTATIONS:
-            raise UserError(
-                f"--config.mixer.buckets times rounds times the width {width} must be at most {LARGEST_ROTATIONS}, "
-                f"because rotations are drawn on the host; got buckets {buckets} and rounds {rounds}"
+            raise ArgumentError(
+                "buckets",
+                f"times rounds times the width {width} must be at most {LARGEST_ROTATIONS}, "
+                f"because rotations are drawn on the host; got buckets {buckets} and rounds {rounds}",
             )
         for option, value, least in (("chunk", chunk, 1), ("rounds", rounds, 1), ("seed", seed, 0)):
             if value < least:
-                raise UserError(f"--config.mixer.{option} must be at least {least}; got {value}")
+                raise ArgumentError(option, f"must be at least {least}; got {value}")
         self.query = Linear(d_model, width, bias=False, rngs=rngs)
         self.values = Linear(d_model, width, bias=False, rngs=rngs)
         self.out = Linear(width, d_model, bias=False, rngs=rngs)

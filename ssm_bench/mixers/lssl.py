@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.convolution import ConvolutionMixer
 from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum, StepSize
@@ -50,7 +50,7 @@ class LSSL(ConvolutionMixer):
             UserError: no states.
         """
         if state_size < 1:
-            raise UserError(f"--config.mixer.state_size must be at least 1; got {state_size}")
+            raise ArgumentError("state_size", f"must be at least 1; got {state_size}")
         self.causal = not bidirectional
         A, B = ops.hippo_legs(state_size)
         self.A = Spectrum(jnp.asarray(A)) if trainable else None

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError, UserError
 from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Traits, WholeMixer
@@ -39,7 +39,7 @@ class Luna(WholeMixer):
             UserError: no context, or heads that do not divide the width.
         """
         if context < 1:
-            raise UserError(f"--config.model.context must be at least 1 with the mixer luna; got {context}")
+            raise ArgumentError("context", f"must be at least 1 with the mixer luna; got {context}")
         width_of_heads(0, d_model, heads)
 
         def projection(*, bias: bool = True) -> Linear:
@@ -65,9 +65,7 @@ class Luna(WholeMixer):
         """
         batch, length, _ = x.shape
         if length <= self.context:
-            raise UserError(
-                f"Luna takes inputs of more positions than its --config.model.context {self.context}; got {length}"
-            )
+            raise UserError(f"Luna takes inputs of more positions than its context {self.context}; got {length}")
         context, x = x[:, : self.context], x[:, self.context :]
         lengths = jnp.full(batch, length) if mask is None else mask.sum(-1)
         lengths = lengths.astype(jnp.int32) - self.context

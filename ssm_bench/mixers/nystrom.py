@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Traits, WholeMixer
@@ -59,11 +59,11 @@ class Nystrom(WholeMixer):
         """
         width = width_of_heads(width, d_model, heads)
         if landmarks < 1:
-            raise UserError(f"--config.mixer.landmarks must be at least 1; got {landmarks}")
+            raise ArgumentError("landmarks", f"must be at least 1; got {landmarks}")
         if not 1 <= inverse_steps <= MOST_STEPS:
-            raise UserError(f"--config.mixer.inverse_steps must lie in 1..{MOST_STEPS}; got {inverse_steps}")
+            raise ArgumentError("inverse_steps", f"must lie in 1..{MOST_STEPS}; got {inverse_steps}")
         if taps < 0 or (taps and taps % 2 == 0):
-            raise UserError(f"--config.mixer.taps must be odd, or 0 for no convolution; got {taps}")
+            raise ArgumentError("taps", f"must be odd, or 0 for no convolution; got {taps}")
         self.query = Linear(d_model, width, bias=bias, rngs=rngs)
         self.keys = Linear(d_model, width, bias=False, rngs=rngs)
         self.values = Linear(d_model, width, bias=bias, rngs=rngs)

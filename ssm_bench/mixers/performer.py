@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import ArgumentError, unknown_choice
 from ssm_bench.network.feature_attention import FeatureAttention
 from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Constant
@@ -54,12 +54,11 @@ class Performer(FeatureAttention):
             UserError: a negative width, heads that do not divide it, an unknown kernel or too few features.
         """
         if kernel not in KERNELS:
-            raise unknown_name("--config.mixer.kernel", kernel, KERNELS)
+            raise unknown_choice("kernel", kernel, KERNELS)
         least = 1 if kernel == "softmax" else 0
         if random_features < least:
-            raise UserError(
-                f"--config.mixer.random_features must be at least {least} for the kernel {kernel}; "
-                f"got {random_features}"
+            raise ArgumentError(
+                "random_features", f"must be at least {least} for the kernel {kernel}; got {random_features}"
             )
         super().__init__(d_model, heads=heads, width=width, bidirectional=bidirectional, rngs=rngs)
         drawn = ops.orthogonal_gaussian(rngs.params(), random_features, self.size) if random_features else None

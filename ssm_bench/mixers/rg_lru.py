@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import ArgumentError, unknown_choice
 from ssm_bench.network.directions import RecurrentMixer
 from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Exempt, Spectrum
@@ -60,12 +60,12 @@ class RGLRU(RecurrentMixer):
             UserError: blocks that do not divide the width, an unknown init, or radii out of order.
         """
         if blocks < 1 or d_model % blocks:
-            raise UserError(f"--config.mixer.blocks must divide the width {d_model}; got {blocks}")
+            raise ArgumentError("blocks", f"must divide the width {d_model}; got {blocks}")
         if init not in INITS:
-            raise unknown_name("--config.mixer.init", init, INITS)
+            raise unknown_choice("init", init, INITS)
         if not 0 < r_min < r_max < 1:
-            raise UserError(
-                f"--config.mixer.r_min and r_max must be in order between 0 and 1; got r_min {r_min} and r_max {r_max}"
+            raise ArgumentError(
+                "r_min", f"and r_max must be in order between 0 and 1; got r_min {r_min} and r_max {r_max}"
             )
 
         def cell() -> RGLRUCell:

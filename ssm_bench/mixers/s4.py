@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import UserError, unknown_choice
 from ssm_bench.network.convolution import ConvolutionMixer, check_copies, check_pairs, deal
 from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum, StepSize
@@ -70,7 +70,7 @@ class S4(ConvolutionMixer):
             UserError: an unknown choice, an odd state, copies that do not divide h, or a negative length.
         """
         if init not in INITS:
-            raise unknown_name("--config.mixer.init", init, INITS)
+            raise unknown_choice("init", init, INITS)
         shape = (check_copies(copies, d_model), check_pairs(state_size))
         if max_length < 0:
             raise UserError(f"max_length must be at least 0; got {max_length}")

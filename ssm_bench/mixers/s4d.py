@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import unknown_name
+from ssm_bench.errors import unknown_choice
 from ssm_bench.network.convolution import ConvolutionMixer, check_copies, check_pairs, deal
 from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum, StepSize
@@ -60,7 +60,7 @@ class S4D(ConvolutionMixer):
             UserError: an unknown choice, an odd state, or copies that do not divide h.
         """
         if init not in INITS:
-            raise unknown_name("--config.mixer.init", init, INITS)
+            raise unknown_choice("init", init, INITS)
         shape = (check_copies(copies, d_model), check_pairs(state_size))
         ops.discretization_rule(discretization)
         self.discretization = discretization

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import ArgumentError, unknown_choice
 from ssm_bench.network.diagonal import DiagonalMixer
 from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, OutputMatrix, Spectrum, StepSize
@@ -62,11 +62,12 @@ class S5(DiagonalMixer):
             UserError: an unknown choice, or a state that does not divide into blocks of pairs.
         """
         if output_init not in OUTPUT_INITS:
-            raise unknown_name("--config.mixer.output_init", output_init, OUTPUT_INITS)
+            raise unknown_choice("output_init", output_init, OUTPUT_INITS)
         if blocks < 1 or state_size < 1 or state_size % (2 * blocks):
-            raise UserError(
-                "--config.mixer.state_size must be a positive multiple of twice --config.mixer.blocks, because each "
-                f"block holds conjugate pairs; got state_size {state_size} and blocks {blocks}"
+            raise ArgumentError(
+                "state_size",
+                "must be a positive multiple of twice blocks, because each "
+                f"block holds conjugate pairs; got state_size {state_size} and blocks {blocks}",
             )
         self.rule = ops.discretization_rule(discretization)
         self.clip_eigenvalues = clip_eigenvalues

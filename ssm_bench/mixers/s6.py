@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.directions import RecurrentMixer
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Traits
@@ -56,9 +56,9 @@ class S6(RecurrentMixer):
         """
         if state_size < 1 or (complex_states and state_size % 2):
             allowed = "even and at least 2, counting conjugate pairs" if complex_states else "at least 1"
-            raise UserError(f"--config.mixer.state_size must be {allowed}; got {state_size}")
+            raise ArgumentError("state_size", f"must be {allowed}; got {state_size}")
         if dt_rank < 0:
-            raise UserError(f"--config.mixer.dt_rank must be at least 1, or 0 for a rank by the width; got {dt_rank}")
+            raise ArgumentError("dt_rank", f"must be at least 1, or 0 for a rank by the width; got {dt_rank}")
         rank = dt_rank or math.ceil(d_model / 16)
 
         def cell() -> S6Cell:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.directions import RecurrentMixer
 from ssm_bench.network.layers import Linear
 from ssm_bench.network.mixer import Traits
@@ -51,9 +51,9 @@ class SSD(RecurrentMixer):
             UserError: impossible sizes or steps.
         """
         if state_size < 1:
-            raise UserError(f"--config.mixer.state_size must be at least 1; got {state_size}")
+            raise ArgumentError("state_size", f"must be at least 1; got {state_size}")
         if heads < 1 or d_model % heads:
-            raise UserError(f"--config.mixer.heads must divide the width {d_model}; got {heads}")
+            raise ArgumentError("heads", f"must divide the width {d_model}; got {heads}")
         super().__init__(
             lambda: SSDCell(d_model, state_size, heads, (dt_min, dt_max), rngs), bidirectional=bidirectional
         )

@@ -3,7 +3,7 @@
 import jax
 from flax import nnx
 
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.layers import GEGLU, WIDEST, Linear, ShortConv, split_key
 from ssm_bench.network.residual import Residual
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
@@ -65,5 +65,5 @@ def mixer_width(d_model: int, expand: float) -> int:
         UserError: an expansion that is not positive or absurdly large.
     """
     if not 0 < expand <= WIDEST:
-        raise UserError(f"--config.scaffold.expand must be above 0 and at most {WIDEST}; got {expand}")
+        raise ArgumentError("expand", f"must be above 0 and at most {WIDEST}; got {expand}")
     return max(8, 8 * round(expand * d_model / 8))

@@ -7,7 +7,7 @@ from tempfile import TemporaryFile
 from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset
-from ssm_bench.errors import UserError
+from ssm_bench.errors import SettingError, UserError
 from ssm_bench.train.memory import check_memory
 
 
@@ -22,7 +22,7 @@ def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
     examples = len(dataset.splits["train"])
     if config.train.batch_size > examples:
         seen = config.train.batch_size
-        raise UserError(f"--config.train.batch_size must be at most the {examples} training examples; got {seen}")
+        raise SettingError("train.batch_size", f"must be at most the {examples} training examples; got {seen}")
     ids, classes = (dataset.values, dataset.vocab_size), (dataset.labels, dataset.spec.classes)
     for what, (values, count) in {"token ids": ids, "labels": classes}.items():
         if count and not 0 <= values.min() <= values.max() < count:

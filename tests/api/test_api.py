@@ -46,8 +46,8 @@ def batch():
 def test_importing_the_package_loads_nothing_heavy():
     script = "import sys, ssm_bench; dir(ssm_bench); print({'jax', 'numpy', 'flax'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "set()\n"
-    with pytest.raises(AttributeError, match="has no attribute 'trian'"):
-        _ = ssm_bench.trian
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = ssm_bench.nothing
 
 
 def test_a_run_is_its_record_its_curve_and_its_model(run, folder, batch):

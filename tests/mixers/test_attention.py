@@ -92,7 +92,7 @@ def test_without_a_window_the_last_steps_are_kept():
     ("options", "message"),
     [
         ({"heads": 3}, "heads must divide the width 16; got 3"),
-        ({"kv_heads": 3}, "kv_heads must divide --config.mixer.heads 4; got 3"),
+        ({"kv_heads": 3}, "kv_heads must divide heads 4; got 3"),
         ({"kv_heads": -1}, "got -1"),
         ({"window": -1}, "got window -1 and max_steps 1024"),
         ({"max_steps": 0}, "max_steps 0"),

@@ -142,11 +142,11 @@ def test_draws_differ_between_heads_and_seeds_and_reach_every_block():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": 3}, "--config.mixer.heads must divide the width 8; got 3"),
+        ({"heads": 3}, "heads must divide the width 8; got 3"),
         ({"heads": 0}, "got 0"),
-        ({"block": 0}, "--config.mixer.block must be at least 1; got 0"),
-        ({"random_blocks": -1}, "--config.mixer.random_blocks must be at least 0; got -1"),
-        ({"seed": -1}, "--config.mixer.seed must be at least 0; got -1"),
+        ({"block": 0}, "block must be at least 1; got 0"),
+        ({"random_blocks": -1}, "random_blocks must be at least 0; got -1"),
+        ({"seed": -1}, "seed must be at least 0; got -1"),
     ],
 )
 def test_impossible_options(options, message):

@@ -60,10 +60,10 @@ def test_keys_of_any_size_give_finite_gradients(size):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": 3}, "--config.mixer.heads must divide the width 16; got 3"),
+        ({"heads": 3}, "heads must divide the width 16; got 3"),
         ({"heads": 0}, "got 0"),
-        ({"heads": 4, "width": 10}, "--config.mixer.heads must divide the width 10; got 4"),
-        ({"width": -4}, "--config.mixer.width must be at least 0; got -4"),
+        ({"heads": 4, "width": 10}, "heads must divide the width 10; got 4"),
+        ({"width": -4}, "width must be at least 0; got -4"),
     ],
 )
 def test_impossible_options(options, message):

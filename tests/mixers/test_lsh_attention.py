@@ -133,12 +133,12 @@ def test_buckets_are_those_of_the_rotations_and_every_round_has_its_own():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": 3}, "--config.mixer.heads must divide the width 8; got 3"),
-        ({"buckets": 5}, "--config.mixer.buckets must be an even number from 2; got 5"),
+        ({"heads": 3}, "heads must divide the width 8; got 3"),
+        ({"buckets": 5}, "buckets must be an even number from 2; got 5"),
         ({"buckets": 0}, "got 0"),
-        ({"chunk": 0}, "--config.mixer.chunk must be at least 1; got 0"),
-        ({"rounds": 0}, "--config.mixer.rounds must be at least 1; got 0"),
-        ({"seed": -1}, "--config.mixer.seed must be at least 0; got -1"),
+        ({"chunk": 0}, "chunk must be at least 1; got 0"),
+        ({"rounds": 0}, "rounds must be at least 1; got 0"),
+        ({"seed": -1}, "seed must be at least 0; got -1"),
     ],
 )
 def test_impossible_options(options, message):

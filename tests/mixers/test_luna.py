@@ -96,9 +96,9 @@ def test_no_array_is_quadratic_in_the_length():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": 3}, "--config.mixer.heads must divide the width 8; got 3"),
+        ({"heads": 3}, "heads must divide the width 8; got 3"),
         ({"heads": 0}, "heads must divide the width 8; got 0"),
-        ({"context": 0}, "--config.model.context must be at least 1 with the mixer luna; got 0"),
+        ({"context": 0}, "context must be at least 1 with the mixer luna; got 0"),
     ],
 )
 def test_impossible_options(options, message):
@@ -107,5 +107,5 @@ def test_impossible_options(options, message):
 
 
 def test_a_sequence_has_to_be_longer_than_the_context():
-    with pytest.raises(UserError, match=r"of more positions than its --config.model.context 5; got 5"):
+    with pytest.raises(UserError, match=r"of more positions than its context 5; got 5"):
         small()(inputs()[:, :CONTEXT])

@@ -62,11 +62,11 @@ def test_it_is_the_loop_at_the_true_length(options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": 3}, "--config.mixer.heads must divide the width 8; got 3"),
+        ({"heads": 3}, "heads must divide the width 8; got 3"),
         ({"width": 7}, "heads must divide the width 7; got 2"),
-        ({"landmarks": 0}, "--config.mixer.landmarks must be at least 1; got 0"),
-        ({"inverse_steps": 0}, "--config.mixer.inverse_steps must be at least 1; got 0"),
-        ({"taps": 4}, "--config.mixer.taps must be odd, or 0 for no convolution; got 4"),
+        ({"landmarks": 0}, "landmarks must be at least 1; got 0"),
+        ({"inverse_steps": 0}, "inverse_steps must lie in 1..[0-9]+; got 0"),
+        ({"taps": 4}, "taps must be odd, or 0 for no convolution; got 4"),
         ({"taps": -1}, "got -1"),
     ],
 )

@@ -102,8 +102,8 @@ def test_random_features_are_no_parameters_and_are_drawn_for_each_layer():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": 3}, "--config.mixer.heads must divide the width 16; got 3"),
-        ({"kernel": "gelu"}, "unknown --config.mixer.kernel 'gelu'.*allowed: relu, softmax"),
+        ({"heads": 3}, "heads must divide the width 16; got 3"),
+        ({"kernel": "gelu"}, "unknown kernel 'gelu'.*allowed: relu, softmax"),
         ({"random_features": -1}, "random_features must be at least 0 for the kernel relu; got -1"),
         ({"kernel": "softmax"}, "random_features must be at least 1 for the kernel softmax; got 0"),
     ],

@@ -85,7 +85,7 @@ def entry(**changes):
         (entry(overrides={"model.d_modle": 8}), "entry 1 (one): --config.model.d_modle changes the published recipe"),
         (
             entry(preset="custom", overrides={"model.d_modle": 8}),
-            "entry 1 (one): unknown setting '--config.model.d_mod",
+            "entry 1 (one): unknown setting 'model.d_mod",
         ),
         (
             entry(preset="custom", overrides={"train.steps": [8]}),

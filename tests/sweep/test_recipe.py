@@ -123,26 +123,26 @@ def test_overrides_keep_the_type_of_what_is_there():
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
-        ("--config.model.dmodel=3", r"unknown setting '--config.model.dmodel' \(did you mean --config.model.d_model"),
-        ("--config.model.d_model=wide", r"--config.model.d_model takes a value of type int, like 128; got 'wide'"),
-        ("--config.model.d_model=1.5", r"--config.model.d_model takes a value of type int, like 128; got '1.5'"),
-        ("--config.model.prenorm=perhaps", r"--config.model.prenorm takes a value of type bool.*got 'perhaps'"),
-        ("--config.model.d_model", r"--config.model.d_model needs a value"),
-        ("--config.optimizer.lr=nan", "--config.optimizer.lr takes a finite number; got 'nan'"),
-        ("--config.optimizer.lr=-inf", "--config.optimizer.lr takes a finite number; got '-inf'"),
-        ("--config.model=3", "--config.model is a section of settings: .*--config.model.mixer"),
-        ("--config.train.batch_size=0", "--config.train.batch_size must be at least 1; got 0"),
-        ("--config.train.eval_batch_size=-5", "--config.train.eval_batch_size must be at least 0; got -5"),
-        ("--config.optimizer.lr=0", "--config.optimizer.lr must be above 0; got 0.0"),
-        ("--config.model.dropout=1.0", r"--config.model.dropout must lie in \[0, 1\); got 1.0"),
-        ("--config.optimizer.warmup=1.5", r"--config.optimizer.warmup must lie in \[0, 1\]; got 1.5"),
-        ("--config.model.layers=99999", r"--config.model.layers must lie in \[1, 1024\]; got 99999"),
+        ("--config.model.dmodel=3", r"unknown setting 'model.dmodel' \(did you mean model.d_model"),
+        ("--config.model.d_model=wide", r"model.d_model takes a value of type int, like 128; got 'wide'"),
+        ("--config.model.d_model=1.5", r"model.d_model takes a value of type int, like 128; got '1.5'"),
+        ("--config.model.prenorm=perhaps", r"model.prenorm takes a value of type bool.*got 'perhaps'"),
+        ("--config.model.d_model", r"model.d_model needs a value"),
+        ("--config.optimizer.lr=nan", "optimizer.lr takes a finite number; got 'nan'"),
+        ("--config.optimizer.lr=-inf", "optimizer.lr takes a finite number; got '-inf'"),
+        ("--config.model=3", "model is a section of settings: .*model.mixer"),
+        ("--config.train.batch_size=0", "train.batch_size must be at least 1; got 0"),
+        ("--config.train.eval_batch_size=-5", "train.eval_batch_size must be at least 0; got -5"),
+        ("--config.optimizer.lr=0", "optimizer.lr must be above 0; got 0.0"),
+        ("--config.model.dropout=1.0", r"model.dropout must lie in \[0, 1\); got 1.0"),
+        ("--config.optimizer.warmup=1.5", r"optimizer.warmup must lie in \[0, 1\]; got 1.5"),
+        ("--config.model.layers=99999", r"model.layers must lie in \[1, 1024\]; got 99999"),
         (
             "--config.train.steps=9999999999",
-            "--config.train.steps takes an integer of at most 2147483647; got 9999999999",
+            "train.steps takes an integer of at most 2147483647; got 9999999999",
         ),
-        ("--config.optimizer.schedule=cosin", r"unknown --config.optimizer.schedule 'cosin' \(did you mean cosine"),
-        ("--config.optimizer.groups.weight=fast", r"unknown --config.optimizer.groups.weight 'fast'.*global\+decay"),
+        ("--config.optimizer.schedule=cosin", r"unknown optimizer.schedule 'cosin' \(did you mean cosine"),
+        ("--config.optimizer.groups.weight=fast", r"unknown optimizer.groups.weight 'fast'.*global\+decay"),
     ],
 )
 def test_a_wrong_name_or_type_is_refused_with_what_would_do(argument, sentence):
@@ -175,7 +175,7 @@ def test_a_mixer_that_replaces_itself_changes_nothing():
 
 def test_options_that_an_experiment_leaves_out_are_written_out():
     assert resolve("s5", "text").mixer.discretization == "zoh"
-    with pytest.raises(UserError, match=r"unknown setting '--config.mixer.state' \(did you mean .*state_size"):
+    with pytest.raises(UserError, match=r"unknown setting 'mixer.state' \(did you mean .*state_size"):
         resolve("s5", "text", overrides=["--config.mixer.state=8"])
 
 
@@ -206,7 +206,7 @@ def test_options_that_an_experiment_leaves_out_are_written_out():
             r"free under paper: --config.train.evaluations, .*--preset custom",
         ),
         ({"seed": -1}, r"--seed takes a whole number from 0 .* got -1"),
-        ({"overrides": ["--config.model.mixer=s7"]}, r"unknown --config.model.mixer 's7' \(did you mean"),
+        ({"overrides": ["--config.model.mixer=s7"]}, r"unknown model.mixer 's7' \(did you mean"),
     ],
 )
 def test_unknown_names_and_values_out_of_range_are_refused(arguments, sentence):
@@ -299,10 +299,10 @@ def test_a_setting_is_described_and_its_default_is_allowed(setting):
     if setting.name != "train.steps":
         setting.check(setting.default)
     if setting.range:
-        with pytest.raises(UserError, match=f"^--config.{setting.name} must .*; got -1"):
+        with pytest.raises(UserError, match=f"^{setting.name} must .*; got -1"):
             setting.check(type(setting.default)(-1))
     if setting.choices:
-        with pytest.raises(UserError, match=f"^unknown --config.{setting.name} 'xyzzy'; allowed: "):
+        with pytest.raises(UserError, match=f"^unknown {setting.name} 'xyzzy'; allowed: "):
             setting.check("xyzzy")
 
 
@@ -388,8 +388,8 @@ def test_a_new_model_needs_no_table_of_tasks(own_experiment):
     ("change", "sentence"),
     [
         ('"d_modell": 3', r"unknown setting of experiments/mine.py 'model.d_modell' \(did you mean model.d_model"),
-        ('"d_model": "wide"', "^experiments/mine.py: --config.model.d_model takes a value of type int"),
-        ('"layers": 0', r"^experiments/mine.py: --config.model.layers must lie in \[1, 1024\]; got 0"),
+        ('"d_model": "wide"', "^experiments/mine.py: model.d_model takes a value of type int"),
+        ('"layers": 0', r"^experiments/mine.py: model.layers must lie in \[1, 1024\]; got 0"),
     ],
 )
 def test_a_setting_is_checked_in_an_experiment_too(own_experiment, change, sentence):
