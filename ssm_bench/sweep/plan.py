@@ -74,7 +74,7 @@ class Group(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would keep the last, and lone surrogates such as "\\ud800"."""
+    """Refuses a key that is given twice, of which YAML would keep the last, and text that is not Unicode."""
 
     def construct_scalar(self, node: yaml.ScalarNode) -> str:
         text = super().construct_scalar(node)
