@@ -62,8 +62,12 @@ def _corrupt_data(originals: Path, expected: dict, environment: dict[str, str], 
     return corruptions.data(originals, expected, folder, environment, seed)
 
 
-def _corrupt_checkpoints(originals: Path, environment: dict[str, str], folder: Path, seed: int) -> Counter:
-    return corruptions.checkpoints(originals, folder, environment, seed)
+def _resumed(originals: Path, environment: dict[str, str], folder: Path, seed: int) -> Counter:
+    return corruptions.resumed(originals, folder, environment, seed)
+
+
+def _restored(originals: Path, environment: dict[str, str], count: int, folder: Path, seed: int) -> Counter:
+    return corruptions.restored(originals, folder, environment, range(seed, seed + count))
 
 
 def _input(kind: str, environment: dict[str, str], folder: Path, seed: int) -> Counter:
@@ -85,10 +89,14 @@ def cases_of(part: str, options: argparse.Namespace, folder: Path, environment: 
         return [partial(_kill, case, environment) for case in chosen]
     if part == "corruptions":
         expected = corruptions.originals(folder, environment, runs=1 if options.short else 2)
+        # Half are sets; of the checkpoints, a tenth is resumed to the end.
         half = options.corruptions // 2
-        return [partial(_corrupt_data, folder, expected, environment)] * (options.corruptions - half) + [
-            partial(_corrupt_checkpoints, folder, environment)
-        ] * half
+        to_the_end = -(-half // 10)
+        return [
+            *[partial(_corrupt_data, folder, expected, environment)] * (options.corruptions - half),
+            *[partial(_resumed, folder, environment)] * to_the_end,
+            partial(_restored, folder, environment, half - to_the_end),
+        ]
     if part == "inputs":
         inputs.originals(folder, environment)
         return [partial(_input, kind, environment) for kind in inputs.cases(options.inputs)]

@@ -1,15 +1,24 @@
 """Prepared data and checkpoints that were damaged: refused in one sentence, or the result is the same bits."""
 
+import hashlib
+import json
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
+from ssm_bench.errors import UserError
+from ssm_bench.sweep.cells import Cell, Choices, opened
+from ssm_bench.train.checkpoint import Checkpoints
+from ssm_bench.train.run import make_trainer
 from storm_cases import raw
 from storm_cases.damage import DAMAGES, damage, swap
-from storm_cases.process import Ended, fault, start
-from storm_cases.runs import CELLS, difference, digest_of, records, training
+from storm_cases.process import LONGEST, Ended, fault, start
+from storm_cases.runs import CELLS, TINY, difference, digest_of, records, training
 
 #: Prepared sets that are damaged: task -> (raw files, kind of the set).
 SETS = {
@@ -104,8 +113,8 @@ def data(originals: Path, expected: dict[str, str], folder: Path, environment: d
     return _judged("data", f"{task}: {kind}: {done}", why, ended, ended.out == expected[task])
 
 
-def checkpoints(originals: Path, folder: Path, environment: dict[str, str], seed: int) -> Counter:
-    """One damaged checkpoint of two: the run is resumed to its end."""
+def _damaged_run(originals: Path, folder: Path, seed: int) -> tuple[str, str, str, Path]:
+    """A copy of an unfinished run with damage to one of its two checkpoints: model, task, what was done, its folder."""
     rng = np.random.default_rng(seed)
     there = [cell for cell in CELLS if (originals / f"{cell[0]}.unfinished").is_dir()]
     kind, which = KINDS[seed % len(KINDS)], seed // len(KINDS) % len(there)
@@ -114,16 +123,85 @@ def checkpoints(originals: Path, folder: Path, environment: dict[str, str], seed
     shutil.copytree(originals / f"{there[which - 1][0]}.unfinished", folder / "other")
     (run,) = folder.glob("checkpoints/*/*/*/[!.]*")
     (other,) = folder.glob("other/checkpoints/*/*/*/[!.]*")
-    # Damage to the newest checkpoint, to any, or to the list of both.
+    # Damage to the newest checkpoint, or to any.
     steps = sorted(run.glob("[0-9]*"), key=lambda path: int(path.name))
     place = steps[-1] if kind not in ("folder of another", "swapped files") and rng.uniform() < 0.7 else run
-    done = _damage(place, other, kind, rng)
+    return model, task, f"{kind}: {_damage(place, other, kind, rng)}", run
+
+
+def resumed(originals: Path, folder: Path, environment: dict[str, str], seed: int) -> Counter:
+    """One damaged checkpoint: the run is resumed to its end."""
+    model, task, done, _ = _damaged_run(originals, folder, seed)
     ended = start(training(model, task), folder, environment).wait()
     if ended.code == 0 and (why := difference(records(folder), records(originals / model))):
-        return _judged("checkpoints", f"{model}: {kind}: {done}", f"another record: {why}", ended, False)
+        return _judged("checkpoints", f"{model}: {done}", f"another record: {why}", ended, False)
     left = list((folder / "results").rglob("*.json")) if ended.code == 2 else []
     why = f"refused, but there is {left[0].name}" if left else ""
-    return _judged("checkpoints", f"{model}: {kind}: {done}", why, ended, ended.code == 0)
+    return _judged("checkpoints", f"{model}: {done}", why, ended, ended.code == 0)
+
+
+def restored(originals: Path, folder: Path, environment: dict[str, str], seeds: Sequence[int]) -> Counter:
+    """Damaged checkpoints, restored one after another in one process: all arrays and the progress are compared.
+
+    That a run resumed from any undamaged checkpoint ends in the same record is what kills show.
+    """
+
+    def restoring() -> None:
+        from ssm_bench.cli._options import prepare_jax
+
+        prepare_jax("quick", tell=False)
+        print(json.dumps(_restored(originals, folder, seeds)))
+
+    ended = start(restoring, folder, environment).wait(10 * LONGEST)
+    if why := fault(ended, (0,)):
+        return Counter({f"failure: checkpoints: {why}": 1})
+    return Counter(json.loads(ended.out))
+
+
+def _restored(originals: Path, folder: Path, seeds: Sequence[int]) -> Counter:
+    likes, expected = {}, {}
+    for model, task in CELLS:
+        if (originals / f"{model}.unfinished").is_dir():
+            likes[model] = _like(model, task)
+            (run,) = (originals / f"{model}.unfinished").glob("checkpoints/*/*/*/[!.]*")
+            for step in run.glob("[0-9]*"):
+                alone = folder / f"{model}-{step.name}"
+                shutil.copytree(step, alone / step.name)
+                expected[_digest(Checkpoints(alone).restore(likes[model]))] = model
+    total: Counter[str] = Counter()
+    for seed in seeds:
+        case = folder / str(seed)
+        model, _, done, run = _damaged_run(originals, case, seed)
+        total.update(("corruptions", "corruptions of checkpoints"))
+        try:
+            same = expected.get(_digest(Checkpoints(run).restore(likes[model]))) == model
+            total["checkpoints: the same bits" if same else f"failure: {seed}: {model}: {done}: silently others"] += 1
+        except UserError as error:
+            is_one = "\n" not in str(error)
+            total["checkpoints: refused in one sentence" if is_one else f"failure: {seed}: {done}: {error}"] += 1
+        except Exception as error:
+            total[f"failure: checkpoints {seed}: {model}: {done}: {type(error).__name__}: {error}"] += 1
+        shutil.rmtree(case)
+    return total
+
+
+def _like(model: str, task: str) -> Any:
+    """Arrays of the shapes and types that a checkpoint of a tiny run holds."""
+    choices = Choices(preset="quick", data="synthetic", overrides=tuple(one for one in TINY if "config" in one))
+    config, dataset = opened(choices.config(Cell(model=model, task=task, seed=0)))
+    program = make_trainer(config, dataset).program
+    return {"state": program.initial_state(), "best": {"params": program.model.params, "stats": program.model.stats}}
+
+
+def _digest(restored: Any) -> str:
+    """One hash of a restored checkpoint; empty if none was found."""
+    if restored is None:
+        return ""
+    tree, progress = restored
+    digest = hashlib.sha256(json.dumps(progress, sort_keys=True).encode())
+    for leaf in jax.tree.leaves(tree):
+        digest.update(f"{leaf.dtype} {leaf.shape}".encode() + np.asarray(leaf).tobytes())
+    return digest.hexdigest()
 
 
 def _judged(of: str, what: str, why: str, ended: Ended, same: bool) -> Counter:

@@ -63,6 +63,8 @@ def entry(**changes):
         ("\x00", "not valid YAML"),
         ("- {[1]: 2}", "not valid YAML"),
         ("[" * 3000, "not valid YAML"),
+        (entry(group="a\ud800"), "line 1: not valid YAML: text that is not Unicode"),
+        (entry(overrides={"model.mixer": "\udfff"}), "line 1: not valid YAML: text that is not Unicode"),
         (entry(group=None), "entry 1: Object missing required field group"),
         (entry(group="a b"), "entry 1: group: Expected str matching regex"),
         (entry(modle="s5"), "unknown key in plan.yaml: entry 1: 'modle' (did you mean models"),
