@@ -10,6 +10,7 @@ from ssm_bench.data import spec
 from ssm_bench.data.dataset import DATA, PROTOCOLS
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.build import SLOTS, options_of
+from ssm_bench.report import published
 from ssm_bench.sweep.presets import PRESETS, default_data, set_share
 
 #: Options that mean the same in every mixer. They are kept when another mixer replaces the one of a recipe; all others
@@ -117,6 +118,12 @@ def resolve(
     if wanted.kind != "tokens" or protocol == "paper":
         # There it changes nothing, and must not make another run of the same.
         config.train.lengths = 1
+    row, source = config.report.published_row, config.report.published_source
+    if row and not published.known(row, source):
+        raise UserError(
+            f"--config.report.published_row names a row of the published results, or nothing; got {row!r}, which is "
+            f"no row of the source {source!r}"
+        )
     return config
 
 

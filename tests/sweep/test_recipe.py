@@ -279,6 +279,13 @@ def test_every_preset_resolves_every_cell(preset):
         assert resolve(model, task, preset=preset).train.steps > 0
 
 
+@pytest.mark.parametrize("name", ["published_row", "published_source"])
+def test_a_row_that_was_not_published_is_refused_before_training(name):
+    with pytest.raises(UserError, match=r"published_row names a row of the published results.*nope"):
+        resolve("s5", "text", overrides=(f"--config.report.{name}=nope",))
+    assert resolve("s5", "text", overrides=("--config.report.published_row=",)).report.published_row == ""
+
+
 def test_a_share_is_of_the_steps_that_an_override_names():
     config = resolve("lru", "text", share=0.5, overrides=("--config.train.published_steps=400",))
     assert config.train.published_steps == 400 and 200 <= config.train.steps <= 400
