@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench import registry
+from ssm_bench.bench.recording import of_recipe
 from ssm_bench.config import (
     SCHEMA,
     SETTINGS,
@@ -31,6 +32,7 @@ from ssm_bench.network.backbone import ENCODERS, POOLINGS, POSITIONS, PRECISIONS
 from ssm_bench.network.build import build, options_of
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.record import store
+from ssm_bench.report.speed import own_steps
 from ssm_bench.sweep.presets import PRESETS, set_share
 from ssm_bench.sweep.recipe import FREE, SHARED_OPTIONS, resolve
 from ssm_bench.train.identity import recipe
@@ -86,10 +88,11 @@ def test_the_cost_in_a_header_is_what_the_records_say(model):
         if record.model.name == model and record.steps.published and kind in record.device.kind and record.alone:
             step_seconds = record.cost.seconds_train / record.steps.done
             measured[record.task.title] = record.steps.published * step_seconds / 60
-    for record in store.read_all_speed(RESULTS):
-        if record.name.startswith(f"step-{model}-{record.task}-gpu") and kind in record.device.kind:
-            steps = resolve(model, record.task, preset="paper").train.published_steps
-            measured[spec(record.task).title] = steps * record.measurements["step_ms"] / 60_000
+    for record in own_steps(store.read_all_speed(RESULTS)):
+        if record.model == model and record.task and kind in record.device.kind:
+            config = resolve(model, record.task, preset="paper")
+            if of_recipe(record, config):
+                measured[spec(record.task).title] = config.train.published_steps * record.value("step_ms") / 60_000
     assert stated or "not measured yet" in header, "no cost is stated"
     for task, minutes in stated.items():
         assert int(minutes) == pytest.approx(measured[task], rel=COST_TOLERANCE, abs=0.5), task
