@@ -8,7 +8,7 @@ from ssm_bench import registry
 from ssm_bench.config import check_choice, experiment, get_config, has_recipe, override
 from ssm_bench.data import spec
 from ssm_bench.data.dataset import DATA, PROTOCOLS
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import ArgumentError, SettingError, UserError, unknown_choice, unknown_name
 from ssm_bench.network.build import SLOTS, options_of
 from ssm_bench.report import published
 from ssm_bench.sweep.presets import PRESETS, default_data, set_share
@@ -66,18 +66,18 @@ def resolve(
     """
     wanted = spec(task)
     if preset not in PRESETS:
-        raise unknown_name("--preset", preset, PRESETS)
+        raise unknown_choice("preset", preset, PRESETS)
     if preset in FREE and not has_recipe(model, task):
-        raise UserError(f"{model} has no published recipe for {task}: --preset {preset} needs one; use custom or quick")
+        raise UserError(f"{model} has no published recipe for {task}: preset {preset} needs one; use custom or quick")
     if protocol not in PROTOCOLS:
-        raise unknown_name("--protocol", protocol, PROTOCOLS)
+        raise unknown_choice("protocol", protocol, PROTOCOLS)
     data = data or default_data(preset)
     if share is not None and not 0.0 < share <= 1.0:
-        raise UserError(f"--share is a share of the published steps in (0, 1]; got {share}")
+        raise ArgumentError("share", f"is a share of the published steps in (0, 1]; got {share}")
     if data not in DATA:
-        raise unknown_name("--data", data, DATA)
+        raise unknown_choice("data", data, DATA)
     if not 0 <= seed < 2**31:
-        raise UserError(f"--seed takes a whole number from 0 to 2147483647; got {seed}")
+        raise ArgumentError("seed", f"takes a whole number from 0 to 2147483647; got {seed}")
     _check_overrides(preset, overrides)
     config = get_config(model, wanted)
     config.preset, config.protocol, config.seed, config.task.data = preset, protocol, seed, data
@@ -100,12 +100,12 @@ def resolve(
         config[section] = ConfigDict(defaults | {name: value for name, value in given.items() if name in defaults})
     if share is not None:
         if preset == "quick":
-            raise UserError("--share is a share of the published steps, which a quick run has none of; use budget")
+            raise ArgumentError("share", "is a share of the published steps, which a quick run has none of; use budget")
         if preset == "paper":
-            what = f"--share is a share of the published steps, and a paper run takes all; got {share}"
-            raise UserError(f"{what}; use --preset budget or custom")
+            what = f"is a share of the published steps, and a paper run takes all; got {share}"
+            raise ArgumentError("share", f"{what}; use the preset budget or custom")
         if not config.train.published_steps:
-            raise UserError(f"--share is a share of the published steps, and {model} has no recipe for {task}")
+            raise ArgumentError("share", f"is a share of the published steps, and {model} has no recipe for {task}")
         set_share(config, share)
     else:
         PRESETS[preset](config, experiment(model))
@@ -120,10 +120,10 @@ def resolve(
         config.train.lengths = 1
     row, source = config.report.published_row, config.report.published_source
     if row and not published.known(row, source):
-        raise UserError(
-            f"--config.report.published_row names a row of the published results, or nothing; got {row!r}, which is "
-            f"no row of the source {source!r}"
+        what = (
+            f"names a row of the published results, or nothing; got {row!r}, which is no row of the source {source!r}"
         )
+        raise SettingError("report.published_row", what)
     return config
 
 
@@ -132,12 +132,12 @@ def _check_overrides(preset: str, overrides: Sequence[str]) -> None:
     for argument in overrides:
         name = argument.removeprefix("--config.").partition("=")[0]
         if name in FLAGS:
-            raise UserError(f"--config.{name} has a flag of its own: {FLAGS[name]}")
+            raise SettingError(name, f"has a flag of its own: {FLAGS[name]}")
         if preset == "paper" and name == "train.steps":
-            raise UserError(f"{argument} changes the published schedule; use --preset budget or custom for another")
+            raise SettingError(name, "changes the published schedule; use the preset budget or custom for another")
         if preset in FREE and name not in FREE[preset]:
-            free = ", ".join(f"--config.{n}" for n in FREE[preset])
-            raise UserError(
-                f"--config.{name} changes the published recipe, and a {preset} run would still bear its name; "
-                f"free under {preset}: {free}; use --preset custom for anything else"
+            raise SettingError(
+                name,
+                f"changes the published recipe, and a {preset} run would still bear its name; free under {preset}: "
+                f"{', '.join(FREE[preset])}; use the preset custom for anything else",
             )

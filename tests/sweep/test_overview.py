@@ -73,4 +73,4 @@ def test_a_task_without_a_recipe_has_no_size_and_a_sweep_leaves_it_out(tmp_path,
     assert "experiments/mine.py has no recipe for pathfinder, listops, retrieval, pathx: left out\n" in out
     assert "2 not reached" in out
     assert main([*sweep, "--tasks", "listops,pathx"]) == main([*sweep, "--tasks", "text,nope"]) == 2
-    assert "mine has no published recipe for listops: --preset budget needs one" in capsys.readouterr().err
+    assert "mine has no published recipe for listops: preset budget needs one" in capsys.readouterr().err
