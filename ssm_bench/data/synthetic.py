@@ -23,10 +23,10 @@ MAX_LENGTH = 256
 SHORTEST = 16
 
 #: What the examples of the stand-ins are.
-REVIEWS = "stand-in: texts with words that reveal the class"
-PAIRS = "stand-in: pairs of texts on the same topic or on two"
-PATTERNS = "stand-in: noisy patterns"
-MARKERS = "stand-in: two markers with a stroke between them"
+REVIEWS = "synthetic stand-in: texts with words that reveal the class"
+PAIRS = "synthetic stand-in: pairs of texts on the same topic or on two"
+PATTERNS = "synthetic stand-in: noisy patterns"
+MARKERS = "synthetic stand-in: two markers with a stroke between them"
 
 _NEUTRAL_WORDS = ("the film was", "it has a plot", "we saw this", "and then", "of course", "in the end", "they say")
 _WORDS_OF_CLASS = (("dull", "bad", "boring", "awful"), ("great", "lovely", "joyful", "superb"))
@@ -47,7 +47,7 @@ def corpus(
     labels: np.ndarray,
     counts: dict[str, int],
     vocabulary: Vocabulary,
-    identity: str = "stand-in",
+    identity: str = "synthetic stand-in",
 ) -> Corpus:
     """A corpus of kind "synthetic"; its identity says what its examples are."""
     return Corpus(values, offsets, documents, labels, dict(counts), vocabulary, identity, "synthetic", "generated")

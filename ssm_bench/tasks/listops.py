@@ -54,7 +54,7 @@ TEST_SEED = 1
 GENERATED_IDENTITY = f"ListOps (generated v2, seed {SEED})"
 
 #: What a toy learns from: the task itself, small.
-SHORT_IDENTITY = "ListOps (short expressions, never cut)"
+SHORT_IDENTITY = "synthetic ListOps (short expressions, never cut)"
 
 #: Measured on 20,000 expressions of an independent implementation of the procedure; lengths with the end token.
 SAMPLE = Sample(
