@@ -13,12 +13,12 @@ from ssm_bench.network.build import SLOTS, options_of
 from ssm_bench.report import published
 from ssm_bench.sweep.presets import PRESETS, default_data, set_share
 
-#: Options that mean the same in every mixer. They are kept when another mixer replaces the one of a recipe; all others
-#: take the defaults of the new mixer. Above all `state_size` does: S5 counts both states of each conjugate pair, the
+#: Options with the same meaning in every mixer. They are kept when another mixer replaces that of a recipe; all others
+#: take the defaults of the new mixer. `state_size` is not among them: S5 counts both states of each conjugate pair, the
 #: LRU complex states, S4 and S6 the states of one channel.
 SHARED_OPTIONS = ("bidirectional", "dt_min", "dt_max", "heads", "width")
 
-#: Settings that have a flag of their own.
+#: Settings with a flag of their own.
 FLAGS = {
     "seed": "--seed",
     "preset": "--preset",
@@ -28,13 +28,13 @@ FLAGS = {
     "model.name": "--model",
 }
 
-#: What may change without making another recipe or schedule.
+#: Settings that may change without changing the recipe or its schedule.
 FREE_ALWAYS = (
     *("train.evaluations", "train.chunk", "train.lengths", "train.eval_batch_size", "train.norm_batches"),
     "model.precision",
 )
 
-#: What may change under presets that bear the name of the published recipe.
+#: Settings that may change under the presets that stand for the published recipe; these presets need a recipe.
 FREE = {"budget": ("train.steps", *FREE_ALWAYS), "paper": FREE_ALWAYS}
 
 
@@ -49,7 +49,10 @@ def resolve(
     share: float | None = None,
     overrides: Sequence[str] = (),
 ) -> ConfigDict:
-    """The configuration of one cell, with every setting and every option of mixer and scaffold written out.
+    """The configuration of one cell: every setting and every option of mixer and scaffold.
+
+    Settings are checked against the schema here, where recipe and overrides enter (`ssm_bench.config`); what is built
+    from the configuration relies on it.
 
     Args:
         model: an experiment, or a reference "package.module:Class" of a mixer.
@@ -57,12 +60,12 @@ def resolve(
         preset: one of PRESETS.
         protocol: "strict", "paper" or "lra".
         data: "auto", "real" or "synthetic"; empty: "auto" for `quick`, "real" for every other preset.
-        seed: of initialisation, order and dropout, not negative.
-        share: of the published steps, in (0, 1]; None: what the preset says.
-        overrides: `--config.x.y=value` arguments; they win over everything else.
+        seed: of initialization, order and dropout, not negative.
+        share: of the published steps, in (0, 1]; None: that of the preset.
+        overrides: `--config.x.y=value` arguments, which take precedence over everything else.
 
     Raises:
-        UserError: an unknown name, or a value out of range.
+        UserError: an unknown name, a value out of range, or a preset that needs a recipe where there is none.
     """
     wanted = spec(task)
     if preset not in PRESETS:
@@ -81,7 +84,7 @@ def resolve(
     _check_overrides(preset, overrides)
     config = get_config(model, wanted)
     config.preset, config.protocol, config.seed, config.task.data = preset, protocol, seed, data
-    # The slots come first, since which options exist depends on what sits in them; and the steps that a share is of.
+    # Applied first: the slots, whose classes decide which options exist, and the steps that a share refers to.
     first = ("--config.model.mixer=", "--config.model.scaffold=", "--config.train.published_steps=")
     chosen = [a for a in overrides if a.startswith(first)]
     recipe = config
@@ -100,7 +103,7 @@ def resolve(
         config[section] = ConfigDict(defaults | {name: value for name, value in given.items() if name in defaults})
     if share is not None:
         if preset == "quick":
-            raise ArgumentError("share", "is a share of the published steps, which a quick run has none of; use budget")
+            raise ArgumentError("share", "is a share of the published steps, and a quick run has none; use budget")
         if preset == "paper":
             what = f"is a share of the published steps, and a paper run takes all; got {share}"
             raise ArgumentError("share", f"{what}; use the preset budget or custom")
@@ -116,7 +119,7 @@ def resolve(
     if config.model.norm != "batch":
         config.train.norm_batches = 0
     if wanted.kind != "tokens" or protocol == "paper":
-        # There it changes nothing, and must not make another run of the same.
+        # It has no effect there, and must not give the same run another name.
         config.train.lengths = 1
     row, source = config.report.published_row, config.report.published_source
     if row and not published.known(row, source):
@@ -128,7 +131,7 @@ def resolve(
 
 
 def _check_overrides(preset: str, overrides: Sequence[str]) -> None:
-    """Refuses overrides that would make a record say something else than what was run."""
+    """Refuses overrides that a flag covers, or that would change a recipe under its name."""
     for argument in overrides:
         name = argument.removeprefix("--config.").partition("=")[0]
         if name in FLAGS:
@@ -138,6 +141,6 @@ def _check_overrides(preset: str, overrides: Sequence[str]) -> None:
         if preset in FREE and name not in FREE[preset]:
             raise SettingError(
                 name,
-                f"changes the published recipe, and a {preset} run would still bear its name; free under {preset}: "
+                f"changes the published recipe, and a {preset} run would still have its name; free under {preset}: "
                 f"{', '.join(FREE[preset])}; use the preset custom for anything else",
             )

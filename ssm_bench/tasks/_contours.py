@@ -50,6 +50,7 @@ class ContourTask(Task):
 
     #: The set of the task itself, a name of VARIANTS.
     own_set: ClassVar[str]
+    can_be_cut = False
     tokenizations = ("pixels",)
     fetch_kind = "generated"
     citation = "D. Linsley et al., Learning Long-Range Spatial Dependencies with Horizontal Gated Recurrent Units, 2018"

@@ -17,7 +17,7 @@ def test_rows_are_read_from_classes_and_recipes():
     assert (lru.parametrization, lru.structure, lru.discretization) == ("LTI", "MIMO", "none")
     assert (transformer.parametrization, transformer.scaffold) == ("nonlinear", "mlp")
     assert transformer.sizes["listops"].state is None
-    assert notes == ["Vocabularies of the data found here: ListOps: synthetic."]
+    assert notes == ["Vocabularies of the data found here: ListOps: synthetic ListOps (short expressions, never cut)."]
     config, dataset = opened(
         Choices(preset="paper", data="synthetic").config(Cell(model="lru", task="listops", seed=0))
     )
