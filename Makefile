@@ -21,7 +21,7 @@ TASK ?= listops
 JOBS ?= auto
 ARGS ?=
 
-.PHONY: help setup lock data test test-gpu check reproduce-table table bench
+.PHONY: help setup lock data test test-gpu check docs reproduce-table table bench
 
 help: ## print this list
 	@echo "usage: make VERB [VARIABLE=value ...]"
@@ -58,8 +58,14 @@ check: $(READY) ## lint, format, types, import contracts, spelling, records, tab
 	$(RUN) -m pyright --pythonpath "$$($(RUN) -c 'import sys; print(sys.executable)')"
 	$(RUN) -c 'from importlinter.cli import lint_imports_command as main; main()' --no-logo --no-cache
 	$(RUN) -m codespell_lib
+	$(RUN) -m codespell_lib --builtin clear,rare,en-GB_to_en-US docs README.md CONTRIBUTING.md CHANGELOG.md AGENTS.md
 	$(BENCH) table --check
 	$(BENCH) verify
+
+docs: $(READY) ## build the documentation site in build/site, with warnings as errors
+	$(RUN) scripts/site.py build/docs
+	@# Without --quiet, under which --strict sees no warnings.
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 reproduce-table: $(READY) ## train every model on every task and print the table; PRESET=quick, budget or paper, BUDGET=2h
 	$(BENCH) sweep --preset $(PRESET) $(if $(BUDGET),--budget $(BUDGET)) $(ARGS)

@@ -1,4 +1,4 @@
-"""BigBird: attention to the first and the last block, to neighbouring blocks, and to three at random.
+"""BigBird: attention to the first and the last block, to neighboring blocks, and to three random blocks.
 
 Paper:    Zaheer et al., "Big Bird: Transformers for Longer Sequences", arXiv 2007.14062; on LRA: Tay et al.,
           arXiv 2011.04006.
@@ -7,17 +7,21 @@ Expected: ListOps 36.05, Text 64.02, Retrieval 59.29, Image 40.83, Pathfinder 74
 Cost:     not measured yet.
 
 The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs): those of
-experiments/transformer.py with another size on Pathfinder, and one head on Image, where the authors' file says four
-under a name that the code does not read. Blocks of 64 and three random ones are the code's defaults. There is no file
-for Path-X, which has the size of the Transformer. Known deviations: those of experiments/transformer.py;
-random blocks come from the whole sequence (there: from the first 1,024
-positions), are the same in every layer, and are drawn among the blocks that the example has; the last block, which sees
-all and is seen by all, is the example's own (there: that of the padded length, which for most examples is padding).
+experiments/transformer.py with another size on Pathfinder, and one head on Image, where the authors' file sets four
+under a name that the code does not read. Blocks of 64 and three random ones are the defaults of the code. There is no
+file for Path-X, which has the size of the Transformer.
+
+Known deviations: those of experiments/transformer.py. Random blocks come from the whole sequence (there: from the first
+1,024 positions), are the same in every layer, and are drawn among the blocks that the example has. The last block,
+which attends to all positions and is attended to by all, is that of the example (there: that of the padded length,
+which is padding for most examples).
 """
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import transformer
 
 BIBTEX = """@inproceedings{zaheer2020bigbird,
   title = {Big Bird: Transformers for Longer Sequences},
@@ -30,31 +34,36 @@ BIBTEX = """@inproceedings{zaheer2020bigbird,
 #: Options of the mixer at toy size.
 TINY = {"heads": 2, "width": 0, "block": 4, "random_blocks": 1}
 
-#: layers, d_model, width of q/k/v, width of the MLP, heads.
-RECIPES = {
-    "listops": (4, 512, 512, 1024, 8),
-    "text": (4, 256, 256, 1024, 4),
-    "retrieval": (4, 128, 128, 512, 4),
-    "image": (1, 128, 64, 128, 1),
-    "pathfinder": (4, 64, 32, 64, 2),
-    "pathx": (1, 32, 16, 32, 2),
-}
+
+def defaults(task: TaskSpec) -> dict:
+    """The settings of the Transformer with another mixer."""
+    change = {
+        "model": {"mixer": "bigbird"},
+        # The defaults of lra_benchmarks/models/bigbird.
+        "mixer": {"heads": 4, "width": 128, "block": 64, "random_blocks": 3, "seed": 0},
+        "report": {
+            "title": "BigBird",
+            "bibtex": BIBTEX,
+            "published_row": "BigBird",
+            "published_source": "Tay et al., arXiv 2011.04006; google-research/long-range-arena README",
+        },
+    }
+    return merged(transformer.defaults(task) | {"mixer": {}}, change)
 
 
-def get_config(task: str):
-    """The recipe of the Transformer with another mixer, in the size published for it."""
-    layers, d_model, width, mlp, heads = RECIPES[task]
-    config = experiment("transformer").get_config(task)
-    config.model.update(mixer="bigbird", layers=layers, d_model=d_model, head_width=mlp)
-    config.mixer = {"heads": heads, "width": width, "block": 64, "random_blocks": 3, "seed": 0}
-    config.scaffold.update(width=mlp)
-    config.report.update(
-        title="BigBird",
-        bibtex=BIBTEX,
-        published_row="BigBird",
-        published_source="Tay et al., arXiv 2011.04006; google-research/long-range-arena README",
-    )
-    return config
+#: Those of the Transformer with the sizes that lra_benchmarks/*/configs gives for BigBird.
+RECIPES = merged(
+    transformer.RECIPES,
+    {
+        # cifar10/configs/bigbird_base.py: four heads under a name that the code does not read.
+        "image": {"mixer": {"heads": 1}},
+        "pathfinder": {  # pathfinder32/configs/bigbird_base.py
+            "model": {"d_model": 64, "head_width": 64},
+            "mixer": {"heads": 2, "width": 32},
+            "scaffold": {"width": 64},
+        },
+    },
+)
 
 
 if __name__ == "__main__":

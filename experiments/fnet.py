@@ -1,4 +1,4 @@
-"""FNet: the Transformer with two Fourier transforms, which have no parameters, in place of attention.
+"""FNet: the Transformer with two Fourier transforms, which have no parameters, instead of attention.
 
 Paper:    Lee-Thorp et al., "FNet: Mixing Tokens with Fourier Transforms", arXiv 2105.03824.
 Run:      python experiments/fnet.py --task listops          (or: ssm-bench train --model fnet --task listops)
@@ -6,19 +6,23 @@ Expected: ListOps 35.33, Text 65.11, Retrieval 59.61, Image 38.67, Pathfinder 77
           of Gu et al., arXiv 2111.00396).
 Cost:     not measured yet.
 
-The paper's recipe for these tasks was not published. These are the ones of experiments/transformer.py, those of the
-LRA's own Transformer, with the paper's block: norms after the residual sums, since the transform is not scaled and
-would drown what it is added to otherwise; no projection after the transform. Known deviations: those of
-experiments/transformer.py but for those of attention; each document is transformed at its own length, where the
-authors' code (google-research/google-research@1d4d2f1, f_net) transforms padding too, as is done here under the
-protocol `paper`; the authors' embeddings have a norm and a linear map of their own, and their dense layers start normal
-with standard deviation 0.02. On ListOps one seed stays at the most common answer for the whole schedule
-(results/runs/paper/listops/fnet): the rate of the Transformer is not FNet's, and theirs is not known.
+The paper's recipe for these tasks is not published. These are the recipes of experiments/transformer.py, those of LRA's
+own Transformer, with the paper's block: norms after the residual sums, since the transform is not scaled and would
+otherwise dominate the sum; no projection after the transform. On ListOps one seed stays at the most common answer for
+the whole schedule (results/runs/paper/listops/fnet): the learning rate of the Transformer does not suit FNet, and the
+authors' is not known.
+
+Known deviations: those of experiments/transformer.py except for those of attention. Each document is transformed at its
+own length; the authors' code (google-research/google-research@1d4d2f1, f_net) transforms padding too, as is done here
+under the protocol `paper`. The authors' embeddings have a norm and a linear map of their own, and their dense layers
+are initialized normal with standard deviation 0.02.
 """
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import transformer
 
 BIBTEX = """@inproceedings{leethorp2022fnet,
   title = {{FN}et: Mixing Tokens with {F}ourier Transforms},
@@ -31,22 +35,23 @@ BIBTEX = """@inproceedings{leethorp2022fnet,
 #: Options of the mixer at toy size.
 TINY = {}
 
-#: Of the Transformer.
-RECIPES = experiment("transformer").RECIPES
+
+def defaults(task: TaskSpec) -> dict:
+    """The settings of the Transformer with another mixer and norms in other places."""
+    change = {
+        "model": {"mixer": "fourier", "prenorm": False, "final_norm": False, "paper_padding": "everywhere"},
+        "report": {
+            "title": "FNet",
+            "bibtex": BIBTEX,
+            "published_row": "FNet",
+            "published_source": "Gu et al., arXiv 2111.00396, Table 4",
+        },
+    }
+    return merged(transformer.defaults(task) | {"mixer": {}}, change)
 
 
-def get_config(task: str):
-    """The recipe of the Transformer with another mixer and norms in other places."""
-    config = experiment("transformer").get_config(task)
-    config.model.update(mixer="fourier", prenorm=False, final_norm=False, paper_padding="everywhere")
-    config.mixer = {}
-    config.report.update(
-        title="FNet",
-        bibtex=BIBTEX,
-        published_row="FNet",
-        published_source="Gu et al., arXiv 2111.00396, Table 4",
-    )
-    return config
+#: Those of the Transformer; the mixer has no options.
+RECIPES = {task: recipe | {"mixer": {}} for task, recipe in transformer.RECIPES.items()}
 
 
 if __name__ == "__main__":

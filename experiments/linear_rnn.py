@@ -1,43 +1,54 @@
-"""Linear RNN: the LRU's recipe with a dense real state matrix, the first rung of the ladder that leads to the LRU.
+"""Linear RNN: the recipe of the LRU with a dense real state matrix, the first step of the ladder to the LRU.
 
 Paper:    Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences", arXiv 2303.06349, section 3.1.
 Run:      python experiments/linear_rnn.py --task text          (or: ssm-bench train --model linear_rnn --task text)
-Expected: ListOps 50.4, Text 89.1, Retrieval 89.1, Image 72.2 (in colour), Pathfinder and Path-X fail (the paper's
+Expected: ListOps 50.4, Text 89.1, Retrieval 89.1, Image 72.2 (in color), Pathfinder and Path-X fail (the paper's
           Table 7, "Dense A").
 Cost:     not measured yet.
 
-The next rungs are experiments/lru_disk.py, lru_ring.py and lru.py. Sizes and schedule are those of the LRU (the paper's
-Table 9). Known deviations: those of experiments/lru.py; and A starts in a disk of radius 0.9, where the paper says
-Glorot, radius 1. A Glorot matrix of these sizes has, as a rule, eigenvalues larger than 1, and 4,096 steps can then
-take the state out of float32 (Bar et al., arXiv 2505.19827).
+The next steps are experiments/lru_disk.py, lru_ring.py and lru.py. Sizes and schedule are those of the LRU (the paper's
+Table 9).
+
+Known deviations: those of experiments/lru.py. The eigenvalues of A start in a disk of radius 0.9; the paper uses a
+Glorot initialization, radius 1. A Glorot matrix of these sizes usually has eigenvalues larger than 1, and over 4,096
+steps the state can then overflow float32 (Bar et al., arXiv 2505.19827).
 """
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import lru
 
 #: Options of the mixer at toy size; the fewer the states, the further eigenvalues stray from the disk.
 TINY = {"state_size": 16, "radius": 0.7}
 
-#: The radius of the disk that the eigenvalues of A start in (ours).
-RECIPES = {"listops": 0.9, "text": 0.9, "retrieval": 0.9, "image": 0.9, "pathfinder": 0.9, "pathx": 0.9}
+#: Options of the mixer of the LRU that this one has too.
+SHARED = ("state_size", "bidirectional")
 
 
-def get_config(task: str):
-    """The recipe of the LRU with another recurrence."""
-    config = experiment("lru").get_config(task)
-    config.model.update(mixer="linear_rnn")
-    config.mixer = {
-        "state_size": config.mixer.state_size,
-        "radius": RECIPES[task],
-        "bidirectional": config.mixer.bidirectional,
+def with_dense_matrix(recipe: dict) -> dict:
+    """Settings of the LRU with another recurrence."""
+    return recipe | {"mixer": {name: recipe["mixer"][name] for name in SHARED if name in recipe["mixer"]}}
+
+
+def defaults(task: TaskSpec) -> dict:
+    """The settings of the LRU with another recurrence."""
+    change = {
+        "model": {"mixer": "linear_rnn"},
+        # The radius of the disk that the eigenvalues of A start in (ours).
+        "mixer": {"radius": 0.9},
+        "report": {
+            "title": "Linear RNN",
+            "published_row": "Dense linear RNN",
+            "published_source": "Orvieto et al., arXiv 2303.06349",
+        },
     }
-    config.report.update(
-        title="Linear RNN",
-        published_row="Dense linear RNN",
-        published_source="Orvieto et al., arXiv 2303.06349",
-    )
-    return config
+    return merged(with_dense_matrix(lru.defaults(task)), change)
+
+
+#: Those of the LRU.
+RECIPES = {task: with_dense_matrix(recipe) for task, recipe in lru.RECIPES.items()}
 
 
 if __name__ == "__main__":

@@ -5,15 +5,18 @@ Paper:    Hochreiter, Schmidhuber, "Long Short-Term Memory", Neural Computation 
 Run:      python experiments/lstm.py --task text          (or: ssm-bench train --model lstm --task text)
 Expected: no published numbers on these tasks.
 Cost:     training steps of the whole schedule on one H200, from the records under results/: Text 53 min.
-          A step in time waits for the one before it.
+          The recurrence is sequential in time.
 
-The recipes are ours, those of experiments/gru.py with other cells. Known deviations: the paper has no forget gate and
-neither residual blocks nor these tasks; cells have no peepholes.
+The recipes are ours, those of experiments/gru.py with LSTM cells.
+
+Known deviations: the paper has no forget gate, no residual blocks and not these tasks. The cells have no peepholes.
 """
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import gru
 
 BIBTEX = """@article{hochreiter1997lstm,
   title = {Long Short-Term Memory},
@@ -28,17 +31,15 @@ BIBTEX = """@article{hochreiter1997lstm,
 #: Options of the mixer at toy size.
 TINY = {"state_size": 0}
 
-#: The tasks; 0: as many hidden units as the model is wide (ours).
-RECIPES = {"listops": 0, "text": 0, "retrieval": 0, "image": 0, "pathfinder": 0, "pathx": 0}
+
+def defaults(task: TaskSpec) -> dict:
+    """The settings of the GRU with other cells."""
+    change = {"model": {"mixer": "lstm"}, "report": {"title": "LSTM", "bibtex": BIBTEX}}
+    return merged(gru.defaults(task), change)
 
 
-def get_config(task: str):
-    """The recipe of the GRU with other cells."""
-    config = experiment("gru").get_config(task)
-    config.model.update(mixer="lstm")
-    config.mixer.update(state_size=RECIPES[task])
-    config.report.update(title="LSTM", bibtex=BIBTEX)
-    return config
+#: Those of the GRU.
+RECIPES = gru.RECIPES
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Luna: attention nested in two steps, through a second sequence of 256 learned vectors, at linear cost.
+"""Luna: nested attention in two steps, through a second sequence of 256 learned vectors, at a linear cost.
 
 Paper:    Ma et al., "Luna: Linear Unified Nested Attention", arXiv 2106.01540.
 Run:      python experiments/luna.py --task listops          (or: ssm-bench train --model luna --task listops)
@@ -8,23 +8,23 @@ Expected: Luna-256: ListOps 37.25, Text 64.57, Retrieval 79.29, Image 47.38, Pat
 Cost:     not measured yet.
 
 The recipes are the commands of XuezheMax/fairseq-apollo@3644d20 (examples/luna/README.lra.md) with the sizes and the
-defaults of fairseq/models/lra/model.py. The commands set 16 vectors and say that there could be 128 or 256: here it is
-the 256 of the row. ListOps has one layer, as its command says; the default behind it is six layers that share one set
-of weights. Path-X has a size there, that of Pathfinder, and no command: batch and steps are those of the LRA's
-Transformer, the rest is Pathfinder's (ours).
+defaults of fairseq/models/lra/model.py. The commands set 16 vectors and mention 128 or 256; here there are the 256 of
+the published row. ListOps has one layer, as its command says; the default of the code is six layers with shared
+weights. For Path-X the code has a size, that of Pathfinder, but no command: batch and steps are those of LRA's
+Transformer, the rest is that of Pathfinder (our choice). As in their commands, pixels are read as tokens.
 
-Known deviations: the 256 vectors pass the MLP like all positions and share their norms, where theirs skip the MLP and
-have norms of their own; theirs are summed with sinusoidal positions, ours with none; no norm of the embeddings before
-the first layer; tokens are scaled at the start, theirs by a factor; no dropout on attention weights (0.1, on Text 0.3,
-there) or before the head, but on hidden units of the MLP; projections of queries, keys and values start with the
-variance of theirs, other dense layers LeCun-normal, where theirs of ListOps and Text all have a standard deviation of
-0.02; their head has no bias, and for the two documents of Retrieval ours has the hidden layer that their code has for
-later models; they train in half precision. Their commands read pixels as tokens, as is done here.
+Known deviations: the 256 vectors pass through the MLP like all positions and share their norms; theirs skip the MLP and
+have norms of their own. Theirs are added to sinusoidal positions, ours are not. There is no norm of the embeddings
+before the first layer. Embeddings are scaled at initialization, theirs by a factor. There is no dropout on attention
+weights (there: 0.1, on Text 0.3) or before the head, but on hidden units of the MLP. Projections of queries, keys and
+values are initialized with the variance of theirs, other dense layers LeCun-normal; theirs of ListOps and Text all have
+a standard deviation of 0.02. Their head has no bias; for the two documents of Retrieval ours has the hidden layer that
+their code has for later models. They train in half precision.
 """
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.data import TaskSpec
 
 BIBTEX = """@inproceedings{ma2021luna,
   title = {Luna: Linear Unified Nested Attention},
@@ -37,55 +37,107 @@ BIBTEX = """@inproceedings{ma2021luna,
 #: Options of the mixer at toy size.
 TINY = {"heads": 2}
 
-#: layers, d_model, heads, width of the MLP, dropout, pooling, standard deviation of the tokens, batch,
-#: steps, peak rate, warm-up steps, weight decay.
+
+def defaults(task: TaskSpec) -> dict:
+    """Settings on every task; `RECIPES` changes them task by task."""
+    return {
+        "model": {
+            "mixer": "luna",
+            "scaffold": "mlp",
+            "d_model": 128,
+            "layers": 4,
+            "context": 256,
+            "dropout": 0.1,
+            "embedding_std": 1.0,
+            "encoder": "embedding",
+            "input_dropout": 0.1,
+            "norm": "layer",
+            "paper_padding": "nowhere",
+            "pooling": "cls",
+            "positions": "sinusoidal",
+            "prenorm": False,
+            "tie_dropout": False,
+        },
+        "mixer": {"heads": 4},
+        "scaffold": {"width": 512},
+        "optimizer": {
+            "lr": 0.0005,
+            "ssm_lr": 0.0005,
+            "b2": 0.98,
+            "schedule": "rsqrt",
+            "warmup": 0.1,
+            "weight_decay": 0.0001,
+            "groups": {"exempt": "global+decay"},
+        },
+        "train": {"batch_size": 32, "evaluations": 20},
+        "report": {
+            "bibtex": BIBTEX,
+            "published_row": "Luna-256",
+            "published_source": "Gu et al., arXiv 2111.00396, Table 4",
+            "title": "Luna",
+        },
+    }
+
+
+#: The commands of examples/luna/README.lra.md.
 RECIPES = {
-    "listops": (1, 512, 8, 2048, 0.1, "cls", 0.02 * 512**0.5, 32, 5_000, 1e-4, 1_000, 1e-4),
-    "text": (4, 256, 4, 1024, 0.3, "cls", 0.02 * 256**0.5, 32, 20_000, 5e-5, 8_000, 1e-4),
-    "retrieval": (4, 128, 4, 512, 0.1, "cls", 1.0, 32, 20_000, 5e-4, 8_000, 1e-4),
-    "image": (1, 64, 8, 128, 0.3, "cls", 1.0, 256, 35_000, 5e-3, 4_000, 0.0),
-    "pathfinder": (1, 128, 4, 128, 0.2, "mean", 1.0, 512, 62_500, 1e-3, 4_000, 0.0),
-    "pathx": (1, 128, 4, 128, 0.2, "mean", 1.0, 64, 500_000, 1e-3, 4_000, 0.0),
+    "listops": {  # README.lra.md
+        "model": {"d_model": 512, "layers": 1, "dropout": 0.1, "embedding_std": 0.02 * 512**0.5, "input_dropout": 0.1},
+        "mixer": {"heads": 8},
+        "scaffold": {"width": 2048},
+        "optimizer": {"lr": 0.0001, "ssm_lr": 0.0001, "warmup": 1_000 / 5_000, "weight_decay": 0.0001},
+        "train": {"batch_size": 32, "published_steps": 5_000},
+    },
+    "text": {  # README.lra.md
+        "model": {"d_model": 256, "layers": 4, "dropout": 0.3, "embedding_std": 0.02 * 256**0.5, "input_dropout": 0.3},
+        "mixer": {"heads": 4},
+        "scaffold": {"width": 1024},
+        "optimizer": {"lr": 5e-05, "ssm_lr": 5e-05, "warmup": 8_000 / 20_000, "weight_decay": 0.0001},
+        "train": {"batch_size": 32, "published_steps": 20_000},
+    },
+    "retrieval": {  # README.lra.md
+        "model": {"d_model": 128, "layers": 4, "dropout": 0.1, "embedding_std": 1.0, "input_dropout": 0.1},
+        "mixer": {"heads": 4},
+        "scaffold": {"width": 512},
+        "optimizer": {"lr": 0.0005, "ssm_lr": 0.0005, "warmup": 8_000 / 20_000, "weight_decay": 0.0001},
+        "train": {"batch_size": 32, "published_steps": 20_000},
+    },
+    "image": {  # README.lra.md
+        "model": {"d_model": 64, "layers": 1, "dropout": 0.3, "embedding_std": 1.0, "input_dropout": 0.3},
+        "mixer": {"heads": 8},
+        "scaffold": {"width": 128},
+        "optimizer": {"lr": 0.005, "ssm_lr": 0.005, "warmup": 4_000 / 35_000, "weight_decay": 0.0},
+        "train": {"batch_size": 256, "published_steps": 35_000},
+    },
+    "pathfinder": {  # README.lra.md
+        "model": {
+            "d_model": 128,
+            "layers": 1,
+            "dropout": 0.2,
+            "embedding_std": 1.0,
+            "input_dropout": 0.2,
+            "pooling": "mean",
+        },
+        "mixer": {"heads": 4},
+        "scaffold": {"width": 128},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.001, "warmup": 4_000 / 62_500, "weight_decay": 0.0},
+        "train": {"batch_size": 512, "published_steps": 62_500},
+    },
+    "pathx": {  # the size of Pathfinder; batch and steps: lra_benchmarks/pathfinder128
+        "model": {
+            "d_model": 128,
+            "layers": 1,
+            "dropout": 0.2,
+            "embedding_std": 1.0,
+            "input_dropout": 0.2,
+            "pooling": "mean",
+        },
+        "mixer": {"heads": 4},
+        "scaffold": {"width": 128},
+        "optimizer": {"lr": 0.001, "ssm_lr": 0.001, "warmup": 4_000 / 500_000, "weight_decay": 0.0},
+        "train": {"batch_size": 64, "published_steps": 500_000},
+    },
 }
-
-
-def get_config(task: str):
-    """The published recipe for a task."""
-    layers, d_model, heads, mlp, dropout, pooling, std, batch, steps, lr, warmup, weight_decay = RECIPES[task]
-    config = experiment("transformer").get_config(task)
-    config.model.update(
-        mixer="luna",
-        context=256,
-        d_model=d_model,
-        layers=layers,
-        prenorm=False,
-        final_norm=False,
-        dropout=dropout,
-        input_dropout=dropout,
-        embedding_std=std,
-        positions="sinusoidal",
-        pooling=pooling,
-        head_width=0,
-    )
-    config.mixer = {"heads": heads}
-    config.scaffold.update(width=mlp)
-    config.optimizer.update(
-        lr=lr,
-        ssm_lr=lr,
-        schedule="rsqrt",
-        warmup=warmup / steps,
-        weight_decay=weight_decay,
-        epsilon=1e-8,
-        clip_norm=0.0,
-    )
-    config.train.update(batch_size=batch, published_steps=steps)
-    config.report.update(
-        title="Luna",
-        bibtex=BIBTEX,
-        published_row="Luna-256",
-        published_source="Gu et al., arXiv 2111.00396, Table 4",
-    )
-    return config
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Performer: attention by features of a kernel in place of the softmax, at a cost linear in the length.
+"""Performer: attention with kernel features instead of the softmax, at a cost linear in the length.
 
 Paper:    Choromanski et al., "Rethinking Attention with Performers", arXiv 2009.14794; on LRA: Tay et al.,
           arXiv 2011.04006.
@@ -7,18 +7,21 @@ Expected: ListOps 18.01, Text 65.40, Retrieval 53.82, Image 42.77, Pathfinder 77
 Cost:     not measured yet.
 
 The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs): those of its
-Transformer, with more heads on Pathfinder. The features there are relu(x) + 0.001 of queries and keys themselves, with
-no random matrix at all; on ListOps alone they are positive random features of the softmax, two a head. Known
-deviations: those of experiments/transformer.py, except that the authors drop no attention weights here either;
-the random features of ListOps are drawn once, theirs anew in every call, with
-the queries as the seed, and what is added to them stays small beside those of long queries and keys (docs/models);
-padded positions are no keys, where theirs are (as they are here under the protocol `paper`); Path-X, for which they
-have no configuration, has the sizes of their Transformer.
+Transformer, with more heads on Pathfinder. The features there are relu(x) + 0.001 of queries and keys, without a random
+matrix; on ListOps only they are positive random features of the softmax, two per head.
+
+Known deviations: those of experiments/transformer.py, except that the authors do not drop attention weights here
+either. The random features of ListOps are drawn once (there: in every call, with the queries as the seed), and the
+constant added to them stays small relative to those of long queries and keys (docs/models). Padded positions are not
+attended to; in the authors' code they are (as here under the protocol `paper`). There is no configuration for Path-X,
+which has the size of the Transformer.
 """
 
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import transformer
 
 BIBTEX = """@inproceedings{choromanski2021rethinking,
   title = {Rethinking Attention with {P}erformers},
@@ -32,31 +35,30 @@ BIBTEX = """@inproceedings{choromanski2021rethinking,
 #: Options of the mixer at toy size.
 TINY = {"heads": 2, "width": 0, "random_features": 8}
 
-#: layers, d_model, width of q/k/v, width of the MLP, heads, kernel, random features a head.
-RECIPES = {
-    "listops": (4, 512, 512, 1024, 8, "softmax", 2),
-    "text": (4, 256, 256, 1024, 4, "relu", 0),
-    "retrieval": (4, 128, 128, 512, 4, "relu", 0),
-    "image": (1, 128, 64, 128, 8, "relu", 0),
-    "pathfinder": (4, 32, 16, 32, 8, "relu", 0),
-    "pathx": (1, 32, 16, 32, 2, "relu", 0),
-}
+
+def defaults(task: TaskSpec) -> dict:
+    """The settings of the Transformer with attention by features."""
+    change = {
+        "model": {"mixer": "performer", "paper_padding": "everywhere"},
+        "mixer": {"kernel": "relu", "random_features": 0},
+        "report": {
+            "title": "Performer",
+            "bibtex": BIBTEX,
+            "published_row": "Performer",
+            "published_source": "Tay et al., arXiv 2011.04006; google-research/long-range-arena README",
+        },
+    }
+    return merged(transformer.defaults(task), change)
 
 
-def get_config(task: str):
-    """The recipe of the Transformer with attention by features, at its own sizes."""
-    layers, d_model, width, mlp, heads, kernel, random_features = RECIPES[task]
-    config = experiment("transformer").get_config(task)
-    config.model.update(mixer="performer", layers=layers, d_model=d_model, head_width=mlp, paper_padding="everywhere")
-    config.mixer.update(heads=heads, width=width, kernel=kernel, random_features=random_features)
-    config.scaffold.update(width=mlp)
-    config.report.update(
-        title="Performer",
-        bibtex=BIBTEX,
-        published_row="Performer",
-        published_source="Tay et al., arXiv 2011.04006; google-research/long-range-arena README",
-    )
-    return config
+#: Those of the Transformer.
+RECIPES = merged(
+    transformer.RECIPES,
+    {
+        "listops": {"mixer": {"kernel": "softmax", "random_features": 2}},  # lra_benchmarks/listops
+        "pathfinder": {"mixer": {"heads": 8}},  # lra_benchmarks/pathfinder32
+    },
+)
 
 
 if __name__ == "__main__":

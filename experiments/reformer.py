@@ -7,22 +7,26 @@ Expected: ListOps 37.27, Text 56.10, Retrieval 53.40, Image 38.07, Pathfinder 68
 Cost:     not measured yet.
 
 The recipes are the configurations of google-research/long-range-arena@cd31e5c (lra_benchmarks/*/configs): those of
-experiments/transformer.py with other sizes on Image and Pathfinder. Hashing is what its code does by default: one
-round, ten buckets, ten chunks of a sequence padded to the longest, no causality; queries are as wide as the model,
-since it does not read the width of the files. Chunks are therefore a tenth of the longest sequence (Text: of 4,096
-characters, where the authors' file says 1,000). There is no file for Path-X, which has the size of the Transformer
-and, ours, a hundred chunks: ten would need 27 GB for the scores of one batch. Known deviations: those of
-experiments/transformer.py; where that code leaves the paper, the
-paper is followed: keys at length one (there: as long as the queries, and scores times the root of a head's channels),
-no weight for a position itself, a last projection (there: none), no chunk before the first (there: the last one).
-Padding stands behind all others (there it is sorted and seen like any other, as here under the protocol `paper`). Heads
-have rotations of their own, the same in every layer and step (there all heads share one; in the paper they are drawn
-anew each time). No reversible layers: they save memory and change no number.
+experiments/transformer.py with other sizes on Image and Pathfinder. Hashing follows the defaults of the code: one
+round, ten buckets, ten chunks of a sequence padded to the longest, not causal; queries are as wide as the model, since
+the code does not read the width in the files. A chunk is therefore a tenth of the longest sequence (Text: of 4,096
+characters; the authors' file says 1,000). There is no file for Path-X, which has the size of the Transformer and, by
+our choice, a hundred chunks: ten would need 27 GB for the scores of one batch.
+
+Known deviations: those of experiments/transformer.py. Where that code departs from the paper, this implementation
+follows the paper: keys of length one (there: as long as the queries, with scores multiplied by the square root of the
+channels of a head), no attention of a position to itself, an output projection (there: none), no chunk before the first
+(there: the last one). Padding is sorted last (there: like any other position, as here under the protocol `paper`). Each
+head has its own rotations, the same in every layer and step (there: all heads share one; in the paper they are drawn
+again each time). There are no reversible layers, which save memory and do not change results.
 """
 
+import math
 import sys
 
-from ssm_bench.config import experiment
+from ssm_bench.config import merged
+from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import transformer
 
 BIBTEX = """@inproceedings{kitaev2020reformer,
   title = {Reformer: The Efficient Transformer},
@@ -34,33 +38,47 @@ BIBTEX = """@inproceedings{kitaev2020reformer,
 #: Options of the mixer at toy size.
 TINY = {"heads": 2, "chunk": 8, "buckets": 4}
 
-#: layers, d_model, width of the MLP, heads, positions in a chunk.
-RECIPES = {
-    "listops": (4, 512, 1024, 8, 201),
-    "text": (4, 256, 1024, 4, 410),
-    "retrieval": (4, 128, 512, 4, 401),
-    "image": (4, 64, 64, 8, 103),
-    "pathfinder": (2, 64, 64, 8, 103),
-    "pathx": (1, 32, 32, 2, 164),
-}
+
+def defaults(task: TaskSpec) -> dict:
+    """The settings of the Transformer with another mixer."""
+    change = {
+        "model": {"mixer": "lsh_attention", "paper_padding": "everywhere"},
+        "mixer": {
+            "heads": 4,
+            "width": 0,
+            # Ten chunks of a sequence with its class token, as by default in the authors' code.
+            "chunk": math.ceil((task.max_length + 1) / 10),
+            "buckets": 10,
+            "rounds": 1,
+            "seed": 0,
+        },
+        "report": {
+            "title": "Reformer",
+            "bibtex": BIBTEX,
+            "published_row": "Reformer",
+            "published_source": "Tay et al., arXiv 2011.04006; google-research/long-range-arena README",
+        },
+    }
+    return merged(transformer.defaults(task) | {"mixer": {}}, change)
 
 
-def get_config(task: str):
-    """The recipe of the Transformer with another mixer, in the size published for it."""
-    layers, d_model, mlp, heads, chunk = RECIPES[task]
-    config = experiment("transformer").get_config(task)
-    config.model.update(
-        mixer="lsh_attention", layers=layers, d_model=d_model, head_width=mlp, paper_padding="everywhere"
-    )
-    config.mixer = {"heads": heads, "width": 0, "chunk": chunk, "buckets": 10, "rounds": 1, "seed": 0}
-    config.scaffold.update(width=mlp)
-    config.report.update(
-        title="Reformer",
-        bibtex=BIBTEX,
-        published_row="Reformer",
-        published_source="Tay et al., arXiv 2011.04006; google-research/long-range-arena README",
-    )
-    return config
+#: Those of the Transformer; queries are as wide as the model on every task.
+RECIPES = merged(
+    {task: recipe | {"mixer": {"heads": recipe["mixer"]["heads"]}} for task, recipe in transformer.RECIPES.items()},
+    {
+        "listops": {"mixer": {"chunk": 201}},  # lra_benchmarks/listops: of 2,000 tokens
+        "image": {  # lra_benchmarks/cifar10
+            "model": {"layers": 4, "d_model": 64, "head_width": 64},
+            "scaffold": {"width": 64},
+        },
+        "pathfinder": {  # lra_benchmarks/pathfinder32
+            "model": {"layers": 2, "d_model": 64, "head_width": 64},
+            "mixer": {"heads": 8},
+            "scaffold": {"width": 64},
+        },
+        "pathx": {"mixer": {"chunk": 164}},  # ours
+    },
+)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,34 @@ def printable(text: str) -> str:
     )
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A user's mistake: the command line prints its one sentence and exits with code 2."""
 
     def __init__(self, message: str):
         """Takes the sentence, which may quote names and values from files."""
         super().__init__(printable(message))
+
+
+class ArgumentError(UserError):
+    """A value that an argument cannot have: "state_size must be even; got 3".
+
+    Attributes:
+        name: of the argument.
+        words: what follows the name in the message, and what precedes it.
+    """
+
+    def __init__(self, name: str, after: str, before: str = ""):
+        """Takes the parts of the sentence; a space precedes `after`, unless it begins with a colon or a comma."""
+        super().__init__(f"{before}{name}{'' if after[:1] in ':,' else ' '}{after}")
+        self.name = name
+        self.words = (after, before)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.name, *self.words)
+
+
+class SettingError(ArgumentError):
+    """A value that a setting, such as "mixer.state_size", cannot have; the command line adds the flag to its name."""
 
 
 def unknown_name(kind: str, value: str, allowed: Iterable[str]) -> UserError:
@@ -38,3 +60,8 @@ def unknown_name(kind: str, value: str, allowed: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(str(value), allowed, n=3, cutoff=0.5)
     hint = f" (did you mean {' or '.join(near)}?)" if near else ""
     return UserError(f"unknown {kind} {value!r}{hint}; allowed: {', '.join(allowed) or 'none'}")
+
+
+def unknown_choice(argument: str, value: str, allowed: Iterable[str]) -> ArgumentError:
+    """As `unknown_name`, for the value of an argument."""
+    return ArgumentError(argument, str(unknown_name("", value, allowed)).removeprefix("unknown  "), "unknown ")

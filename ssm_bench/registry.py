@@ -1,44 +1,118 @@
-"""Finds models, scaffolds and tasks by the name of their module; nothing is registered by hand."""
+"""Finds mixers, scaffolds, tasks and experiments by name: the modules of this project and those of plug-ins.
 
+A plug-in is an installed distribution with entry points in the groups `ssm_bench.mixers`, `ssm_bench.scaffolds`,
+`ssm_bench.tasks` or `ssm_bench.experiments`; docs/library.md shows one. A class can also be named directly, as
+"package.module:Class".
+"""
+
+import hashlib
 import importlib
 import inspect
+import os
 import pkgutil
+import re
+import sys
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from ssm_bench.errors import unknown_name
+from ssm_bench.errors import UserError, unknown_name
+
+#: Names become parts of paths and of command lines, and "-" separates a task from its variant.
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+#: Classes that were handed over as objects, by the reference that `reference` gave them.
+_GIVEN: dict[str, type] = {}
 
 
 @cache
 def names(package: str) -> tuple[str, ...]:
-    """The public modules of a package of this project, sorted.
+    """The names of all mixers, scaffolds or tasks, sorted: public modules of this project and entry points.
 
     Args:
-        package: "models", "scaffolds" or "tasks".
+        package: "mixers", "scaffolds" or "tasks".
     """
+    return tuple(sorted({*_own(package), *plugins(package)}))
+
+
+@cache
+def _own(package: str) -> tuple[str, ...]:
     path = importlib.import_module(f"ssm_bench.{package}").__path__
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_")))
+    return tuple(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+
+
+@cache
+def plugins(package: str) -> dict[str, tuple[EntryPoint, ...]]:
+    """The entry points of the group `ssm_bench.<package>` by name; nothing is imported.
+
+    A name that no command could take is left out. Several distributions may offer the same name; `plugin` refuses it.
+    """
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for entry in entry_points(group=f"ssm_bench.{package}"):
+        if _NAME.fullmatch(entry.name):
+            found[entry.name] = (*found.get(entry.name, ()), entry)
+    return found
+
+
+def plugin(package: str, name: str, *, own: bool) -> Any:
+    """What the entry point of a plug-in refers to: a module or a class.
+
+    Args:
+        package: the group, "mixers", "scaffolds", "tasks" or "experiments".
+        name: of the entry point.
+        own: whether this project has something of that name, too.
+
+    Raises:
+        UserError: several offer that name, or the plug-in can not be imported.
+    """
+    entries = plugins(package)[name]
+    offered = [entry.dist.name if entry.dist else entry.value for entry in entries] + ["ssm-bench"] * own
+    if len(offered) > 1:
+        raise UserError(f"{package.removesuffix('s')} {name!r} is offered by {' and by '.join(offered)}: keep one")
+    try:
+        return entries[0].load()
+    except Exception as error:
+        what = f"{package.removesuffix('s')} {name!r} of the plug-in {offered[0]}"
+        raise UserError(f"{what} can not be imported: {type(error).__name__}: {error}") from error
 
 
 def module(package: str, name: str) -> Any:
-    """Imports ssm_bench.<package>.<name>, and only that one.
+    """Imports the module of a mixer, scaffold or task, and only that one.
 
     Raises:
         UserError: no such module; the message lists the names and the nearest ones.
     """
+    if is_reference(name):
+        return sys.modules[_referenced(name).__module__]
     if name not in names(package):
         raise unknown_name(package.removesuffix("s"), name, names(package))
+    own = name in _own(package)
+    if name in plugins(package):
+        found = plugin(package, name, own=own)
+        return found if isinstance(found, ModuleType) else sys.modules[found.__module__]
     return importlib.import_module(f"ssm_bench.{package}.{name}")
 
 
 def subclass(package: str, name: str, base: type) -> Any:
-    """The one concrete class derived from `base` that module <package>.<name> defines.
+    """The class of a mixer, scaffold or task.
+
+    Args:
+        package: "mixers", "scaffolds" or "tasks".
+        name: a module of this project, an entry point of a plug-in, or a reference "package.module:Class".
+        base: what the class is derived from. A module must define exactly one such class; an entry point and a
+            reference may name the class itself.
 
     Raises:
-        UserError: no such module.
-        TypeError: the module does not define exactly one such class.
+        UserError: there is none of that name, or it can not be imported.
+        TypeError: what was found is not one concrete class derived from `base`.
     """
+    if is_reference(name):
+        return _concrete(_referenced(name), name, base)
     found = module(package, name)
+    if name in plugins(package) and not isinstance(target := plugin(package, name, own=False), ModuleType):
+        return _concrete(target, f"{package.removesuffix('s')} {name!r}", base)
     own = [v for v in vars(found).values() if inspect.isclass(v) and v.__module__ == found.__name__]
     derived = [value for value in own if issubclass(value, base)]
     classes = [value for value in derived if not inspect.isabstract(value)]
@@ -47,3 +121,66 @@ def subclass(package: str, name: str, base: type) -> Any:
         why = "".join(f"; {name} lacks {', '.join(names)}" for name, names in lacking.items() if names)
         raise TypeError(f"{found.__name__} must define exactly one {base.__name__}, it defines {len(classes)}{why}")
     return classes[0]
+
+
+def _concrete(found: Any, what: str, base: type) -> type:
+    if not (inspect.isclass(found) and issubclass(found, base)):
+        raise TypeError(f"{what} must be a class derived from {base.__module__}.{base.__name__}; got {found!r}")
+    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+        raise TypeError(f"{what} must define {', '.join(missing)}, as {base.__module__}.{base.__name__} asks")
+    return found
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name is a reference "package.module:Class"."""
+    return ":" in name
+
+
+def reference(kind: type) -> str:
+    """The reference of a class, which finds it in this process wherever it was defined."""
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    _GIVEN[name] = kind
+    return name
+
+
+def _referenced(name: str) -> Any:
+    """The object that a reference "package.module:Class" names; modules of the working directory are found, too."""
+    if name in _GIVEN:
+        return _GIVEN[name]
+    path, _, qualified = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        found: Any = importlib.import_module(path)
+        for part in qualified.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        raise UserError(f"{name!r} can not be imported: {type(error).__name__}: {error}") from error
+    return found
+
+
+def is_foreign(package: str, name: str) -> bool:
+    """Whether a mixer, scaffold or task comes from outside this project."""
+    return is_reference(name) or (name in plugins(package) and name not in _own(package))
+
+
+def code_of(package: str, name: str) -> str:
+    """A hash of the source files of what a plug-in or a reference offers; empty for modules of this project.
+
+    The files are those of its top-level package, or its one module; "unknown" where there are none, as for a class that
+    was typed in or a plug-in that is no longer installed.
+    """
+    if not is_foreign(package, name):
+        return ""
+    try:
+        top = sys.modules[module(package, name).__name__.partition(".")[0]]
+    except UserError:
+        return "unknown"
+    if getattr(top, "__path__", None):
+        files = sorted(path for folder in top.__path__ for path in Path(folder).rglob("*.py"))
+    else:
+        files = [Path(file)] if (file := getattr(top, "__file__", None)) else []
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest() if files else "unknown"

@@ -92,7 +92,7 @@ def time_all(which: str, options: argparse.Namespace) -> int:
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             print(f"{label}: failed: {kind}{lines[0]}", flush=True)
             continue
-        times = [f"{name} {value:.4g}" for name, value in record.measurements.items() if value and "_ms" in name]
+        times = [f"{m.metric} {m.value:.4g}" for m in record.measurements if m.value and "_ms" in m.metric]
         print(f"{label}: {', '.join(times)}, after {time.monotonic() - begun:.0f} s", flush=True)
         if not options.toy:
             stays = "" if kept.created == record.created else f"; the run of {kept.created} was faster and stands"

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from timing import WARM, Cell, Timed, on_host, random_batch, time_jax, without_bars
+from timing import WARM, Cell, findings, on_host, random_batch, time_jax, without_bars
 
+from ssm_bench.bench.recording import Findings
 from ssm_bench.errors import UserError
 
 SIZES = "sizes of the LRU paper's Table 9"
@@ -53,7 +54,7 @@ def build(cell: Cell, clone: Path, key: Any) -> tuple[Any, Any]:
     return network, state
 
 
-def measure(cell: Cell, clone: Path) -> Timed:
+def measure(cell: Cell, clone: Path) -> Findings:
     """Times their train_step."""
     import jax
     import jax.numpy as jnp
@@ -67,7 +68,7 @@ def measure(cell: Cell, clone: Path) -> Timed:
     notes = [WARM, SIZES]
     if cell.pairs:
         notes.append("the authors' code has no model for pairs: it classifies the documents of all pairs one by one")
-    return Timed(found | cell.sizes(found["step_ms"], directions=1), [*notes, *_missing(cell)])
+    return findings(found | cell.sizes(found["step_ms"], directions=1), [*notes, *_missing(cell)])
 
 
 def _missing(cell: Cell) -> list[str]:

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from timing import WARM, Cell, Timed, time_torch, torch_device
+from timing import WARM, Cell, findings, time_torch, torch_device
+
+from ssm_bench.bench.recording import Findings
 
 SIZES = "sizes of the v3 files of configs/experiment/lra; TF32 for matrix products, as their train.py sets it"
 
@@ -96,7 +98,7 @@ def _encoder(cell: Cell) -> Any:
     return nn.Embedding(cell.vocabulary, width) if cell.vocabulary else nn.Linear(1, width)
 
 
-def measure(cell: Cell, clone: Path) -> Timed:
+def measure(cell: Cell, clone: Path) -> Findings:
     """Times a step of their backbone between an encoder and a linear decoder."""
     import torch
     from torch import nn
@@ -137,7 +139,7 @@ def measure(cell: Cell, clone: Path) -> Timed:
 
     found = time_torch(step)
     notes = [WARM, SIZES, extension, "states pooled and scored by a plain linear layer"]
-    return Timed(found | cell.sizes(found["step_ms"], directions=2), notes)
+    return findings(found | cell.sizes(found["step_ms"], directions=2), notes)
 
 
 class TorchTrainee:

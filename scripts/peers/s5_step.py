@@ -6,11 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from timing import WARM, Cell, Timed, on_host, random_batch, time_jax, without_bars
+from timing import WARM, Cell, findings, on_host, random_batch, time_jax, without_bars
 
-from ssm_bench.config import experiment
+from ssm_bench.bench.recording import Findings
 
 REPLACED = "names that newer JAX and Flax dropped are replaced; nothing else is changed"
+
+#: What the authors call opt_config, by the group of B.
+OPT_CONFIGS = {"ssm": "standard", "ssm+decay": "BandCdecay", "global+decay": "BfastandCdecay"}
 
 
 def build(cell: Cell, clone: Path, key: Any) -> tuple[Any, Any]:
@@ -29,7 +32,6 @@ def build(cell: Cell, clone: Path, key: Any) -> tuple[Any, Any]:
     from s5.train_helpers import create_train_state
 
     model, mixer, optimizer = cell.config.model, cell.config.mixer, cell.config.optimizer
-    recipe = experiment("s5").RECIPES[cell.task]
     padded = cell.vocabulary > 0
     with on_host():
         half = mixer.state_size // mixer.blocks // 2
@@ -74,15 +76,15 @@ def build(cell: Cell, clone: Path, key: Any) -> tuple[Any, Any]:
             seq_len=32,
             weight_decay=optimizer.weight_decay,
             batchnorm=True,
-            opt_config=recipe["optimizer"],
+            opt_config=OPT_CONFIGS[optimizer.groups.input_matrix],
             ssm_lr=optimizer.ssm_lr,
             lr=optimizer.lr,
-            dt_global=recipe.get("dt_global", False),
+            dt_global=optimizer.groups.step_size == "global+decay",
         )
     return network, state
 
 
-def measure(cell: Cell, clone: Path) -> Timed:
+def measure(cell: Cell, clone: Path) -> Findings:
     """Times their train_step."""
     import jax
     import jax.numpy as jnp
@@ -94,7 +96,7 @@ def measure(cell: Cell, clone: Path) -> Timed:
     inputs = (x, jnp.full((cell.rows,), float(cell.length))) if cell.vocabulary else x
     arguments = (jax.random.PRNGKey(2), inputs, labels[: cell.batch].astype(float), jnp.ones((cell.rows, cell.length)))
     found = time_jax(train_step, state, arguments, (network(training=True), True))
-    return Timed(found | cell.sizes(found["step_ms"], directions=2), [WARM, REPLACED])
+    return findings(found | cell.sizes(found["step_ms"], directions=2), [WARM, REPLACED])
 
 
 def trainee(cell: Cell, clone: Path, schedule: Any, seed: int) -> Any:
@@ -108,7 +110,7 @@ def trainee(cell: Cell, clone: Path, schedule: Any, seed: int) -> Any:
     import s5.train_helpers as helpers
 
     optimizer = cell.config.optimizer
-    opt_config = experiment("s5").RECIPES[cell.task]["optimizer"]
+    opt_config = OPT_CONFIGS[optimizer.groups.input_matrix]
     found = JaxTrainee(helpers, network, state, train_key, cell, schedule, norm=True, options=(opt_config,), lr_min=0.0)
     found.recipe |= {"opt_config": opt_config, "dt_global": optimizer.groups.step_size == "global+decay"}
     found.notes = [REPLACED]

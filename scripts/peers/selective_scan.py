@@ -4,13 +4,14 @@
 import types
 from pathlib import Path
 
-from timing import Timed, median_ms
+from timing import median_ms
 
+from ssm_bench.bench.operations import OPERATIONS
+from ssm_bench.bench.recording import Findings
 from ssm_bench.errors import UserError
-from ssm_bench.train.operations import OPERATIONS
 
 
-def measure(clone: Path) -> Timed:
+def measure(clone: Path) -> Findings:
     """Times the CUDA kernels by themselves, at the shapes of `ssm-bench bench scan`.
 
     Raises:
@@ -21,13 +22,12 @@ def measure(clone: Path) -> Timed:
     if not torch.cuda.is_available():
         raise UserError("the selective scan of mamba runs on an NVIDIA GPU only; this machine has none")
     kernels = build(clone)
-    found = {}
-    for shape in OPERATIONS["selective_scan"].shapes:
-        size = "x".join(map(str, shape))
-        with torch.device("cuda"):
-            found |= {f"cuda_{name}_at_{size}": value for name, value in _at(kernels, *shape).items()}
     note = "float32, with D, z, delta_bias and softplus; channels before time, as its kernels want them; medians"
-    return Timed(found, [note])
+    found = Findings(notes=[note])
+    for shape in OPERATIONS["selective_scan"].shapes:
+        with torch.device("cuda"):
+            found.add(_at(kernels, *shape), backend="cuda", shape=shape)
+    return found
 
 
 def _at(kernels: types.ModuleType, b: int, l: int, d: int, n: int) -> dict[str, float]:

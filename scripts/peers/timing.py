@@ -8,13 +8,13 @@ import sys
 import time
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from clones import Repository
 
+from ssm_bench.bench.recording import Findings
 from ssm_bench.data import spec
-from ssm_bench.record import SpeedRecord, validate_speed
+from ssm_bench.record import SPEED_VERSION, SpeedRecord, validate_speed
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.train import provenance
 
@@ -54,12 +54,11 @@ class Cell:
         }
 
 
-@dataclass(frozen=True)
-class Timed:
-    """What was measured of one peer: numbers whose names carry the units, and notes to them."""
-
-    measurements: Mapping[str, float]
-    notes: Sequence[str]
+def findings(found: Mapping[str, float], notes: Sequence[str]) -> Findings:
+    """The measurements and sizes of a step of one peer, and notes on them."""
+    collected = Findings(notes=[*notes])
+    collected.add(found)
+    return collected
 
 
 def median_ms(step: Callable[[], object], wait: Callable[[], object]) -> dict[str, float]:
@@ -166,7 +165,7 @@ def device(framework: str) -> dict[str, Any]:
 
 
 def record(
-    timed: Timed,
+    found: Findings,
     *,
     where: Mapping[str, Any],
     packages: Sequence[str],
@@ -191,21 +190,22 @@ def record(
         owner = repository.name.partition("/")[0].lower()
         implementation = f"{repository.name}@{repository.commit[:7]}"
         revision = {"commit": repository.commit, "dirty": bool(repository.replacements)}
-    found = {
-        "schema_version": 1,
+    raw = {
+        "schema_version": SPEED_VERSION,
         "kind": "speed",
+        "benchmark": "scan" if operation else "step",
         "name": f"peer-{owner}-{operation or f'{model}-{task}'}-{where['platform']}",
         "model": model,
         "task": task,
+        "operation": operation,
         "implementation": implementation,
-        "measurements": timed.measurements,
-        "notes": [note for note in (*timed.notes, provenance.note()) if note],
+        "sizes": found.sizes,
+        "measurements": found.to_dicts(),
+        "notes": [note for note in (*found.notes, provenance.note()) if note],
         "config_hash": None,
-        "device": where,
+        "device": {**where, "shared": provenance.shared()},
         "versions": versions,
         "revision": revision,
         "created": provenance.now(),
     }
-    if operation:
-        found["operation"] = operation
-    return validate_speed(found)
+    return validate_speed(raw)

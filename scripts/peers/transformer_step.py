@@ -1,13 +1,15 @@
 """The training step of the Long Range Arena's Transformer, of PyTorch's own modules."""
 
 # pyright: reportMissingImports=false
-from timing import WARM, Cell, Timed, time_torch, torch_device
+from timing import WARM, Cell, findings, time_torch, torch_device
+
+from ssm_bench.bench.recording import Findings
 
 #: Different gray levels, which are the tokens of images.
 GRAYS = 256
 
 
-def measure(cell: Cell, clone: None) -> Timed:
+def measure(cell: Cell, clone: None) -> Findings:
     """Builds an encoder of PyTorch's layers.
 
     Queries are never narrower than the model there: where they are, it is a plain block around its fused attention.
@@ -90,4 +92,4 @@ def measure(cell: Cell, clone: None) -> Timed:
         "bfloat16 autocast, fused attention without a mask and without dropout of its weights, mean pooling",
         "torch.nn.TransformerEncoder" if width == d_model else plain,
     ]
-    return Timed(found | cell.sizes(found["step_ms"], directions=2, bits=16), notes)
+    return findings(found | cell.sizes(found["step_ms"], directions=2, bits=16), notes)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import traceback
 
-from ssm_bench.errors import UserError, printable
+from ssm_bench.errors import ArgumentError, SettingError, UserError, printable
 
 FAILED = 1
 USER_MISTAKE = 2
@@ -52,6 +52,8 @@ def report(error: BaseException) -> int:
 def _describe(error: BaseException) -> tuple[int, str]:
     """The exit code and the sentence for an error."""
     first = _one_line((str(error).strip().splitlines() or [""])[0])[:_LONGEST]
+    if isinstance(error, SettingError):
+        error = ArgumentError(f"--config.{error.name}", *error.words)
     if isinstance(error, UserError):
         return USER_MISTAKE, f"error: {_one_line(str(error))}"
     if isinstance(error, OSError) and error.strerror:

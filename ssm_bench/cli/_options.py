@@ -127,7 +127,7 @@ def prepare_jax(preset: str = "", *, tell: bool = True) -> None:
 
     import jax
 
-    if jax.config.jax_disable_jit:
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
         raise UserError("JAX_DISABLE_JIT is set, but ssm-bench runs compiled programs only: unset it")
     _check_open_files()
     _check_platform(os.environ.get("JAX_PLATFORMS", ""))

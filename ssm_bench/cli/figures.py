@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from ssm_bench.cli.table import no_records
     from ssm_bench.record import store
-    from ssm_bench.report import figures
+    from ssm_bench.report import figures, layout
     from ssm_bench.report.table import names
 
     def warn(sentence: str) -> None:
@@ -41,6 +41,9 @@ def run(options: argparse.Namespace) -> int:
     drawn = figures.write_speeds(speeds, options.results) if speeds else []
     for preset, protocols in presets.items():
         drawn += figures.write(records, preset, protocols, options.results)
+    if set(presets) & set(layout.COMBINED):
+        everything = store.read_all(options.results, skip=warn) if options.preset else records
+        drawn += figures.write_table(everything, options.results)
     for path in drawn:
         print(f"wrote {path}")
     return 0

@@ -2,25 +2,28 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from ssm_bench.cli import _options
 from ssm_bench.errors import UserError, unknown_name
 
-HELP = "list models, tasks, mixers, scaffolds or presets"
+HELP = "list models, tasks, mixers, scaffolds, presets or settings"
 EXAMPLE = """examples:
   ssm-bench list models
   ssm-bench list models --format latex --out results/tables/models.tex
+  ssm-bench list settings
+  ssm-bench list settings --format markdown --out docs/settings.md
 
-With --format models are a table of what kind of system each is, with its parameters and state size on every task, after
-Table I of arXiv 2403.16899; read from the classes and the published recipes."""
+With --format, models are a table of what kind of system each is, with its parameters and state size on every task,
+after Table I of arXiv 2403.16899; read from the classes and the published recipes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
     parser.add_argument("what", nargs="?", default="models", help=f"one of {', '.join(ROWS)} (default: models)")
-    parser.add_argument("--format", default="", help="models as a table: csv, latex or markdown")
+    parser.add_argument("--format", default="", help="models: csv, latex or markdown; settings: markdown")
     parser.add_argument("--models", type=_options.names, default=[], help="rows of the table (default: all)")
     parser.add_argument("--data", default="auto", help="whose vocabularies size embeddings: auto, real or synthetic")
     parser.add_argument("--out", type=Path, help="write the table to this file")
@@ -34,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         return _table(options)
     for flag, given in {"--out": options.out, "--models": options.models}.items():
         if given:
-            raise UserError(f"{flag} takes a table: say its --format")
+            raise UserError(f"{flag} needs a table: give its --format")
     rows = ROWS[options.what]()
     width = max(len(name) for name, _ in rows)
     for name, words in rows:
@@ -45,18 +48,22 @@ def run(options: argparse.Namespace) -> int:
 def _table(options: argparse.Namespace) -> int:
     from ssm_bench.config import experiment_names
     from ssm_bench.data import spec
-    from ssm_bench.record.store import write_text
     from ssm_bench.report.layout import TASKS
     from ssm_bench.report.overview import FORMATS
     from ssm_bench.sweep.overview import overview
     from ssm_bench.sweep.progress import Screen
 
-    if options.what != "models":
-        raise UserError(f"--format is for list models, not for list {options.what}")
-    if options.format not in FORMATS:
-        raise unknown_name("--format", options.format, FORMATS)
+    if options.what not in ("models", "settings"):
+        raise UserError(f"--format is for list models and list settings, not for list {options.what}")
+    formats = FORMATS if options.what == "models" else ("markdown",)
+    if options.format not in formats:
+        raise unknown_name("--format", options.format, formats)
     if options.out and options.out.is_dir():
         raise UserError(f"--out takes a file to write; {options.out} is a folder")
+    if options.what == "settings":
+        from ssm_bench.sweep.settings import markdown
+
+        return _written(markdown(), options.out)
     screen = Screen()
 
     def tell(words: str) -> None:
@@ -67,22 +74,35 @@ def _table(options: argparse.Namespace) -> int:
     rows, notes = overview(options.models or experiment_names(), list(titles), data=options.data, tell=tell)
     if screen.live:
         screen.line(f"{len(rows)} models")
-    text = FORMATS[options.format](rows, titles, notes)
-    if options.out:
-        print(f"wrote {write_text(text, options.out)}")
+    return _written(FORMATS[options.format](rows, titles, notes), options.out)
+
+
+def _written(text: str, out: Path | None) -> int:
+    from ssm_bench.record.store import write_text
+
+    if out:
+        print(f"wrote {write_text(text, out)}")
     else:
         sys.stdout.write(text)
     return 0
 
 
-def _first_line(text: str | None) -> str:
-    return (text or "").strip().splitlines()[0]
+def _described(names: Iterable[str], find: Callable[[str], object]) -> list[tuple[str, str]]:
+    """Each name with the first line of what describes it; a plug-in that can not be imported says so on its line."""
+    rows = []
+    for name in names:
+        try:
+            text = find(name).__doc__ or ""
+        except UserError as error:
+            text = f"({error})"
+        rows.append((name, next(iter(text.strip().splitlines()), "")))
+    return rows
 
 
 def _models() -> list[tuple[str, str]]:
     from ssm_bench.config import experiment, experiment_names
 
-    return [(name, _first_line(experiment(name).__doc__)) for name in experiment_names()]
+    return _described(experiment_names(), experiment)
 
 
 def _tasks() -> list[tuple[str, str]]:
@@ -90,7 +110,10 @@ def _tasks() -> list[tuple[str, str]]:
     from ssm_bench.data import spec
 
     def words(name: str) -> str:
-        found = spec(name)
+        try:
+            found = spec(name)
+        except UserError as error:
+            return f"({error})"
         pair = " (pairs of documents)" if found.documents == 2 else ""
         return f"{found.title}: {found.classes} classes, up to {found.max_length} {found.kind}{pair}"
 
@@ -100,11 +123,11 @@ def _tasks() -> list[tuple[str, str]]:
 def _modules(package: str) -> list[tuple[str, str]]:
     from ssm_bench import registry
 
-    return [(name, _first_line(registry.module(package, name).__doc__)) for name in registry.names(package)]
+    return _described(registry.names(package), partial(registry.module, package))
 
 
 def _mixers() -> list[tuple[str, str]]:
-    return _modules("models")
+    return _modules("mixers")
 
 
 def _scaffolds() -> list[tuple[str, str]]:
@@ -114,7 +137,16 @@ def _scaffolds() -> list[tuple[str, str]]:
 def _presets() -> list[tuple[str, str]]:
     from ssm_bench.sweep.presets import PRESETS
 
-    return [(name, _first_line(preset.__doc__)) for name, preset in PRESETS.items()]
+    return _described(PRESETS, PRESETS.__getitem__)
+
+
+def _settings() -> list[tuple[str, str]]:
+    from ssm_bench.sweep.settings import schema_rows
+
+    return [
+        (row.name, f"{row.help} {row.type}, default {row.default or 'empty'}{row.values and f'; {row.values}'}")
+        for row in schema_rows()
+    ]
 
 
 #: What there is to list -> what finds it, as names and words.
@@ -124,4 +156,5 @@ ROWS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "mixers": _mixers,
     "scaffolds": _scaffolds,
     "presets": _presets,
+    "settings": _settings,
 }

@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     for flag, given in {"--models": options.models, "--tasks": tasks, "--seeds": seeds}.items():
         _options.once(flag, given)
     models = options.models or experiment_names()
-    wanted = _with_recipes(cells.cells(models, tasks, seeds, together=options.together))
+    wanted = _with_recipes(cells.cells(models, tasks, seeds, together=options.together), options.preset)
     devices = _options.count("--devices", options.devices)
     if options.together and devices > 1:
         raise UserError(f"--together fills one device, --devices divides a run among several: got {devices} of them")
@@ -178,13 +178,16 @@ def _close(options: argparse.Namespace, cells: int, statuses: list[str]) -> int:
     return 1 if {"error", "diverged", "oom"} & set(counts) else 0
 
 
-def _with_recipes(wanted: list["Cell"]) -> list["Cell"]:
-    """The cells that a model has a recipe for; all, of which the first will say what is wrong, where there is none."""
+def _with_recipes(wanted: list["Cell"], preset: str) -> list["Cell"]:
+    """Under presets that need a recipe the cells that have one; all cells if none has, so that the first one fails."""
     from ssm_bench.config import has_recipe
     from ssm_bench.data import spec
+    from ssm_bench.sweep.recipe import FREE
 
     for task in dict.fromkeys(cell.task for cell in wanted):
         spec(task)  # an unknown one is refused, not left out
+    if preset not in FREE:
+        return wanted
     lacking: dict[str, dict[str, None]] = {}
     for cell in wanted:
         if not has_recipe(cell.model, cell.task):

@@ -1,8 +1,12 @@
 """`ssm-bench train`: one model on one task."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ssm_bench.cli import _options
+
+if TYPE_CHECKING:
+    from ssm_bench.record import RunRecord
 
 HELP = "train one model on one task and write its record"
 EXAMPLE = """example:
@@ -19,11 +23,13 @@ STATUS_CODES = {"ok": 0, "partial": 3}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
-    parser.add_argument("--model", required=True, help="a file of experiments/, see `ssm-bench list models`")
+    parser.add_argument("--model", required=True, help="see `ssm-bench list models`; or a mixer, package.module:Class")
     parser.add_argument("--task", required=True, help="see `ssm-bench list tasks`")
     parser.add_argument("--preset", default="custom", help="custom (default), quick, budget or paper")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--show-config", action="store_true", help="print the resolved configuration and stop")
+    keep = "write the trained model of a finished run to results/models, as `ssm-bench export` does"
+    parser.add_argument("--keep-model", action="store_true", help=keep)
     _options.add_cell_arguments(parser)
 
 
@@ -55,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
             if not (why := outdated(record)):
                 words = f"{summary(record)}, {revision_words(record)}"
                 print(f"finished before (--rerun runs it again): {words}")
+                _keep(record, options)
                 return STATUS_CODES.get(record.status, 1)
             print(f"runs again: {why}")
         progress = Progress(f"{options.model} {options.task} seed {options.seed}")
@@ -74,4 +81,14 @@ def run(options: argparse.Namespace) -> int:
             return STATUS_CODES["partial"]
         progress.end(summary(record))
     print(summary(record))
+    _keep(record, options)
     return STATUS_CODES.get(record.status, 1)
+
+
+def _keep(record: "RunRecord", options: argparse.Namespace) -> None:
+    """Writes the model of a finished run, if it is asked for."""
+    if options.keep_model and record.status == "ok":
+        from ssm_bench.train import trained
+
+        kept = trained.kept_folder(record, options.results)
+        print(f"wrote {trained.of_checkpoint(record, options.checkpoints).save(kept)}")

@@ -5,7 +5,7 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench.interop.places import Built, Place, matrix, sizes
-from ssm_bench.models.s6 import S6
+from ssm_bench.mixers.s6 import S6
 from ssm_bench.network.scaffold import Slots
 from ssm_bench.scaffolds.mamba import Mamba
 

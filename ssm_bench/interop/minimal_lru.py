@@ -5,7 +5,7 @@ from flax import nnx
 
 from ssm_bench.interop.classifier import classifier, count_layers
 from ssm_bench.interop.places import Built, Place, matrix, sizes
-from ssm_bench.models.lru import LRU
+from ssm_bench.mixers.lru import LRU
 
 
 def build(arrays: dict[str, np.ndarray], *, pooling: str = "mean", bn_momentum: float = 0.99) -> Built:

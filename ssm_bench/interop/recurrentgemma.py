@@ -7,7 +7,7 @@ from flax import nnx
 
 from ssm_bench.interop.classifier import dense
 from ssm_bench.interop.places import Built, Place, Places, matrix, sizes
-from ssm_bench.models.rg_lru import RGLRU, BlockDiagonal
+from ssm_bench.mixers.rg_lru import RGLRU, BlockDiagonal
 from ssm_bench.network.layers import RMSNorm
 from ssm_bench.network.scaffold import Slots
 from ssm_bench.scaffolds.griffin import Griffin

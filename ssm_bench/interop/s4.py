@@ -8,8 +8,8 @@ from flax import nnx
 
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.interop.places import Built, Place, Places, sizes
-from ssm_bench.models.s4 import S4
-from ssm_bench.models.s4d import S4D
+from ssm_bench.mixers.s4 import S4
+from ssm_bench.mixers.s4d import S4D
 from ssm_bench.network.layers import Linear
 
 Logarithm = Callable[[np.ndarray], np.ndarray]

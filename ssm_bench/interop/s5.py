@@ -5,7 +5,7 @@ from flax import nnx
 
 from ssm_bench.interop.classifier import classifier, count_layers
 from ssm_bench.interop.places import Built, Place, matrix, sizes
-from ssm_bench.models.s5 import S5
+from ssm_bench.mixers.s5 import S5
 
 
 def build(

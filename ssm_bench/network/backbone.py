@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jax.core import Tracer
 
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import UserError, unknown_choice
 from ssm_bench.network.layers import Linear, dropout, rows_of, split_key
 from ssm_bench.network.parameters import Exempt
 from ssm_bench.network.scaffold import Scaffold
@@ -71,7 +71,7 @@ class Numbers(nnx.Module):
             UserError: an unknown `init`.
         """
         if init not in ENCODER_INITS:
-            raise unknown_name("--config.model.encoder_init", init, ENCODER_INITS)
+            raise unknown_choice("init", init, ENCODER_INITS)
         self.linear = Linear(channels, width, rngs=rngs)
         if init == "uniform":
             bound = channels**-0.5
@@ -153,11 +153,11 @@ class Classifier(nnx.Module):
             UserError: an unknown choice.
         """
         if positions not in POSITIONS:
-            raise unknown_name("--config.model.positions", positions, POSITIONS)
+            raise unknown_choice("positions", positions, POSITIONS)
         if pooling not in POOLINGS:
-            raise unknown_name("--config.model.pooling", pooling, POOLINGS)
+            raise unknown_choice("pooling", pooling, POOLINGS)
         if precision not in PRECISIONS:
-            raise unknown_name("--config.model.precision", precision, PRECISIONS)
+            raise unknown_choice("precision", precision, PRECISIONS)
         self.encoder = encoder
         rows = max_length + (pooling == "cls")
         table = 0.02 * jax.random.normal(rngs.params(), (rows, d_model)) if positions == "learned" else None

@@ -1,6 +1,7 @@
 """From a configuration to a classifier."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -8,19 +9,15 @@ from flax import nnx, traverse_util
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
-from ssm_bench.config import check_choice
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import ArgumentError, SettingError, UserError, unknown_choice, unknown_name
 from ssm_bench.network.backbone import ENCODERS, Classifier, Embedding, Numbers, OneHot
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.parameters import role_of
 from ssm_bench.network.scaffold import Scaffold, Slots
 
-#: What sees padding under protocol "paper", as each family was published.
-PAPER_PADDING = ("everywhere", "norms", "nowhere")
-
 #: The two slots of a block: section of the configuration, package, interface.
-SLOTS = (("mixer", "models", Mixer), ("scaffold", "scaffolds", Scaffold))
+SLOTS = (("mixer", "mixers", Mixer), ("scaffold", "scaffolds", Scaffold))
 
 #: What a mixer or scaffold is given by the network that it sits in.
 NOT_OPTIONS = {"self", "d_model", "max_length", "context", "slots", "rngs"}
@@ -35,19 +32,25 @@ def options_of(kind: type) -> dict[str, Any]:
 def _checked(section: str, name: str, kind: type, options: ConfigDict) -> dict[str, Any]:
     for option in options:
         if option not in options_of(kind):
-            raise unknown_name(f"option --config.{section}.* of {section} {name}", option, options_of(kind))
+            raise unknown_name(f"option of {section} {name}", option, options_of(kind))
     return options.to_dict()
 
 
-def _made(section: str, kind: type, *arguments: Any, **options: Any) -> Any:
-    """A mixer or scaffold, whose complaints about its options say in which section of the settings they are."""
+#: Where the arguments that the network itself hands to a mixer are set.
+_SET_BY = {"d_model": "model.d_model", "context": "model.context", "max_length": "task.max_length"}
+
+
+def _made(section: str, make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """The result of a constructor; where it refuses an argument, the error names the setting that it comes from."""
     try:
-        return kind(*arguments, **options)
+        return make(*arguments, **options)
+    except SettingError:
+        raise
+    except ArgumentError as error:
+        raise SettingError(_SET_BY.get(error.name, f"{section}.{error.name}"), *error.words) from error
     except UserError as error:
-        if "--config." in str(error):
-            raise
-        # Operations and shared parts know their arguments, not where those come from.
-        raise UserError(f"--config.{section}: {error}") from error
+        # Operations and shared parts name several arguments, or none.
+        raise SettingError(section, f": {error}") from error
 
 
 def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float, float], rngs: nnx.Rngs) -> Classifier:
@@ -64,19 +67,15 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         UserError: an unknown mixer, scaffold, option or choice, or impossible sizes.
     """
     model = config.model
-    for size in ("layers", "d_model"):
-        if model[size] < 1:
-            raise UserError(f"--config.model.{size} must be at least 1; got {model[size]}")
-    mixer_class = registry.subclass("models", model.mixer, Mixer)
+    mixer_class = registry.subclass("mixers", model.mixer, Mixer)
     scaffold_class = registry.subclass("scaffolds", model.scaffold, Scaffold)
     mixer_options = _checked("mixer", model.mixer, mixer_class, config.mixer)
     scaffold_options = _checked("scaffold", model.scaffold, scaffold_class, config.scaffold)
 
-    check_choice("model.paper_padding", model.paper_padding, PAPER_PADDING)
     padding = model.paper_padding if config.protocol == "paper" else "nowhere"
 
     def norm(width: int):
-        return make_norm(model.norm, width, decay=model.norm_decay, masked=padding != "norms")
+        return _made("model", make_norm, model.norm, width, decay=model.norm_decay, masked=padding != "norms")
 
     max_length = config.task.max_length or spec.max_length
     sequence = {"max_length": model.context + (model.pooling == "cls") + max_length, "context": model.context}
@@ -90,8 +89,10 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         tie_dropout=model.tie_dropout,
         layers=model.layers,
     )
-    return Classifier(
-        encoder=_encoder(config, spec, vocab_size, pixels, rngs),
+    return _made(
+        "model",
+        Classifier,
+        encoder=_made("model", _encoder, config, spec, vocab_size, pixels, rngs),
         block=lambda i, rngs: _made("scaffold", scaffold_class, replace(slots, index=i), **scaffold_options, rngs=rngs),
         layers=model.layers,
         d_model=model.d_model,
@@ -152,4 +153,4 @@ def _encoder(config: ConfigDict, spec: Any, vocab_size: int, pixels: tuple[float
         # Token ids enter as they are, one number each.
         mean, std = pixels if spec.kind == "pixels" else (0.0, 1.0)
         return Numbers(1, width, mean=mean, std=std, init=config.model.encoder_init, rngs=rngs)
-    raise unknown_name("--config.model.encoder", kind, (*ENCODERS, "auto"))
+    raise unknown_choice("encoder", kind, (*ENCODERS, "auto"))

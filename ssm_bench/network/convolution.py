@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.parameters import Feedthrough, OutputMatrix
 
@@ -89,9 +89,7 @@ def check_pairs(state_size: int) -> int:
         UserError: an odd number of states, or none.
     """
     if state_size < 2 or state_size % 2:
-        raise UserError(
-            f"--config.mixer.state_size counts conjugate pairs and must be even and at least 2; got {state_size}"
-        )
+        raise ArgumentError("state_size", f"counts conjugate pairs and must be even and at least 2; got {state_size}")
     return state_size // 2
 
 
@@ -102,7 +100,7 @@ def check_copies(copies: int, channels: int) -> int:
         UserError: a number that does not divide the channels.
     """
     if copies < 0 or channels % (copies or channels):
-        raise UserError(f"--config.mixer.copies must divide the width {channels}, or be 0; got {copies}")
+        raise ArgumentError("copies", f"must divide the width {channels}, or be 0; got {copies}")
     return copies or channels
 
 

@@ -1,6 +1,6 @@
 """What mixers with several heads share."""
 
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 
 
 def width_of_heads(width: int, d_model: int, heads: int) -> int:
@@ -10,8 +10,8 @@ def width_of_heads(width: int, d_model: int, heads: int) -> int:
         UserError: a negative width, or a number of heads that does not divide it.
     """
     if width < 0:
-        raise UserError(f"--config.mixer.width must be at least 0; got {width}")
+        raise ArgumentError("width", f"must be at least 0; got {width}")
     width = width or d_model
     if heads < 1 or width % heads:
-        raise UserError(f"--config.mixer.heads must divide the width {width}; got {heads}")
+        raise ArgumentError("heads", f"must divide the width {width}; got {heads}")
     return width

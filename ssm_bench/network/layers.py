@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import ArgumentError, UserError, unknown_choice
 from ssm_bench.network.parameters import Exempt
 from ssm_bench.ops.precision import widened
 
@@ -51,14 +51,14 @@ def side_by_side(x: jax.Array, *maps: Linear) -> list[jax.Array]:
 WIDEST = 2**24
 
 
-def expanded(width: int, expand: float, setting: str) -> int:
+def expanded(width: int, expand: float, argument: str) -> int:
     """`expand` times a width, rounded.
 
     Raises:
-        UserError: not between 1 and WIDEST; the message names the setting.
+        ArgumentError: not between 1 and WIDEST; the message names the argument.
     """
     if not (0 < expand <= WIDEST and 1 <= round(expand * width) <= WIDEST):
-        raise UserError(f"{setting} times the width {width} must be a width of 1 to {WIDEST}; got {expand}")
+        raise ArgumentError(argument, f"times the width {width} must be a width of 1 to {WIDEST}; got {expand}")
     return round(expand * width)
 
 
@@ -71,7 +71,7 @@ class GEGLU(nnx.Module):
         Raises:
             UserError: no such width, as `expanded`.
         """
-        hidden = expanded(width, expand, "--config.scaffold.mlp_expand")
+        hidden = expanded(width, expand, "mlp_expand")
         self.gate = Linear(width, hidden, rngs=rngs)
         self.value = Linear(width, hidden, rngs=rngs)
         self.out = Linear(hidden, width, variance=variance, rngs=rngs)
@@ -213,7 +213,7 @@ def make_norm(kind: str, width: int, *, decay: float = 0.9, masked: bool = True)
         return LayerNorm(width)
     if kind == "rms":
         return RMSNorm(width)
-    raise unknown_name("--config.model.norm", kind, ("batch", "layer", "rms"))
+    raise unknown_choice("norm", kind, ("batch", "layer", "rms"))
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, tied: bool = False) -> jax.Array:

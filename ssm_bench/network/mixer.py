@@ -87,7 +87,7 @@ def _noting_the_width(make: Callable) -> Callable:
 class Mixer(nnx.Module, abc.ABC):
     """Maps a sequence (b, l, h) to a sequence (b, l, h); the only part of a model that looks along time.
 
-    A subclass is final, lives in `ssm_bench.models.<name>`, says its `traits`, and its constructor takes `d_model`, its
+    A subclass is final, lives in `ssm_bench.mixers.<name>`, says its `traits`, and its constructor takes `d_model`, its
     own keyword options, and `rngs`; also `max_length`, the longest sequence, and `context`, how many learned vectors
     stand in front of it (`config.model.context`), if it asks for them by these names. One with `bidirectional=True` has
     no step mode.

@@ -32,7 +32,6 @@ from ssm_bench.ops.initializers import (
     ring,
     softplus_step,
 )
-from ssm_bench.ops.kernels import diagonal_kernel, softmax_recurrence
 from ssm_bench.ops.krylov import dense_kernel, discretize_dense
 from ssm_bench.ops.linear_attention import (
     KeySums,
@@ -50,6 +49,7 @@ from ssm_bench.ops.recurrence import linear_recurrence
 from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
 from ssm_bench.ops.ssd import ssd
+from ssm_bench.ops.ssm_kernels import diagonal_kernel, softmax_recurrence
 
 __all__ = [
     "DPLRSystem",

@@ -5,6 +5,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from ssm_bench.ops.backends import FastPath, choose_backend
+
 # The longest wavelength of rotary positions is 2 pi times this.
 _WAVELENGTHS = 10_000.0
 
@@ -39,7 +41,15 @@ def attention(
         O(b l window n d).
     """
     window = window if window < q.shape[1] else 0
-    if q.dtype.itemsize < 4 and jax.default_backend() == "gpu" and (causal or not window):
+    path = FastPath(
+        operation="attention",
+        needs="half precision, and no window that looks ahead",
+        given=f"{q.dtype.name}{f', window {window}' if window else ''}{', causal' if causal else ''}",
+        fits=q.dtype.itemsize < 4 and (causal or not window),
+        own=False,
+        plain="blocks",
+    )
+    if choose_backend("auto", path) == "fused":
         return _fused(q, k, v, lengths, causal, window)
     if window:
         return local_attention(q, k, v, window=window, causal=causal, lengths=lengths)

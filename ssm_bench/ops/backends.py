@@ -1,4 +1,4 @@
-"""Which backend of an operation runs: the one that was asked for, or the best for platform and arrays."""
+"""Chooses the backend of an operation: the requested one, or the best one for the platform and the arrays."""
 
 import logging
 from collections.abc import Iterator
@@ -10,24 +10,26 @@ from typing import NamedTuple
 import jax
 
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.kernels.gpu import kernels_run
 
 BACKENDS = ("auto", "associative", "sequential")
 WITH_FUSED = (*BACKENDS, "fused")
 
-#: What "auto" stands for: itself, but inside `use_backend`.
+#: What "auto" stands for: itself, except inside `use_backend`.
 _automatic: ContextVar[str] = ContextVar("backend", default="auto")
 
 
-class Kernel(NamedTuple):
-    """The kernel behind the "fused" backend of an operation, and the arrays at hand.
+class FastPath(NamedTuple):
+    """The "fused" backend of an operation, for the arrays at hand.
 
     Attributes:
-        operation: whose kernel it is.
-        needs: what it takes, beside an NVIDIA GPU, in words.
-        given: the same of these arrays, in words.
-        fits: whether that is what it takes.
-        worth: whether it is then the best, so that "auto" takes it.
+        operation: its name.
+        needs: the arrays that it supports, in words.
+        given: the arrays at hand, in the same words.
+        fits: whether it supports them.
+        worth: whether it is then the fastest backend, so that "auto" takes it.
+        own: whether it is a kernel of `ssm_bench.ops.kernels`, for NVIDIA GPUs; otherwise every GPU has it.
+        plain: the name of the alternative, for an operation that has no other backends; "": the usual ones.
     """
 
     operation: str
@@ -35,14 +37,15 @@ class Kernel(NamedTuple):
     given: str
     fits: bool
     worth: bool = True
+    own: bool = True
+    plain: str = ""
 
 
 @contextmanager
 def use_backend(backend: str) -> Iterator[None]:
-    """Inside, "auto" means this backend, one of those that every operation has: for comparisons.
+    """Makes "auto" mean one of the backends that every operation has, for comparisons.
 
-    A program is bound to its backends when it is traced: one that was traced before keeps its own, and
-    `jax.clear_caches()` forgets it.
+    Backends are chosen when a program is traced. A program traced earlier keeps its own; `jax.clear_caches()` drops it.
 
     Raises:
         UserError: an unknown backend.
@@ -56,16 +59,17 @@ def use_backend(backend: str) -> Iterator[None]:
         _automatic.reset(token)
 
 
-def choose_backend(backend: str, kernel: Kernel | None = None) -> str:
-    """The backend that runs: "associative", "sequential", or "fused" where the operation has a kernel.
+def choose_backend(backend: str, path: FastPath | None = None) -> str:
+    """The backend to run: "sequential", "associative", or the fast path of the operation, "fused".
 
-    "auto" is what `use_backend` around it says. Else it is the kernel where that runs, fits and is worth it; the loop
-    on CPU; and the parallel scan elsewhere. Its choice is logged, once for every operation and kind of arrays.
+    "auto" is the backend of the enclosing `use_backend`. Without one it is the fast path where that runs, fits and is
+    the fastest; otherwise the loop on CPU and the parallel scan elsewhere. The choice is logged once for each operation
+    and kind of arrays, with the reason where a GPU does not take the fast path.
 
     Raises:
-        UserError: an unknown backend, or "fused" where the kernel cannot run.
+        UserError: an unknown backend, or "fused" where the fast path cannot run.
     """
-    allowed = WITH_FUSED if kernel else BACKENDS
+    allowed = WITH_FUSED if path else BACKENDS
     if backend == "auto":
         backend = _automatic.get()
     if backend not in allowed:
@@ -73,30 +77,30 @@ def choose_backend(backend: str, kernel: Kernel | None = None) -> str:
     if backend in ("associative", "sequential"):
         return backend
     platform = jax.default_backend()
-    runs = kernel is not None and kernel.fits and kernels_run()
-    if kernel and backend == "fused" and not runs:
-        raise UserError(f'backend "fused" needs an NVIDIA GPU and {kernel.needs}; got {platform} and {kernel.given}')
-    if kernel and runs and (backend == "fused" or kernel.worth):
-        chosen = "fused"
-    else:
-        chosen = "sequential" if platform == "cpu" else "associative"
-    if kernel and backend == "auto":
-        _say(f'{kernel.operation}: backend "{chosen}" on {platform} for {kernel.given}')
+    plain = "sequential" if platform == "cpu" else "associative"
+    if path is None:
+        return plain
+    runs = path.fits and (kernels_run() if path.own else platform == "gpu")
+    if backend == "fused":
+        if not runs:
+            raise UserError(f'backend "fused" needs an NVIDIA GPU and {path.needs}; got {platform} and {path.given}')
+        return "fused"
+    chosen = "fused" if runs and path.worth else path.plain or plain
+    reason = f"; {_reason(path)}" if platform == "gpu" and chosen != "fused" else ""
+    _log_once(f'{path.operation}: backend "{chosen}" on {platform} for {path.given}{reason}')
     return chosen
 
 
-def takes_kernel(operation: str, *, fits: bool) -> bool:
-    """Whether an operation that has no backends to choose from runs by its kernel: on NVIDIA GPUs where it fits.
-
-    Inside `use_backend` it does not. The choice is logged as that of `choose_backend`.
-    """
-    taken = fits and _automatic.get() == "auto" and kernels_run()
-    if taken:
-        _say(f'{operation}: backend "fused" on {jax.default_backend()}')
-    return taken
+def _reason(path: FastPath) -> str:
+    """Why "auto" does not take the fast path on a GPU."""
+    if not path.fits:
+        return f'"fused" needs {path.needs}'
+    if path.own and not kernels_run():
+        return '"fused" needs an NVIDIA GPU and a JAX with Pallas for Triton'
+    return '"fused" is not faster for arrays of these sizes'
 
 
 @cache
-def _say(sentence: str) -> None:
-    """Logs a sentence, the first time it is given."""
+def _log_once(sentence: str) -> None:
+    """Logs a sentence the first time."""
     logging.getLogger(__name__).info(sentence)

@@ -71,6 +71,8 @@ def solve_systems(A: jax.Array, b: jax.Array) -> jax.Array:
 
     Gradients are those of the solution, computed by solving with A transposed.
     """
+    if not A.shape[1]:
+        return b
     transposed = jnp.swapaxes(A, 1, 2)
     return lax.custom_linear_solve(
         lambda x: _product(A, x), b, lambda _, b: _eliminate(A, b), lambda _, b: _eliminate(transposed, b)

@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ssm_bench.ops.backends import Kernel, choose_backend
+from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.parts import by_parts
 from ssm_bench.ops.precision import widened
 from ssm_bench.ops.recurrence import linear_recurrence
@@ -34,7 +34,7 @@ def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, 
     """
     if C.ndim == 3 and len(C) != 2:
         raise ValueError(f"C of shape {C.shape} holds one output matrix (h, p) or two (2, h, p)")
-    kernel = Kernel(
+    path = FastPath(
         operation="diagonal_ssm",
         needs="float32 or bfloat16 inputs with complex64 eigenvalues",
         given=f"{u.dtype.name} with {log_a.dtype.name}",
@@ -42,7 +42,7 @@ def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, 
         # A warp is too wide for states that come in ones and twos.
         worth=len(log_a) % 4 == 0,
     )
-    backend = choose_backend(backend, kernel)
+    backend = choose_backend(backend, path)
     if backend == "fused":
         return _fused(u, log_a, B, C)
     inputs = _apply_input(u, B)
@@ -56,7 +56,7 @@ def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, 
 @partial(jax.jit, static_argnames="interpret")
 def _fused(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, interpret: bool = False) -> jax.Array:
     """`diagonal_ssm` with its states from the kernel."""
-    from ssm_bench.ops.diagonal_scan_kernel import fused_states
+    from ssm_bench.ops.kernels.diagonal_scan import fused_states
 
     C = C[None] if C.ndim == 2 else C
     states = by_parts(partial(fused_states, directions=len(C), interpret=interpret), (True, False))

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from ssm_bench.ops.backends import takes_kernel
+from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.dense import solve_systems
 
 # Resolvents of h n modes at all frequencies at once would be the largest array of a model: at most this many numbers
@@ -67,8 +67,14 @@ def dplr_kernel(
     # z = exp(-2 i angle). (1 - A_bar z)^-1 B_bar = dt exp(i angle) (2 i sin(angle) - dt cos(angle) A)^-1 B: with sine
     # and cosine nothing is divided by 1 + z, which vanishes at the last frequency.
     angle = np.pi * np.arange(length // 2 + 1) / length
-    fused = takes_kernel("dplr_kernel", fits=dtype == jnp.complex64)
-    transform = (_at_once if fused else _in_blocks)(left, Lambda, right, dt, angle)
+    path = FastPath(
+        operation="dplr_kernel",
+        needs="complex64",
+        given=dtype.name,
+        fits=dtype == jnp.complex64,
+        plain="products",
+    )
+    transform = (_at_once if choose_backend("auto", path) == "fused" else _in_blocks)(left, Lambda, right, dt, angle)
     shift = jnp.asarray(np.exp(1j * angle), dtype)
     return jnp.fft.irfft(dt[:, None] * shift * transform, n=length)
 
@@ -157,7 +163,7 @@ def dplr_step(system: DPLRSystem, u_t: jax.Array, state: jax.Array) -> jax.Array
 
 def _at_once(left, Lambda, right, dt, angle):
     """The generating function (channels, h, frequencies) at some angles, by a kernel that writes no terms down."""
-    from ssm_bench.ops.cauchy_kernel import FREQUENCIES
+    from ssm_bench.ops.kernels.cauchy import FREQUENCIES
 
     waves = _waves(np.pad(angle, (0, -len(angle) % FREQUENCIES)), dt)
     evaluate = jax.checkpoint(partial(_generating_function, _fused_sums, left, Lambda, right, dt), policy=_KEEP)
@@ -202,7 +208,7 @@ def _generating_function(sums_over_modes, left, Lambda, right, dt, sine, cosine)
 
 def _fused_sums(first, second, *others):
     """`_sums_by_products` by the kernel."""
-    from ssm_bench.ops.cauchy_kernel import fused_sums
+    from ssm_bench.ops.kernels.cauchy import fused_sums
 
     pairs = first.shape[:2]
     flat = (array.reshape(-1, *array.shape[2:]) for array in (first, second))

@@ -1,7 +1,11 @@
-"""The type that sums, states and transforms are computed in."""
+"""Numerical limits that operations and their kernels share."""
 
 import jax
 import jax.numpy as jnp
+
+#: The largest derivative of the square root in the input gain of the RG-LRU, as published with RecurrentGemma: the true
+#: one is infinite at a = 1.
+MAX_ROOT_DERIVATIVE = 1000.0
 
 
 def widened(x: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssm_bench.ops.backends import Kernel, choose_backend
+from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.parts import by_parts
 
 
@@ -71,7 +71,7 @@ def linear_recurrence(
 
     given = [coefficient, b] if h0 is None else [coefficient, b, h0]
     dtype = jnp.result_type(jnp.float32, *given)
-    kernel = Kernel(
+    path = FastPath(
         operation="linear_recurrence",
         needs="float32 or complex64",
         given=dtype.name,
@@ -80,7 +80,7 @@ def linear_recurrence(
         # the kernel would read it for each.
         worth=coefficient.shape == b.shape and dtype == jnp.float32 and prod(b.shape[2:]) % 8 == 0,
     )
-    backend = choose_backend(backend, kernel)
+    backend = choose_backend(backend, path)
     shape = (1, 1, *b.shape[2:]) if constant else b.shape
     coefficient = coefficient.reshape((1, 1, *coefficient.shape)) if constant else coefficient
     coefficient = jnp.broadcast_to(coefficient, shape).astype(dtype)
@@ -106,7 +106,7 @@ def _check_shape(name: str, array: jax.Array, full: tuple[int, ...]) -> None:
 
 @partial(jax.jit, static_argnames=("logarithmic", "reverse"))
 def _fused(a: jax.Array, b: jax.Array, h0: jax.Array, *, logarithmic: bool, reverse: bool) -> jax.Array:
-    from ssm_bench.ops.recurrence_kernel import fused_recurrence
+    from ssm_bench.ops.kernels.recurrence import fused_recurrence
 
     fused = partial(fused_recurrence, logarithmic=logarithmic, reverse=reverse)
     return by_parts(fused, (a.ndim == b.ndim, True, True))(a, b, h0)

@@ -5,13 +5,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ssm_bench.ops.backends import Kernel, choose_backend
+from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.parts import by_parts
+from ssm_bench.ops.precision import MAX_ROOT_DERIVATIVE
 from ssm_bench.ops.recurrence import linear_recurrence
-
-#: The largest derivative of the square root in the input gain, as published with RecurrentGemma: at a = 1 the true one
-#: is infinite.
-MAX_ROOT_DERIVATIVE = 1000.0
 
 
 def rg_lru(
@@ -58,7 +55,7 @@ def rg_lru(
     _check_shapes(x, gate_x, gate_a, a_param, h0, fresh)
     dtype = jnp.result_type(jnp.float32, x, a_param)
     types = {array.dtype.name for array in (x, gate_x, gate_a)}
-    kernel = Kernel(
+    path = FastPath(
         operation="rg_lru",
         needs="a float32 state from float32 or bfloat16 inputs",
         given=f"{dtype.name} from {' and '.join(sorted(types))}",
@@ -66,7 +63,7 @@ def rg_lru(
         # A warp is too wide for channels that come in ones and twos.
         worth=x.shape[2] % 8 == 0,
     )
-    backend = choose_backend(backend, kernel)
+    backend = choose_backend(backend, path)
     if backend == "fused":
         y, last = _fused(x, gate_x, gate_a, a_param, c, h0, fresh)
         return (y, last) if return_last_state else y
@@ -87,7 +84,7 @@ def rg_lru(
 @partial(jax.jit, static_argnames=("c", "interpret"))
 def _fused(x, gate_x, gate_a, a_param, c, h0, fresh, *, interpret=False):
     """The states in the type of x and the last one, from the kernel."""
-    from ssm_bench.ops.rg_lru_kernel import fused_rg_lru
+    from ssm_bench.ops.kernels.rg_lru import fused_rg_lru
 
     rate = c * jax.nn.softplus(a_param.astype(jnp.float32))
     if h0 is None:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssm_bench.ops.backends import Kernel, choose_backend
+from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.parts import by_parts
 from ssm_bench.ops.recurrence import linear_recurrence
 
@@ -72,18 +72,18 @@ def selective_scan(
     states = jnp.result_type(real, A, B, C, *([] if h0 is None else [h0]))
     if jnp.issubdtype(states, jnp.complexfloating) and not jnp.iscomplexobj(A):
         raise ValueError("a complex B, C or h0 needs a complex A")
-    kernel = Kernel(
+    path = FastPath(
         operation="selective_scan",
         needs="float32 or complex64 with n a power of two from 4 to 256",
         given=f"{states.name} with n = {A.shape[1]}",
         fits=states in (jnp.float32, jnp.complex64) and A.shape[1] in {4, 8, 16, 32, 64, 128, 256},
     )
-    backend = choose_backend(backend, kernel)
+    backend = choose_backend(backend, path)
 
     batch, length, channels = u.shape
     state = jnp.zeros((batch, *A.shape), states) if h0 is None else h0.astype(states)
     if backend == "fused":
-        from ssm_bench.ops.selective_scan_kernel import fused_scan
+        from ssm_bench.ops.kernels.selective_scan import fused_scan
 
         D, delta_bias = (jnp.zeros(channels, real) if x is None else x for x in (D, delta_bias))
         # All but A, D and delta_bias belong to the examples.

@@ -1,10 +1,20 @@
 """The hand-over point between running and reporting: one JSON file per run. Never imports JAX."""
 
 from ssm_bench.record.identity import config_hash, differences, run_name
-from ssm_bench.record.schema import SCHEMA_VERSION, RunRecord, SpeedRecord, validate, validate_speed
+from ssm_bench.record.schema import (
+    SCHEMA_VERSION,
+    SPEED_VERSION,
+    Measurement,
+    RunRecord,
+    SpeedRecord,
+    validate,
+    validate_speed,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
+    "SPEED_VERSION",
+    "Measurement",
     "RunRecord",
     "SpeedRecord",
     "config_hash",

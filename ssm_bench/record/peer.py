@@ -72,7 +72,7 @@ def validate(raw: Mapping[str, Any], where: str = "peer record") -> PeerRecord:
     Raises:
         UserError: names `where`, the field and what is wrong with it.
     """
-    record: PeerRecord = schema._convert(schema._plain(raw), PeerRecord, where)
+    record: PeerRecord = schema._convert(schema._plain(raw, where), PeerRecord, where)
     if record.status == "ok" and record.result is None:
         raise UserError(f"{where}: field result is null, but status is 'ok'")
     return record

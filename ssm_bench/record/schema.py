@@ -1,13 +1,14 @@
 """What a record says, field by field, and how it is read from JSON: upgrade, check, freeze.
 
 `docs/records.md` explains the fields to readers. A field is added, renamed or dropped in three places: the
-class here, SCHEMA_VERSION, and a step in UPGRADES that lifts records of the version before.
+class here, SCHEMA_VERSION, and a step in UPGRADES that lifts records of the version before. Speed records have a
+version of their own.
 """
 
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -22,10 +23,16 @@ SCHEMA_VERSION = 2
 #: version -> what turns a run record of that version into one of the next.
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: version1.upgrade}
 
+SPEED_VERSION = 2
+
+#: The same for speed records.
+SPEED_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: version1.upgrade_speed}
+
 #: Statuses that are final and have no accuracy.
 FAILURES = ("diverged", "oom", "timeout", "error")
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z", description="safe as a part of a path")]
+NameOrNone = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?\Z")]
 Text = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -126,7 +133,7 @@ class Device(_Part, frozen=True):
 
 
 class RunDevice(Device, frozen=True):
-    """What a run ran on, and whether other runs used it at the same time: its times are then no measure of speed."""
+    """What something ran on, and whether other runs used it at the same time: its times then do not measure speed."""
 
     shared: bool
 
@@ -194,34 +201,73 @@ class RunRecord(_Part, frozen=True):
         return _text(self.to_dict())
 
 
-class SpeedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
-    """One speed measurement; `measurements` is free in its names, which carry the units.
+class Measurement(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """One number of a speed record; empty fields are omitted.
 
-    What is empty is left out: `operation`, of what is no model; `implementation`, whose code was measured where it is
-    not ours, as "owner/name@commit", with that commit in `revision`; `notes`, what is missing and why.
+    Attributes:
+        metric: what was measured; the name carries the unit, as in `step_ms`.
+        backend: of the operation or the step.
+        shape: of the inputs of an operation; or the length of the input, or the position in a stream.
+        value: null where there is none.
     """
 
-    schema_version: Literal[1]
+    metric: Name
+    backend: NameOrNone = ""
+    shape: list[Positive] = []
+    value: float | int | None
+
+
+class SpeedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """The result of one benchmark; empty fields are omitted.
+
+    Attributes:
+        benchmark: what was timed; "step" and "scan" also for code of others.
+        operation: the operation, where no model was timed.
+        implementation: the authors' code that was timed, as "owner/name@commit", with that commit in `revision`.
+        overrides: settings that differ from the published recipe, by the names of their flags.
+        sizes: of the model and its batches, such as `batch_size` and `length`.
+        runs: runs on this kind of device of which this is the fastest.
+        notes: what is missing and why, and remarks.
+    """
+
+    schema_version: Literal[2]
     kind: Literal["speed"]
+    benchmark: Literal["step", "epoch", "compare", "length", "scan", "stream"]
     name: Name
     model: Name | None
     task: Name | None
-    operation: Name | Literal[""] = ""
+    operation: NameOrNone = ""
     implementation: str = ""
-    measurements: Annotated[dict[str, float | int | None], Meta(min_length=1)]
+    overrides: dict[Text, str] = {}
+    sizes: dict[Name, Positive] = {}
+    measurements: Annotated[list[Measurement], Meta(min_length=1)]
+    runs: Positive = 1
     notes: list[Text] = []
     config_hash: ConfigHash | None
-    device: Device
+    device: RunDevice
     versions: dict[str, str]
     revision: Revision
     created: Moment
+
+    def value(self, metric: str, *, backend: str = "", shape: Sequence[int] = ()) -> float | None:
+        """The number measured with a backend at a shape; None where there is none."""
+        sought = (metric, backend, list(shape))
+        return next((m.value for m in self.measurements if (m.metric, m.backend, m.shape) == sought), None)
+
+    def shapes(self, metric: str) -> list[tuple[int, ...]]:
+        """The shapes at which a metric was measured, in increasing order."""
+        return sorted({tuple(m.shape) for m in self.measurements if m.metric == metric and m.shape})
+
+    def backends(self, metric: str) -> list[str]:
+        """The backends with which a metric was measured, sorted by name."""
+        return sorted({m.backend for m in self.measurements if m.metric == metric and m.backend})
 
     def to_dict(self) -> dict[str, Any]:
         """The record as nested dicts and lists, in the order of the schema."""
         return msgspec.to_builtins(self)
 
     def to_json(self) -> str:
-        """The text of the record's file: the schema's order, newline at the end."""
+        """The text of the record's file: the schema's order, one line per measurement, newline at the end."""
         return _text(self.to_dict())
 
 
@@ -231,12 +277,16 @@ def upgrade(raw: Mapping[str, Any], where: str = "record") -> dict[str, Any]:
     Raises:
         UserError: the version is missing, unknown, or newer than this program; or what the record lacks for a step.
     """
+    return _lift(raw, where, SCHEMA_VERSION, UPGRADES)
+
+
+def _lift(raw: Mapping[str, Any], where: str, current: int, steps: Mapping[int, Callable]) -> dict[str, Any]:
     raw = dict(raw)
-    while (version := raw.get("schema_version")) != SCHEMA_VERSION:
-        if not isinstance(version, int) or version not in UPGRADES:
-            raise UserError(f"{where}: schema_version is {version!r}; this ssm-bench reads 1 to {SCHEMA_VERSION}")
+    while (version := raw.get("schema_version")) != current:
+        if not isinstance(version, int) or version not in steps:
+            raise UserError(f"{where}: schema_version is {version!r}; this ssm-bench reads 1 to {current}")
         try:
-            raw = UPGRADES[version](raw)
+            raw = steps[version](raw)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{where}: not a record of schema version {version} ({error!r})") from None
     return raw
@@ -270,7 +320,8 @@ def validate(raw: Mapping[str, Any], where: str = "record") -> RunRecord:
 
 def validate_speed(raw: Mapping[str, Any], where: str = "speed record") -> SpeedRecord:
     """Checks a speed record and freezes it; see `validate`."""
-    return _convert(_plain(raw, where), SpeedRecord, where)
+    lifted = _lift(_plain(raw, where), where, SPEED_VERSION, SPEED_UPGRADES)
+    return _convert(lifted, SpeedRecord, where)
 
 
 def inconsistencies(record: RunRecord) -> list[str]:
@@ -338,12 +389,12 @@ def _plain(value: Any, where: str, depth: int = 0) -> Any:
 def _text(record: dict[str, Any]) -> str:
     fields = []
     for key, value in record.items():
-        if key == "curve" and value:
+        if key in ("curve", "measurements") and value:
             lines = ",\n".join(f"    {json.dumps(point)}" for point in value)
             text = f"[\n{lines}\n  ]"
         else:
             # The maps whose keys are free have no order of the schema.
-            free = key in ("config", "differences", "computed", "versions", "measurements")
+            free = key in ("config", "differences", "computed", "versions", "sizes")
             text = json.dumps(value, indent=2, sort_keys=free, ensure_ascii=False).replace("\n", "\n  ")
         fields.append(f'  "{key}": {text}')
     return "{\n" + ",\n".join(fields) + "\n}\n"

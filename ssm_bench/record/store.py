@@ -140,11 +140,6 @@ def _read_all(files: Iterable[Path], read_one: Callable[[Path], Any], skip: Skip
     return found
 
 
-def figures_of(root: Path | str, name: str) -> tuple[Path, Iterator[Path]]:
-    """The folder of the figures of a preset, or of "speed", and the records that they show."""
-    return Path(root) / "figures" / name, speed_paths(root) if name == "speed" else paths(root, name)
-
-
 def fingerprint(files: Iterable[Path]) -> str:
     """One hash of the names and bytes of several files, to tell whether something was made from them."""
     digest = hashlib.sha256()
@@ -165,7 +160,7 @@ def find(root: Path | str, preset: str, task: str, model: str, name: str) -> Run
 
 
 def migrate(root: Path | str) -> list[tuple[Path, Path]]:
-    """Rewrites run records of earlier schema versions, and moves each record to where it belongs.
+    """Rewrites records of earlier schema versions, and moves each run record to where it belongs.
 
     Returns:
         The old and the new path of every file that changed.
@@ -184,6 +179,10 @@ def migrate(root: Path | str) -> list[tuple[Path, Path]]:
             changed.append((path, place))
         if place != path:
             path.unlink()
+    for path in list(speed_paths(root)):
+        text = read_speed(path).to_json()
+        if text != path.read_text(encoding="utf-8"):
+            changed.append((path, write_text(text, path)))
     return changed
 
 

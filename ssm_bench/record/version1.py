@@ -1,4 +1,4 @@
-"""From a run record of schema version 1 to one of version 2.
+"""From records of schema version 1 to version 2.
 
 Version 1 named a run by a hash of all of its settings, overwrote a run on one data set by the same on another, and
 told in its message what version 2 has fields for.
@@ -206,3 +206,71 @@ def _computed(config: dict[str, Any], platform: str) -> dict[str, str]:
         return {}
     local = 0 < window < settings.get("task.max_length", 0)
     return {} if local and settings.get("mixer.bidirectional", True) else {"attention": "bfloat16"}
+
+
+# Version 1 of a speed record held all of its numbers in one map. A name such as "auto_forward_ms_at_32x4096x256" held
+# backend, metric and shape.
+
+_SIZES = ("activation_bits", "batch_size", "d_model", "directions", "layers", "length", "seeds", "tokens")
+_OF_OPERATION = "forward_ms|forward_backward_ms|temporary_bytes|output_bytes|value_error|gradient_error"
+_OF_STEP = "step_ms|step_ms_one_per_call|compile_seconds|temporary_bytes|sequences_per_second|times_faster"
+_AT_SHAPE = re.compile(r"(?P<metric>.+)_at_(?P<shape>\d+(x\d+)*)")
+_WITH_BACKEND = {
+    "scan": re.compile(rf"(?P<backend>[a-z]+)_(?P<metric>{_OF_OPERATION})"),
+    "compare": re.compile(rf"(?P<backend>[a-z]+)_(?P<metric>{_OF_STEP})"),
+}
+_FLAGS = re.compile(r"with (?P<flags>--\S.*)")
+_RUNS = re.compile(r"the fastest of at least (?P<runs>\d+) runs on this kind of device")
+_BESIDE_OTHERS = "alone it may be faster"
+
+
+def upgrade_speed(raw: dict[str, Any]) -> dict[str, Any]:
+    """The speed record of version 2 with the same content."""
+    benchmark = _benchmark(raw)
+    sizes, measurements = {}, []
+    for name, value in raw["measurements"].items():
+        if name in _SIZES and isinstance(value, int):
+            sizes[name] = value
+        else:
+            measurements.append(_measurement(benchmark, name, value))
+    found = {"overrides": {}, "runs": 1, "notes": []}
+    for note in raw.get("notes", []):
+        if match := _FLAGS.fullmatch(note):
+            flags = [flag.removeprefix("--").partition("=") for flag in match["flags"].split()]
+            found["overrides"] |= {name: value for name, _, value in flags}
+        elif match := _RUNS.fullmatch(note):
+            found["runs"] = int(match["runs"])
+        else:
+            found["notes"].append(note)
+    shared = any(_BESIDE_OTHERS in note for note in found["notes"])
+    return raw | {
+        "schema_version": 2,
+        "benchmark": benchmark,
+        "sizes": sizes,
+        "measurements": sorted(measurements, key=lambda m: (m["shape"], m["backend"], m["metric"])),
+        **found,
+        "device": raw["device"] | {"shared": shared},
+    }
+
+
+def _benchmark(raw: dict[str, Any]) -> str:
+    """Which benchmark wrote a record of version 1."""
+    names = raw["measurements"]
+    if raw.get("operation"):
+        return "scan"
+    if "epoch_step_ms" in names:
+        return "epoch"
+    if any(name.endswith("_times_faster") for name in names):
+        return "compare"
+    if any(name.startswith("step_ms_at_") for name in names):
+        return "length"
+    return "stream" if "parameters" in names or any(name.startswith("state_bytes_at_") for name in names) else "step"
+
+
+def _measurement(benchmark: str, name: str, value: Any) -> dict[str, Any]:
+    shape, backend = [], ""
+    if match := _AT_SHAPE.fullmatch(name):
+        name, shape = match["metric"], [int(size) for size in match["shape"].split("x")]
+    if benchmark in _WITH_BACKEND and (match := _WITH_BACKEND[benchmark].fullmatch(name)):
+        name, backend = match["metric"], match["backend"]
+    return {"metric": name, "backend": backend, "shape": shape, "value": value}

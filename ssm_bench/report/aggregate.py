@@ -179,7 +179,7 @@ def majority_share(run: RunRecord) -> float | None:
 
 
 def at_chance(run: RunRecord) -> bool:
-    """Whether a finished run can not be told from always answering the most common test label: 2 standard errors."""
+    """Whether a finished run is not significantly above the most common test label: less than 2 standard errors."""
     majority = majority_share(run)
     if run.result is None or majority is None:
         return False

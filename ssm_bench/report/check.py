@@ -5,7 +5,7 @@ from pathlib import Path
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, SpeedRecord, store
 from ssm_bench.record.schema import inconsistencies
-from ssm_bench.report import peers, publish, published
+from ssm_bench.report import layout, peers, publish, published
 
 
 def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, int, list[str]]:
@@ -81,6 +81,7 @@ def _figures(root: Path | str) -> list[str]:
         return []
     presets = {path.relative_to(Path(root) / "runs").parts[0] for path in store.paths(root)}
     names = presets | ({"speed"} if any(store.speed_paths(root)) else set())
+    names |= {layout.TABLE} if presets & set(layout.COMBINED) else set()
     strangers = sorted(path for path in figures.glob("[!.]*") if path.name not in names)
     found = [f"{path}: no record makes it; delete it" for path in strangers]
     # Toy runs, which everyone's first command makes, are drawn for those who want to look at them.
@@ -90,7 +91,7 @@ def _figures(root: Path | str) -> list[str]:
 
 def _figures_of(root: Path | str, name: str) -> list[str]:
     """The figures of one folder against the hashes beside them: nothing is drawn again."""
-    folder, sources = store.figures_of(root, name)
+    folder, sources = layout.figures_of(root, name)
     drawn_from, drawn = folder / store.DRAWN_FROM, folder / store.DRAWN
     known = drawn_from.is_file() and drawn.is_file()
     if not known or drawn_from.read_text(encoding="utf-8").strip() != store.fingerprint(sources):

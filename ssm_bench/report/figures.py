@@ -61,6 +61,8 @@ LEGEND_COLUMNS = 5
 #: Of a title or a legend.
 CHARACTERS_AN_INCH = 15
 CHANCE_COLOUR = "#999999"
+#: One marker a model, so that a figure of few models needs no colors.
+DISTINCT = ("o", "s", "^", "D", "v", "P", "X", "*", "p", "h", "<", ">", "d", "8")
 #: Length of the arrow at an upper bound, as a part of it.
 ARROW = 0.06
 
@@ -101,8 +103,8 @@ def draw_speeds(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
     for kind in (STREAM, LENGTH):
         shown: dict[tuple[str, int, str, str], dict[str, SpeedRecord]] = {}
         for record in records:
-            if record.model and any(name.startswith(kind.panels[0][0]) for name in record.measurements):
-                tokens = int(record.measurements.get("tokens") or 0)
+            if record.benchmark == kind.name and record.shapes(kind.panels[0][0]):
+                tokens = record.sizes.get("tokens", 0)
                 place = (record.task or "", tokens, record.device.platform, record.device.kind)
                 half = " (bf16)" if speed.activations(record) == "bf16" else ""
                 shown.setdefault(place, {})[speed.model_of(record) + half] = record
@@ -120,7 +122,7 @@ def draw_speeds(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class _Kind:
-    """One kind of figure of speed: a panel for each prefix of measurements whose names end in a length."""
+    """One kind of figure of speed: which benchmark it shows, and a panel for each metric, with its title."""
 
     name: str
     title: str
@@ -132,13 +134,13 @@ STREAM = _Kind(
     "stream",
     "One token of a single stream, against its position",
     "position in the stream (tokens)",
-    (("latency_ms_at_", "time of a token (ms)"), ("state_bytes_at_", "state (bytes)")),
+    (("latency_ms", "time of a token (ms)"), ("state_bytes", "state (bytes)")),
 )
 LENGTH = _Kind(
     "length",
     "A training step against the length of its input",
     "length of the input (tokens)",
-    (("step_ms_at_", "time of a step (ms)"), ("temporary_bytes_at_", "temporary memory (bytes)")),
+    (("step_ms", "time of a step (ms)"), ("temporary_bytes", "temporary memory (bytes)")),
 )
 
 
@@ -161,9 +163,69 @@ def write_speeds(records: Iterable[SpeedRecord], root: Path | str) -> list[Path]
     return _write(draw_speeds(records), root, "speed")
 
 
+def write_table(records: Iterable[RunRecord], root: Path | str) -> list[Path]:
+    """Writes the figures of the combined table to results/figures/table/; returns their paths."""
+    records = [record for record in records if record.preset in layout.COMBINED]
+    protocols = sorted({record.protocol for record in records})
+    drawn = {f"{protocol}-accuracy-cost": _table_overview(records, protocol) for protocol in protocols}
+    return _write(_files(drawn), root, layout.TABLE)
+
+
+def _table_overview(records: list[RunRecord], protocol: str) -> Figure:
+    """Test accuracy against training time on the six tasks, one panel each, for the models of Table II.
+
+    Every model has its own marker. Cells below a tenth of the published schedule are hollow, and a task without a
+    finished run keeps its empty panel.
+    """
+    records = [run for run in records if run.protocol == protocol and run.task.name in layout.TASKS]
+    titles = {name: title for name, title in layout.models(records).items() if title in layout.TABLE_TWO}
+    cells = {place: cell for place, cell in aggregate.cells(records).items() if place[0] in titles and cell.accuracy}
+    models = {name: title for name, title in titles.items() if any(model == name for model, _ in cells)}
+    devices = sorted({run.device.kind for cell in cells.values() for run in cell.finished})
+    title = f"Protocol {protocol} · {', '.join(devices)} · hollow: less than a tenth of the published schedule"
+    if not all(run.alone for cell in cells.values() for run in cell.finished):
+        title += " · arrow: the device was shared, a run alone takes less time"
+    with mpl.rc_context(STYLE):
+        figure, panels = _panels(layout.TASKS, cells, title, "training time (device-seconds)", "test accuracy (%)")
+        looks: dict[str, dict[str, Any]] = {
+            model: {"color": COLOURS[place % len(COLOURS)], "marker": DISTINCT[place % len(DISTINCT)]}
+            for place, model in enumerate(models)
+        }
+        for (model, task), cell in cells.items():
+            accuracy, interval = cell.accuracy or (0.0, None)
+            seconds = sum(run.cost.seconds_train * run.device.count for run in cell.finished) / len(cell.finished)
+            shared = not all(run.alone for run in cell.finished)
+            panels[task].errorbar(
+                seconds,
+                accuracy,
+                yerr=interval,
+                xerr=ARROW * seconds if shared else None,
+                xuplims=shared,
+                fmt=looks[model]["marker"],
+                color=looks[model]["color"],
+                ms=6,
+                mfc="white" if cell.young else looks[model]["color"],
+                mew=0.9,
+                elinewidth=0.9,
+                capsize=2,
+            )
+        for task, panel in panels.items():
+            panel.set_xscale("log")
+            costs = [run.cost.seconds_train for (_, of), cell in cells.items() if of == task for run in cell.finished]
+            if costs:
+                _log_axis(panel, costs)
+                _chance(panel, cells, task)
+            else:
+                panel.set_axis_off()
+                panel.text(0.5, 0.5, "no finished run yet", transform=panel.transAxes, ha="center", va="center")
+        marks = [Line2D([], [], ls="", ms=6, **looks[model]) for model in models]
+        _legend(figure, [*marks, _chance_line()], [*models.values(), "chance"])
+        return figure
+
+
 def _write(drawn: dict[str, bytes], root: Path | str, name: str) -> list[Path]:
     """Writes figures, and the hashes by which `ssm-bench verify` knows them; the hashes also where nothing is drawn."""
-    folder, sources = store.figures_of(root, name)
+    folder, sources = layout.figures_of(root, name)
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in drawn.items():
         (folder / file).write_bytes(content)
@@ -178,9 +240,9 @@ def _speeds(models: dict[str, SpeedRecord], title: str, kind: _Kind) -> Figure:
         figure = Figure(figsize=(WIDTH, ROW_HEIGHT + 0.9), layout="constrained")
         figure.suptitle(textwrap.fill(title, int(CHARACTERS_AN_INCH * WIDTH)), fontsize=8.5, x=0.01, ha="left")
         order = sorted(models)
-        for panel, (prefix, title) in zip(figure.subplots(1, 2), kind.panels, strict=True):
+        for panel, (metric, title) in zip(figure.subplots(1, 2), kind.panels, strict=True):
             for place, model in enumerate(order):
-                if points := _along(models[model], prefix):
+                if points := _along(models[model], metric):
                     panel.plot(*zip(*points, strict=True), **_style(place), ms=4, mec="white", mew=0.4)
             panel.set_title(title, loc="left", fontweight="bold")
             panel.set_xlabel(kind.across)
@@ -193,9 +255,9 @@ def _speeds(models: dict[str, SpeedRecord], title: str, kind: _Kind) -> Figure:
         return figure
 
 
-def _along(record: SpeedRecord, prefix: str) -> list[tuple[int, float]]:
-    """Measurements with a position in their name, in its order."""
-    points = [(length, record.measurements[f"{prefix}{length}"]) for length in speed.lengths_of(record, prefix)]
+def _along(record: SpeedRecord, metric: str) -> list[tuple[int, float]]:
+    """A metric against the length or the position."""
+    points = [(shape[0], record.value(metric, shape=shape)) for shape in record.shapes(metric)]
     return [(length, value) for length, value in points if value]
 
 

@@ -1,8 +1,9 @@
 """The order of rows and columns, and the titles of presets, as every table and figure shows them."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
-from ssm_bench.record import RunRecord
+from ssm_bench.record import RunRecord, store
 
 #: The six columns of the Long Range Arena; others follow in the order of their names.
 TASKS = {
@@ -59,6 +60,13 @@ def preset_title(preset: str) -> str:
 def table_of(preset: str) -> str:
     """The table that shows the runs of a preset."""
     return TABLE if preset in COMBINED else preset
+
+
+def figures_of(root: Path | str, name: str) -> tuple[Path, list[Path]]:
+    """The folder of the figures of a preset, of "speed" or of "table", and the files of the records that they show."""
+    presets = COMBINED if name == TABLE else (name,)
+    runs = (path for preset in presets for path in store.paths(root, preset))
+    return Path(root) / "figures" / name, list(store.speed_paths(root) if name == "speed" else runs)
 
 
 def tasks(records: Iterable[RunRecord]) -> dict[str, str]:

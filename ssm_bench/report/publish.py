@@ -8,8 +8,9 @@ from ssm_bench.data.dataset import PROTOCOLS
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, SpeedRecord, store
 from ssm_bench.report import layout, render, runs, speed
+from ssm_bench.report.peers import values as peers_of
 from ssm_bench.report.summary import summary
-from ssm_bench.report.table import Peers, Table, build, kinds
+from ssm_bench.report.table import Peer, Peers, Table, build, kinds
 
 #: What a page holds around a table: <!-- table:begin table-strict --> ... <!-- table:end -->.
 BEGIN = re.compile(r"<!-- table:begin (?P<name>[\w.-]+) -->")
@@ -50,8 +51,14 @@ def tables(
 
 
 def peers(root: Path | str, records: Iterable[RunRecord]) -> Peers:
-    """What the authors' own code reached on the data of these records."""
-    return {}
+    """What the authors' own code reached on the data of these records, where its run has finished."""
+    found = {}
+    for checksum in sorted({record.data.checksum for record in records}):
+        for (model, task), run in peers_of(root, checksum).items():
+            if run.status == "ok" and run.result is not None:
+                share = run.steps.done / run.steps.published if run.steps.published else None
+                found[model, task, checksum] = Peer(100 * run.result.test_accuracy, share, run.implementation)
+    return found
 
 
 def contents(
@@ -66,8 +73,7 @@ def contents(
         made: the tables; all of them where `speeds` are given.
         root: the folder of all results.
         readme: the page with markers.
-        speeds: all speed records, for the page's table of speed; without them that part stays as it is, and so does
-            the list of runs.
+        speeds: all speed records; without them the list of runs is left out.
 
     Raises:
         UserError: a marker in the README is not closed.
@@ -78,8 +84,6 @@ def contents(
     if readme is not None and (path := Path(readme)).is_file():
         found = peers(root, [run for table in made for run in table.records])
         blocks = {table.name: render.markdown_compact(_for_readme(table, found)) for table in made}
-        if speeds is not None:
-            blocks["speed-summary"] = summary(speeds, "results/speed")
         texts[path] = readme_text(path.read_text(encoding="utf-8"), blocks, str(path))
     return texts
 
@@ -104,7 +108,9 @@ def speed_contents(records: Iterable[SpeedRecord], readme: Path | str) -> dict[P
     path = speed_page(readme)
     if not path.is_file():
         return {}
-    return {path: readme_text(path.read_text(encoding="utf-8"), speed.blocks(records), str(path))}
+    records = list(records)
+    blocks = speed.blocks(records) | {"speed-summary": summary(records, "../results/speed")}
+    return {path: readme_text(path.read_text(encoding="utf-8"), blocks, str(path))}
 
 
 def readme_text(text: str, blocks: Mapping[str, str], where: str = "README.md") -> str:

@@ -50,8 +50,8 @@ def markdown(tables: Sequence[Table]) -> str:
         f"<!-- {WRITTEN_BY} -->",
         "# Runs",
         "",
-        "Every record under `results/runs`. Accuracies are in per cent; Share is that of the published schedule; "
-        "Settings are those that differ from the run that the table shows in the same cell.",
+        "Every record under `results/runs`. Accuracies are in percent. Share is the share of the published schedule. "
+        "Settings lists the differences from the run that the table shows in the same cell.",
         "",
         f"| {' | '.join(HEADS)} |",
         f"| {' | '.join([':---'] * len(HEADS))} |",

@@ -1,6 +1,5 @@
 """The tables of docs/performance.md, from speed records: ours, beside the floor and beside the authors' code."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -8,14 +7,7 @@ from ssm_bench.record import SpeedRecord
 from ssm_bench.report import floor
 from ssm_bench.report.render import md
 
-#: What `ssm-bench bench scan` calls a measurement; the authors' backends have names of their own.
-MEASUREMENT = re.compile(
-    r"(?P<backend>[a-z]+)"
-    r"_(?P<what>forward_ms|forward_backward_ms|temporary_bytes|output_bytes|value_error|gradient_error)"
-    r"_at_(?P<shape>\d+(x\d+)*)"
-)
-
-#: Where the records stand, from the page.
+#: The folder of the records, as seen from the page.
 RECORDS = "../results/speed"
 
 NOTHING = "No record yet."
@@ -40,89 +32,88 @@ STEP_HEADS = (
 )
 
 
-#: What has to be the same for a step of the authors' code to stand beside ours; and what too, where theirs tells it.
+#: Sizes in which a step of the authors' code must equal ours to be compared; and those that it may leave out.
 SAME = ("batch_size", "length", "directions")
-SAME_IF_TOLD = ("layers", "d_model")
+SAME_IF_KNOWN = ("layers", "d_model")
 
-#: How `ssm-bench bench` notes the flags beside the published recipe that a record was made with.
-WITH_FLAGS = re.compile(r"with (?P<flags>--\S.*)")
+#: The setting that tables show in a column of its own.
+PRECISION = "config.model.precision"
 
-#: The one that names and tables tell in a place of its own.
-PRECISION = "--config.model.precision="
-
-#: Those that leave it what the authors' code runs: precision has a column, and their LRU reads one way, with whole GLU.
-STILL_PUBLISHED = (PRECISION, "--config.mixer.bidirectional=", "--config.scaffold.activation=glu")
+#: Settings that may differ from our recipe when a step is compared with the authors' code: tables show the precision,
+#: and their LRU reads one way, with the full GLU.
+COMPARABLE = (PRECISION, "config.mixer.bidirectional")
+FULL_GLU = ("config.scaffold.activation", "glu")
 
 
 def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     """A row for each of our steps, with the peers of the same model, task, sizes and device."""
     for record in own_steps(records):
-        found = record.measurements
+        sizes, milliseconds = record.sizes, record.value("step_ms")
         beside = peers(record, records)
-        least = None
-        if all(found.get(name) for name in ("tokens_per_second", "layers", "d_model")):
-            tokens = _get(record, "tokens_per_second") * _get(record, "step_ms") / 1000
+        least, rate = None, record.value("tokens_per_second")
+        if milliseconds and rate and {"layers", "d_model"} <= sizes.keys():
             least = floor.step_ms(
                 record.device.kind,
-                tokens=tokens,
-                width=_get(record, "d_model"),
-                layers=_get(record, "layers"),
-                bits=found.get("activation_bits") or 32,
+                tokens=rate * milliseconds / 1000,
+                width=sizes["d_model"],
+                layers=sizes["layers"],
+                bits=sizes.get("activation_bits", 32),
             )
-        size = f"{found.get('batch_size')} x {found.get('length')}"
+        size = f"{sizes.get('batch_size')} x {sizes.get('length')}"
         yield [
             md(model_of(record)),
             md(record.task or ""),
-            f"{size}, one way" if found.get("directions") == 1 else size,
+            f"{size}, one way" if sizes.get("directions") == 1 else size,
             activations(record),
-            link(record, short(found["step_ms"])),
+            link(record, short(milliseconds)),
             short(least),
-            _bytes(found.get("peak_bytes")),
+            _bytes(record.value("peak_bytes")),
             _lines(
                 f"{link(peer, short(fastest_step(peer)))} {md(peer.implementation)}, {activations(peer)}"
                 for peer in beside
             ),
-            _lines(ratio(fastest_step(peer), found["step_ms"]) for peer in beside),
-            _lines(_bytes(peer.measurements.get("peak_bytes")) for peer in beside),
+            _lines(ratio(fastest_step(peer), milliseconds) for peer in beside),
+            _lines(_bytes(peer.value("peak_bytes")) for peer in beside),
             _measured(record, *beside),
         ]
 
 
 def own_steps(records: Sequence[SpeedRecord]) -> list[SpeedRecord]:
-    """The steps of our models."""
-    return [r for r in records if r.model and not r.implementation and "step_ms" in r.measurements]
+    """The steps of our models, of one seed."""
+    return [
+        record
+        for record in records
+        if record.benchmark == "step" and not record.implementation and record.value("step_ms") is not None
+    ]
 
 
 def peers(record: SpeedRecord, records: Sequence[SpeedRecord]) -> list[SpeedRecord]:
-    """Steps of the authors' code with the model, task, sizes and device of a record of ours, if it is of the recipe."""
-    ours = record.measurements
+    """Steps of the authors' code that a record of ours can be compared with: same model, task, sizes and device."""
+    ours = record.sizes
+    if any(name not in COMPARABLE and (name, value) != FULL_GLU for name, value in record.overrides.items()):
+        return []
     return [
         peer
         for peer in records
         if peer.implementation
-        and all(flag.startswith(STILL_PUBLISHED) for flag in flags(record))
-        and peer.measurements.get("step_ms")
+        and peer.benchmark == "step"
+        and peer.value("step_ms")
         and (peer.model, peer.task, peer.device.kind) == (record.model, record.task, record.device.kind)
-        and all(peer.measurements.get(size) == ours.get(size) for size in SAME)
-        and all(peer.measurements.get(size) in (None, ours.get(size)) for size in SAME_IF_TOLD)
+        and all(peer.sizes.get(size) == ours.get(size) for size in SAME)
+        and all(peer.sizes.get(size) in (None, ours.get(size)) for size in SAME_IF_KNOWN)
     ]
 
 
-def flags(record: SpeedRecord) -> list[str]:
-    """The flags that a record was made with beside the published recipe."""
-    noted = [match["flags"] for note in record.notes if (match := WITH_FLAGS.fullmatch(note))]
-    return [flag for text in noted for flag in text.split()]
-
-
 def model_of(record: SpeedRecord) -> str:
-    """The model of a record, with the settings that are not its published ones; precision is told apart from it."""
-    changed = [flag for flag in flags(record) if not flag.startswith(PRECISION)]
+    """The model of a record, with the settings that differ from its published ones, except for precision."""
+    changed = [f"--{name}={value}" for name, value in record.overrides.items() if name != PRECISION]
     return ", ".join([record.model or "", *changed])
 
 
 def fastest_step(peer: SpeedRecord) -> float:
     """Milliseconds of a step of the authors' code: started several at a time or one by one, whichever is faster."""
-    return min(_get(peer, name) for name in ("step_ms", "step_ms_one_per_call") if peer.measurements.get(name))
+    times = (peer.value("step_ms"), peer.value("step_ms_one_per_call"))
+    return min(time for time in times if time)
 
 
 EPOCH_HEADS = (
@@ -134,24 +125,23 @@ EPOCH_HEADS = (
 def _epochs(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     """A row for each epoch over real data; the authors' code pads every batch to the full length, as in its step."""
     for record in records:
-        found = record.measurements
-        if "epoch_step_ms" not in found:
+        if record.benchmark != "epoch":
             continue
-        beside = peers(record, records)
-        theirs = [1000 * _get(peer, "batch_size") / fastest_step(peer) for peer in beside]
+        beside, ours = peers(record, records), record.value("sequences_per_second")
+        theirs = [1000 * peer.sizes.get("batch_size", 0) / fastest_step(peer) for peer in beside]
         yield [
             md(model_of(record)),
             md(record.task or ""),
-            f"{found.get('batch_size')}",
-            f"{found.get('lengths')}",
-            short(found.get("padded_share")),
+            f"{record.sizes.get('batch_size')}",
+            f"{record.value('lengths')}",
+            short(record.value("padded_share")),
             activations(record),
-            link(record, short(found.get("sequences_per_second"))),
+            link(record, short(ours)),
             _lines(
                 f"{link(peer, short(rate))} {md(peer.implementation)}, {activations(peer)}"
                 for peer, rate in zip(beside, theirs, strict=True)
             ),
-            _lines(ratio(found.get("sequences_per_second"), rate) for rate in theirs),
+            _lines(ratio(ours, rate) for rate in theirs),
             _measured(record, *beside),
         ]
 
@@ -165,20 +155,20 @@ COMPARE_HEADS = (
 def _compared(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     """A row for each backend of each `bench compare`."""
     for record in records:
-        found = record.measurements
-        if not any(name.endswith("_times_faster") for name in found):
+        if record.benchmark != "compare":
             continue
-        backends = [name.removesuffix("_step_ms") for name in found if name.endswith("_step_ms")]
-        for backend in sorted(backends, key=lambda name: f"{name}_times_faster" not in found):
+        # The reference, which is not faster than itself, comes last.
+        faster = record.backends("times_faster")
+        for backend in sorted(record.backends("step_ms"), key=lambda name: name not in faster):
             yield [
                 md(model_of(record)),
                 md(record.task or ""),
-                f"{found.get('batch_size')} x {found.get('length')}",
+                f"{record.sizes.get('batch_size')} x {record.sizes.get('length')}",
                 activations(record),
                 md(backend),
-                link(record, short(found[f"{backend}_step_ms"])),
-                _bytes(found.get(f"{backend}_temporary_bytes")),
-                short(found.get(f"{backend}_times_faster")),
+                link(record, short(record.value("step_ms", backend=backend))),
+                _bytes(record.value("temporary_bytes", backend=backend)),
+                short(record.value("times_faster", backend=backend)),
                 _measured(record),
             ]
 
@@ -196,10 +186,10 @@ class _Cell:
 
     record: SpeedRecord
     backend: str
-    shape: str
+    shape: tuple[int, ...]
 
-    def __getitem__(self, what: str) -> float | None:
-        return self.record.measurements.get(f"{self.backend}_{what}_at_{self.shape}")
+    def __getitem__(self, metric: str) -> float | None:
+        return self.record.value(metric, backend=self.backend, shape=self.shape)
 
 
 def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
@@ -216,11 +206,12 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             if other.record.implementation and (other.record.operation, other.record.device.kind, other.shape) == same
         ]
         reference = _Cell(record, "associative", cell.shape)
-        shape = [int(size) for size in cell.shape.split("x")]
-        least = [floor.operation_ms(record.device.kind, record.operation, shape, backward=b) for b in (False, True)]
+        least = [
+            floor.operation_ms(record.device.kind, record.operation, cell.shape, backward=b) for b in (False, True)
+        ]
         yield [
             md(record.operation),
-            cell.shape,
+            "x".join(map(str, cell.shape)),
             md(cell.backend),
             link(record, short(cell["forward_ms"])),
             short(least[0]),
@@ -258,12 +249,8 @@ def _ratios(theirs: _Cell, ours: _Cell) -> str:
 
 def _cells(record: SpeedRecord) -> list[_Cell]:
     """Every backend at every shape of a record, in the order of the sizes."""
-    matches = [match for name in record.measurements if (match := MEASUREMENT.fullmatch(name))]
-    found = {(match["shape"], match["backend"]) for match in matches}
-    return [
-        _Cell(record, backend, shape)
-        for shape, backend in sorted(found, key=lambda pair: ([int(n) for n in pair[0].split("x")], pair[1]))
-    ]
+    found = {(tuple(m.shape), m.backend) for m in record.measurements if m.shape and m.backend}
+    return [_Cell(record, backend, shape) for shape, backend in sorted(found)]
 
 
 LENGTH_HEADS = (
@@ -275,18 +262,19 @@ LENGTH_HEADS = (
 def _lengths(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     """A row for each length of each `bench length`."""
     for record in records:
-        found = record.measurements
-        for length in lengths_of(record, "step_ms_at_"):
+        if record.benchmark != "length":
+            continue
+        for shape in record.shapes("step_ms"):
             yield [
                 md(model_of(record)),
                 md(record.task or ""),
                 activations(record),
-                f"{found.get('tokens') or '–'}",
-                f"{length}",
-                f"{found.get(f'batch_size_at_{length}')}",
-                link(record, short(found[f"step_ms_at_{length}"])),
-                short(found.get(f"tokens_per_second_at_{length}")),
-                _bytes(found.get(f"temporary_bytes_at_{length}")),
+                f"{record.sizes.get('tokens') or '–'}",
+                f"{shape[0]}",
+                f"{record.value('batch_size', shape=shape)}",
+                link(record, short(record.value("step_ms", shape=shape))),
+                short(record.value("tokens_per_second", shape=shape)),
+                _bytes(record.value("temporary_bytes", shape=shape)),
                 _measured(record),
             ]
 
@@ -297,22 +285,18 @@ STREAM_HEADS = ("Model", "Task", "Position", "ms a token", "ms, one a call", "St
 def _streams(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     """A row for each position of each `bench stream`; one that was not reached has no times."""
     for record in records:
-        found = record.measurements
-        for length in lengths_of(record, "state_bytes_at_"):
+        if record.benchmark != "stream":
+            continue
+        for shape in record.shapes("state_bytes"):
             yield [
                 md(model_of(record)),
                 md(record.task or ""),
-                f"{length:,}",
-                link(record, short(found.get(f"latency_ms_at_{length}"))),
-                short(found.get(f"latency_ms_one_per_call_at_{length}")),
-                _bytes(found.get(f"state_bytes_at_{length}")),
+                f"{shape[0]:,}",
+                link(record, short(record.value("latency_ms", shape=shape))),
+                short(record.value("latency_ms_one_per_call", shape=shape)),
+                _bytes(record.value("state_bytes", shape=shape)),
                 _measured(record),
             ]
-
-
-def lengths_of(record: SpeedRecord, prefix: str) -> list[int]:
-    """The lengths in the names of measurements that begin so, in their order."""
-    return sorted(int(name.removeprefix(prefix)) for name in record.measurements if name.startswith(prefix))
 
 
 def table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:
@@ -323,13 +307,9 @@ def table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:
     return "\n".join([f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *lines])
 
 
-def _get(record: SpeedRecord, name: str) -> float:
-    return record.measurements[name] or 0.0
-
-
 def activations(record: SpeedRecord) -> str:
-    """Their precision; records from before the choice are of float32."""
-    return "bf16" if record.measurements.get("activation_bits") == 16 else "float32"
+    """The precision of the activations; early records, which lack it, are of float32."""
+    return "bf16" if record.sizes.get("activation_bits") == 16 else "float32"
 
 
 def link(record: SpeedRecord, text: str, folder: str = RECORDS) -> str:

@@ -1,4 +1,4 @@
-"""The table of speed in the README: a training step of ours, and how many times faster than the authors' code."""
+"""The summary of training steps in docs/performance.md: our times and the speedup over the authors' code."""
 
 from collections.abc import Iterable
 
@@ -31,8 +31,8 @@ def _table(kind: str, pairs: list[tuple[SpeedRecord, SpeedRecord]], folder: str)
     for ours, theirs in pairs:
         if ours.device.kind == kind and ours.model and ours.task:
             precision, other = speed.activations(ours), speed.activations(theirs)
-            milliseconds = speed.link(ours, speed.short(ours.measurements["step_ms"]), folder)
-            times = speed.ratio(speed.fastest_step(theirs), ours.measurements["step_ms"])
+            milliseconds = speed.link(ours, speed.short(ours.value("step_ms")), folder)
+            times = speed.ratio(speed.fastest_step(theirs), ours.value("step_ms"))
             mark = "" if precision == other else MARKS[other]
             notes += [f"{mark}: the authors' code in {other}."] if mark else []
             cells[f"{ours.model}, {precision}", ours.task] = f"{milliseconds} ms, {times}×{mark}"

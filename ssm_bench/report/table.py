@@ -326,6 +326,9 @@ def _precision_text(run: RunRecord) -> str:
 
 
 def _cell_notes(cell: Cell) -> Iterator[str]:
+    # Toys have no share of a published schedule either, and the title of their table says so.
+    if any(run.preset == "custom" and not run.steps.published for run in cell.runs):
+        yield "no published recipe; the defaults of the model"
     for run in (*cell.failed, *cell.unfinished):
         message = " ".join(run.message.split())
         if len(message) > MESSAGE_LENGTH:
@@ -352,10 +355,10 @@ def _published_notes(cell: Cell) -> Iterator[str]:
 def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]:
     yield (
         CELLS,
-        "test accuracy in per cent, mean ± 95 % t-interval over the finished seeds; then the published value and, in "
-        "parentheses, the difference (none for toy sizes and synthetic data); then finished of all seeds, and the "
-        "share of the published schedule. Of several runs a cell shows those with the largest share. Best and second "
-        "of a column are set off.",
+        "test accuracy in percent, mean ± 95 % t-interval over the finished seeds; then the published value and, in "
+        "parentheses, the difference (none for toy sizes and synthetic data); then n, the number of finished seeds, "
+        "and the share of the published schedule. Of several runs a cell shows those with the largest share. The best "
+        "two values of a column are highlighted.",
     )
     if any(entry.young for entry in table.entries.values()):
         yield YOUNG, f"{YOUNG_TEXT}."

@@ -3,7 +3,7 @@
 import jax
 from flax import nnx
 
-from ssm_bench.errors import unknown_name
+from ssm_bench.errors import unknown_choice
 from ssm_bench.network.layers import Linear, dropout, kept, kept_with, side_by_side, split_key
 from ssm_bench.network.residual import Residual
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
@@ -22,11 +22,16 @@ class GLU(Scaffold):
     def __init__(self, slots: Slots, *, activation: str = "glu", rngs: nnx.Rngs):
         """Creates mixer, norm and gate.
 
+        Args:
+            slots: what the backbone provides.
+            activation: "gelu", "glu", "half_glu1", "half_glu2" or "linear", as above.
+            rngs: random keys.
+
         Raises:
             UserError: an activation that is not one of ACTIVATIONS.
         """
         if activation not in ACTIVATIONS:
-            raise unknown_name("--config.scaffold.activation", activation, ACTIVATIONS)
+            raise unknown_choice("activation", activation, ACTIVATIONS)
         width = slots.d_model
         self.residual = Residual(slots)
         self.mixer = slots.mixer(width, rngs)

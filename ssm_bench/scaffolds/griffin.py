@@ -5,8 +5,8 @@ from dataclasses import replace
 import jax
 from flax import nnx
 
-from ssm_bench.errors import UserError
-from ssm_bench.models.attention import Attention
+from ssm_bench.errors import ArgumentError
+from ssm_bench.mixers.attention import Attention
 from ssm_bench.network.layers import ShortConv
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
@@ -50,11 +50,9 @@ class Griffin(Scaffold):
             UserError: impossible sizes.
         """
         if window < 1:
-            raise UserError(f"--config.scaffold.window must be at least 1; got {window}")
+            raise ArgumentError("window", f"must be at least 1; got {window}")
         if heads < 1 or slots.d_model % (4 * heads):
-            raise UserError(
-                f"--config.scaffold.heads must divide the width {slots.d_model} into multiples of 4; got {heads}"
-            )
+            raise ArgumentError("heads", f"must divide the width {slots.d_model} into multiples of 4; got {heads}")
         if slots.index % 3 < 2:
             self.inner = Hawk(slots, expand=expand, taps=taps, mlp_expand=mlp_expand, rngs=rngs)
             return

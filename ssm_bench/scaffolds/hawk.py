@@ -3,7 +3,7 @@
 import jax
 from flax import nnx
 
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.layers import GEGLU, WIDEST, Linear, ShortConv, split_key
 from ssm_bench.network.residual import Residual
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
@@ -32,7 +32,7 @@ class Hawk(Scaffold):
             rngs: random keys.
 
         Raises:
-            UserError: an expansion that is not above 0, or beyond all sense, or no taps.
+            UserError: an expansion that is not positive or absurdly large, or no taps.
         """
         width = mixer_width(slots.d_model, expand)
         self.mixer_residual = Residual(slots)
@@ -62,8 +62,8 @@ def mixer_width(d_model: int, expand: float) -> int:
     """`expand` times d_model, rounded to a multiple of 8.
 
     Raises:
-        UserError: an expansion that is not above 0, or beyond all sense.
+        UserError: an expansion that is not positive or absurdly large.
     """
     if not 0 < expand <= WIDEST:
-        raise UserError(f"--config.scaffold.expand must be above 0 and at most {WIDEST}; got {expand}")
+        raise ArgumentError("expand", f"must be above 0 and at most {WIDEST}; got {expand}")
     return max(8, 8 * round(expand * d_model / 8))

@@ -45,7 +45,7 @@ class Mamba(Scaffold):
             UserError: an expansion that leaves no channel, or no taps.
         """
         d_model = slots.d_model
-        width = expanded(d_model, expand, "--config.scaffold.expand")
+        width = expanded(d_model, expand, "expand")
         self.residual = Residual(slots)
         self.expand = Linear(d_model, 2 * width, bias=False, rngs=rngs)
         self.mixer = slots.mixer(width, rngs)

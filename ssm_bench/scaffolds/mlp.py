@@ -5,7 +5,7 @@ from functools import partial
 import jax
 from flax import nnx
 
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError
 from ssm_bench.network.layers import Linear, dropout, split_key
 from ssm_bench.network.residual import Residual
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
@@ -26,7 +26,7 @@ class MLP(Scaffold):
             UserError: a negative width.
         """
         if width < 0:
-            raise UserError(f"--config.scaffold.width must be at least 1, or 0 for 4 d_model; got {width}")
+            raise ArgumentError("width", f"must be at least 1, or 0 for 4 d_model; got {width}")
         d_model = slots.d_model
         self.mixer_residual = Residual(slots)
         self.mixer = slots.mixer(d_model, rngs)

@@ -1,7 +1,6 @@
 """What is missing of a plan and how long it will take, from records; no data set is opened and nothing is computed."""
 
 import contextlib
-import re
 import subprocess
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from ssm_bench.bench.recording import sizes_of
 from ssm_bench.config import leaves
 from ssm_bench.data import cache, spec
 from ssm_bench.data.dataset import find
@@ -97,8 +97,10 @@ class Forecast:
 
     @classmethod
     def read(cls, results: Path, checkpoints: Path, here: Device) -> "Forecast":
-        """Reads all records; raises as `store.read_all`."""
-        return cls(store.read_all(results), store.read_all_speed(results), checkpoints, here)
+        """Reads all records; those that can not be read, which `ssm-bench verify` names, are left out."""
+        bad: list[str] = []
+        runs, speeds = store.read_all(results, skip=bad.append), store.read_all_speed(results, skip=bad.append)
+        return cls(runs, speeds, checkpoints, here)
 
     def outlook(self, cell: Cell) -> Outlook:
         """What the records say about a cell.
@@ -160,7 +162,8 @@ class Forecast:
         whose time is an upper bound. Among equals, batches padded to as many lengths come first, then the latest.
         """
         candidates: list[tuple[tuple, Rate]] = []
-        place, size = (config.model.name, config.task.name), _size(_opened(config)[0].to_dict())
+        opened = _opened(config)[0]
+        place, size = (config.model.name, config.task.name), _size(opened.to_dict())
 
         def add(
             record: RunRecord | SpeedRecord, rank: int, step: float, compiling: float | None, lengths: int = 1
@@ -177,12 +180,13 @@ class Forecast:
                 lengths = leaves(run.config).get("train.lengths", 1)
                 add(run, 2 if run.alone else 0, seconds / run.steps.done, run.cost.seconds_compile, lengths)
         if config.preset != "quick":
-            # Records with these names are about the published recipe.
-            half = "-bf16" if config.model.precision == "bf16" else ""
-            name = re.compile(rf"step-{'-'.join(map(re.escape, place))}{half}-(cpu|gpu|tpu)(-.*)?")
+            sizes = sizes_of(opened) | {"batch_size": opened.train.batch_size}
             for record in speed.own_steps(self.speeds):
-                if name.fullmatch(record.name) and (milliseconds := record.measurements["step_ms"]):
-                    add(record, 1, milliseconds / 1000, record.measurements.get("compile_seconds"))
+                # Records that lack a size are of the published recipe.
+                same = all(record.sizes.get(name, size) == size for name, size in sizes.items())
+                published = (record.model, record.task) == place and not record.overrides.keys() - {speed.PRECISION}
+                if same and published and (milliseconds := record.value("step_ms")):
+                    add(record, 1, milliseconds / 1000, record.value("compile_seconds"))
         return max(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
 
     def planned(

@@ -45,7 +45,7 @@ def overview(
             config, dataset = opened(choices.config(Cell(model=model, task=task, seed=0)))
             # Stand-ins are shorter than the task, and tables of positions are not.
             config.task.max_length = spec(task).max_length
-            traits = registry.subclass("models", config.model.mixer, Mixer).traits
+            traits = registry.subclass("mixers", config.model.mixer, Mixer).traits
             facts[model].append(
                 {
                     "title": config.report.title or model,

@@ -12,7 +12,7 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
-from ssm_bench.config import experiment, experiment_names, has_recipe
+from ssm_bench.config import experiment_names
 from ssm_bench.data import spec
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.backbone import PRECISIONS
@@ -167,9 +167,6 @@ def _check(group: Group) -> None:
             raise unknown_name("model", model, experiment_names())
     for task in group.tasks:
         spec(task)
-        for model in group.models:
-            if not has_recipe(model, task):
-                raise unknown_name(f"task of model {model}", task, experiment(model).RECIPES)
     if group.precision not in PRECISIONS:
         raise unknown_name("precision", group.precision, PRECISIONS)
     if group.precision != "float32" and "model.precision" in group.overrides:

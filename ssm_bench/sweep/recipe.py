@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
-from ssm_bench.config import check_choice, experiment, get_config, override
+from ssm_bench.config import check_choice, experiment, get_config, has_recipe, override
 from ssm_bench.data import spec
 from ssm_bench.data.dataset import DATA, PROTOCOLS
 from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.network.build import SLOTS, options_of
+from ssm_bench.report import published
 from ssm_bench.sweep.presets import PRESETS, default_data, set_share
 
 #: Options that mean the same in every mixer. They are kept when another mixer replaces the one of a recipe; all others
@@ -51,8 +52,8 @@ def resolve(
     """The configuration of one cell, with every setting and every option of mixer and scaffold written out.
 
     Args:
-        model: a file of `experiments/`.
-        task: a module of `ssm_bench.tasks`.
+        model: an experiment, or a reference "package.module:Class" of a mixer.
+        task: a module of `ssm_bench.tasks`, or a task of a plug-in.
         preset: one of PRESETS.
         protocol: "strict", "paper" or "lra".
         data: "auto", "real" or "synthetic"; empty: "auto" for `quick`, "real" for every other preset.
@@ -63,9 +64,11 @@ def resolve(
     Raises:
         UserError: an unknown name, or a value out of range.
     """
-    spec(task)
+    wanted = spec(task)
     if preset not in PRESETS:
         raise unknown_name("--preset", preset, PRESETS)
+    if preset in FREE and not has_recipe(model, task):
+        raise UserError(f"{model} has no published recipe for {task}: --preset {preset} needs one; use custom or quick")
     if protocol not in PROTOCOLS:
         raise unknown_name("--protocol", protocol, PROTOCOLS)
     data = data or default_data(preset)
@@ -76,7 +79,7 @@ def resolve(
     if not 0 <= seed < 2**31:
         raise UserError(f"--seed takes a whole number from 0 to 2147483647; got {seed}")
     _check_overrides(preset, overrides)
-    config = get_config(model, task)
+    config = get_config(model, wanted)
     config.preset, config.protocol, config.seed, config.task.data = preset, protocol, seed, data
     # The slots come first, since which options exist depends on what sits in them; and the steps that a share is of.
     first = ("--config.model.mixer=", "--config.model.scaffold=", "--config.train.published_steps=")
@@ -84,7 +87,8 @@ def resolve(
     recipe = config
     config = override(config, chosen)
     for section, package, interface in SLOTS:
-        check_choice(f"model.{section}", config.model[section], registry.names(package))
+        if not registry.is_reference(config.model[section]):
+            check_choice(f"model.{section}", config.model[section], registry.names(package))
         defaults = options_of(registry.subclass(package, config.model[section], interface))
         given = config[section].to_dict()
         if config.model[section] != recipe.model[section]:
@@ -100,6 +104,8 @@ def resolve(
         if preset == "paper":
             what = f"--share is a share of the published steps, and a paper run takes all; got {share}"
             raise UserError(f"{what}; use --preset budget or custom")
+        if not config.train.published_steps:
+            raise UserError(f"--share is a share of the published steps, and {model} has no recipe for {task}")
         set_share(config, share)
     else:
         PRESETS[preset](config, experiment(model))
@@ -109,9 +115,15 @@ def resolve(
     config = override(config, [a for a in overrides if a not in chosen])
     if config.model.norm != "batch":
         config.train.norm_batches = 0
-    if spec(task).kind != "tokens" or protocol == "paper":
+    if wanted.kind != "tokens" or protocol == "paper":
         # There it changes nothing, and must not make another run of the same.
         config.train.lengths = 1
+    row, source = config.report.published_row, config.report.published_source
+    if row and not published.known(row, source):
+        raise UserError(
+            f"--config.report.published_row names a row of the published results, or nothing; got {row!r}, which is "
+            f"no row of the source {source!r}"
+        )
     return config
 
 

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.extend import core
 from ml_collections import ConfigDict
 
-from ssm_bench.errors import UserError
+from ssm_bench.errors import SettingError, UserError
 from ssm_bench.network.build import build, split
 
 #: Runs of at most these sizes are not estimated: they fit wherever a published recipe fits.
@@ -50,7 +50,7 @@ def check_memory(config: ConfigDict, spec: Any, *, vocab_size: int) -> None:
     sizes = size_settings(config)
     for name, size in sizes.items():
         if size > LARGEST_SIZE:
-            raise UserError(f"--config.{name} must be at most {LARGEST_SIZE}; got {size}")
+            raise SettingError(name, f"must be at most {LARGEST_SIZE}; got {size}")
     if max(sizes.values()) <= USUAL_SIZE and config.model.layers <= USUAL_LAYERS:
         return
     memory = device_memory()

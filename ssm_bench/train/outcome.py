@@ -45,7 +45,7 @@ class Outcome:
         return {name: getattr(self, name) for name in kept}
 
     def resume(self, progress: dict[str, Any]) -> None:
-        """Goes on from what a checkpoint kept."""
+        """Restores the progress counters from a checkpoint."""
         for name, value in progress.items():
             setattr(self, name, value)
 

@@ -7,13 +7,14 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from ssm_bench import __version__
+from ssm_bench import __version__, registry
 from ssm_bench.errors import UserError, printable
 
 #: The folder of this package.
@@ -74,11 +75,11 @@ def shared() -> bool:
     return bool(os.environ.get("SSM_BENCH_SHARED"))
 
 
-def part(devices: int = 1) -> dict[str, Any]:
-    """What trains now: code, devices and their circumstances, libraries; JSON values."""
+def part(devices: int = 1, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What trains now, with such a configuration: code, devices and their circumstances, libraries; JSON values."""
     return {
         "revision": revision(),
-        "code": code(),
+        "code": code_of_run(config or {}),
         "device": device(devices),
         "shared": shared(),
         "note": note(),
@@ -109,9 +110,19 @@ def code(package: Path = PACKAGE) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
+        if path.is_relative_to(package / "experiments"):
+            continue  # In a checkout it is a symbolic link, which rglob does not follow before Python 3.13.
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{path.relative_to(package).as_posix()} {content}\n".encode())
     return digest.hexdigest()[:12]
+
+
+def code_of_run(config: Mapping[str, Any]) -> str:
+    """The identity of the code of a run: `code`, together with the plug-ins that its configuration names."""
+    model, task = config.get("model", {}), config.get("task", {}).get("name", "").partition("-")[0]
+    used = {"mixers": model.get("mixer", ""), "scaffolds": model.get("scaffold", ""), "tasks": task}
+    foreign = "".join(registry.code_of(package, name) for package, name in used.items())
+    return hashlib.sha256(f"{code()}{foreign}".encode()).hexdigest()[:12] if foreign else code()
 
 
 def revision(package: Path = PACKAGE) -> dict[str, Any]:

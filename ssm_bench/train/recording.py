@@ -40,7 +40,7 @@ def make_record(
     card, spec, report = dataset.card, dataset.spec, config.report
     settings, named = config.to_dict(), recipe(config)
     # A run that failed before its first step has no part yet.
-    parts = outcome.origins or [provenance.part(devices)]
+    parts = outcome.origins or [provenance.part(devices, config)]
     notes = [printable(part["note"]) for part in parts if part["note"]]
     last = parts[-1]
     batch, seconds = config.train.batch_size, outcome.seconds

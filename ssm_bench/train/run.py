@@ -87,7 +87,7 @@ def make_trainer(config: ConfigDict, dataset: Dataset, *, devices: int = 1, seed
         "splits": dataset.splits,
         "config": config,
         "lengths": np.diff(dataset.offsets)[dataset.documents].max(1),
-        "origin": provenance.part(devices),
+        "origin": provenance.part(devices, config),
         "checksum": dataset.card["checksum"],
     }
     return Together(SeedsProgram(programs), **shared) if seeds else Trainer(programs[0], **shared)
@@ -159,7 +159,9 @@ def run(
             manager = Checkpoints(folder)
             # An unfinished run continues: with a deadline it would never end otherwise.
             before = [earlier(each, dataset, results, devices=devices) for each in configs]
-            if any(record and (afresh or (outdated(record) and not _of_this_code(manager))) for record in before):
+            if any(
+                record and (afresh or (outdated(record) and not _of_this_code(manager, config))) for record in before
+            ):
                 manager.clear()
             trainer.fit(manager, stop, tell)
             if isinstance(trainer, Together):
@@ -182,10 +184,10 @@ def run(
     return records
 
 
-def _of_this_code(manager: Checkpoints) -> bool:
+def _of_this_code(manager: Checkpoints, config: ConfigDict) -> bool:
     """Whether the newest checkpoint, if there is one, was made by this code: by a run that replaces an outdated one."""
     progress = manager.progress()
-    return progress is not None and progress["origins"][-1]["code"] == provenance.code()
+    return progress is not None and progress["origins"][-1]["code"] == provenance.code_of_run(config)
 
 
 def check_record(configs: Sequence[ConfigDict], dataset: Dataset, results: Path, *, devices: int = 1) -> None:
@@ -224,7 +226,7 @@ def outdated(record: RunRecord) -> str:
 
     Code is compared by its content, so that a commit to other files, or a return to earlier code, makes no difference.
     """
-    if record.preset not in OF_THIS_CODE or record.code == provenance.code():
+    if record.preset not in OF_THIS_CODE or record.code == provenance.code_of_run(record.config):
         return ""
     return f"its record was made by other code ({revision_words(record)})"
 

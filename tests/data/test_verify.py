@@ -91,7 +91,7 @@ def test_a_set_is_compared_with_what_is_recorded(raw_folder, monkeypatch):
     found = checks_of(text.Text())
     assert (found["train"].seen, found["train"].expected, found["train"].holds) == ("8 examples", "25,000", False)
     assert not found["checksum"].holds
-    # Positive and negative reviews differ in one word, so none is said again, though 123 are expected in both.
+    # Positive and negative reviews differ in one word, so there are no duplicates, though 123 are expected in both.
     assert (found["in both train and test"].seen, found["in both train and test"].expected) == ("0", "123")
     assert found["shortcut: one class always"].seen == "50.0% of test"
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ssm_bench import ops
-from ssm_bench.ops import selective_scan_kernel
-from ssm_bench.ops.gpu import kernels_run
+from ssm_bench.ops.kernels import selective_scan as selective_scan_kernel
+from ssm_bench.ops.kernels.gpu import kernels_run
 
 pytestmark = pytest.mark.gpu
 

@@ -8,8 +8,8 @@ import pytest
 
 from ssm_bench.errors import UserError
 from ssm_bench.interop import load_reference
-from ssm_bench.models.s4 import S4
-from ssm_bench.models.s4d import S4D
+from ssm_bench.mixers.s4 import S4
+from ssm_bench.mixers.s4d import S4D
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 # float32 on both sides: the authors' FFT, Cauchy sums and Vandermonde products against ours.

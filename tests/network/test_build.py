@@ -1,32 +1,37 @@
 """From a configuration to a classifier: mistakes are told by the name of their setting."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from ssm_bench.cli._failures import report
 from ssm_bench.data import spec
-from ssm_bench.errors import UserError
+from ssm_bench.errors import SettingError, UserError
+from ssm_bench.mixers.s5 import S5
 from ssm_bench.network.backbone import Classifier, Embedding
 from ssm_bench.network.build import build
 from ssm_bench.sweep.recipe import resolve
+from ssm_bench.train.provenance import PACKAGE
 
 
 @pytest.mark.parametrize(
     ("mixer", "scaffold", "setting", "sentence"),
     [
-        ("s4", "glu", "mixer.dt_min=0", "--config.mixer: dt_min and dt_max .* both finite; got 0.0 and 0.1"),
-        ("s6", "glu", "mixer.dt_max=1e-4", "--config.mixer: dt_min and dt_max .* got 0.001 and 0.0001"),
-        ("lru", "hawk", "mixer.r_max=2", "--config.mixer: r_min and r_max .* got 0.0 and 2.0"),
-        ("lru", "glu", "mixer.max_phase=-1", "--config.mixer: max_phase .* got -1.0"),
-        ("s5", "mamba", "mixer.discretization=foh", "--config.mixer: unknown discretization 'foh'"),
-        ("h3", "mamba", "mixer.shift_size=0", "--config.mixer: shift_size .* got 0"),
-        ("s5", "h3", "scaffold.shift_size=0", "--config.scaffold: shift_size .* got 0"),
-        ("s5", "mamba", "scaffold.taps=0", "--config.scaffold: taps .* got 0"),
-        ("s5", "mamba", "scaffold.expand=1e30", "^--config.scaffold.expand times the width 32 .* got 1e.30"),
-        ("s5", "mlp", "scaffold.width=-1", "^--config.scaffold.width must be at least 1, or 0 .* got -1"),
-        ("attention", "griffin", "mixer.heads=3", "^--config.mixer.heads must divide the width 40; got 3"),
+        ("s4", "glu", "mixer.dt_min=0", "mixer: dt_min and dt_max .* both finite; got 0.0 and 0.1"),
+        ("s6", "glu", "mixer.dt_max=1e-4", "mixer: dt_min and dt_max .* got 0.001 and 0.0001"),
+        ("lru", "hawk", "mixer.r_max=2", "mixer: r_min and r_max .* got 0.0 and 2.0"),
+        ("lru", "glu", "mixer.max_phase=-1", "mixer: max_phase .* got -1.0"),
+        ("s5", "mamba", "mixer.discretization=foh", "mixer: unknown discretization 'foh'"),
+        ("h3", "mamba", "mixer.shift_size=0", "mixer: shift_size .* got 0"),
+        ("s5", "h3", "scaffold.shift_size=0", "scaffold: shift_size .* got 0"),
+        ("s5", "mamba", "scaffold.taps=0", "scaffold: taps .* got 0"),
+        ("s5", "mamba", "scaffold.expand=1e30", "^scaffold.expand times the width 32 .* got 1e.30"),
+        ("s5", "mlp", "scaffold.width=-1", "^scaffold.width must be at least 1, or 0 .* got -1"),
+        ("attention", "griffin", "mixer.heads=3", "^mixer.heads must divide the width 40; got 3"),
     ],
 )
 def test_an_impossible_option_is_told_with_its_section(mixer, scaffold, setting, sentence):
@@ -113,7 +118,7 @@ def test_a_context_passes_the_blocks_in_front_of_the_sequence_and_nothing_else(p
 def test_a_context_is_only_there_if_asked_for():
     overrides = ["--config.model.mixer=luna"]
     config = resolve("transformer", "listops", preset="quick", overrides=overrides)
-    with pytest.raises(UserError, match=r"^--config.model.context must be at least 1 with the mixer luna; got 0"):
+    with pytest.raises(UserError, match=r"^model.context must be at least 1 with the mixer luna; got 0"):
         build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
     config = resolve("luna", "listops", preset="quick")
     model = build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
@@ -135,3 +140,23 @@ def test_inputs_longer_than_the_table_of_positions_are_refused(positions):
     model.extend(tokens[:, 5:8], state)
     with pytest.raises(UserError, match=f"{beyond} 9$"):
         model.extend(tokens[:, 5:9], state)
+
+
+def test_a_constructor_names_its_argument_and_the_command_line_its_setting(capsys):
+    with pytest.raises(ValueError, match="^state_size must be a positive multiple of twice blocks") as told:
+        S5(64, state_size=3, rngs=nnx.Rngs(0))
+    assert str(pickle.loads(pickle.dumps(told.value))) == str(told.value)
+    assert report(SettingError("mixer.state_size", "must be even; got 3")) == 2
+    assert report(SettingError("mixer", ": n and m must be in order")) == 2
+    assert report(SettingError("model.norm", "'x'; allowed: y", "unknown ")) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: --config.mixer.state_size must be even; got 3",
+        "error: --config.mixer: n and m must be in order",
+        "error: unknown --config.model.norm 'x'; allowed: y",
+    ]
+
+
+@pytest.mark.parametrize("package", ["ops", "network", "mixers", "scaffolds"])
+def test_the_library_knows_no_flags(package):
+    said = [path.name for path in (PACKAGE / package).rglob("*.py") if "--config" in path.read_text()]
+    assert said == []

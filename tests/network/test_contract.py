@@ -1,8 +1,12 @@
 """What every mixer, scaffold and experiment keeps; new ones are found and tested without a line here."""
 
+import contextlib
+import importlib
 import inspect
 import types
 from functools import partial
+from pathlib import Path
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,23 +14,20 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from ssm_bench import registry
+from ssm_bench import registry, testing
 from ssm_bench.config import experiment_names
 from ssm_bench.data import spec
 from ssm_bench.errors import UserError
+from ssm_bench.mixers.lru import LRU
 from ssm_bench.network.build import build, options_of, split
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.parameters import ROLES
 from ssm_bench.network.scaffold import Scaffold, Slots
 from ssm_bench.sweep.cells import Cell, Choices, opened
+from ssm_bench.testing import TOLERANCE, WIDTH
 
-# float32 sums over a few dozen positions, in another order when padded or run step by step.
-TOLERANCE = 2e-5
-TOLERANCE_FLOAT64 = 1e-10
-
-# Numbers in bfloat16 are rounded by up to 2^-8 of their size; a mixer rounds a few times on the way.
-HALF_PRECISION = 0.02
+ROOT = Path(__file__).parents[2]
 
 # jax.nn.dot_product_attention takes its softmax in float32 whatever it is given.
 FLOAT32_INSIDE = {"attention"}
@@ -34,13 +35,12 @@ FLOAT32_INSIDE = {"attention"}
 # Linear and constant, but another map at every position: linear and time-varying.
 LINEAR_BY_POSITION = {"fourier"}
 
-MIXERS = registry.names("models")
+MIXERS = registry.names("mixers")
 SCAFFOLDS = registry.names("scaffolds")
-BATCH, LENGTH, WIDTH = 3, 23, 8
 
 
 def make_mixer(name, *, width=WIDTH, **options):
-    kind = registry.subclass("models", name, Mixer)
+    kind = registry.subclass("mixers", name, Mixer)
     known = inspect.signature(kind.__init__).parameters
     # Long steps, so that the state matters in short sequences.
     small = {"state_size": 4, "blocks": 1, "heads": 2, "shift_size": 3, "landmarks": 3, "context": 2}
@@ -49,60 +49,25 @@ def make_mixer(name, *, width=WIDTH, **options):
     return kind(width, **options, rngs=nnx.Rngs(0))
 
 
-def inputs(length=LENGTH, seed=0):
-    return jax.random.normal(jax.random.key(seed), (BATCH, length, WIDTH))
-
-
 def directions(name):
     """The values of `bidirectional` that a mixer takes."""
-    takes = "bidirectional" in options_of(registry.subclass("models", name, Mixer))
+    takes = "bidirectional" in options_of(registry.subclass("mixers", name, Mixer))
     return (False, True) if takes else (None,)
 
-
-#: What padding may hold, at worst: numbers that are none, numbers without bounds, and large ones.
-WORST = np.resize([np.nan, np.inf, -np.inf, 0.0], (9, 1))
 
 CASES = [(name, both) for name in MIXERS for both in directions(name)]
 
 
 @pytest.mark.parametrize(("name", "both"), CASES)
 def test_padding_reaches_no_true_position_and_causality_is_what_the_mixer_says(name, both):
-    mixer = make_mixer(name, bidirectional=both)
-    graph, state = nnx.split(mixer)
-    probe = 11
-
-    @jax.jit
-    def run(state, x, padded, mask):
-        mixer = nnx.merge(graph, state)
-        return mixer(x), mixer(padded, mask), jax.grad(lambda x: mixer(x)[:, probe].sum())(x)
-
-    x = inputs()
-    padded = jnp.concatenate([x, 100 * inputs(9, seed=1) + WORST], 1)
-    mask = jnp.broadcast_to(jnp.arange(LENGTH + 9) < LENGTH, padded.shape[:2])
-    short, long, influence = run(state, x, padded, mask)
-    assert short.shape == x.shape and short.dtype == x.dtype
-    np.testing.assert_allclose(long[:, :LENGTH], short, rtol=TOLERANCE, atol=TOLERANCE)
-    # A convolution by FFT leaks rounding; nothing else may.
-    later = np.abs(influence[:, probe + 1 :]).max() / np.abs(influence).max()
-    assert later < TOLERANCE if mixer.causal else later > TOLERANCE
+    testing.check_padding(lambda width: make_mixer(name, width=width, bidirectional=both))
+    testing.check_causality(make_mixer(name, bidirectional=both))
 
 
-ONE_WAY = [name for name, both in CASES if both is not True]
-
-
-def real_numbers(state):
-    """Real numbers a sequence in a state; flags and counters are none."""
-    floats = [s for s in jax.tree.leaves(state) if jnp.issubdtype(s.dtype, jnp.inexact)]
-    return sum(np.prod(s.shape[1:], dtype=int) * (2 if jnp.iscomplexobj(s) else 1) for s in floats)
-
-
-@pytest.mark.parametrize("name", [name for name, both in CASES if both])
-def test_a_bidirectional_mixer_says_that_it_has_no_step_mode(name):
-    mixer = make_mixer(name, bidirectional=True)
-    with pytest.raises(TypeError, match="no step mode"):
-        mixer.initial_state(1)
-    with pytest.raises(TypeError, match="no step mode"):
-        mixer.step(jnp.zeros((1, WIDTH)), None)
+@pytest.mark.parametrize(("name", "both"), CASES)
+def test_steps_and_chunks_equal_the_whole_sequence_in_double_precision(name, both):
+    tolerance = testing.TOLERANCE if name in FLOAT32_INSIDE else testing.TOLERANCE_FLOAT64
+    testing.check_steps(lambda: make_mixer(name, bidirectional=both), tolerance=tolerance)
 
 
 # The whole product runs operation by operation on a sequence this short: compiling each pair would take minutes, and
@@ -113,31 +78,6 @@ RAGGED = np.arange(SHORT) < np.array([[SHORT], [3]])
 
 def short_inputs(seed=0):
     return jax.random.normal(jax.random.key(seed), (2, SHORT, WIDTH))
-
-
-@pytest.mark.parametrize("name", ONE_WAY)
-def test_steps_and_chunks_equal_the_whole_sequence_in_double_precision(name):
-    with jax.enable_x64(True):
-        mixer = make_mixer(name, bidirectional=False)
-        if not mixer.causal:
-            with pytest.raises(TypeError, match="no step mode"):
-                mixer.initial_state(1)
-            return
-        nnx.update(mixer, jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), nnx.state(mixer, nnx.Param)))
-
-        @jax.jit
-        def run(x, state):
-            whole, outputs = mixer(x), []
-            for t in range(2):
-                y_t, state = mixer.step(x[:, t], state)
-                outputs.append(y_t[:, None])
-            y, state = mixer.extend(x[:, 2:], state)
-            return whole, jnp.concatenate([*outputs, y], 1)
-
-        whole, in_parts = run(jnp.asarray(short_inputs(), jnp.float64), mixer.initial_state(2))
-        assert whole.dtype == jnp.float64
-        tolerance = TOLERANCE if name in FLOAT32_INSIDE else TOLERANCE_FLOAT64
-        np.testing.assert_allclose(in_parts, whole, rtol=tolerance, atol=tolerance)
 
 
 def make_block(scaffold, mixer, *, both, prenorm):
@@ -172,7 +112,7 @@ def test_any_mixer_sits_in_any_scaffold(mixer, both, scaffold):
             other = jnp.concatenate([first, second], 1)
             assert jax.tree.map(shape_and_type, state) == jax.tree.map(shape_and_type, later)
             if block.state_size is not None:
-                assert real_numbers(later) == block.state_size
+                assert testing.real_numbers(later) == block.state_size
         else:
             other = block(x, RAGGED)
             with pytest.raises(TypeError, match="no step mode"):
@@ -200,7 +140,7 @@ def test_a_scaffold_trains_with_its_norm_on_either_side(scaffold, prenorm):
 
 @pytest.mark.parametrize("name", MIXERS)
 def test_traits_are_what_the_mixer_does(name):
-    traits = registry.subclass("models", name, Mixer).traits
+    traits = registry.subclass("mixers", name, Mixer).traits
     mixer = make_mixer(name, bidirectional=False)
     x, y = short_inputs(), short_inputs(1)
     nothing = jnp.zeros_like(x)
@@ -219,10 +159,7 @@ def test_traits_are_what_the_mixer_does(name):
 
 @pytest.mark.parametrize("name", MIXERS)
 def test_half_precision_comes_back_as_such_and_as_far_off_as_its_rounding(name):
-    mixer, x = make_mixer(name, bidirectional=True), inputs()
-    exact, rounded = jax.jit(lambda x: (mixer(x), mixer(x.astype(jnp.bfloat16))))(x)
-    assert rounded.dtype == jnp.bfloat16
-    assert jnp.linalg.norm(rounded.astype(jnp.float32) - exact) < HALF_PRECISION * jnp.linalg.norm(exact)
+    testing.check_half_precision(make_mixer(name, bidirectional=True))
 
 
 @pytest.mark.parametrize("name", MIXERS)
@@ -247,13 +184,56 @@ def test_inputs_of_another_rank_width_or_type_are_refused_in_one_sentence(name):
         mixer.step(jnp.zeros((1, 3, WIDTH)), None)
 
 
-@pytest.mark.parametrize("package", ["models", "scaffolds"])
-def test_every_option_has_a_default_that_can_be_overridden(package):
-    interface = Mixer if package == "models" else Scaffold
-    for name in registry.names(package):
-        for option, default in options_of(registry.subclass(package, name, interface)).items():
-            assert isinstance(default, bool | int | float | str), f"{name}.{option}: {default!r}"
-            assert default is not inspect.Parameter.empty
+@pytest.mark.parametrize("name", MIXERS)
+def test_every_option_of_a_mixer_has_a_default_that_can_be_overridden(name):
+    testing.check_options(registry.subclass("mixers", name, Mixer))
+
+
+@pytest.mark.parametrize("name", SCAFFOLDS)
+def test_every_option_of_a_scaffold_has_a_default_that_can_be_overridden(name):
+    for option, default in options_of(registry.subclass("scaffolds", name, Scaffold)).items():
+        assert isinstance(default, bool | int | float | str), f"{name}.{option}: {default!r}"
+
+
+def test_a_mixer_of_a_plug_in_keeps_the_contract(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples" / "plugin")
+    testing.check_mixer(importlib.import_module("ssm_bench_ema.ema").EMA)
+
+
+class Careless(LRU):
+    """An LRU with one mistake."""
+
+    mistake: ClassVar[str] = ""
+
+    def __init__(self, d_model: int, *, state_size: int = 4, rngs: nnx.Rngs):
+        super().__init__(d_model, state_size=state_size, rngs=rngs)
+        self.unused = nnx.Param(jnp.zeros(())) if self.mistake == "unused" else None
+
+    def __call__(self, x, mask=None, *, key=None):
+        y = super().__call__(x, mask)
+        if self.mistake == "looks ahead":
+            y = y + x.sum(1, keepdims=True)
+        return y + 1e-6 if self.mistake == "one pass" else y
+
+    @property
+    def state_size(self):
+        return 7 if self.mistake == "size" else super().state_size
+
+
+@pytest.mark.parametrize(
+    ("mistake", "sentence"),
+    [
+        ("", None),
+        ("looks ahead", "padding reaches a true position|an output depends on a later input"),
+        ("one pass", "steps and chunks give something else than one pass"),
+        ("size", "state_size is 7, but the state holds 8 real numbers"),
+        ("unused", r"no gradient reaches \['unused'\]"),
+    ],
+)
+def test_a_mistake_in_a_mixer_is_found(mistake, sentence, monkeypatch):
+    monkeypatch.setattr(Careless, "mistake", mistake)
+    with contextlib.nullcontext() if sentence is None else pytest.raises(AssertionError, match=sentence):
+        testing.check_mixer(Careless)
 
 
 def toy_model(model, task, *overrides, **choices):
@@ -369,7 +349,7 @@ def test_synthetic_data_of_every_task_fit_the_backbone(task):
 
 
 def test_a_mixer_that_lacks_something_is_told_what(monkeypatch):
-    found = types.ModuleType("ssm_bench.models.foo")
+    found = types.ModuleType("ssm_bench.mixers.foo")
 
     class Foo(Mixer):
         def __call__(self, x, mask=None, *, key=None):
@@ -378,4 +358,4 @@ def test_a_mixer_that_lacks_something_is_told_what(monkeypatch):
     Foo.__module__, found.Foo = found.__name__, Foo
     monkeypatch.setattr(registry, "module", lambda package, name: found)
     with pytest.raises(TypeError, match="exactly one Mixer, it defines 0; Foo lacks state_size"):
-        registry.subclass("models", "foo", Mixer)
+        registry.subclass("mixers", "foo", Mixer)

@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from ssm_bench.errors import UserError
-from ssm_bench.models.attention import Attention
-from ssm_bench.models.rg_lru import RGLRU
+from ssm_bench.mixers.attention import Attention
+from ssm_bench.mixers.rg_lru import RGLRU
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.scaffold import Slots
 from ssm_bench.scaffolds.gated_mlp import GatedMLP

@@ -14,9 +14,9 @@ def test_no_width_is_that_of_the_model():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((-8, 12, 4), "--config.mixer.width must be at least 0; got -8"),
-        ((8, 12, 3), "--config.mixer.heads must divide the width 8; got 3"),
-        ((0, 12, 0), "--config.mixer.heads must divide the width 12; got 0"),
+        ((-8, 12, 4), "width must be at least 0; got -8"),
+        ((8, 12, 3), "heads must divide the width 8; got 3"),
+        ((0, 12, 0), "heads must divide the width 12; got 0"),
     ],
 )
 def test_impossible_numbers(arguments, sentence):

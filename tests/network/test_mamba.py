@@ -8,9 +8,9 @@ from flax import nnx
 
 from ssm_bench.data import spec
 from ssm_bench.errors import UserError
-from ssm_bench.models.lru import LRU
-from ssm_bench.models.s6 import S6
-from ssm_bench.models.ssd import SSD
+from ssm_bench.mixers.lru import LRU
+from ssm_bench.mixers.s6 import S6
+from ssm_bench.mixers.ssd import SSD
 from ssm_bench.network.build import build
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.scaffold import Slots

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 from jax.ad_checkpoint import print_saved_residuals
 
-from ssm_bench.models.lru import LRU
+from ssm_bench.mixers.lru import LRU
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.scaffold import Slots
 from ssm_bench.scaffolds.mlp import MLP

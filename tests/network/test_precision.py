@@ -121,6 +121,9 @@ def test_a_stream_of_half_precision_is_read_as_the_whole_is(pooling):
 
 
 def test_an_unknown_precision_is_told():
-    config = resolve("s5", "listops", preset="quick", overrides=["--config.model.precision=fp16"])
-    with pytest.raises(UserError, match=r"--config.model.precision 'fp16'.*allowed: bf16, float32"):
+    with pytest.raises(UserError, match=r"precision 'fp16'.*allowed: bf16, float32"):
+        resolve("s5", "listops", preset="quick", overrides=["--config.model.precision=fp16"])
+    config = resolve("s5", "listops", preset="quick")
+    config.model.precision = "fp16"
+    with pytest.raises(UserError, match=r"precision 'fp16'.*allowed: bf16, float32"):
         build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))

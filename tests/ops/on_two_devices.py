@@ -9,7 +9,8 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ssm_bench import ops
-from ssm_bench.ops import backends, diagonal, parts, recurrence_kernel, selective_scan_kernel
+from ssm_bench.ops import backends, diagonal, parts
+from ssm_bench.ops.kernels import recurrence, selective_scan
 
 MESH = jax.make_mesh((2,), (parts.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
 
@@ -62,7 +63,7 @@ def compare_all():
     B, C = (normal(*shape) + 1j * normal(*shape) for shape in ((8, 8), (2, 8, 8)))
     compare(partial(diagonal._fused, interpret=True), (True, False, False, False), u, spectrum(8), B, C)
     backends.kernels_run = lambda: True
-    recurrence_kernel.fused_recurrence = partial(recurrence_kernel.fused_recurrence, interpret=True)
+    recurrence.fused_recurrence = partial(recurrence.fused_recurrence, interpret=True)
     fused = partial(ops.linear_recurrence, backend="fused")
     compare(fused, (True, True), random.uniform(0.5, 1, (4, 16, 8)).astype(np.float32), u)
     constant = lambda log_a, b: fused(None, b, log_a=log_a)  # noqa: E731
@@ -72,7 +73,7 @@ def compare_all():
     gated = lambda *arguments: rg_lru._fused(*arguments, 8.0, None, None, interpret=True)[0]  # noqa: E731
     compare(gated, (True, True, True, False), u, normal(4, 16, 8), normal(4, 16, 8), normal(8))
 
-    selective_scan_kernel.fused_scan = partial(selective_scan_kernel.fused_scan, interpret=True)
+    selective_scan.fused_scan = partial(selective_scan.fused_scan, interpret=True)
 
     def selective(u, delta, A, B, C, D, z, delta_bias):
         return ops.selective_scan(

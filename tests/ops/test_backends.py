@@ -100,7 +100,7 @@ def test_a_kernel_runs_where_it_is_asked_for_or_the_best(monkeypatch, name):
 
 
 def test_what_auto_chose_is_said_once(caplog):
-    backends._say.cache_clear()
+    backends._log_once.cache_clear()
     a, b = jnp.full((1, 8, 2), 0.5), jnp.ones((1, 8, 2))
     with caplog.at_level("INFO", logger="ssm_bench"):
         for _ in range(2):
@@ -136,3 +136,21 @@ def test_the_context_reaches_the_program():
             return jax.jit(lambda a, b: linear_recurrence(a, b)).lower(a, b).as_text()
 
     assert "while" in text("sequential") and "while" not in text("associative")
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.usefixtures("x64")
+def test_a_gpu_that_does_not_take_the_fast_path_logs_the_reason(monkeypatch, caplog, name):
+    operation, best, runs, neither, _ = CASES[name]
+    backends._log_once.cache_clear()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with caplog.at_level("INFO", logger="ssm_bench"):
+        jax.eval_shape(operation, *best)
+        assert "JAX with Pallas for Triton" in caplog.messages[-1]
+        monkeypatch.setattr(backends, "kernels_run", lambda: True)
+        jax.eval_shape(operation, *neither)
+        assert f'{name}: backend "associative" on gpu for ' in "".join(caplog.messages)
+        assert '; "fused" needs ' in "".join(caplog.messages)
+        if runs:
+            jax.eval_shape(operation, *runs)
+            assert "not faster for arrays of these sizes" in "".join(caplog.messages)

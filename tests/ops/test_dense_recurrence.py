@@ -141,3 +141,7 @@ def test_systems_are_solved_with_gradients_like_lapack(seed, states, columns):
             np.testing.assert_allclose(found, expected, rtol=FLOAT64, atol=1e-15 * scale * states)
 
         jax.tree.map(error, run(solve_systems), run(jnp.linalg.solve))
+
+
+def test_a_system_without_unknowns_has_an_empty_solution():
+    assert solve_systems(jnp.zeros((3, 0, 0)), jnp.zeros((3, 0, 2))).shape == (3, 0, 2)

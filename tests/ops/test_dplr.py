@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from ssm_bench.ops import (
     backends,
-    cauchy_kernel,
     diagonal_kernel,
     dplr,
     dplr_kernel,
@@ -26,6 +25,7 @@ from ssm_bench.ops import (
     truncate_output,
     use_backend,
 )
+from ssm_bench.ops.kernels import cauchy
 
 from . import oracles
 from .lowering import lowered_for_a_gpu
@@ -218,7 +218,7 @@ def test_blocks_of_frequencies_change_nothing(x64, monkeypatch):
 def on_a_gpu(monkeypatch):
     """Takes the kernel of GPUs, in the interpreter."""
     monkeypatch.setattr(backends, "kernels_run", lambda: True)
-    monkeypatch.setattr(cauchy_kernel, "fused_sums", partial(cauchy_kernel.fused_sums, interpret=True))
+    monkeypatch.setattr(cauchy, "fused_sums", partial(cauchy.fused_sums, interpret=True))
 
 
 def kernel_and_gradients(*system):

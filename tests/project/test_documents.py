@@ -3,6 +3,7 @@
 import itertools
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +17,14 @@ ROOT = Path(__file__).parents[2]
 # The same sums in another order.
 FLOAT32 = 2e-5
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
+DOCUMENTS = [*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "AGENTS")), *PAGES]
+#: Of the README, its generated table aside.
+MOST_WORDS = 900
+#: Turns of phrase that earlier pages had and readers stumbled over.
+STILTED = re.compile(
+    r"told from|can mend|goes on from|are born|polite kill|beyond all sense|said again|has not\.|can lend|nobody knows"
+    r"|\bafresh\b|\banew\b|\bbeside\b|\blearnt\b|\bper cent\b",
+)
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 
 
@@ -67,11 +75,11 @@ def test_files_exist(document):
         assert (document.parent / link).exists(), link
     named = re.findall(r"`((?:ssm_bench|experiments|tests|docs|results|scripts)/[\w./-]*)`", text)
     examples = {
-        "ssm_bench/models/foo.py",
+        "ssm_bench/mixers/foo.py",
         "ssm_bench/scaffolds/foo.py",
         "docs/models/foo.md",
         "experiments/foo.py",
-        "tests/models/test_foo.py",
+        "tests/mixers/test_foo.py",
         "ssm_bench/tasks/bar.py",
         "docs/tasks/bar.md",
     }
@@ -86,12 +94,47 @@ def test_every_page_is_reached_from_the_index():
     assert {str(page.relative_to(index.parent)) for page in PAGES if page != index} <= linked
 
 
-def test_the_example_of_a_mixer_runs():
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/index.md").read_text(encoding="utf-8"), re.S)
+@pytest.mark.parametrize("page", ["docs/index.md", "README.md"])
+def test_the_example_of_a_mixer_runs(page):
+    example, *_ = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.S)
     names = {}
     exec(example, names)
     np.testing.assert_allclose(names["y"][:, 1:], names["y_rest"], rtol=FLOAT32, atol=FLOAT32)
     np.testing.assert_allclose(names["y"][:, 0], names["y_t"], rtol=FLOAT32, atol=FLOAT32)
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    places = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M)
+    assert len(places) == len(set(places))
+    assert all((ROOT / place).is_file() for place in places)
+    assert {str(page.relative_to(ROOT)) for page in PAGES} <= set(places)
+
+
+def test_the_site_is_built_from_the_pages_and_what_they_link_to(tmp_path):
+    script = [sys.executable, str(ROOT / "scripts/site.py"), str(tmp_path / "docs")]
+    subprocess.run(script, check=True, capture_output=True)
+    copied = {path.relative_to(tmp_path / "docs") for path in (tmp_path / "docs").rglob("*") if path.is_file()}
+    assert {page.relative_to(ROOT) for page in PAGES} | {Path("README.md"), Path("docs/mathjax.js")} <= copied
+    assert Path("results/figures/table/strict-accuracy-cost.svg") in copied
+    assert any(path.suffix == ".json" for path in copied)
+    assert all((ROOT / path).read_bytes() == (tmp_path / "docs" / path).read_bytes() for path in copied)
+
+
+@each_document
+def test_plain_english(document):
+    text = re.sub(
+        r"```.*?```|<!-- (table|examples).*?<!-- (table:end|end of examples) -->",
+        "",
+        document.read_text(encoding="utf-8"),
+        flags=re.S,
+    )
+    assert STILTED.findall(text) == []
+
+
+def test_the_readme_is_short():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"<!-- table:begin.*?<!-- table:end -->", "", text, flags=re.S)
+    assert len(text.split()) <= MOST_WORDS
 
 
 def test_the_readme_opens_with_the_two_commands():

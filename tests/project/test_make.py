@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("help", "setup", "lock", "data", "test", "test-gpu", "check", "reproduce-table", "table", "bench")
+VERBS = ("help", "setup", "lock", "data", "test", "test-gpu", "check", "docs", "reproduce-table", "table", "bench")
 
 
 def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
@@ -67,7 +67,9 @@ def test_reproduce_table_hands_its_variables_on():
     assert make("-n", "reproduce-table", "SSM_BENCH_PYTHON=python").stdout.strip().endswith("sweep --preset quick")
 
 
-@pytest.mark.parametrize("verb", ["setup", "data", "test", "test-gpu", "check", "reproduce-table", "table", "bench"])
+@pytest.mark.parametrize(
+    "verb", ["setup", "data", "test", "test-gpu", "check", "docs", "reproduce-table", "table", "bench"]
+)
 def test_a_verb_sets_up_its_environment_first(verb, project):
     planned = make("-n", verb, folder=project)
     assert planned.returncode == 0, planned.stderr

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from ssm_bench.bench.recording import Findings
 from ssm_bench.data import load
 from ssm_bench.errors import UserError
 from ssm_bench.record import peer, store
@@ -100,21 +101,23 @@ def test_the_record_names_code_and_commit(peers, repository, tmp_path):
     timing = peers("timing")
     cell = timing.Cell("s5", "retrieval")
     assert (cell.batch, cell.rows, cell.length, cell.layers) == (32, 64, 4000, 6)
-    timed = timing.Timed({"step_ms": 20.0} | cell.sizes(20.0, directions=2), ["a note"])
-    record = timing.record(timed, where=GPU, packages=["numpy"], repository=repository, model="s5", task="retrieval")
+    found = timing.findings({"step_ms": 20.0} | cell.sizes(20.0, directions=2), ["a note"])
+    record = timing.record(found, where=GPU, packages=["numpy"], repository=repository, model="s5", task="retrieval")
     assert record.implementation == f"someone/Made-Up@{repository.commit[:7]}"
     assert record.revision.commit == repository.commit and record.revision.dirty
-    assert record.measurements["sequences_per_second"] == 1600
-    assert record.measurements["tokens_per_second"] == 1600 * 2 * 4000
+    assert record.value("sequences_per_second") == 1600
+    assert record.value("tokens_per_second") == 1600 * 2 * 4000
     path = store.write_speed(record, tmp_path)
     assert path.name == "peer-someone-s5-retrieval-gpu.json"
     assert store.read_speed(path) == record
 
 
 def test_an_operation_has_a_record_without_a_model(peers, repository):
-    timed = peers("timing").Timed({"cuda_forward_ms_at_2x3x4x5": 1.0}, [])
-    record = peers("timing").record(timed, where=GPU, packages=[], repository=repository, operation="selective_scan")
+    found = Findings()
+    found.add({"forward_ms": 1.0}, backend="cuda", shape=(2, 3, 4, 5))
+    record = peers("timing").record(found, where=GPU, packages=[], repository=repository, operation="selective_scan")
     assert (record.name, record.operation) == ("peer-someone-selective_scan-gpu", "selective_scan")
+    assert record.benchmark == "scan" and record.backends("forward_ms") == ["cuda"]
     assert record.model is None and record.task is None
 
 
@@ -123,14 +126,15 @@ def timed_again(peers, repository, tmp_path):
     """Writes the record of another run, as the program does, and gives what stands then."""
 
     def write(step_ms, *, kind="NVIDIA H200", batch=32, operation="", repository=repository):
+        found, where = Findings(notes=[f"{step_ms}"]), GPU | {"kind": kind}
         if operation:
-            measured = {f"cuda_forward_backward_ms_at_{shape}": step_ms for shape in ("2x3", "4x5")}
+            for shape in ((2, 3), (4, 5)):
+                found.add({"forward_backward_ms": step_ms}, backend="cuda", shape=shape)
             subject = {"operation": operation}
         else:
-            measured = {"step_ms": step_ms, "batch_size": batch}
+            found.add({"step_ms": step_ms, "batch_size": batch})
             subject = {"model": "s5", "task": "text"}
-        timed, where = peers("timing").Timed(measured, [f"{step_ms}"]), GPU | {"kind": kind}
-        record = peers("timing").record(timed, where=where, packages=[], repository=repository, **subject)
+        record = peers("timing").record(found, where=where, packages=[], repository=repository, **subject)
         kept = peers("keep").fastest(record, tmp_path)
         store.write_speed(kept, tmp_path)
         return kept
@@ -140,10 +144,9 @@ def timed_again(peers, repository, tmp_path):
 
 @pytest.mark.parametrize("operation", ["", "selective_scan"])
 def test_of_several_runs_the_fastest_stands_and_says_so(timed_again, tmp_path, operation):
-    fastest = "the fastest of at least {} runs on this kind of device"
-    assert timed_again(20.0, operation=operation).notes == ["20.0"]
-    assert timed_again(25.0, operation=operation).notes == ["20.0", fastest.format(2)]
-    assert timed_again(15.0, operation=operation).notes == ["15.0", fastest.format(3)]
+    for step_ms, note, runs in ((20.0, "20.0", 1), (25.0, "20.0", 2), (15.0, "15.0", 3)):
+        stands = timed_again(step_ms, operation=operation)
+        assert (stands.notes, stands.runs) == ([note], runs)
     assert len(list(store.speed_paths(tmp_path))) == 1
 
 
@@ -157,18 +160,18 @@ def test_another_kind_of_device_gets_a_record_of_its_own(timed_again, tmp_path):
     timed_again(20.0)
     other = {"kind": "NVIDIA H100 80GB HBM3"}
     assert timed_again(10.0, **other).name == "peer-someone-s5-text-gpu-nvidia-h100-80gb-hbm3"
-    assert timed_again(15.0, **other).measurements["step_ms"] == 10.0
+    assert timed_again(15.0, **other).value("step_ms") == 10.0
     assert [path.name for path in store.speed_paths(tmp_path)] == [
         "peer-someone-s5-text-gpu-nvidia-h100-80gb-hbm3.json",
         "peer-someone-s5-text-gpu.json",
     ]
-    assert timed_again(30.0).measurements["step_ms"] == 20.0
+    assert timed_again(30.0).value("step_ms") == 20.0
 
 
 def test_the_record_holds_what_the_note_says(peers, repository, monkeypatch):
     monkeypatch.setenv("SSM_BENCH_NOTE", "beside another run")
-    timed = peers("timing").Timed({"step_ms": 1.0}, ["a note"])
-    record = peers("timing").record(timed, where=GPU, packages=[], repository=repository, model="s5", task="text")
+    found = peers("timing").findings({"step_ms": 1.0}, ["a note"])
+    record = peers("timing").record(found, where=GPU, packages=[], repository=repository, model="s5", task="text")
     assert record.notes == ["a note", "beside another run"]
 
 
@@ -203,9 +206,9 @@ def test_a_cell_that_fails_says_so_and_the_next_goes_on(program, tmp_path, capsy
 
 @pytest.mark.parametrize("toy", [False, True])
 def test_a_cell_is_printed_and_written_but_for_toys(program, peers, tmp_path, monkeypatch, capsys, toy):
-    timed = peers("timing").Timed({"step_ms": 20.0}, [])
+    found = peers("timing").findings({"step_ms": 20.0}, [])
     done = peers("timing").record(
-        timed, where=GPU, packages=[], repository=peers("clones").LRU, model="lru", task="text"
+        found, where=GPU, packages=[], repository=peers("clones").LRU, model="lru", task="text"
     )
     monkeypatch.setattr(program, "time_one", lambda *_, **__: done)
     arguments = ["--code", str(tmp_path), "--which", "lru", "--tasks", "text", "--results", str(tmp_path / "results")]
@@ -219,7 +222,7 @@ def test_a_cell_is_printed_and_written_but_for_toys(program, peers, tmp_path, mo
 def test_a_slower_run_leaves_the_record_and_the_program_says_so(program, peers, tmp_path, monkeypatch, capsys):
     arguments = ["--code", str(tmp_path), "--which", "lru", "--tasks", "text", "--results", str(tmp_path / "results")]
     for step_ms, created in ((20.0, "2026-01-02T03:04:05Z"), (30.0, "2026-01-03T03:04:05Z")):
-        timed = peers("timing").Timed({"step_ms": step_ms}, [])
+        timed = peers("timing").findings({"step_ms": step_ms}, [])
         done = peers("timing").record(
             timed, where=GPU, packages=[], repository=peers("clones").LRU, model="lru", task="text"
         )
@@ -228,12 +231,12 @@ def test_a_slower_run_leaves_the_record_and_the_program_says_so(program, peers, 
         assert program.main(arguments) == 0
     assert capsys.readouterr().out.endswith("; the run of 2026-01-02T03:04:05Z was faster and stands\n")
     (path,) = store.speed_paths(tmp_path / "results")
-    assert store.read_speed(path).measurements["step_ms"] == 20.0
+    assert store.read_speed(path).value("step_ms") == 20.0
 
 
 def test_every_peer_is_a_model_of_ours_or_an_operation(program, peers):
+    from ssm_bench.bench.operations import OPERATIONS
     from ssm_bench.config import experiment_names
-    from ssm_bench.train.operations import OPERATIONS
 
     for which, timed in program.PEERS.items():
         assert which in experiment_names() if not timed.operation else timed.operation in OPERATIONS

@@ -74,14 +74,16 @@ def raw_record(**changes) -> dict:
 def raw_speed(**changes) -> dict:
     """A sound speed record as plain dicts, with top-level fields replaced."""
     record = {
-        "schema_version": 1,
+        "schema_version": 2,
         "kind": "speed",
+        "benchmark": "step",
         "name": "step-s5-text-cpu",
         "model": "s5",
         "task": "text",
-        "measurements": {"step_ms": 12.5, "peak_memory_bytes": None},
+        "sizes": {"batch_size": 50},
+        "measurements": [{"metric": "step_ms", "value": 12.5}, {"metric": "peak_bytes", "value": None}],
         "config_hash": None,
-        "device": {"platform": "cpu", "kind": "cpu", "count": 1},
+        "device": {"platform": "cpu", "kind": "cpu", "count": 1, "shared": False},
         "versions": {"jax": "0.10.2"},
         "revision": {"commit": "33f0217", "dirty": False},
         "created": "2026-01-02T03:04:05Z",

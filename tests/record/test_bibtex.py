@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssm_bench.config import experiment_names, get_config
+from ssm_bench.data import spec
 from ssm_bench.record.bibtex import key, problem
 
 SOUND = "@inproceedings{gu2022, title = {{S4}: a {model}}, year = {2022},\n}"
@@ -35,4 +36,6 @@ def test_what_is_accepted_is_balanced(fields):
 
 @pytest.mark.parametrize("model", experiment_names())
 def test_every_experiment_has_an_entry(model):
-    assert problem(get_config(model, "text").report.bibtex) == "" and key(get_config(model, "text").report.bibtex)
+    assert problem(get_config(model, spec("text")).report.bibtex) == "" and key(
+        get_config(model, spec("text")).report.bibtex
+    )

@@ -8,7 +8,7 @@ import pytest
 from ssm_bench.errors import UserError
 from ssm_bench.record import schema, store, version1
 
-from .samples import raw_record
+from .samples import raw_record, raw_speed
 
 NEW = ("notes", "differences", "together", "computed", "code", "parts")
 SHARED = "beside other runs on the same GPU, so its times are no measure of speed"
@@ -168,3 +168,103 @@ def test_no_file_is_overwritten_by_another(tmp_path):
     with pytest.raises(UserError, match="another file"):
         store.migrate(tmp_path)
     assert copy_.exists() and place.exists()
+
+
+def old_speed(measurements, **changes) -> dict:
+    """A speed record as version 1 wrote it."""
+    new = ("benchmark", "sizes", "measurements")
+    raw = {key: value for key, value in raw_speed().items() if key not in new}
+    device = {"platform": "gpu", "kind": "NVIDIA H100", "count": 1}
+    return raw | {"schema_version": 1, "measurements": measurements, "device": device} | changes
+
+
+def row(metric, value, backend="", shape=()) -> schema.Measurement:
+    return schema.Measurement(metric=metric, backend=backend, shape=[*shape], value=value)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "measurements", "expected", "sizes"),
+    [
+        ("step", {"step_ms": 1.0, "batch_size": 4}, [row("step_ms", 1.0)], {"batch_size": 4}),
+        (
+            "epoch",
+            {"epoch_step_ms": 1.0, "lengths": 4, "length": 2048},
+            [row("epoch_step_ms", 1.0), row("lengths", 4)],
+            {"length": 2048},
+        ),
+        (
+            "compare",
+            {"auto_step_ms": 1.0, "auto_times_faster": 2.0, "associative_step_ms_one_per_call": 2.0, "layers": 2},
+            [
+                row("step_ms_one_per_call", 2.0, "associative"),
+                row("step_ms", 1.0, "auto"),
+                row("times_faster", 2.0, "auto"),
+            ],
+            {"layers": 2},
+        ),
+        (
+            "length",
+            {"step_ms_at_1024": 3.0, "step_ms_at_64": 1.0, "batch_size_at_64": 2, "tokens": 1024},
+            [row("batch_size", 2, shape=[64]), row("step_ms", 1.0, shape=[64]), row("step_ms", 3.0, shape=[1024])],
+            {"tokens": 1024},
+        ),
+        (
+            "scan",
+            {"fused_forward_ms_at_2x3x4": 1.0, "fused_forward_backward_ms_at_2x3x4": None},
+            [row("forward_backward_ms", None, "fused", [2, 3, 4]), row("forward_ms", 1.0, "fused", [2, 3, 4])],
+            {},
+        ),
+        (
+            "stream",
+            {"parameters": 7, "latency_ms_one_per_call_at_64": 1.0},
+            [row("parameters", 7), row("latency_ms_one_per_call", 1.0, shape=[64])],
+            {},
+        ),
+        ("step", {"a_number_of_one's_own": 1.0, "step_ms_at_noon": 2.0}, None, {}),
+    ],
+)
+def test_names_of_numbers_become_fields(benchmark, measurements, expected, sizes):
+    raw = old_speed(measurements, operation="rg_lru") if benchmark == "scan" else old_speed(measurements)
+    if expected is None:
+        with pytest.raises(UserError):
+            schema.validate_speed(raw)
+        return
+    record = schema.validate_speed(raw)
+    assert (record.benchmark, record.measurements, record.sizes) == (benchmark, expected, sizes)
+
+
+@pytest.mark.parametrize(
+    ("note", "field", "value"),
+    [
+        ("with --config.model.d_model=8 --protocol=paper", "overrides", {"config.model.d_model": "8"}),
+        ("the fastest of at least 3 runs on this kind of device", "runs", 3),
+        ("with the authors' CUDA extension for kernels", "notes", ["with the authors' CUDA extension for kernels"]),
+    ],
+)
+def test_notes_on_a_benchmark_become_fields(note, field, value):
+    record = schema.validate_speed(old_speed({"step_ms": 1.0}, notes=[note]))
+    value = value | {"protocol": "paper"} if field == "overrides" else value
+    assert getattr(record, field) == value and record.notes == (value if field == "notes" else [])
+    assert not record.device.shared
+
+
+def test_a_benchmark_next_to_other_runs_is_shared():
+    note = "other processes compiled on the same GPU at that time: alone it may be faster"
+    record = schema.validate_speed(old_speed({"step_ms": 1.0}, notes=[note]))
+    assert record.device.shared and record.notes == [note]
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "value"), [("measurements", []), ("measurements", {}), ("notes", 3), ("device", 1)]
+)
+def test_what_is_no_speed_record_is_refused(spoiled, value):
+    with pytest.raises(UserError):
+        schema.validate_speed(old_speed({"step_ms": 1.0}) | {spoiled: value})
+
+
+def test_old_speed_records_are_rewritten_once(tmp_path):
+    path = tmp_path / "speed" / "step-s5-text-cpu.json"
+    store.write_text(json.dumps(old_speed({"step_ms": 1.0})), path)
+    record = store.read_speed(path)
+    assert store.migrate(tmp_path) == [(path, path)] and store.migrate(tmp_path) == []
+    assert store.read_speed(path) == record and json.loads(path.read_text())["schema_version"] == 2

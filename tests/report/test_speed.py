@@ -1,11 +1,10 @@
 """The tables of docs/performance.md: rows, floors, the authors' code beside ours, and that verify holds the page."""
 
-import argparse
-
+import msgspec
 import pytest
 
-from ssm_bench.cli import bench, main
-from ssm_bench.cli.bench._record import write
+from ssm_bench.bench.recording import SIZES
+from ssm_bench.cli import main
 from ssm_bench.record import store, validate_speed
 from ssm_bench.report import figures, floor, speed
 from ssm_bench.report.summary import summary
@@ -17,18 +16,31 @@ PAGE = "# Speed\n\n" + "\n".join(
 )
 
 
-def record(name, measurements, **changes):
-    """A speed record of an H100."""
+def at(shape, found, backend=""):
+    """Numbers by the names of their metrics, as those of a backend at a shape."""
+    return {(metric, backend, shape): value for metric, value in found.items()}
+
+
+def record(name, found, **changes):
+    """A speed record of an H100; `found` has sizes, metrics, and metrics at shapes."""
+    sizes = {size: value for size, value in found.items() if size in SIZES}
+    keys = {key: key if isinstance(key, tuple) else (key, "", ()) for key in found.keys() - sizes.keys()}
+    measurements = [
+        {"metric": metric, "backend": backend, "shape": shape, "value": found[key]}
+        for key, (metric, backend, shape) in keys.items()
+    ]
     return validate_speed(
         {
-            "schema_version": 1,
+            "schema_version": 2,
             "kind": "speed",
+            "benchmark": "step",
             "name": name,
             "model": None,
             "task": None,
+            "sizes": sizes,
             "measurements": measurements,
             "config_hash": None,
-            "device": {"platform": "gpu", "kind": H100, "count": 1},
+            "device": {"platform": "gpu", "kind": H100, "count": 1, "shared": False},
             "versions": {"jax": "0.11.2"},
             "revision": {"commit": "abcdef0123", "dirty": False},
             "created": "2026-01-02T03:04:05Z",
@@ -47,28 +59,21 @@ THEIRS = record(
     task="listops",
     implementation="lindermanlab/S5@3c18fdb",
 )
-SHAPE = "2x100x3x4"
+SHAPE = (2, 100, 3, 4)
+AUTO = {"forward_ms": 1.0, "forward_backward_ms": 4.0, "temporary_bytes": 2**29, "output_bytes": 2**28}
 SCAN = record(
     "scan-selective_scan-gpu",
-    {f"auto_forward_ms_at_{SHAPE}": 1.0, f"auto_forward_backward_ms_at_{SHAPE}": 4.0}
-    | {f"auto_temporary_bytes_at_{SHAPE}": 2**29, f"auto_output_bytes_at_{SHAPE}": 2**28}
-    | {f"associative_forward_ms_at_{SHAPE}": 5.0, f"associative_forward_backward_ms_at_{SHAPE}": 8.0},
+    at(SHAPE, AUTO, "auto") | at(SHAPE, {"forward_ms": 5.0, "forward_backward_ms": 8.0}, "associative"),
+    benchmark="scan",
     operation="selective_scan",
 )
 CUDA = record(
     "peer-state-spaces-selective_scan-gpu",
-    {f"cuda_forward_ms_at_{SHAPE}": 3.0, f"cuda_forward_backward_ms_at_{SHAPE}": 6.0}
-    | {f"cuda_temporary_bytes_at_{SHAPE}": 2**30},
+    at(SHAPE, {"forward_ms": 3.0, "forward_backward_ms": 6.0, "temporary_bytes": 2**30}, "cuda"),
+    benchmark="scan",
     operation="selective_scan",
     implementation="state-spaces/mamba@e9594ce",
 )
-
-
-def parse(arguments):
-    """What `ssm-bench bench` makes of its flags."""
-    parser = argparse.ArgumentParser()
-    bench.add_arguments(parser)
-    return parser.parse_args(arguments)
 
 
 def rows(block):
@@ -96,7 +101,7 @@ def test_the_faster_way_of_starting_the_authors_steps_counts():
 
 
 def test_the_summary_has_a_table_for_each_kind_of_device():
-    h200 = {"device": {"platform": "gpu", "kind": "NVIDIA H200", "count": 1}}
+    h200 = {"device": {"platform": "gpu", "kind": "NVIDIA H200", "count": 1, "shared": False}}
     half = record("step-s5-text-gpu", STEP | {"activation_bits": 16}, model="s5", task="text", **h200)
     full = record("peer-s5-text-gpu", SAME | {"step_ms": 5.0}, model="s5", task="text", implementation="a/b", **h200)
     alone = record("step-lru-text-gpu", STEP, model="lru", task="text")
@@ -110,7 +115,7 @@ def test_the_summary_has_a_table_for_each_kind_of_device():
 
 def test_an_epoch_stands_beside_the_step_of_the_authors_code():
     found = SAME | {"sequences_per_second": 8000.0, "epoch_step_ms": 6.25, "padded_share": 0.6, "lengths": 4}
-    ours = record("epoch-s5-listops-gpu", found, model="s5", task="listops")
+    ours = record("epoch-s5-listops-gpu", found, model="s5", task="listops", benchmark="epoch")
     (row,) = rows(speed.blocks([ours, THEIRS])["speed-epochs"])
     # Theirs: 50 sequences in 25 ms.
     assert row[2:5] == ["50", "4", "0.6"] and "8,000" in row[6] and "2,000" in row[7] and row[8] == "4.00"
@@ -132,46 +137,37 @@ def test_other_sizes_and_devices_are_not_compared():
                     implementation="x/y@1")  # fmt: skip
     smaller = record(THEIRS.name, SAME | {"step_ms": 1.0, "batch_size": 32}, model="s5", task="listops",
                      implementation="x/y@1")  # fmt: skip
-    other = record(THEIRS.name, THEIRS.measurements, model="s5", task="listops", implementation="x/y@1",
-                   device={"platform": "gpu", "kind": "NVIDIA H200", "count": 1})  # fmt: skip
+    other = msgspec.structs.replace(THEIRS, device=msgspec.structs.replace(THEIRS.device, kind="NVIDIA H200"))
     for peer in (causal, smaller, other):
         (row,) = rows(speed.blocks([OURS, peer])["speed-steps"])
         assert row[7:10] == ["–", "–", "–"]
 
 
 @pytest.mark.parametrize(
-    ("flags", "told", "compared"),
+    ("overrides", "shown", "compared"),
     [
-        ("--config.model.d_model=8", "s5, --config.model.d\\_model=8", False),
-        ("--config.model.precision=bf16 --protocol=paper", "s5, --protocol=paper", False),
-        ("--config.model.precision=bf16", "s5", True),
+        ({"config.model.d_model": "8"}, "s5, --config.model.d\\_model=8", False),
+        ({"config.model.precision": "bf16", "protocol": "paper"}, "s5, --protocol=paper", False),
+        ({"config.model.precision": "bf16"}, "s5", True),
+        ({"config.scaffold.activation": "half_glu"}, "s5, --config.scaffold.activation=half\\_glu", False),
         (
-            "--config.mixer.bidirectional=false --config.scaffold.activation=glu",
-            "s5, --config.mixer.bidirectional=false --config.scaffold.activation=glu",
+            {"config.mixer.bidirectional": "false", "config.scaffold.activation": "glu"},
+            "s5, --config.mixer.bidirectional=false, --config.scaffold.activation=glu",
             True,
         ),
     ],
 )
-def test_a_step_with_other_settings_names_them_and_is_compared_if_the_recipe_is_the_same(flags, told, compared):
-    # As `ssm-bench bench` notes them.
-    notes = ["other programs held memory of the same GPU", f"with {flags}"]
-    ours = record("step-mine-gpu", OURS.measurements, model="s5", task="listops", notes=notes)
+def test_a_step_with_other_settings_names_them_and_is_compared_if_the_recipe_is_the_same(overrides, shown, compared):
+    ours = msgspec.structs.replace(OURS, name="step-mine-gpu", overrides=overrides)
     (row,) = rows(speed.blocks([ours, THEIRS])["speed-steps"])
-    assert row[0] == told.replace(" --config.scaffold", ", --config.scaffold")
+    assert row[0] == shown
     assert (row[8] == "2.50") == compared == ("2.50" in summary([ours, THEIRS], "results/speed"))
-
-
-def test_the_flags_that_bench_notes_are_those_that_tables_read(tmp_path):
-    options = parse(["step", "--model", "s5", "--task", "listops", "--results", str(tmp_path), "--name", "mine"])
-    options.overrides = ["--config.model.d_model=8", "--config.model.layers=1"]
-    write(options, "step-s5-listops", {"step_ms": 1.0}, model="s5")
-    assert speed.flags(store.read_all_speed(tmp_path)[0]) == options.overrides
 
 
 @pytest.mark.parametrize("size", ["layers", "d_model"])
 def test_layers_and_width_are_compared_where_the_authors_record_tells_them(size):
-    for sizes, times in (({}, "2.50"), ({size: OURS.measurements[size]}, "2.50"), ({size: 3}, "–")):
-        peer = record(THEIRS.name, THEIRS.measurements | sizes, model="s5", task="listops", implementation="x/y@1")
+    for sizes, times in (({}, "2.50"), ({size: OURS.sizes[size]}, "2.50"), ({size: 3}, "–")):
+        peer = msgspec.structs.replace(THEIRS, sizes=THEIRS.sizes | sizes)
         (row,) = rows(speed.blocks([OURS, peer])["speed-steps"])
         assert row[8] == times
 
@@ -185,26 +181,21 @@ def test_a_step_that_reads_one_way_says_so():
 def test_an_operation_stands_beside_the_authors_kernel():
     reference, row = rows(speed.blocks([SCAN, CUDA])["speed-operations"])
     assert reference[2] == "associative" and reference[8] == reference[11] == "–"
-    assert row[:3] == ["selective\\_scan", SHAPE, "auto"]
+    assert row[:3] == ["selective\\_scan", "2x100x3x4", "auto"]
     assert row[7:9] == ["0.5 GiB", "0.75 GiB"]
     assert row[11] == "5.00 / 2.00" and "3 / 6" in row[12] and row[13] == "3.00 / 1.50"
     assert row[14] == "1 GiB"
-    alone = record(SCAN.name, {f"auto_forward_ms_at_{SHAPE}": 1.0}, operation="selective_scan")
+    alone = record(SCAN.name, at(SHAPE, {"forward_ms": 1.0}, "auto"), benchmark="scan", operation="selective_scan")
     (row,) = rows(speed.blocks([alone])["speed-operations"])
     assert row[11:15] == ["–"] * 4
 
 
 def test_backends_and_lengths_have_a_row_each():
-    found = {"auto_step_ms": 2.0, "associative_step_ms": 5.0, "auto_times_faster": 2.5, "batch_size": 4, "length": 32}
-    compared = record("compare-lru-text-gpu", found, model="lru", task="text")
-    found = {
-        "step_ms_at_64": 2.0,
-        "step_ms_at_1024": 9.0,
-        "batch_size_at_64": 16,
-        "batch_size_at_1024": 1,
-        "tokens": 1024,
-    }
-    lengths = record("length-lru-gpu", found, model="lru", task="text")
+    found = at((), {"step_ms": 2.0, "times_faster": 2.5}, "auto") | at((), {"step_ms": 5.0}, "associative")
+    sizes = {"batch_size": 4, "length": 32}
+    compared = record("compare-lru-text-gpu", found | sizes, model="lru", task="text", benchmark="compare")
+    found = at((64,), {"step_ms": 2.0, "batch_size": 16}) | at((1024,), {"step_ms": 9.0, "batch_size": 1})
+    lengths = record("length-lru-gpu", found | {"tokens": 1024}, model="lru", task="text", benchmark="length")
     blocks = speed.blocks([compared, lengths, OURS])
     assert [(row[4], row[7]) for row in rows(blocks["speed-backends"])] == [("auto", "2.5"), ("associative", "–")]
     assert [row[1:5] for row in rows(blocks["speed-lengths"])] == [
@@ -217,8 +208,9 @@ def test_backends_and_lengths_have_a_row_each():
 def test_a_stream_has_a_row_for_each_position():
     stream = record(
         "stream-s5-gpu",
-        {"latency_ms_at_64": 0.1, "latency_ms_one_per_call_at_64": 0.6, "state_bytes_at_64": 2**20}
-        | {"state_bytes_at_1048576": 2**30},
+        at((64,), {"latency_ms": 0.1, "latency_ms_one_per_call": 0.6, "state_bytes": 2**20})
+        | at((1048576,), {"state_bytes": 2**30}),
+        benchmark="stream",
         model="s5",
         task="listops",
     )
@@ -229,14 +221,14 @@ def test_a_stream_has_a_row_for_each_position():
 
 def test_a_figure_shows_one_task_and_one_number_of_tokens():
     def length(task, tokens, **changes):
-        found = {"step_ms_at_64": 2.0, "step_ms_at_1024": 9.0, "tokens": tokens}
-        return record(f"length-{task}-{tokens}", found, model="s5", task=task, **changes)
+        found = at((64,), {"step_ms": 2.0}) | at((1024,), {"step_ms": 9.0}) | {"tokens": tokens}
+        return record(f"length-{task}-{tokens}", found, model="s5", task=task, benchmark="length", **changes)
 
+    found = at((64,), {"latency_ms": 1.0, "state_bytes": 8})
     streams = [
-        record(f"stream-{task}", {"latency_ms_at_64": 1.0, "state_bytes_at_64": 8}, model="s5", task=task)
-        for task in ("text", "listops")
+        record(f"stream-{task}", found, model="s5", task=task, benchmark="stream") for task in ("text", "listops")
     ]
-    wide = length("text", 4096, notes=["with --config.model.d_model=512"])
+    wide = length("text", 4096, overrides={"config.model.d_model": "512"})
     records = [length("text", 4096), length("text", 8192), length("image", 4096), wide, *streams]
     drawn = {name: content.decode() for name, content in figures.draw_speeds(records).items() if name.endswith("svg")}
     assert sorted(drawn) == [
@@ -277,9 +269,7 @@ def test_verify_holds_the_page_to_the_records(tmp_path, capsys):
     results, page = tmp_path / "results", tmp_path / "docs" / "performance.md"
     store.write_speed(OURS, results)
     page.parent.mkdir()
-    page.write_text(PAGE)
-    readme = tmp_path / "README.md"
-    readme.write_text("<!-- table:begin speed-summary --><!-- table:end -->")
+    page.write_text(f"{PAGE}\n<!-- table:begin speed-summary --><!-- table:end -->\n")
     assert main(["table", "--results", str(results), "--check"]) == 1
     assert main(["table", "--results", str(results)]) == 0
     assert "step-s5-listops-gpu" in page.read_text()
@@ -289,8 +279,8 @@ def test_verify_holds_the_page_to_the_records(tmp_path, capsys):
     assert "performance.md: not what the records make" in capsys.readouterr().out
     assert main(["table", "--results", str(results)]) == 0
     assert main(["table", "--results", str(results), "--check"]) == 0
-    assert "2.50×" in readme.read_text()
-    readme.write_text(readme.read_text().replace("2.50", "2.60"))
+    assert "2.50×" in page.read_text()
+    page.write_text(page.read_text().replace("2.50×", "2.60×"))
     assert main(["table", "--results", str(results), "--check"]) == 1
     page.write_text("<!-- table:begin speed-steps -->")
     assert main(["verify", "--results", str(results)]) == 1

@@ -4,13 +4,14 @@ import random
 import re
 import string
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from ssm_bench import registry
 from ssm_bench.data.dataset import PROTOCOLS, find
-from ssm_bench.report import layout, render
+from ssm_bench.report import layout, publish, render
 from ssm_bench.report import published as published_values
 from ssm_bench.report import runs as runs_page
 from ssm_bench.report.runs import changes
@@ -236,6 +237,12 @@ def test_toy_sizes_and_synthetic_data_show_no_difference():
     assert (stand_in.published, stand_in.difference) == (88.0, None)
 
 
+def test_a_run_without_a_published_recipe_says_so():
+    table = build([record("s5", "toy", 50.0, preset="custom", published=None)], "custom", "strict")
+    (entry,) = (entry for entry in table.entries.values() if entry.cell)
+    assert any("no published recipe; the defaults of the model" in table.footnotes.get(m, "") for m in entry.marks)
+
+
 def test_share_is_rounded_down():
     assert [percent(share) for share in (0.29, 0.999999, 1.0, 2.5, 0.0, 0.0999, None)] == [
         "29 %",
@@ -318,3 +325,15 @@ def test_what_can_not_be_told_from_one_answer_to_all_is_marked():
     assert found == {("s5", "text"), ("s5", "pathfinder")}
     assert AT_CHANCE in render.markdown(marked) and r"\S{}" in render.latex(marked)
     assert AT_CHANCE_TEXT in render.cells_csv(marked)
+
+
+def test_only_finished_runs_of_the_authors_code_on_the_same_data_are_shown(monkeypatch):
+    def theirs(status):
+        run = record("s5", "text", 88.0, done=900)
+        return SimpleNamespace(status=status, result=run.result, steps=run.steps, implementation="owner/name@1234567")
+
+    found = {"c0ffee00": {("s5", "text"): theirs("ok"), ("lru", "text"): theirs("partial")}}
+    monkeypatch.setattr(publish, "peers_of", lambda root, checksum: found.get(checksum, {}))
+    runs = [record("s5", "text", 87.0), record("lru", "text", 86.0), record("s5", "image", 80.0, checksum="deadbeef")]
+    peers = publish.peers("results", runs)
+    assert peers == {("s5", "text", "c0ffee00"): Peer(pytest.approx(88.0), 0.9, "owner/name@1234567")}

@@ -132,11 +132,11 @@ def test_a_wrong_protocol_is_a_clear_mistake(results, capsys):
     assert "did you mean strict" in capsys.readouterr().err
 
 
-def test_a_bad_record_is_named_and_nothing_is_written(results, capsys):
-    bad = next(results.rglob("*.json"))
-    bad.write_text(bad.read_text().replace('"status": "', '"status": "very '))
+def test_where_every_record_is_bad_there_is_no_table(results, capsys):
+    bad = [path for path in results.rglob("*.json") if path.write_text('{"status": "very ok"}')]
     assert main(["table", "--results", str(results)]) == 2
-    assert str(bad) in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert all(f"warning: left out {path}: " in printed for path in bad) and "no records under" in printed
     assert not (results / "tables").exists()
 
 
@@ -165,14 +165,15 @@ def test_verify_finds_nothing_wrong_with_sound_results(results, capsys):
     store.write_speed(
         validate_speed(
             {
-                "schema_version": 1,
+                "schema_version": 2,
                 "kind": "speed",
+                "benchmark": "step",
                 "name": "step",
                 "model": None,
                 "task": None,
-                "measurements": {"step_ms": 1},
+                "measurements": [{"metric": "step_ms", "value": 1}],
                 "config_hash": None,
-                "device": {"platform": "cpu", "kind": "cpu", "count": 1},
+                "device": {"platform": "cpu", "kind": "cpu", "count": 1, "shared": False},
                 "versions": {},
                 "revision": {"commit": "33f0217", "dirty": False},
                 "created": "2026-01-01T00:00:00Z",
@@ -270,9 +271,9 @@ def test_text_from_a_record_is_text_everywhere(tmp_path, capsys):
     assert main(["table", "--results", str(tmp_path)]) == 0
     assert MARKUP in capsys.readouterr().out
     assert main(["figures", "--results", str(tmp_path)]) == 0
-    tex = (tmp_path / "tables" / "budget-strict.tex").read_text()
+    tex = (tmp_path / "tables" / "table-strict.tex").read_text()
     assert r"\input{b}" not in tex and r"\textbackslash{}input\{b\}" in tex and r"\$x\_\{\$" in tex
-    page = (tmp_path / "tables" / "budget-strict.md").read_text()
+    page = (tmp_path / "tables" / "table-strict.md").read_text()
     assert "<script>" not in page and r"\[/red\]" in page and r"\`a\` \|" in page
     drawn = (tmp_path / "figures" / "budget" / "strict-accuracy-cost.svg").read_text()
     assert "<script>" not in drawn
@@ -305,6 +306,18 @@ def test_the_cost_of_runs_that_shared_a_device_is_marked_as_no_measure():
     assert "arrow: beside other runs" in both
     one = figures.draw([alone], "budget", "strict")["strict-accuracy-cost.svg"].decode()
     assert "arrow" not in one
+
+
+def test_the_figure_of_the_table_shows_all_six_tasks(tmp_path):
+    from ssm_bench.report import figures, layout
+
+    runs = [record("s5", "text", 80.0), record("lru", "text", 81.0, preset="paper"), record("gru", "text", 60.0)]
+    svg, png = figures.write_table(runs, tmp_path)
+    assert (svg.suffix, png.suffix) == (".svg", ".png") and svg.parent == tmp_path / "figures" / "table"
+    drawn = svg.read_text(encoding="utf-8")
+    assert all(f"<!-- {title} -->" in drawn for title in layout.TASKS.values())
+    assert "<!-- S5 -->" in drawn and "<!-- LRU -->" in drawn and "<!-- GRU -->" not in drawn
+    assert drawn.count("<!-- no finished run yet -->") == len(layout.TASKS) - 1
 
 
 def test_panels_without_a_task_are_hidden():

@@ -172,8 +172,11 @@ def test_a_mistake_gets_one_sentence_exit_code_2_and_leaves_nothing(command, tmp
 
 @pytest.mark.parametrize("verb", [("train", "--model", "s5", "--task", "text"), ("sweep",)])
 def test_programs_that_are_not_compiled_are_refused(command, tmp_path, verb):
-    with jax.disable_jit():
+    jax.config.update("jax_disable_jit", True)
+    try:
         code, out, err = command(*verb)
+    finally:
+        jax.config.update("jax_disable_jit", False)
     assert code == 2 and out == "" and not list(tmp_path.iterdir())
     assert err == "error: JAX_DISABLE_JIT is set, but ssm-bench runs compiled programs only: unset it\n"
 

@@ -32,9 +32,9 @@ def test_the_verb_writes_a_file_and_refuses_what_makes_no_sense(tmp_path, capsys
     assert out.read_text().startswith("model,title,parametrization,") and "wrote" in capsys.readouterr().out
     mistakes = {
         ("models", "--format", "csw"): "unknown --format 'csw' (did you mean csv",
-        ("tasks", "--format", "csv"): "--format is for list models, not for list tasks",
-        ("models", "--out", "x"): "--out takes a table: say its --format",
-        ("models", "--models", "nosuch"): "--models takes a table: say its --format",
+        ("tasks", "--format", "csv"): "--format is for list models and list settings, not for list tasks",
+        ("models", "--out", "x"): "--out needs a table: give its --format",
+        ("models", "--models", "nosuch"): "--models needs a table: give its --format",
         ("models", "--format", "csv", "--out", str(tmp_path)): "--out takes a file to write; ",
         (
             "models",
@@ -66,11 +66,11 @@ def test_a_task_without_a_recipe_has_no_size_and_a_sweep_leaves_it_out(tmp_path,
         written = text([row], {"text": "Text", "pathx": "Path-X"}, notes)
         assert ("no recipe" in written) == (text is not csv)
     # A deadline that is over: what would be run, and no more.
-    sweep = ["sweep", "--data", "synthetic", "--no-table", "--jobs", "1", "--deadline", "0.001s"]
+    sweep = ["sweep", "--preset", "budget", "--data", "synthetic", "--no-table", "--jobs", "1", "--deadline", "0.001s"]
     sweep += ["--results", str(tmp_path / "results"), "--checkpoints", str(tmp_path / "checkpoints")]
     assert main(sweep) == 0
     out = capsys.readouterr().out
     assert "experiments/mine.py has no recipe for pathfinder, listops, retrieval, pathx: left out\n" in out
     assert "2 not reached" in out
     assert main([*sweep, "--tasks", "listops,pathx"]) == main([*sweep, "--tasks", "text,nope"]) == 2
-    assert "unknown task of model mine 'listops'" in capsys.readouterr().err
+    assert "mine has no published recipe for listops: --preset budget needs one" in capsys.readouterr().err

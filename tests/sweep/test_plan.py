@@ -87,7 +87,7 @@ def entry(**changes):
         (entry(overrides={"model.d_modle": 8}), "entry 1 (one): --config.model.d_modle changes the published recipe"),
         (
             entry(preset="custom", overrides={"model.d_modle": 8}),
-            "entry 1 (one): unknown setting '--config.model.d_mod",
+            "entry 1 (one): unknown setting 'model.d_mod",
         ),
         (
             entry(preset="custom", overrides={"train.steps": [8]}),
@@ -204,22 +204,24 @@ def a_record(
     return validate(raw)
 
 
-def speed_record(kind="NVIDIA H200", milliseconds=20.0, name="step-s5-text-gpu"):
+def speed_record(kind="NVIDIA H200", milliseconds=20.0, **changes):
     """A speed record of a step; the time is invented."""
     return validate_speed(
         {
-            "schema_version": 1,
+            "schema_version": 2,
             "kind": "speed",
-            "name": name,
+            "benchmark": "step",
+            "name": "step-s5-text-gpu",
             "model": "s5",
             "task": "text",
-            "measurements": {"step_ms": milliseconds},
+            "measurements": [{"metric": "step_ms", "value": milliseconds}],
             "config_hash": None,
-            "device": {"platform": "gpu", "kind": kind, "count": 1},
+            "device": {"platform": "gpu", "kind": kind, "count": 1, "shared": False},
             "versions": {},
             "revision": {"commit": "33f0217", "dirty": False},
             "created": "2026-01-01T00:00:00Z",
         }
+        | changes
     )
 
 
@@ -294,7 +296,11 @@ def test_the_nearest_measurement_is_the_one_that_counts():
     assert outlook(group(), [shared], [speed]).seconds == pytest.approx(0.02 * steps)
     # What was measured with another recipe or precision says nothing.
     assert step() is None
-    assert step(speeds=[speed_record(name="step-s5-text-bf16-gpu"), speed_record(name="step-s5-text-mine-gpu")]) is None
+    half = speed_record(sizes={"activation_bits": 16})
+    changed = speed_record(overrides={"config.scaffold.activation": "glu"})
+    smaller, forward = speed_record(sizes={"batch_size": 2}), speed_record(sizes={"directions": 1})
+    assert step(speeds=[half, changed, smaller, forward]) is None
+    assert step(speeds=[speed_record(sizes={"activation_bits": 32, "directions": 2})]) == 0.02
     wide = a_record(group(), step=0.1, seed=5, changed={"model": {"d_model": 999}})
     assert outlook(group(), [wide]).seconds is None
 

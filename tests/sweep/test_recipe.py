@@ -1,17 +1,34 @@
 """From names and overrides to one complete configuration."""
 
-import inspect
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import jax
 import pytest
+from flax import nnx
 
 from ssm_bench import registry
-from ssm_bench.config import base_config, experiment, experiment_names, get_config, leaves, override
-from ssm_bench.data import spec
+from ssm_bench.config import (
+    SCHEMA,
+    SETTINGS,
+    STEPS_WITHOUT_RECIPE,
+    base_config,
+    experiment,
+    experiment_names,
+    get_config,
+    leaves,
+    merged,
+    override,
+    recipes,
+)
+from ssm_bench.data import TaskSpec, spec
+from ssm_bench.data.dataset import DATA, PROTOCOLS, TOKENS
 from ssm_bench.errors import UserError
-from ssm_bench.network.build import options_of
+from ssm_bench.network.backbone import ENCODERS, POOLINGS, POSITIONS, PRECISIONS
+from ssm_bench.network.build import build, options_of
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.record import store
 from ssm_bench.sweep.presets import PRESETS, set_share
@@ -27,7 +44,10 @@ COST_TOLERANCE = 0.1
 # Steps are rounded up to whole chunks in every interval.
 SHARE_TOLERANCE = 0.1
 
-CELLS = [(model, task) for model in experiment_names() for task in registry.names("tasks")]
+#: The tasks for which every model of this repository has a recipe.
+TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
+
+CELLS = [(model, task) for model in experiment_names() for task in TASKS]
 
 
 @pytest.mark.parametrize(("model", "task"), CELLS)
@@ -103,14 +123,26 @@ def test_overrides_keep_the_type_of_what_is_there():
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
-        ("--config.model.dmodel=3", r"unknown setting '--config.model.dmodel' \(did you mean --config.model.d_model"),
-        ("--config.model.d_model=wide", r"--config.model.d_model takes a value of type int, like 128; got 'wide'"),
-        ("--config.model.d_model=1.5", r"--config.model.d_model takes a value of type int, like 128; got '1.5'"),
-        ("--config.model.prenorm=perhaps", r"--config.model.prenorm takes a value of type bool.*got 'perhaps'"),
-        ("--config.model.d_model", r"--config.model.d_model needs a value"),
-        ("--config.optimizer.lr=nan", "--config.optimizer.lr takes a finite number; got 'nan'"),
-        ("--config.optimizer.lr=-inf", "--config.optimizer.lr takes a finite number; got '-inf'"),
-        ("--config.model=3", "--config.model is a section of settings, not one: .*--config.model.mixer"),
+        ("--config.model.dmodel=3", r"unknown setting 'model.dmodel' \(did you mean model.d_model"),
+        ("--config.model.d_model=wide", r"model.d_model takes a value of type int, like 128; got 'wide'"),
+        ("--config.model.d_model=1.5", r"model.d_model takes a value of type int, like 128; got '1.5'"),
+        ("--config.model.prenorm=perhaps", r"model.prenorm takes a value of type bool.*got 'perhaps'"),
+        ("--config.model.d_model", r"model.d_model needs a value"),
+        ("--config.optimizer.lr=nan", "optimizer.lr takes a finite number; got 'nan'"),
+        ("--config.optimizer.lr=-inf", "optimizer.lr takes a finite number; got '-inf'"),
+        ("--config.model=3", "model is a section of settings: .*model.mixer"),
+        ("--config.train.batch_size=0", "train.batch_size must be at least 1; got 0"),
+        ("--config.train.eval_batch_size=-5", "train.eval_batch_size must be at least 0; got -5"),
+        ("--config.optimizer.lr=0", "optimizer.lr must be above 0; got 0.0"),
+        ("--config.model.dropout=1.0", r"model.dropout must lie in \[0, 1\); got 1.0"),
+        ("--config.optimizer.warmup=1.5", r"optimizer.warmup must lie in \[0, 1\]; got 1.5"),
+        ("--config.model.layers=99999", r"model.layers must lie in \[1, 1024\]; got 99999"),
+        (
+            "--config.train.steps=9999999999",
+            "train.steps takes an integer of at most 2147483647; got 9999999999",
+        ),
+        ("--config.optimizer.schedule=cosin", r"unknown optimizer.schedule 'cosin' \(did you mean cosine"),
+        ("--config.optimizer.groups.weight=fast", r"unknown optimizer.groups.weight 'fast'.*global\+decay"),
     ],
 )
 def test_a_wrong_name_or_type_is_refused_with_what_would_do(argument, sentence):
@@ -126,11 +158,11 @@ def test_any_mixer_is_put_into_any_scaffold_by_one_override():
     assert "activation" not in config.scaffold and config.mixer.state_size == 192
 
 
-@pytest.mark.parametrize("mixer", registry.names("models"))
+@pytest.mark.parametrize("mixer", registry.names("mixers"))
 def test_another_mixer_keeps_the_options_that_mean_the_same_and_no_other(mixer):
     recipe = resolve("s5", "pathx").mixer
     config = resolve("s5", "pathx", overrides=[f"--config.model.mixer={mixer}"])
-    defaults = options_of(registry.subclass("models", mixer, Mixer))
+    defaults = options_of(registry.subclass("mixers", mixer, Mixer))
     for name, value in config.mixer.items():
         kept = mixer == "s5" or name in SHARED_OPTIONS
         assert value == (recipe[name] if kept and name in recipe else defaults[name]), name
@@ -143,7 +175,7 @@ def test_a_mixer_that_replaces_itself_changes_nothing():
 
 def test_options_that_an_experiment_leaves_out_are_written_out():
     assert resolve("s5", "text").mixer.discretization == "zoh"
-    with pytest.raises(UserError, match=r"unknown setting '--config.mixer.state' \(did you mean .*state_size"):
+    with pytest.raises(UserError, match=r"unknown setting 'mixer.state' \(did you mean .*state_size"):
         resolve("s5", "text", overrides=["--config.mixer.state=8"])
 
 
@@ -174,7 +206,7 @@ def test_options_that_an_experiment_leaves_out_are_written_out():
             r"free under paper: --config.train.evaluations, .*--preset custom",
         ),
         ({"seed": -1}, r"--seed takes a whole number from 0 .* got -1"),
-        ({"overrides": ["--config.model.mixer=s7"]}, r"unknown --config.model.mixer 's7' \(did you mean"),
+        ({"overrides": ["--config.model.mixer=s7"]}, r"unknown model.mixer 's7' \(did you mean"),
     ],
 )
 def test_unknown_names_and_values_out_of_range_are_refused(arguments, sentence):
@@ -205,7 +237,7 @@ def test_the_identity_changes_with_a_setting_and_not_with_seed_preset_or_report(
 @pytest.mark.parametrize("share", [0.0001, 0.003, 0.1, 0.37, 1.0])
 @pytest.mark.parametrize("model", ["s5", "transformer"])
 def test_a_share_makes_whole_chunks_near_the_steps_asked_for(model, share):
-    config = get_config(model, "listops")
+    config = get_config(model, spec("listops"))
     published = config.train.published_steps
     set_share(config, share)
     steps = config.train.steps
@@ -220,7 +252,7 @@ def test_a_share_makes_whole_chunks_near_the_steps_asked_for(model, share):
     [("s4d", "image", 0.04, 10), ("s4d", "image", 0.5, 100), ("s4d", "image", 1.0, 200), ("s4d", "listops", 0.001, 2)],
 )
 def test_evaluations_shrink_with_the_schedule_to_ten_and_below_only_for_want_of_steps(model, task, share, evaluations):
-    config = get_config(model, task)
+    config = get_config(model, spec(task))
     set_share(config, share)
     assert config.train.evaluations == evaluations
 
@@ -230,7 +262,7 @@ def test_evaluations_shrink_with_the_schedule_to_ten_and_below_only_for_want_of_
     ("model", "task"), [("s5", "pathfinder"), ("s5", "listops"), ("transformer", "text"), ("s6", "text")]
 )
 def test_a_share_keeps_the_steps_of_the_warmup_up_to_a_tenth_of_the_run(model, task, share):
-    config = get_config(model, task)
+    config = get_config(model, spec(task))
     fraction, published = config.optimizer.warmup, config.optimizer.warmup * config.train.published_steps
     set_share(config, share)
     steps = config.optimizer.warmup * config.train.steps
@@ -247,6 +279,13 @@ def test_every_preset_resolves_every_cell(preset):
         assert resolve(model, task, preset=preset).train.steps > 0
 
 
+@pytest.mark.parametrize("name", ["published_row", "published_source"])
+def test_a_row_that_was_not_published_is_refused_before_training(name):
+    with pytest.raises(UserError, match=r"published_row names a row of the published results.*nope"):
+        resolve("s5", "text", overrides=(f"--config.report.{name}=nope",))
+    assert resolve("s5", "text", overrides=("--config.report.published_row=",)).report.published_row == ""
+
+
 def test_a_share_is_of_the_steps_that_an_override_names():
     config = resolve("lru", "text", share=0.5, overrides=("--config.train.published_steps=400",))
     assert config.train.published_steps == 400 and 200 <= config.train.steps <= 400
@@ -259,9 +298,72 @@ def test_padded_lengths_are_part_of_a_run_only_where_they_change_it():
     assert resolve("lru", "text", protocol="paper", overrides=several).train.lengths == 1
 
 
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_a_setting_is_described_and_its_default_is_allowed(setting):
+    assert setting.help.endswith(".") and setting.help[0].isupper()
+    assert not (setting.range and setting.choices)
+    # Which task, model and mixer a run has, and how many steps, only its recipe knows.
+    if setting.name != "train.steps":
+        setting.check(setting.default)
+    if setting.range:
+        with pytest.raises(UserError, match=f"^{setting.name} must .*; got -1"):
+            setting.check(type(setting.default)(-1))
+    if setting.choices:
+        with pytest.raises(UserError, match=f"^unknown {setting.name} 'xyzzy'; allowed: "):
+            setting.check("xyzzy")
+
+
+def test_the_choices_of_the_schema_are_those_of_the_code():
+    choices = {
+        "preset": tuple(PRESETS),
+        "protocol": PROTOCOLS,
+        "task.data": DATA,
+        "task.tokens": TOKENS,
+        "model.encoder": ("auto", *ENCODERS),
+        "model.positions": POSITIONS,
+        "model.pooling": POOLINGS,
+        "model.precision": tuple(PRECISIONS),
+    }
+    for name, known in choices.items():
+        assert sorted(SCHEMA[name].choices) == sorted(known), name
+
+
+def test_merged_trees_share_nothing_with_those_they_were_made_of():
+    first, second = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}}
+    found = merged(first, second)
+    assert found == {"a": {"b": 4, "c": 2}, "d": 3}
+    found["a"]["c"] = 5
+    assert first == {"a": {"b": 1, "c": 2}, "d": 3} and second == {"a": {"b": 4}}
+
+
+#: Tasks that no experiment knows.
+UNKNOWN_TASKS = [
+    TaskSpec(name="new", title="New", classes=2, kind="tokens", max_length=20_000, documents=2),
+    TaskSpec(name="new", title="New", classes=3, kind="pixels", max_length=784),
+]
+
+
+@pytest.mark.parametrize("task", UNKNOWN_TASKS, ids=lambda task: f"{task.kind}-{task.max_length}")
+@pytest.mark.parametrize("model", experiment_names())
+def test_a_new_task_needs_no_edit_of_any_experiment(model, task, monkeypatch):
+    monkeypatch.setattr("ssm_bench.sweep.recipe.spec", lambda name: task)
+    monkeypatch.setattr("ssm_bench.sweep.presets.spec", lambda name: task)
+    for preset in ("budget", "paper"):
+        with pytest.raises(UserError, match=f"^{model} has no published recipe for new: --preset {preset} needs one"):
+            resolve(model, "new", preset=preset)
+    with pytest.raises(UserError, match=f"--share is .*{model} has no recipe for new"):
+        resolve(model, "new", share=0.5)
+    assert resolve(model, "new", preset="quick").train.published_steps == 0
+    config = resolve(model, "new", overrides=["--config.model.layers=1"])
+    assert config.train.published_steps == 0 and config.train.steps == STEPS_WITHOUT_RECIPE
+    # The sizes go together: the model can be built. No number is drawn.
+    rngs: Any = SimpleNamespace(params=lambda: jax.random.key(0))
+    assert nnx.eval_shape(lambda: build(config, task, vocab_size=20, pixels=(0.5, 0.5), rngs=rngs))
+
+
 @pytest.fixture
 def own_experiment(tmp_path, monkeypatch):
-    """Writes an experiment file of that text, beside no other."""
+    """Writes an experiment file with that text as the only one."""
 
     def write(text):
         (tmp_path / "mine.py").write_text(text)
@@ -270,17 +372,40 @@ def own_experiment(tmp_path, monkeypatch):
     return write
 
 
-def test_a_setting_that_does_not_exist_is_refused_in_an_experiment_too(own_experiment):
-    source = Path(inspect.getfile(experiment("s5"))).read_text()
-    assert source.count("    return config\n") == 1
-    own_experiment(source.replace("    return config\n", "    config.model.d_modell = 3\n    return config\n"))
-    with pytest.raises(
-        UserError, match=r"unknown setting of experiments/mine.py 'model.d_modell' \(did you mean model.d_model"
-    ):
-        get_config("mine", "text")
+MINE = '''"""Mine: a test."""
+
+TINY = {"state_size": 4}
 
 
-@pytest.mark.parametrize("text, needs", [("RECIPES = {}", "a docstring"), ('"""Mine."""', "RECIPES")])
+def defaults(task):
+    """Settings on every task."""
+    return {"model": {"mixer": "lru"}, "optimizer": {"lr": 0.01}}
+'''
+
+
+def test_a_new_model_needs_no_table_of_tasks(own_experiment):
+    own_experiment(MINE)
+    assert recipes("mine") == {}
+    config = resolve("mine", "text")
+    assert config.model.mixer == "lru" and config.optimizer.lr == 0.01 and config.train.steps > 0
+    assert resolve("mine", "text", preset="quick").mixer.state_size == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ('"d_modell": 3', r"unknown setting of experiments/mine.py 'model.d_modell' \(did you mean model.d_model"),
+        ('"d_model": "wide"', "^experiments/mine.py: model.d_model takes a value of type int"),
+        ('"layers": 0', r"^experiments/mine.py: model.layers must lie in \[1, 1024\]; got 0"),
+    ],
+)
+def test_a_setting_is_checked_in_an_experiment_too(own_experiment, change, sentence):
+    own_experiment(MINE.replace('"mixer": "lru"', f'"mixer": "lru", {change}'))
+    with pytest.raises(UserError, match=sentence):
+        get_config("mine", spec("text"))
+
+
+@pytest.mark.parametrize("text, needs", [("TINY = {}", "a docstring"), ('"""Mine."""', "TINY")])
 def test_an_incomplete_experiment_says_what_it_needs(own_experiment, text, needs):
     own_experiment(text)
     with pytest.raises(UserError, match=rf"mine\.py needs {needs}"):

@@ -51,7 +51,7 @@ def test_any_size_is_refused_in_one_sentence_or_harmless(option, size):
 def test_an_absurd_size_is_refused_at_once(name, option, monkeypatch):
     monkeypatch.setattr(memory, "build", None)
     for size in (LARGEST_SIZE + 1, 10**9, 2**31, 10**20):
-        with pytest.raises(UserError, match=rf"^--config\.{option} [^\n]* at most [0-9]+; got {size}$"):
+        with pytest.raises(UserError, match=rf"^{option} [^\n]* at most [0-9]+; got {size}$"):
             check(name, f"{option}={size}")
 
 
@@ -61,7 +61,7 @@ def test_an_absurd_size_is_refused_at_once(name, option, monkeypatch):
         (
             "linear_rnn",
             ["mixer.state_size=1000000000"],
-            r"^--config.mixer.state_size must be at most 16777216; got",
+            r"^mixer.state_size must be at most 16777216; got",
         ),
         ("linear_rnn", ["mixer.state_size=200000"], r"^--config.mixer.state_size=200000: parameters, .* need .* TB of"),
         ("transformer", ["model.d_model=1048576"], r"^--config.model.d_model=1048576: activations need"),
@@ -71,7 +71,7 @@ def test_an_absurd_size_is_refused_at_once(name, option, monkeypatch):
             ["mixer.state_size=320000"],
             r"^--config.mixer.state_size=320000: activations need 65.5 GB of memory, and there are 64 GB$",
         ),
-        ("nystromformer", ["mixer.inverse_steps=2147483647"], r"^--config.mixer.inverse_steps must "),
+        ("nystromformer", ["mixer.inverse_steps=2147483647"], r"^mixer.inverse_steps must "),
         (
             "nystromformer",
             ["mixer.inverse_steps=2147483648"],

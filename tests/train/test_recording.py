@@ -50,7 +50,8 @@ def test_making_a_record_leaves_the_outcome_as_it_is(opened_cell, monkeypatch):
     monkeypatch.setenv("SSM_BENCH_NOTE", "cluster A")
     outcome = Outcome(status="error", message="no luck", origins=[provenance.part(), provenance.part(2)])
     before = copy.deepcopy(outcome)
-    records = [make_record(*opened_cell, outcome) for _ in range(3)]
+    config, dataset = opened_cell
+    records = [make_record(config, dataset, outcome) for _ in range(3)]
     assert outcome == before
     assert {(record.message, *record.notes) for record in records} == {("no luck", "cluster A")}
 
@@ -58,7 +59,8 @@ def test_making_a_record_leaves_the_outcome_as_it_is(opened_cell, monkeypatch):
 def test_text_that_could_act_on_a_terminal_is_replaced(opened_cell):
     # A note that is not UTF-8 was kept in a checkpoint: the run must end all the same.
     part = provenance.part() | {"note": "caf\udce9"}
-    record = make_record(*opened_cell, Outcome(status="error", message="\x1b[31mred\x00", origins=[part]))
+    config, dataset = opened_cell
+    record = make_record(config, dataset, Outcome(status="error", message="\x1b[31mred\x00", origins=[part]))
     assert record.message == "?[31mred?" and record.notes == ["caf?"]
 
 

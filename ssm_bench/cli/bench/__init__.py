@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ssm_bench.cli import _options
-from ssm_bench.cli.bench import _record
+from ssm_bench.cli.bench import _shared
 from ssm_bench.errors import UserError, unknown_name
 
 HELP = "measure the speed of training steps, operations or streams, and write it as a record"
@@ -103,6 +103,6 @@ def run(options: argparse.Namespace) -> int:
     if options.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", options.name):
         raise UserError(f"--name takes letters, digits, '.', '_' and '-'; got {options.name!r}")
     if options.what != "scan":
-        _record.name_for_changes(options)
+        _shared.need_name_for_changes(options)
     options.backends = options.backends or ["auto", "associative"]
     return importlib.import_module(f"{__name__}.{options.what}").run(options)

@@ -5,36 +5,34 @@ import tempfile
 from pathlib import Path
 
 from ssm_bench.cli import _options
-from ssm_bench.cli.bench import _record
+from ssm_bench.cli.bench import _shared
 
 
 def run(options: argparse.Namespace) -> int:
     """Times, prints and records."""
-    _record.model_and_task(options)
+    _shared.need_model_and_task(options)
     _options.prepare_jax()
-    from ssm_bench.config import override
+    from ssm_bench.bench.recording import Findings, sizes_of
+    from ssm_bench.bench.step import measure_loop, measure_step
     from ssm_bench.train.checkpoint import Checkpoints
     from ssm_bench.train.checks import writable
     from ssm_bench.train.run import make_trainer, open_data
-    from ssm_bench.train.speed import measure_loop, measure_step
 
-    config, dataset = open_data(override(_record.recipe(options, options.model), options.overrides))
-    seeds = options.seeds
+    config, dataset = open_data(_shared.recipe(options, options.model))
+    seeds, name = options.seeds, f"step-{options.model}-{options.task}"
     trainer = make_trainer(config, dataset, seeds=range(seeds) if seeds > 1 else ())
     writable(options.results)
-    measurements = measure_step(trainer, scan_steps=options.steps, repeats=options.repeats, brief=options.brief)
+    measured = measure_step(trainer, scan_steps=options.steps, repeats=options.repeats, brief=options.brief)
     if not options.brief:
         with tempfile.TemporaryDirectory() as folder:
-            measurements |= measure_loop(trainer, Checkpoints(Path(folder)))
-    name = f"step-{options.model}-{options.task}"
+            measured |= measure_loop(trainer, Checkpoints(Path(folder)))
     if seeds > 1:
         # Under a name of its own, since tables show step_ms as the time of one seed.
-        measurements = {"seeds": seeds, "together_step_ms": measurements.pop("step_ms")} | measurements
+        measured = {"seeds": seeds, "together_step_ms": measured.pop("step_ms")} | measured
         name += f"-seeds-{seeds}"
-    measurements |= _record.sizes(config)
-    print(f"{options.model} on {options.task}, {_record.device_words()}")
-    width = max(map(len, measurements))
-    for key, value in measurements.items():
-        print(f"  {key:{width}}  {value:,}")
-    _record.write(options, name, measurements, model=options.model, config=config)
+    found = Findings()
+    found.add(measured | sizes_of(config))
+    print(f"{options.model} on {options.task}, {_shared.device_words()}")
+    _shared.show(found)
+    _shared.write(options, found, name, model=options.model, config=config)
     return 0

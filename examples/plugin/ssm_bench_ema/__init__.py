@@ -1,0 +1,1 @@
+"""A plug-in of ssm-bench: one mixer and one task."""

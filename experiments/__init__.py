@@ -1,0 +1,1 @@
+"""The recipe of every model: one lab note per file, found by its name."""

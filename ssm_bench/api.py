@@ -1,0 +1,237 @@
+"""The Python API: `ssm_bench.train`, `ssm_bench.load` and `ssm_bench.benchmark`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ssm_bench import registry
+from ssm_bench.config import leaves
+from ssm_bench.network.mixer import Mixer
+from ssm_bench.record import RunRecord, store
+from ssm_bench.record.schema import CurvePoint
+from ssm_bench.report import publish, render
+from ssm_bench.report.table import Table
+from ssm_bench.sweep.cells import Cell, Choices, opened
+from ssm_bench.sweep.progress import Progress
+from ssm_bench.train import provenance, trained
+from ssm_bench.train import run as runs
+from ssm_bench.train.checks import writable
+from ssm_bench.train.stop import Stop
+from ssm_bench.train.trained import TrainedModel
+
+#: A model by its name, or a mixer by its class.
+Model = str | type[Mixer]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run.
+
+    Attributes:
+        record: what `ssm-bench train` writes: status, result, curve, cost, configuration, data, device.
+        path: the file of the record.
+        checkpoints: the folder of all checkpoints.
+    """
+
+    record: RunRecord
+    path: Path
+    checkpoints: Path
+
+    @property
+    def curve(self) -> list[CurvePoint]:
+        """The evaluations during training, in the order of their steps."""
+        return self.record.curve
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """In [0, 1], of the parameters with the best validation accuracy; None if the run did not finish."""
+        return self.record.result.test_accuracy if self.record.result else None
+
+    @cached_property
+    def model(self) -> TrainedModel:
+        """The model with its best parameters, from the kept model or from the checkpoint.
+
+        Raises:
+            ValueError: the run left neither.
+        """
+        return trained.of_record(self.path, self.checkpoints)
+
+
+def train(
+    model: Model,
+    task: str,
+    /,
+    *,
+    preset: str = "custom",
+    protocol: str = "strict",
+    data: str = "",
+    share: float | None = None,
+    seed: int = 0,
+    devices: int = 1,
+    seconds: float | None = None,
+    rerun: bool = False,
+    keep_model: bool = False,
+    results: Path | str = "results",
+    checkpoints: Path | str = "checkpoints",
+    progress: bool = False,
+    **overrides: Any,
+) -> Run:
+    """Trains one model on one task and writes its record, as `ssm-bench train` does.
+
+    A run that was stopped continues, and a finished one is not repeated.
+
+    Args:
+        model: a name from `ssm-bench list models`, "package.module:Class", or a class derived from
+            `ssm_bench.network.mixer.Mixer`.
+        task: a name from `ssm-bench list tasks`.
+        preset: "custom", "quick" (toy size), "budget" or "paper".
+        protocol: "strict", "paper" or "lra".
+        data: "real", "synthetic" or "auto"; "" is "auto" for `quick` and "real" otherwise.
+        share: of the recipe's schedule, in (0, 1].
+        seed: of initialization, order and dropout.
+        devices: how many share each batch.
+        seconds: saves and returns before this time has passed; the run is then "partial".
+        rerun: repeats a finished run.
+        keep_model: writes the trained model to results/models, as `ssm-bench train --keep-model` does.
+        results: the folder of records.
+        checkpoints: the folder of checkpoints.
+        progress: reports on standard error.
+        **overrides: settings by section, for example `train={"steps": 100}, mixer={"state_size": 32}`.
+
+    Returns:
+        The run. Its record may say "diverged", "oom" or "partial".
+
+    Raises:
+        ValueError: an unknown name, a setting out of range, missing data, or a folder that can not be written.
+        TypeError: a class that is no mixer.
+
+    Example:
+        >>> run = ssm_bench.train("s5", "listops", preset="quick", data="synthetic", train={"steps": 50})
+        >>> run.record.status, run.test_accuracy, run.model(tokens, lengths)
+    """
+    results, checkpoints = Path(results), Path(checkpoints)
+    name = model if isinstance(model, str) else _reference(model)
+    settings = leaves(_sections(overrides))
+    chosen = Choices(
+        preset=preset,
+        protocol=protocol,
+        data=data,
+        share=share,
+        overrides=tuple(f"--config.{setting}={value}" for setting, value in settings.items()),
+    )
+    config = chosen.config(Cell(model=name, task=task, seed=seed))
+    writable(results, checkpoints)
+    provenance.note()
+    with Stop(seconds) as stop:
+        config, dataset = opened(config)
+        record = runs.earlier(config, dataset, results, devices=devices)
+        if record is None or rerun or runs.outdated(record):
+            tell = Progress(f"{name} {task} seed {seed}") if progress else lambda *_: None
+            (record,) = runs.run(
+                config,
+                dataset,
+                results=results,
+                checkpoints=checkpoints,
+                stop=stop,
+                tell=tell,
+                afresh=rerun,
+                devices=devices,
+            )
+    found = Run(record, store.home(record, results), checkpoints)
+    if keep_model and record.status == "ok":
+        found.model.save(trained.kept_folder(record, results))
+    return found
+
+
+def load(path: Path | str, *, checkpoints: Path | str | None = None) -> TrainedModel:
+    """A trained model with its parameters.
+
+    Args:
+        path: a record (results/runs/.../*.json), whose kept model or checkpoint is read, or a folder that
+            `ssm-bench export`, `--keep-model` or `TrainedModel.save` wrote.
+        checkpoints: the folder of checkpoints for a record; None: `checkpoints` next to the folder of results.
+
+    Returns:
+        The model: `model(tokens, lengths)` gives logits, `model.params` the parameters.
+
+    Raises:
+        ValueError: there is no such model, or it can not be read.
+    """
+    return trained.of_folder(path) if Path(path).is_dir() else trained.of_record(path, checkpoints)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A comparison: the runs that were asked for, and the table of all records with their preset.
+
+    Attributes:
+        runs: by model, task and seed, in this order.
+        table: all of its rows and columns; `str(benchmark)` is the table as text.
+    """
+
+    runs: list[Run]
+    table: Table
+
+    def __str__(self) -> str:
+        return render.plain(self.table)
+
+    def _repr_markdown_(self) -> str:
+        return render.markdown(self.table)
+
+
+def benchmark(
+    model: Model | Iterable[Model],
+    /,
+    tasks: Iterable[str] = ("listops",),
+    *,
+    beside: Iterable[str] = ("s5",),
+    preset: str = "quick",
+    protocol: str = "strict",
+    seeds: Iterable[int] = (0,),
+    results: Path | str = "results",
+    **options: Any,
+) -> Benchmark:
+    """Trains a mixer and some of our models on tasks, and puts them into one table.
+
+    Args:
+        model: a name or a class, as for `train`, or several.
+        tasks: the columns.
+        beside: our models to train next to it; finished ones are not repeated.
+        preset: as for `train`; "quick" takes about ten seconds a cell on a CPU and is labeled as toy size.
+        protocol: as for `train`.
+        seeds: each gives a run; several give intervals.
+        results: the folder of records; its other records with this preset are in the table, too.
+        **options: other arguments of `train`.
+
+    Raises:
+        ValueError, TypeError: as `train`.
+
+    Example:
+        >>> print(ssm_bench.benchmark(MyMixer, tasks=("listops", "text"), data="synthetic"))
+    """
+    models = [model] if isinstance(model, str | type) else list(model)
+    # Task by task, so that a data set is opened once.
+    done = [
+        train(each, task, preset=preset, protocol=protocol, seed=seed, results=results, **options)
+        for seed in list(seeds)
+        for task in list(tasks)
+        for each in [*models, *(name for name in beside if name not in models)]
+    ]
+    (table,) = publish.tables(results, preset, protocol)
+    return Benchmark(done, table)
+
+
+def _reference(kind: type) -> str:
+    if not (isinstance(kind, type) and issubclass(kind, Mixer)):
+        raise TypeError(f"model must be a name or a class derived from ssm_bench.network.mixer.Mixer; got {kind!r}")
+    return registry.reference(kind)
+
+
+def _sections(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    for section, value in overrides.items():
+        if not isinstance(value, Mapping):
+            example = f"{section}={{'name': value}}"
+            raise TypeError(f"{section} must be a section of settings with a mapping, like {example}; got {value!r}")
+    return {section: dict(value) for section, value in overrides.items()}

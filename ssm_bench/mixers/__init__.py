@@ -1,0 +1,1 @@
+"""Sequence mixers, one module each."""
