@@ -110,7 +110,7 @@ def data(originals: Path, expected: dict[str, str], folder: Path, environment: d
     other = list(SETS)[(list(SETS).index(task) + 1) % len(SETS)]
     done = _damage(folder / "cache" / SETS[task][1], folder / "cache" / SETS[other][1], kind, rng)
     ended = _open(task, folder, environment)
-    return _judged("data", f"{task}: {kind}: {done}", why, ended, ended.out == expected[task])
+    return _judged("data", f"{seed}: {task}: {kind}: {done}", why, ended, ended.out == expected[task])
 
 
 def _damaged_run(originals: Path, folder: Path, seed: int) -> tuple[str, str, str, Path]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ssm_bench.config import get_config, leaves
+from ssm_bench.data import spec
 from storm_cases import raw
 from storm_cases.damage import DAMAGES, damage
 from storm_cases.process import fault, start
@@ -91,7 +92,7 @@ def command_lines(folder: Path, rng: Rng) -> list[str]:
 def settings(folder: Path, rng: Rng) -> list[str]:
     """A setting with an absurd value; runs that take it end at their deadline."""
     model = _choose(rng, ("gru", "lru", "s5", "transformer", "mamba"))
-    names = list(leaves(get_config(model, "text").to_dict()))
+    names = list(leaves(get_config(model, spec("text")).to_dict()))
     name, value = _choose(rng, names), _choose(rng, ABSURD)
     if rng.uniform() < 0.1:
         name += _choose(rng, ("x", ".", "..a", " ", "\x1b[31m"))

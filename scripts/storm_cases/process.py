@@ -19,10 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-# One thread for each process: several of them share the cores, and sums do not depend on the number of cores.
-os.environ.update(NPROC="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MPLBACKEND="agg", COLUMNS="120")
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
 from ssm_bench.cli import main, verbs
 from ssm_bench.cli._failures import report
 from ssm_bench.train import loop

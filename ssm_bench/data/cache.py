@@ -101,7 +101,7 @@ def read_card(folder: Path) -> dict:
     """The card of a prepared folder.
 
     Raises:
-        UserError: it is missing, damaged or of another version.
+        UserError: it is missing, damaged, of another version or of another set.
     """
     card = _json_of(folder)
     if card.get("format") != FORMAT:
@@ -109,6 +109,8 @@ def read_card(folder: Path) -> dict:
     proof = card.pop("card_sha256", None)
     if proof != integrity.text_sha256(card):
         raise damaged(folder, "card.json is not what was written: its checksum differs")
+    if not folder.name.startswith(f"{card['task']}-{card['tokens']}-"):
+        raise damaged(folder, f"it holds another set, {card['task']} in {card['tokens']}")
     return card
 
 

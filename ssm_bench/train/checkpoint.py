@@ -1,6 +1,7 @@
 """Checkpoints: the training state, the best parameters so far, and the progress that goes with them."""
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
@@ -231,6 +232,17 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _regular(path: Path) -> Path:
+    """The path, unless it names something other than a file: to open a pipe would wait for its writer.
+
+    Raises:
+        OSError: it does.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return path
+
+
 def _problem(folder: Path) -> str:
     """What is wrong with a checkpoint; empty if its files are those that were saved.
 
@@ -238,9 +250,9 @@ def _problem(folder: Path) -> str:
         UserError: this user may not read it.
     """
     try:
-        kept = msgspec.json.decode((folder / CHECKSUMS).read_bytes(), type=dict[str, str])
+        kept = msgspec.json.decode(_regular(folder / CHECKSUMS).read_bytes(), type=dict[str, str])
         for name, checksum in kept.items():
-            if _sha256(folder / name) != checksum:
+            if _sha256(_regular(folder / name)) != checksum:
                 return f"{name} has changed since it was saved"
     except PermissionError as error:
         raise UserError(

@@ -86,6 +86,14 @@ def test_every_byte_of_the_small_files(intact, file):
         assert told or file in ("card.json", integrity.STAMP), (file, place)
 
 
+def test_a_set_under_the_name_of_another_is_refused(intact):
+    folder = cache.root() / "text-characters-official"
+    shutil.copytree(intact[0], folder)
+    for data in ("auto", "real"):
+        with pytest.raises(UserError, match="it holds another set, listops in words.*run: ssm-bench data prepare text"):
+            load("text", data=data, progress=False)
+
+
 def test_a_damaged_set_never_becomes_synthetic(intact, raw_folder, capsys):
     opened_or_refused(intact, lambda folder: damage(folder, "zeros", 0, "labels.npy"))
     for data in ("auto", "real"):

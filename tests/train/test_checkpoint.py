@@ -168,6 +168,9 @@ def damaged_copy(original, choice, kind, position):
     elif kind == "folder":
         path.unlink()
         path.mkdir()
+    elif kind == "pipe":
+        path.unlink()
+        os.mkfifo(path)
     elif kind == "gone":
         path.unlink()
     return folder if not path.is_file() or path.read_bytes() != content else None
@@ -177,7 +180,7 @@ UNIT = strategies.floats(0, 1, exclude_max=True)
 
 
 @settings(max_examples=60)
-@given(UNIT, strategies.sampled_from(["flip", "cut", "noise", "grow", "folder", "gone"]), UNIT)
+@given(UNIT, strategies.sampled_from(["flip", "cut", "noise", "grow", "folder", "pipe", "gone"]), UNIT)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(two_checkpoints, choice, kind, position):
     folder = damaged_copy(two_checkpoints, choice, kind, position)
     assume(folder is not None)
