@@ -98,13 +98,13 @@ class ContourTask(Task):
         if flavour:
             return ()
         folder = f"pathfinder{resolution}/{_release.FOLDERS[difficulty]}"
-        scratch = cache.scratch_of(cache.path_of(self, "pixels", "official"))
+        scratch = cache.scratch_of(cache.cache_path(self, "pixels", "official"))
         read = partial(_release.read, resolution=int(resolution), title=self._title, scratch=scratch)
         return (RawFiles((f"{folder}/metadata", f"{folder}/imgs"), "official", read),)
 
     def fetch(self, tokens: str, work: Work) -> Corpus:
         """Generates the set with the default seed; finished parts outlast an interruption."""
-        folder = cache.scratch_of(cache.path_of(self, tokens, "generated"))
+        folder = cache.scratch_of(cache.cache_path(self, tokens, "generated"))
         values, labels = generate.make_set(self.set, IMAGES, folder, work, self._title)
         return Corpus(
             values,
