@@ -134,7 +134,7 @@ def run_part(part: str, options: argparse.Namespace, environment: dict[str, str]
         "revision": provenance.revision(),
         "versions": provenance.versions(),
         "machine": {"processor": provenance._processor(), "cores": len(os.sched_getaffinity(0))}
-        | {"system": f"{platform.system()} {platform.release()}", "processes": options.processes},
+        | {"system": platform.system(), "processes": options.processes},
         "figures": {name: total[name] for name in sorted(total) if not name.startswith("failure: ")},
         "failures": _failed(total),
     }

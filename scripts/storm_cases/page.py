@@ -7,7 +7,7 @@ HEAD = """# Reliability
 
 <!-- Written by `python scripts/storm.py --page` from results/storm.json. -->
 
-`python scripts/storm.py` disturbs small runs, data and commands in every way that it knows, and checks what is left.
+`python scripts/storm.py` disturbs small runs, data and commands in many ways, and checks what is left.
 Whatever happens, a command ends with a [documented exit code](training.md#exit-codes) and at most one sentence, a file
 is complete or absent, a result is the right one or refused, and a run that was interrupted ends in the record of one
 that was not, bit for bit except for times. Anything else counts as a failure.
