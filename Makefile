@@ -58,7 +58,6 @@ check: $(READY) ## lint, format, types, import contracts, spelling, records, tab
 	$(RUN) -m pyright --pythonpath "$$($(RUN) -c 'import sys; print(sys.executable)')"
 	$(RUN) -c 'from importlinter.cli import lint_imports_command as main; main()' --no-logo --no-cache
 	$(RUN) -m codespell_lib
-	$(RUN) -m codespell_lib --builtin clear,rare,en-GB_to_en-US docs README.md CONTRIBUTING.md CHANGELOG.md AGENTS.md
 	$(BENCH) table --check
 	$(BENCH) verify
 

@@ -82,9 +82,9 @@ def _picture(options: argparse.Namespace, work: Work) -> None:
         draw.text((_GAP, top + 8), f"{variant}: above label 0 (two contours), below label 1 (one contour)", "black")
         for label in (0, 1):
             chosen = pixels[facts[:, 0] == label][: _SHOWN // 2]
-            for i, (image, colour) in enumerate(zip(chosen, repeat(_COLOURS[label]))):
+            for i, (image, color) in enumerate(zip(chosen, repeat(_COLOURS[label]))):
                 x, y = _GAP + i * (_TILE + _GAP), top + _CAPTION + label * (_TILE + _GAP)
-                draw.rectangle((x - 2, y - 2, x + _TILE + 1, y + _TILE + 1), fill=colour)
+                draw.rectangle((x - 2, y - 2, x + _TILE + 1, y + _TILE + 1), fill=color)
                 sheet.paste(Image.fromarray(image).resize((_TILE, _TILE), Image.Resampling.NEAREST), (x, y))
     sheet.save(options.output)
     print(f"wrote {options.output}: {_SHOWN} images of each of {len(options.variants)} sets")

@@ -278,7 +278,7 @@ def build(clone: Path) -> types.ModuleType:
 
 
 def _groups(network) -> list[dict]:
-    """Parameters by what their `_optim` asks of the optimiser, as their train.py does; those that ask nothing first."""
+    """Parameters by what their `_optim` asks of the optimizer, as their train.py does; those that ask nothing first."""
     groups = {}
     for parameter in network.parameters():
         settings = getattr(parameter, "_optim", {})

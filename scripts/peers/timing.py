@@ -85,7 +85,7 @@ def median_ms(step: Callable[[], object], wait: Callable[[], object]) -> dict[st
 
 
 def on_host() -> contextlib.AbstractContextManager:
-    """JAX's arrays are made by the CPU: the many small programs of an initialisation compile slowly for a GPU."""
+    """JAX's arrays are made by the CPU: the many small programs of an initialization compile slowly for a GPU."""
     import jax
 
     try:

@@ -82,6 +82,6 @@ def _run(arguments: list[str]) -> int:
     overrides = [a for a in rest if a.startswith("--config.")]
     unknown = [a for a in rest if not a.startswith("--config.")]
     if unknown or (overrides and not hasattr(options, "overrides")):
-        parser.error(f"unrecognised arguments: {' '.join(unknown or overrides)}")
+        parser.error(f"unrecognized arguments: {' '.join(unknown or overrides)}")
     options.overrides = overrides
     return int(options.run(options) or 0)

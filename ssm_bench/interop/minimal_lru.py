@@ -1,4 +1,4 @@
-"""The classifiers of NicolasZucchet/minimal-LRU with batch normalisation."""
+"""The classifiers of NicolasZucchet/minimal-LRU with batch normalization."""
 
 import numpy as np
 from flax import nnx

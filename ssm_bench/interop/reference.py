@@ -40,7 +40,7 @@ def load_reference(
     Args:
         source: the authors' repository, one of SOURCES.
         params: arrays by name, flat ("encoder/layers_0/seq/B") or nested, with or without a leading "params".
-        batch_stats: running statistics of batch normalisation, named likewise, with or without a leading
+        batch_stats: running statistics of batch normalization, named likewise, with or without a leading
             "batch_stats"; None: those before training, mean 0 and variance 1.
         **options: what the arrays cannot tell, under the authors' names and with their defaults: the arguments of
             the source's `build`, in its module beside this one.
@@ -82,7 +82,7 @@ class ReferenceClassifier:
                 first half of the batch holds the first documents, the second half the second ones.
             lengths: true lengths (b,), or None. As in the authors' code only the pooling knows them: padding is part
                 of the scans and of the batch statistics.
-            train: normalise by the batch's own statistics, which moves the running ones (see `batch_stats`).
+            train: normalize by the batch's own statistics, which moves the running ones (see `batch_stats`).
 
         Raises:
             UserError: inputs of another shape, token ids without a row in the encoder, lengths outside 1..l, or a batch
@@ -119,7 +119,7 @@ class ReferenceClassifier:
 
     @property
     def batch_stats(self) -> dict[str, np.ndarray]:
-        """The running statistics of batch normalisation, under the authors' names."""
+        """The running statistics of batch normalization, under the authors' names."""
         return {name: np.asarray(place.variable[...]) for name, place in self._statistics.items()}
 
 

@@ -102,7 +102,7 @@ def _length(array: np.ndarray, name: str) -> int:
 
 def _minimal(arrays: dict[str, np.ndarray]) -> tuple[S4D, Places]:
     width, modes = sizes(arrays, "kernel.log_A_real", 2)
-    # The initialisation that leaves B at 1, which this layer has no array for.
+    # The initialization that leaves B at 1, which this layer has no array for.
     mixer = S4D(width, state_size=2 * modes, init="lin", bidirectional=False, rngs=nnx.Rngs(0))
     return mixer, {
         "kernel.log_A_real": Place(mixer.log_decay, (width, modes)),

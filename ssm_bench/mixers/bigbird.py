@@ -13,7 +13,7 @@ from ssm_bench.network.mixer import Traits, WholeMixer
 class BigBird(WholeMixer):
     """Multi-head attention, y_i = softmax over j in S(i) of (q_i . k_j / sqrt(d)) v_j (Zaheer et al. 2020).
 
-    Time is cut into blocks of w positions. S(i) holds the first block and the last, that of i and its two neighbours,
+    Time is cut into blocks of w positions. S(i) holds the first block and the last, that of i and its two neighbors,
     and r others, drawn once for each head and block; positions of the first and of the last block see all. The last
     block is the last with a true position. Cost per sequence: O(l w (5 + r) h) operations.
     """

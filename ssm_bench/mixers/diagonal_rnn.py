@@ -1,4 +1,4 @@
-"""The diagonal RNN: the LRU without its normalisation, the step before it in its paper."""
+"""The diagonal RNN: the LRU without its normalization, the step before it in its paper."""
 
 from ssm_bench.mixers.lru import LRU
 

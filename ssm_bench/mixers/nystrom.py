@@ -18,7 +18,7 @@ class Nystrom(WholeMixer):
     """y = softmax(Q K'^T) softmax(Q' K'^T)^+ softmax(Q' K^T) V + w * V per head, scores divided by sqrt(d).
 
     Row s of Q' and K' is a landmark: the mean of queries or keys over segment s of the true length. A few steps of an
-    iteration stand for the pseudo-inverse, and w is one short centred convolution a head. An example of no more
+    iteration stand for the pseudo-inverse, and w is one short centered convolution a head. An example of no more
     positions than landmarks gets softmax(Q K^T) V + w * V. Cost per sequence, with m landmarks: O(l m h + m^3 heads).
     Every output sees every input, so there is no step mode.
 

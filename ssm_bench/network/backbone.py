@@ -50,7 +50,7 @@ class OneHot(nnx.Module):
 
 
 class Numbers(nnx.Module):
-    """A linear map of normalised inputs with `channels` numbers a position: gray levels, or token ids taken as such."""
+    """A linear map of normalized inputs with `channels` numbers a position: gray levels, or token ids taken as such."""
 
     def __init__(
         self, channels: int, width: int, *, mean: float, std: float, init: str = "lecun_normal", rngs: nnx.Rngs
@@ -76,6 +76,7 @@ class Numbers(nnx.Module):
         if init == "uniform":
             bound = channels**-0.5
             for parameter in (self.linear.kernel, self.linear.bias):
+                assert parameter is not None
                 parameter[...] = jax.random.uniform(rngs.params(), parameter.shape, minval=-bound, maxval=bound)
         self.mean = mean
         self.std = std

@@ -1,4 +1,4 @@
-"""Small layers: linear maps, norms and dropout, with parameter types that tell the optimiser what they are.
+"""Small layers: linear maps, norms and dropout, with parameter types that tell the optimizer what they are.
 
 All return the type of their input. Half-precision activations meet weights of matrix products in half precision, but
 parameters with one number a channel in float32, rounding the result: a gradient of those is a sum over every position
@@ -82,9 +82,9 @@ class GEGLU(nnx.Module):
 
 
 class ShortConv(nnx.Module):
-    """A convolution over a few neighbours, for each channel alone: y_t = bias + sum over k of w_k x_{t-k}.
+    """A convolution over a few neighbors, for each channel alone: y_t = bias + sum over k of w_k x_{t-k}.
 
-    With `causal=False` the taps are centred: half of them, rounded down, look ahead.
+    With `causal=False` the taps are centered: half of them, rounded down, look ahead.
     """
 
     def __init__(self, width: int, taps: int = 4, *, bias: bool = True, causal: bool = True, rngs: nnx.Rngs):
@@ -120,7 +120,7 @@ class ShortConv(nnx.Module):
             TypeError: it looks ahead.
         """
         if self.ahead:
-            raise TypeError("a centred convolution has no step mode: it is not causal")
+            raise TypeError("a centered convolution has no step mode: it is not causal")
         taps, width = self.kernel.shape
         return jnp.zeros((batch, taps - 1, width), self.kernel[...].dtype)
 
@@ -136,7 +136,7 @@ class ShortConv(nnx.Module):
 
 
 class BatchNorm(nnx.Module):
-    """Batch normalisation over batch and length (Ioffe and Szegedy 2015), padding left out where a mask says so.
+    """Batch normalization over batch and length (Ioffe and Szegedy 2015), padding left out where a mask says so.
 
     `decay` is the share of the old running statistics that an update keeps (Flax's convention; PyTorch's
     momentum is 1 - decay). The running variance is the biased one.
@@ -153,7 +153,7 @@ class BatchNorm(nnx.Module):
         self.masked = masked
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
-        """Normalises x (b, l, h); in training by the batch's own statistics, which also move the running ones."""
+        """Normalizes x (b, l, h); in training by the batch's own statistics, which also move the running ones."""
         wide = widened(x)
         if train:
             counted = jnp.ones((1, 1, 1), bool) if mask is None or not self.masked else mask[..., None]
@@ -170,7 +170,7 @@ class BatchNorm(nnx.Module):
 
 
 class LayerNorm(nnx.Module):
-    """Layer normalisation over the width (Ba et al. 2016)."""
+    """Layer normalization over the width (Ba et al. 2016)."""
 
     def __init__(self, width: int, *, epsilon: float = 1e-5):
         """Creates scale and bias of shape (width,)."""
@@ -179,15 +179,15 @@ class LayerNorm(nnx.Module):
         self.epsilon = epsilon
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
-        """Normalises each position of x (b, l, h) by itself; mask and train change nothing."""
+        """Normalizes each position of x (b, l, h) by itself; mask and train change nothing."""
         wide = widened(x)
-        centred = wide - wide.mean(-1, keepdims=True)
-        scale = jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + self.epsilon)
-        return (centred * scale * self.scale[...] + self.bias[...]).astype(x.dtype)
+        centered = wide - wide.mean(-1, keepdims=True)
+        scale = jax.lax.rsqrt(jnp.square(centered).mean(-1, keepdims=True) + self.epsilon)
+        return (centered * scale * self.scale[...] + self.bias[...]).astype(x.dtype)
 
 
 class RMSNorm(nnx.Module):
-    """Root-mean-square normalisation over the width (Zhang and Sennrich 2019)."""
+    """Root-mean-square normalization over the width (Zhang and Sennrich 2019)."""
 
     def __init__(self, width: int, *, epsilon: float = 1e-6):
         """Creates a scale of shape (width,)."""
@@ -195,7 +195,7 @@ class RMSNorm(nnx.Module):
         self.epsilon = epsilon
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
-        """Normalises each position of x (b, l, h) by itself; mask and train change nothing."""
+        """Normalizes each position of x (b, l, h) by itself; mask and train change nothing."""
         wide = widened(x)
         y = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.epsilon) * self.scale[...]
         return y.astype(x.dtype)

@@ -120,7 +120,7 @@ def local_attention(
 ) -> jax.Array:
     """Softmax attention in which position i sees the positions j with |i - j| < window, and j <= i if causal.
 
-    The sequence is cut into blocks of `window` positions; a block attends to itself and its neighbours.
+    The sequence is cut into blocks of `window` positions; a block attends to itself and its neighbors.
 
     Args:
         q: queries (b, l, n, d).

@@ -1,4 +1,4 @@
-"""Block-sparse attention: the first and the last block, neighbouring blocks, and a few at random."""
+"""Block-sparse attention: the first and the last block, neighboring blocks, and a few at random."""
 
 from functools import cache
 
@@ -19,7 +19,7 @@ def block_sparse_attention(
 ) -> jax.Array:
     """Softmax attention in which a block of queries sees the keys of a few blocks, each once.
 
-    These are the first block and the last, its neighbours and itself, and `random_blocks` of all others, drawn for each
+    These are the first block and the last, its neighbors and itself, and `random_blocks` of all others, drawn for each
     head. Queries of the first and of the last block see every key. The last block is the last one with a true
     position, and random ones are drawn from those before it (`choose_random_blocks`): what an example sees depends on
     its own length, never on that of its padding.
@@ -66,11 +66,11 @@ def block_sparse_attention(
     def seen(x: jax.Array) -> jax.Array:
         """For every block of queries the blocks that it sees, (b blocks, (5 + random) block, n, d)."""
         around = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
-        neighbours = [around[:, offset : offset + blocks] for offset in range(3)]
+        neighbors = [around[:, offset : offset + blocks] for offset in range(3)]
         randoms = _blocks_of(x, chosen).reshape(batch, blocks, -1, heads, size)
         everywhere = ends(x).reshape(batch, 1, 2 * block, heads, size)
         everywhere = jnp.broadcast_to(everywhere, (batch, blocks, *everywhere.shape[2:]))
-        return jnp.concatenate([everywhere, *neighbours, randoms], axis=2).reshape(batch * blocks, -1, heads, size)
+        return jnp.concatenate([everywhere, *neighbors, randoms], axis=2).reshape(batch * blocks, -1, heads, size)
 
     # Only the last block can have padding, and only a block at an end could be seen twice.
     at, position = jnp.arange(blocks), jnp.arange(block)

@@ -113,7 +113,7 @@ def elu_features(x: jax.Array) -> jax.Array:
 
 
 def relu_features(x: jax.Array, projection: jax.Array | None = None, *, epsilon: float = 1e-3) -> jax.Array:
-    """relu(W x) + epsilon, the features of generalised attention.
+    """relu(W x) + epsilon, the features of generalized attention.
 
     Args:
         x: queries or keys (..., d).

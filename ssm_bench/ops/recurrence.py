@@ -159,7 +159,7 @@ def _doubling(a: jax.Array, b: jax.Array, logarithmic: bool) -> jax.Array:
 
 
 def interleave(even: jax.Array, odd: jax.Array) -> jax.Array:
-    """even_0, odd_0, even_1, ... along axis 1; padding and adding, because XLA fuses that into its neighbours."""
+    """even_0, odd_0, even_1, ... along axis 1; padding and adding, because XLA fuses that into its neighbors."""
     short = even.shape[1] - odd.shape[1]
     zero = jnp.zeros((), even.dtype)
 

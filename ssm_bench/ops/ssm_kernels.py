@@ -39,7 +39,7 @@ def diagonal_kernel(
         dt: step sizes (h,), real and positive.
         length: taps wanted, at least 1.
         discretization: "zoh", "bilinear" or "dss".
-        horizon: for "dss", the steps it normalises over, at least length; None: length.
+        horizon: for "dss", the steps it normalizes over, at least length; None: length.
 
     Returns:
         (channels, h, length), real. Cost O(channels h n length) by matrix products of about sqrt(length) squared.
@@ -68,7 +68,7 @@ def softmax_recurrence(Lambda: jax.Array, dt: jax.Array, horizon: int) -> tuple[
     Args:
         Lambda: eigenvalues, complex, real parts of either sign.
         dt: step sizes, real and positive, broadcast against Lambda.
-        horizon: steps to normalise over, at least 1.
+        horizon: steps to normalize over, at least 1.
 
     Returns:
         log_a = Lambda dt, and the gain. That of a mode which grows beyond the largest float in `horizon` steps is 0.

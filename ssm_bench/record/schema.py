@@ -87,7 +87,7 @@ class Data(_Part, frozen=True):
 
 
 class Steps(_Part, frozen=True):
-    """Optimiser steps: taken, meant to be taken, and in the published recipe (null: none is published)."""
+    """Optimizer steps: taken, meant to be taken, and in the published recipe (null: none is published)."""
 
     done: Count
     planned: Positive

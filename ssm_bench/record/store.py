@@ -187,7 +187,7 @@ def migrate(root: Path | str) -> list[tuple[Path, Path]]:
 
 
 def write_text(text: str, path: Path) -> Path:
-    """Writes a text file through a temporary neighbour and a rename, creating folders on the way.
+    """Writes a text file through a temporary neighbor and a rename, creating folders on the way.
 
     Raises:
         UserError: it can not be written.

@@ -1,8 +1,8 @@
 """Figures from records: learning curves, accuracy against cost, parameters and state size; streams and lengths.
 
-A figure of runs is a grid with one panel a task. A model has one colour and one marker in all figures of a preset, from
-a palette that colour-blind readers can tell apart (Okabe and Ito, https://jfly.uni-koeln.de/color/, without its yellow,
-too light for lines); after seven models the colours come again with other markers and dashes.
+A figure of runs is a grid with one panel a task. A model has one color and one marker in all figures of a preset, from
+a palette that color-blind readers can tell apart (Okabe and Ito, https://jfly.uni-koeln.de/color/, without its yellow,
+too light for lines); after seven models the colors come again with other markers and dashes.
 """
 
 import io
@@ -25,7 +25,7 @@ from ssm_bench.record import RunRecord, SpeedRecord, store
 from ssm_bench.report import aggregate, layout, speed
 from ssm_bench.report.aggregate import Cell
 
-COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
+COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1.2, 1, 1.2, 1, 1.2)))
 
@@ -188,7 +188,7 @@ def _table_overview(records: list[RunRecord], protocol: str) -> Figure:
     with mpl.rc_context(STYLE):
         figure, panels = _panels(layout.TASKS, cells, title, "training time (device-seconds)", "test accuracy (%)")
         looks: dict[str, dict[str, Any]] = {
-            model: {"color": COLOURS[place % len(COLOURS)], "marker": DISTINCT[place % len(DISTINCT)]}
+            model: {"color": COLORS[place % len(COLORS)], "marker": DISTINCT[place % len(DISTINCT)]}
             for place, model in enumerate(models)
         }
         for (model, task), cell in cells.items():
@@ -421,15 +421,15 @@ def _names(records: list[RunRecord], places: Iterable[tuple[str, str]]) -> tuple
 
 
 def _look(records: list[RunRecord], model: str) -> dict:
-    """Colour, marker and dash of a model: by its place among all models of the preset."""
+    """Color, marker and dash of a model: by its place among all models of the preset."""
     return _style(list(layout.models(records)).index(model))
 
 
 def _style(place: int) -> dict:
-    turn, colour = divmod(place, len(COLOURS))
+    turn, color = divmod(place, len(COLORS))
     return {
-        "color": COLOURS[colour],
-        "marker": MARKERS[(colour + turn) % len(MARKERS)],
+        "color": COLORS[color],
+        "marker": MARKERS[(color + turn) % len(MARKERS)],
         "ls": DASHES[turn % len(DASHES)],
     }
 

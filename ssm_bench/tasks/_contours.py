@@ -94,8 +94,8 @@ class ContourTask(Task):
 
     def raw_files(self) -> tuple[RawFiles, ...]:
         """The folder of the release; none where the release has no such set."""
-        resolution, difficulty, *flavour = self.set.split("-")
-        if flavour:
+        resolution, difficulty, *flavor = self.set.split("-")
+        if flavor:
             return ()
         folder = f"pathfinder{resolution}/{_release.FOLDERS[difficulty]}"
         scratch = cache.scratch_of(cache.cache_path(self, "pixels", "official"))

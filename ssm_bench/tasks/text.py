@@ -96,7 +96,7 @@ def read_tfds(paths: list[Path], tokens: str, work: Work) -> Corpus:
 
 
 def _official(files: Iterable[tuple[str, Callable[[], bytes]]]) -> Iterator[_Review]:
-    """The labelled reviews among the official files, given by name and a way to read them."""
+    """The labeled reviews among the official files, given by name and a way to read them."""
     for name, content in files:
         match = _REVIEW.search(name)
         if match:

@@ -16,7 +16,7 @@ class Placement(NamedTuple):
 
     Attributes:
         mesh: the devices, along one axis.
-        whole: a copy on every device: parameters, optimiser and data.
+        whole: a copy on every device: parameters, optimizer and data.
         batches: arrays (steps, batch), the batch divided among the devices.
     """
 

@@ -1,4 +1,4 @@
-"""Optimiser: Adam with decoupled weight decay, where a parameter's type decides its learning rate and decay."""
+"""Optimizer: Adam with decoupled weight decay, where a parameter's type decides its learning rate and decay."""
 
 from typing import Any
 

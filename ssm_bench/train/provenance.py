@@ -36,7 +36,7 @@ def versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
-    if jax.config.jax_enable_x64:
+    if jax.config.read("jax_enable_x64"):
         found["jax_enable_x64"] = "true"
     return found
 

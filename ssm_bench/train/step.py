@@ -33,7 +33,7 @@ class TrainState(NamedTuple):
 
 
 class Program:
-    """A model and an optimiser as compiled functions of plain pytrees."""
+    """A model and an optimizer as compiled functions of plain pytrees."""
 
     def __init__(
         self,

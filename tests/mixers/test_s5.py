@@ -1,4 +1,4 @@
-"""S5: the authors' layer, its initialisation, and what holds for every mixer."""
+"""S5: the authors' layer, its initialization, and what holds for every mixer."""
 
 from pathlib import Path
 

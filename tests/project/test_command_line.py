@@ -51,7 +51,7 @@ def test_help_lists_every_verb(capsys):
     [
         (["tablet"], "tablet"),
         ([], "VERB"),
-        (["table", "--colour=red"], "--colour=red"),
+        (["table", "--color=red"], "--color=red"),
         (["--verbose", "table"], "--verbose"),
         (["train", "--model=s5", "--task=text", "--share=--"], "--share takes a value; got '--'"),
         (["train", "--model", "s5", "--task", "text", "--preset", "budget", "--share", "0"], "(0, 1]; got 0"),

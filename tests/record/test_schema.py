@@ -73,8 +73,8 @@ def test_missing_and_unknown_fields_are_refused():
     del raw["cost"]["seconds_train"]
     with pytest.raises(UserError, match=r"field cost: .*seconds_train"):
         schema.validate(raw)
-    with pytest.raises(UserError, match="colour"):
-        schema.validate(raw_record(colour="blue"))
+    with pytest.raises(UserError, match="color"):
+        schema.validate(raw_record(color="blue"))
 
 
 def test_ok_without_a_result_is_refused():

@@ -144,7 +144,7 @@ def budget() -> list[RunRecord]:
         *(record("s5", "retrieval", value, seed=seed) for seed, value in enumerate((90.0, 91.0))),
         record("s5", "retrieval", None, seed=2, status="diverged", message="loss is nan\nat step 120", done=120),
         # Other data in one column: rebuilt here, official for the others.
-        record("s5", "image", 88.5, kind="rebuilt", identity="Gray CIFAR-10 from colour"),
+        record("s5", "image", 88.5, kind="rebuilt", identity="Gray CIFAR-10 from color"),
         # Two configs: more of the schedule wins, the other one is named.
         record("s5", "pathfinder", 93.0, config={"lr": 0.1}, done=1000, planned=1000),
         record("s5", "pathfinder", 95.0, config={"lr": 0.2}, created="2026-02-01T00:00:00Z"),

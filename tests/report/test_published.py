@@ -40,6 +40,6 @@ def test_lookup():
 
 def test_a_note_on_one_number_is_told_from_one_on_the_row():
     image = published.lookup("LRU", TABLE_TWO, "image")
-    assert published.own_notes(image) == ("colour CIFAR-10, not the gray images of LRA",)
+    assert published.own_notes(image) == ("color CIFAR-10, not the gray images of LRA",)
     assert published.row_notes("LRU", TABLE_TWO) == ("copied from the LRU paper",)
     assert published.own_notes(published.lookup("LRU", TABLE_TWO, "text")) == ()

@@ -89,7 +89,7 @@ def test_a_column_of_several_data_sets_is_marked_and_not_ranked(table):
     column = table.cells("image")
     assert all(entry.rank is None for entry, _ in column)
     texts = {table.footnotes[entry.marks[0]] for entry, _ in column}
-    assert texts == {"Image data: Real Image, official", "Image data: Gray CIFAR-10 from colour, rebuilt"}
+    assert texts == {"Image data: Real Image, official", "Image data: Gray CIFAR-10 from color, rebuilt"}
     assert all(entry.rank is None for entry in table.column(AVERAGE))
 
 

@@ -138,7 +138,7 @@ def test_eval_scores_what_the_record_says(command, tmp_path):
         (("train", "--model", "s55", "--task", "text"), "unknown model 's55' (did you mean s5"),
         (("train", "--model", "s5", "--task", "txt"), "unknown task 'txt' (did you mean text"),
         (("train", "--task", "text"), "the following arguments are required: --model"),
-        (("train", "--model", "s5", "--task", "text", "--modle"), "unrecognised arguments: --modle"),
+        (("train", "--model", "s5", "--task", "text", "--modle"), "unrecognized arguments: --modle"),
         (("train", "--model", "s5", "--task", "text", "--share", "x"), "takes a number, got 'x'"),
         (("train", "--model", "s5", "--task", "text", "--deadline", "soon"), "--deadline takes a time like 90s"),
         (("train", "--model", "s5", "--task", "text", "--data", "reel"), "unknown --data 'reel' (did you mean real"),
@@ -160,7 +160,7 @@ def test_eval_scores_what_the_record_says(command, tmp_path):
         (("bench", "stepp", "--model", "s5", "--task", "text"), "unknown bench 'stepp' (did you mean step"),
         (("bench", "step", "--model", "s5", "--task", "text", "--steps", "0"), "--steps must be at least 1; got 0"),
         (("tablex",), "invalid choice: 'tablex'"),
-        (("data", "describe", "text", "--config.seed=1"), "unrecognised arguments: --config.seed=1"),
+        (("data", "describe", "text", "--config.seed=1"), "unrecognized arguments: --config.seed=1"),
     ],
 )
 def test_a_mistake_gets_one_sentence_exit_code_2_and_leaves_nothing(command, tmp_path, arguments, sentence):

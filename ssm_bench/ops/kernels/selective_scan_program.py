@@ -138,7 +138,7 @@ class _Program:
         self.D, self.bias = (x[self.channels].astype(jnp.float32) for x in (inputs.D, inputs.delta_bias))
         self.shape = real.shape
         self.steps, column = (lax.broadcasted_iota(jnp.int32, (self.chunk, width), axis) for axis in (0, 1))
-        # As neighbours several would be loaded into one thread, and then move to be handed out.
+        # As neighbors several would be loaded into one thread, and then move to be handed out.
         self.columns = self.block * width + opaque(column)
         self.channel, self.states = (lax.broadcasted_iota(jnp.int32, self.shape, axis) for axis in (0, 1))
 
@@ -196,7 +196,7 @@ class _Program:
         """
         width, n = x.shape
         threads = self.warps * threads_over_channels(width, n)
-        # The compiler gives neighbouring channels to the threads of a warp first, then to warps, then to registers.
+        # The compiler gives neighboring channels to the threads of a warp first, then to warps, then to registers.
         weights, xs = (jnp.split(array, width // threads) for array in (weight, x))
         total = _sum_of_products(weights, xs)
         thread, state = (lax.broadcasted_iota(jnp.int32, total.shape, axis) for axis in (0, 1))

@@ -158,7 +158,7 @@ def _begin(t, side, degree, y, x, dash, pivots, k):
 
 @_inner
 def _two_first_dashes(t, side, a, b, pivots, rng):
-    """Places the first dashes of both targets: one about the centre, one at a fixed distance from it, unchecked."""
+    """Places the first dashes of both targets: one about the center, one at a fixed distance from it, unchecked."""
     y = x = 0
     placed = False
     for _ in range(_DASH_DRAWS):
@@ -398,7 +398,7 @@ def clean_scene(mask, before, first, empty, t, any_degree, radius, a, b, inks, t
 
 @_inner
 def _edge(place, side, h):
-    """Index of the disc whose centre has that row or column."""
+    """Index of the disc whose center has that row or column."""
     if place < h:
         return place
     return 2 * h - (side - 1 - place) if side - 1 - place < h else h

@@ -174,17 +174,17 @@ def stamps(variant: Variant, margin: int) -> Stamps:
 def markers(variant: Variant) -> np.ndarray:
     """Marker discs by how far they are from the edges: (2 h + 1, 2 h + 1, 2 h + 1, 2 h + 1) uint8.
 
-    Entry [h, h] is the disc far from every edge, [i, j] with i below h the one whose centre has row i, and with i above
-    h the one whose centre is 2 h - i rows from the last. Its pixels run from h before the centre to h after it.
+    Entry [h, h] is the disc far from every edge, [i, j] with i below h the one whose center has row i, and with i above
+    h the one whose center is 2 h - i rows from the last. Its pixels run from h before the center to h after it.
     """
     radius = variant.marker_radius
     h = math.ceil(radius) + _LANCZOS_REACH
     side = 4 * h + 1
     found = np.zeros((2 * h + 1, 2 * h + 1, 2 * h + 1, 2 * h + 1), np.uint8)
-    centres = [i if i < h else side - 1 - (2 * h - i) if i > h else 2 * h for i in range(2 * h + 1)]
+    centers = [i if i < h else side - 1 - (2 * h - i) if i > h else 2 * h for i in range(2 * h + 1)]
     y, x = np.mgrid[0 : side * SCALE, 0 : side * SCALE]
-    for i, row in enumerate(centres):
-        for j, column in enumerate(centres):
+    for i, row in enumerate(centers):
+        for j, column in enumerate(centers):
             inside = (y - row * SCALE) ** 2 + (x - column * SCALE) ** 2 <= (radius * SCALE) ** 2
             image = np.pad(reduce(inside * 255, side), h)
             found[i, j] = image[row : row + 2 * h + 1, column : column + 2 * h + 1]
