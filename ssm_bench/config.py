@@ -291,12 +291,17 @@ def experiment(name: str) -> ModuleType:
     if name not in experiment_names():
         raise unknown_name("model", name, experiment_names())
     own = name in _files()
+    if _is_mixer(name):
+        entry = registry.plugins("mixers")[name][0]
+        return _of_mixer(name, entry.attr or name, registry.plugin("mixers", name, own=False).__doc__)
     if name in registry.plugins("experiments"):
         return _complete(registry.plugin("experiments", name, own=own), f"the experiment {name!r} of a plug-in")
-    if own:
-        return _module(experiments_folder() / f"{name}.py")
-    entry = registry.plugins("mixers")[name][0]
-    return _of_mixer(name, entry.attr or name, registry.plugin("mixers", name, own=False).__doc__)
+    return _module(experiments_folder() / f"{name}.py")
+
+
+def _is_mixer(name: str) -> bool:
+    """Whether a model is the mixer of a plug-in that has no experiment."""
+    return name in registry.plugins("mixers") and name not in {*_files(), *registry.plugins("experiments")}
 
 
 def _of_mixer(mixer: str, title: str, description: str | None) -> ModuleType:
@@ -312,7 +317,8 @@ def recipes(model: str) -> Mapping[str, Any]:
     Raises:
         UserError: unknown model.
     """
-    return getattr(experiment(model), "RECIPES", {})
+    # A table of what is missing is made without importing a mixer, and with it JAX.
+    return {} if _is_mixer(model) else getattr(experiment(model), "RECIPES", {})
 
 
 def has_recipe(model: str, task: str) -> bool:

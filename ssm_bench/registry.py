@@ -7,8 +7,8 @@ A plug-in is an installed distribution with entry points in the groups `ssm_benc
 
 import hashlib
 import importlib
+import importlib.util
 import inspect
-import os
 import pkgutil
 import re
 import sys
@@ -144,12 +144,10 @@ def reference(kind: type) -> str:
 
 
 def _referenced(name: str) -> Any:
-    """The object that a reference "package.module:Class" names; modules of the working directory are found, too."""
+    """The object that a reference "package.module:Class" names."""
     if name in _GIVEN:
         return _GIVEN[name]
     path, _, qualified = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     try:
         found: Any = importlib.import_module(path)
         for part in qualified.split("."):
@@ -159,28 +157,34 @@ def _referenced(name: str) -> Any:
     return found
 
 
-def is_foreign(package: str, name: str) -> bool:
-    """Whether a mixer, scaffold or task comes from outside this project."""
-    return is_reference(name) or (name in plugins(package) and name not in _own(package))
-
-
 def code_of(package: str, name: str) -> str:
     """A hash of the source files of what a plug-in or a reference offers; empty for modules of this project.
 
     The files are those of its top-level package, or its one module; "unknown" where there are none, as for a class that
-    was typed in or a plug-in that is no longer installed.
+    was typed in or a plug-in that is no longer installed. Nothing is imported, since the name may come from a record.
     """
-    if not is_foreign(package, name):
-        return ""
-    try:
-        top = sys.modules[module(package, name).__name__.partition(".")[0]]
-    except UserError:
-        return "unknown"
-    if getattr(top, "__path__", None):
-        files = sorted(path for folder in top.__path__ for path in Path(folder).rglob("*.py"))
+    if is_reference(name):
+        path = name
+    elif name in plugins(package) and name not in _own(package):
+        path = plugins(package)[name][0].value
     else:
-        files = [Path(file)] if (file := getattr(top, "__file__", None)) else []
+        return ""
+    files = _sources(re.split("[.:]", path)[0])
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.read_bytes())
+    for file in files:
+        digest.update(file.read_bytes())
     return digest.hexdigest() if files else "unknown"
+
+
+def _sources(top: str) -> list[Path]:
+    """The Python files of a top-level package or module."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # "", or a module without a specification, as a script is.
+        spec = None
+    if spec is None:
+        file = getattr(sys.modules.get(top), "__file__", None)
+        return [Path(file)] if file else []
+    if spec.submodule_search_locations:
+        return sorted(path for folder in spec.submodule_search_locations for path in Path(folder).rglob("*.py"))
+    return [Path(spec.origin)] if spec.origin and Path(spec.origin).is_file() else []

@@ -13,7 +13,6 @@ import numpy as np
 
 from ssm_bench import ops
 from ssm_bench.bench.recording import Findings
-from ssm_bench.errors import UserError
 from ssm_bench.train.run import out_of_memory
 from ssm_bench.train.stop import Stop
 
@@ -133,19 +132,6 @@ OPERATIONS: Mapping[str, Operation] = {
         ("u",),
     ),
 }
-
-
-def shape_of(operation: Operation, text: str) -> tuple[int, ...]:
-    """A shape like 32x4096x256.
-
-    Raises:
-        UserError: other than as many whole numbers from 1 on as the operation has sizes.
-    """
-    parts = text.split("x")
-    count = operation.sizes.count(" x ") + 1
-    if len(parts) != count or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UserError(f"--shapes takes {operation.sizes}, like 2x{'x'.join(['64'] * (count - 1))}; got {text}")
-    return tuple(map(int, parts))
 
 
 def time_operation(

@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ssm_bench.record import SPEED_VERSION, Measurement, SpeedRecord, config_hash, store, validate_speed
+from ssm_bench.report.speed import PRECISION
 from ssm_bench.train import provenance
 from ssm_bench.train.identity import recipe
 
@@ -58,6 +59,19 @@ def sizes_of(config: ConfigDict) -> dict[str, int]:
         "directions": 2 if config.mixer.get("bidirectional") else 1,
         "activation_bits": 32 if model.precision == "float32" else 16,
     }
+
+
+def of_recipe(record: SpeedRecord, config: ConfigDict) -> bool:
+    """Whether a record has the model, task, sizes and precision of a resolved configuration, and no other settings.
+
+    Sizes that the record lacks are not compared.
+    """
+    sizes = sizes_of(config) | {"batch_size": config.train.batch_size}
+    return (
+        (record.model, record.task) == (config.model.name, config.task.name)
+        and not record.overrides.keys() - {PRECISION}
+        and all(record.sizes.get(name, size) == size for name, size in sizes.items())
+    )
 
 
 def write(

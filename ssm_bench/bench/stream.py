@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from ssm_bench import registry
 from ssm_bench.bench.recording import Findings
 from ssm_bench.data import Dataset
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError, SettingError, UserError
 from ssm_bench.network.build import Split
 from ssm_bench.network.mixer import Mixer, WholeMixer
 from ssm_bench.train import provenance
@@ -44,12 +44,14 @@ def chunk_of(lengths: Sequence[int]) -> int:
     """The largest chunk, up to CHUNK, that divides every length.
 
     Raises:
-        UserError: they have no common divisor of a useful size.
+        ArgumentError: they have no common divisor of a useful size.
     """
     common = math.gcd(*lengths)
     chunk = max(d for d in range(1, min(common, CHUNK) + 1) if common % d == 0)
     if chunk < SHORTEST_CHUNK:
-        raise UserError(f"--lengths must be multiples of one number from {SHORTEST_CHUNK} on; the largest is {common}")
+        raise ArgumentError(
+            "lengths", f"must be multiples of one number from {SHORTEST_CHUNK} on; the largest is {common}"
+        )
     return chunk
 
 
@@ -73,12 +75,11 @@ def check_causal(config: ConfigDict) -> None:
     if issubclass(registry.subclass("mixers", config.model.mixer, Mixer), WholeMixer):
         raise UserError(f"a stream is read forward, which the mixer {config.model.mixer} can not")
     if config.mixer.get("bidirectional"):
-        raise UserError("a stream is read forward: --config.mixer.bidirectional must be false; got true")
+        raise SettingError("mixer.bidirectional", "must be false; got true", "a stream is read forward: ")
     for name, allowed in (("pooling", ("mean", "last")), ("positions", ("none",)), ("context", (0,))):
         if config.model[name] not in allowed:
-            raise UserError(
-                f"in a stream --config.model.{name} must be {' or '.join(map(str, allowed))}; got {config.model[name]}"
-            )
+            choices = " or ".join(map(str, allowed))
+            raise SettingError(f"model.{name}", f"must be {choices}; got {config.model[name]}", "in a stream ")
 
 
 def maker(config: ConfigDict, dataset: Dataset) -> Callable[[int], Split]:

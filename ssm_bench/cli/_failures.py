@@ -52,8 +52,10 @@ def report(error: BaseException) -> int:
 def _describe(error: BaseException) -> tuple[int, str]:
     """The exit code and the sentence for an error."""
     first = _one_line((str(error).strip().splitlines() or [""])[0])[:_LONGEST]
-    if isinstance(error, SettingError):
-        error = ArgumentError(f"--config.{error.name}", *error.words)
+    if isinstance(error, ArgumentError):
+        # The arguments of the functions behind a verb are its flags.
+        flag = f"--config.{error.name}" if isinstance(error, SettingError) else f"--{error.name.replace('_', '-')}"
+        error = ArgumentError(flag, *error.words)
     if isinstance(error, UserError):
         return USER_MISTAKE, f"error: {_one_line(str(error))}"
     if isinstance(error, OSError) and error.strerror:

@@ -1,6 +1,8 @@
 """Options that several verbs share."""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,9 @@ def choices(options: argparse.Namespace) -> Any:
     """The `Choices` that `add_cell_arguments` and --preset describe."""
     from ssm_bench.sweep.cells import Choices
 
+    # --model package.module:Class may name a file of the working directory.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     return Choices(
         preset=options.preset,
         protocol=options.protocol,
@@ -123,7 +128,6 @@ TOY_COMPILER = "--xla_backend_optimization_level=1"
 def prepare_jax(preset: str = "", *, tell: bool = True) -> None:
     """Settings of JAX and of messages for command-line work with a preset; called before the first computation."""
     import logging
-    import os
 
     import jax
 
@@ -148,8 +152,6 @@ def prepare_jax(preset: str = "", *, tell: bool = True) -> None:
 
 def _compilation_cache() -> str | None:
     """The folder of compiled programs; None for a user without a home, if JAX_COMPILATION_CACHE_DIR names none."""
-    import os
-
     named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     try:
         return named or str(Path.home() / ".cache" / "ssm_bench" / "xla")

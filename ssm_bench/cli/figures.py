@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         presets.setdefault(preset, []).append(protocol)
     speeds = [] if options.preset else store.read_all_speed(options.results, skip=warn)
     if not presets and not speeds:
-        raise no_records(options)
+        raise no_records(options.results, options.preset)
     drawn = figures.write_speeds(speeds, options.results) if speeds else []
     for preset, protocols in presets.items():
         drawn += figures.write(records, preset, protocols, options.results)

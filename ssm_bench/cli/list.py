@@ -49,8 +49,8 @@ def _table(options: argparse.Namespace) -> int:
     from ssm_bench.config import experiment_names
     from ssm_bench.data import spec
     from ssm_bench.report.layout import TASKS
-    from ssm_bench.report.overview import FORMATS
-    from ssm_bench.sweep.overview import overview
+    from ssm_bench.report.model_table import FORMATS
+    from ssm_bench.sweep.model_rows import model_rows
     from ssm_bench.sweep.progress import Screen
 
     if options.what not in ("models", "settings"):
@@ -71,7 +71,7 @@ def _table(options: argparse.Namespace) -> int:
             screen.update(words)
 
     titles = {task: spec(task).title for task in TASKS}
-    rows, notes = overview(options.models or experiment_names(), list(titles), data=options.data, tell=tell)
+    rows, notes = model_rows(options.models or experiment_names(), list(titles), data=options.data, tell=tell)
     if screen.live:
         screen.line(f"{len(rows)} models")
     return _written(FORMATS[options.format](rows, titles, notes), options.out)

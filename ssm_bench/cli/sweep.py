@@ -166,13 +166,11 @@ def _close(options: argparse.Namespace, cells: int, statuses: list[str]) -> int:
     counts = {status: statuses.count(status) for status in sorted(set(statuses))}
     print(", ".join([f"{n} {status}" for status, n in counts.items()] + ([f"{left} not reached"] if left else [])))
     if not options.no_table:
-        from ssm_bench.cli import table
+        from ssm_bench.cli.table import show_and_write
 
-        # A plan may hold several presets and protocols.
-        protocol = None if options.plan else options.protocol
-        chosen = {"preset": options.preset, "protocol": protocol, "results": options.results}
         if any(store.paths(options.results, options.preset)):
-            table.run(argparse.Namespace(**chosen, readme=None, check=False, missing=False))
+            # A plan may hold several presets and protocols.
+            show_and_write(options.results, options.preset, None if options.plan else options.protocol)
         else:
             print("no table yet: no run has left a record")
     return 1 if {"error", "diverged", "oom"} & set(counts) else 0

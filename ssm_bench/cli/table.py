@@ -3,8 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ssm_bench.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from ssm_bench.report.table import Table
 
 HELP = "write the comparison tables and the tables of speed from the records, and print the former"
 EXAMPLE = """examples:
@@ -35,40 +39,81 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UserError: there are no such records. A bad one is left out with a warning.
     """
-    from ssm_bench.record import store
+    check_protocol(options.protocol)
+    chosen = (options.results, options.preset, options.protocol)
+    if options.missing:
+        return _list_missing(*chosen)
+    if options.check:
+        return _check(*chosen, options.readme)
+    show_and_write(*chosen, options.readme)
+    return 0
+
+
+def show_and_write(results: Path, preset: str | None, protocol: str | None, readme: Path | None = None) -> None:
+    """Prints the tables of the records and writes their files.
+
+    Args:
+        results: the folder of all results.
+        preset: only the table of this preset; None: all tables.
+        protocol: only the tables of this protocol; None: all tables.
+        readme: as in `readme_of`.
+
+    Raises:
+        UserError: there are no such records. A bad one is left out with a warning.
+    """
     from ssm_bench.report import publish, render
 
-    check_protocol(options.protocol)
-    bad: list[str] = []
-    if options.missing:
-        from ssm_bench.report.missing import missing
-
-        records = store.read_all(options.results, skip=bad.append)
-        _warn(bad)
-        print(missing(records, options.preset, options.protocol or "strict"))
-        return 0
-    made = publish.tables(options.results, options.preset, options.protocol, skip=bad.append)
-    everything = options.preset is None and options.protocol is None
-    speeds = store.read_all_speed(options.results, skip=bad.append) if everything else []
-    _warn(bad)
-    if not made and not speeds:
-        raise no_records(options)
-    readme = readme_of(options)
-    texts = publish.contents(made, options.results, readme, speeds if everything else None)
-    if everything and readme is not None:
-        texts |= publish.speed_contents(speeds, readme)
-    if options.check:
-        unlike = publish.stale(texts) + (publish.orphans(made, options.results) if everything else [])
-        for path in unlike:
-            print(f"{path}: not what the records make; run `ssm-bench table`")
-        return 1 if unlike or bad else 0
+    made, texts, _ = _contents(results, preset, protocol, readme)
     for number, table in enumerate(made):
         if number:
             print()
         render.print_table(table, sys.stdout)
     for path in publish.write(texts):
         print(f"wrote {path}")
+
+
+def _check(results: Path, preset: str | None, protocol: str | None, readme: Path | None) -> int:
+    """Names the files that are not what the records make; returns the exit code."""
+    from ssm_bench.report import publish
+
+    made, texts, bad = _contents(results, preset, protocol, readme)
+    unlike = publish.stale(texts) + (publish.orphans(made, results) if preset is None and protocol is None else [])
+    for path in unlike:
+        print(f"{path}: not what the records make; run `ssm-bench table`")
+    return 1 if unlike or bad else 0
+
+
+def _list_missing(results: Path, preset: str | None, protocol: str | None) -> int:
+    """Lists the cells without a finished run."""
+    from ssm_bench.record import store
+    from ssm_bench.report.missing import missing
+
+    bad: list[str] = []
+    records = store.read_all(results, skip=bad.append)
+    _warn(bad)
+    print(missing(records, preset, protocol or "strict"))
     return 0
+
+
+def _contents(
+    results: Path, preset: str | None, protocol: str | None, readme: Path | None
+) -> tuple[list["Table"], dict[Path, str], list[str]]:
+    """The tables, the texts of all files that show them, and a sentence on every bad record."""
+    from ssm_bench.record import store
+    from ssm_bench.report import publish
+
+    bad: list[str] = []
+    made = publish.tables(results, preset, protocol, skip=bad.append)
+    everything = preset is None and protocol is None
+    speeds = store.read_all_speed(results, skip=bad.append) if everything else []
+    _warn(bad)
+    if not made and not speeds:
+        raise no_records(results, preset, protocol)
+    page = readme_of(results, readme)
+    texts = publish.contents(made, results, page, speeds if everything else None)
+    if everything and page is not None:
+        texts |= publish.speed_contents(speeds, page)
+    return made, texts, bad
 
 
 def _warn(bad: list[str]) -> None:
@@ -77,18 +122,18 @@ def _warn(bad: list[str]) -> None:
         print(f"warning: left out {sentence}", file=sys.stderr)
 
 
-def readme_of(options: argparse.Namespace) -> Path | None:
-    """The page that holds tables between markers; it may not exist unless it was asked for.
+def readme_of(results: Path, readme: Path | None) -> Path | None:
+    """The page that holds tables between markers: the given one, or the README.md next to a folder called `results`.
 
-    None for a folder of another name than `results`: the pages beside it are about other records.
+    The latter need not exist. None for a folder of another name: the pages next to it are about other records.
 
     Raises:
-        UserError: --readme names no file.
+        UserError: the given page does not exist.
     """
-    if options.readme is not None and not options.readme.is_file():
-        raise UserError(f"--readme {options.readme}: no such file")
-    results = options.results.resolve()
-    return options.readme or (results.parent / "README.md" if results.name == "results" else None)
+    if readme is not None and not readme.is_file():
+        raise UserError(f"--readme {readme}: no such file")
+    folder = results.resolve()
+    return readme or (folder.parent / "README.md" if folder.name == "results" else None)
 
 
 def check_protocol(protocol: str | None) -> None:
@@ -103,10 +148,10 @@ def check_protocol(protocol: str | None) -> None:
         raise unknown_name("--protocol", protocol, PROTOCOLS)
 
 
-def no_records(options: argparse.Namespace) -> UserError:
+def no_records(results: Path, preset: str | None, protocol: str | None = None) -> UserError:
     """The error of a verb that found no record for what was asked."""
-    asked = [f" --{name} {value}" for name in ("preset", "protocol") if (value := getattr(options, name, None))]
+    asked = [f" --{name} {value}" for name, value in (("preset", preset), ("protocol", protocol)) if value]
     return UserError(
-        f"no records{' for' if asked else ''}{''.join(asked)} under {(options.results / 'runs').resolve()}; "
+        f"no records{' for' if asked else ''}{''.join(asked)} under {(results / 'runs').resolve()}; "
         "`ssm-bench train` or `make reproduce-table` makes some"
     )

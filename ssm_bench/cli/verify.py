@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     if options.migrate:
         for path, place in store.migrate(options.results):
             print(f"{path}: now {place}")
-    runs, speeds, found = problems(options.results, readme_of(options))
+    runs, speeds, found = problems(options.results, readme_of(options.results, options.readme))
     for sentence in found:
         print(printable(sentence))
     counted = f"{len(found)} problem{'' if len(found) == 1 else 's'}" if found else "no problem"

@@ -51,7 +51,7 @@ def root() -> Path:
         raise UserError(f"there is no home directory for the cache; set {VARIABLE} to a folder") from error
 
 
-def path_of(task: Task, tokens: str, kind: str) -> Path:
+def cache_path(task: Task, tokens: str, kind: str) -> Path:
     """The folder of one set as it is first prepared; when it is prepared again, a number is appended."""
     return root() / f"{task.data_name}-{tokens}-{kind}"
 
@@ -93,7 +93,7 @@ def scratch_of(folder: Path) -> Path:
 
 def prepared(task: Task, tokens: str) -> list[tuple[str, Path]]:
     """The kinds of source that are prepared, the best first, with their folders."""
-    folders = [(kind, newest(path_of(task, tokens, kind))) for kind in KINDS]
+    folders = [(kind, newest(cache_path(task, tokens, kind))) for kind in KINDS]
     return [(kind, folder) for kind, folder in folders if folder]
 
 
@@ -207,7 +207,7 @@ def store(task: Task, tokens: str, kind: str, read: Callable[[], Corpus], work: 
         UserError: the cache cannot be written, `read` failed or gave impossible data; nothing is left behind, and what
             was stored stays.
     """
-    base = path_of(task, tokens, kind)
+    base = cache_path(task, tokens, kind)
     with _locked(base, work):
         _remove_leftovers(base)
         stored = newest(base)

@@ -165,10 +165,12 @@ def load(
     Args:
         task: name of a module of `ssm_bench.tasks`, or of a variant such as "pathfinder-64-easy".
         data: "real" (the prepared cache, the user's files, a download or a generator), "synthetic" (a small stand-in),
-            or "auto" (real where the cache or the user's files have it, else synthetic).
+            or "auto" (real where the cache or the user's files have it, else synthetic; also synthetic where
+            `max_length` would cut examples that lose their label by it, such as the expressions of ListOps).
         protocol: "strict", "paper" or "lra"; it decides the splits.
         tokens: "characters" or "bytes", for tasks that offer both.
-        max_length: documents are cut to that many tokens; 0 means the task's own length.
+        max_length: documents are cut to that many tokens; 0 means the task's own length. Under "real" the caller
+            decides whether cut documents make sense.
         examples: at most that many training examples, and a quarter as many (64 at least) for validation and test;
             0 means all.
         progress: report on standard error.
@@ -220,7 +222,8 @@ def _view(task: Task, corpus: Corpus, card: dict, protocol: str, max_length: int
 
 
 def _open(task: Task, data: str, tokens: str, max_length: int, work: Work) -> tuple[Corpus, dict]:
-    if data == "synthetic":
+    nonsense = 0 < max_length < task.spec.max_length and not task.can_be_cut
+    if data == "synthetic" or (data == "auto" and nonsense):
         return _synthetic(task, tokens, max_length)
     folder = prepare(task, tokens, work, fetch=data == "real")
     if folder:

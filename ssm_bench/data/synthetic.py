@@ -22,6 +22,12 @@ MAX_LENGTH = 256
 #: The shortest length that still holds an example of every stand-in.
 SHORTEST = 16
 
+#: What the examples of the stand-ins are.
+REVIEWS = "synthetic stand-in: texts with words that reveal the class"
+PAIRS = "synthetic stand-in: pairs of texts on the same topic or on two"
+PATTERNS = "synthetic stand-in: noisy patterns"
+MARKERS = "synthetic stand-in: two markers with a stroke between them"
+
 _NEUTRAL_WORDS = ("the film was", "it has a plot", "we saw this", "and then", "of course", "in the end", "they say")
 _WORDS_OF_CLASS = (("dull", "bad", "boring", "awful"), ("great", "lovely", "joyful", "superb"))
 _WORDS_OF_TOPIC = (("parser", "grammar", "syntax", "treebank"), ("audio", "voice", "phoneme", "codec"))
@@ -41,11 +47,10 @@ def corpus(
     labels: np.ndarray,
     counts: dict[str, int],
     vocabulary: Vocabulary,
+    identity: str = "synthetic stand-in",
 ) -> Corpus:
-    """A corpus that says of itself that it is synthetic."""
-    return Corpus(
-        values, offsets, documents, labels, dict(counts), vocabulary, "synthetic", "synthetic", "generated stand-in"
-    )
+    """A corpus of kind "synthetic"; its identity says what its examples are."""
+    return Corpus(values, offsets, documents, labels, dict(counts), vocabulary, identity, "synthetic", "generated")
 
 
 def reviews(max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:
@@ -54,7 +59,7 @@ def reviews(max_length: int, tokens: str, counts: dict[str, int], seed: int) -> 
     labels = balanced_labels(counts, len(_WORDS_OF_CLASS), rng)
     texts = [_text(_WORDS_OF_CLASS[label], max_length, rng) for label in labels]
     values, offsets, vocabulary = encode_texts(texts, max_length, tokens, training=np.ones(len(texts), bool))
-    return corpus(values, offsets, single_documents(len(texts)), labels, counts, vocabulary)
+    return corpus(values, offsets, single_documents(len(texts)), labels, counts, vocabulary, REVIEWS)
 
 
 def document_pairs(max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:
@@ -66,7 +71,7 @@ def document_pairs(max_length: int, tokens: str, counts: dict[str, int], seed: i
     texts = [_text(_WORDS_OF_TOPIC[topic], max_length, rng) for topic in topics.ravel()]
     values, offsets, vocabulary = encode_texts(texts, max_length, tokens, training=np.ones(len(texts), bool))
     documents = np.arange(len(texts), dtype=np.int32).reshape(-1, 2)
-    return corpus(values, offsets, documents, labels, counts, vocabulary)
+    return corpus(values, offsets, documents, labels, counts, vocabulary, PAIRS)
 
 
 def _text(cues: tuple[str, ...], max_length: int, rng: np.random.Generator) -> str:
@@ -94,7 +99,7 @@ def class_patterns(max_length: int, classes: int, counts: dict[str, int], seed: 
     patterns = np.stack([np.sin(2 * np.pi * (a * y + b * x) + 3 * c) for a, b, c in waves])
     strength = rng.uniform(20, 60, (len(labels), 1, 1))
     images = 122.5 + strength * patterns[labels] + rng.normal(0, _PIXEL_NOISE, (len(labels), side, side))
-    return _images(images, labels, counts, max_length)
+    return _images(images, labels, counts, max_length, PATTERNS)
 
 
 def joined_markers(max_length: int, counts: dict[str, int], seed: int) -> Corpus:
@@ -119,14 +124,14 @@ def joined_markers(max_length: int, counts: dict[str, int], seed: int) -> Corpus
     for column in (0, side - 1):
         images[example[:, 0], heights[:, column], column] = 255
     images += np.abs(rng.normal(0, 8, images.shape))
-    return _images(images, labels, counts, max_length)
+    return _images(images, labels, counts, max_length, MARKERS)
 
 
 def _side(max_length: int) -> int:
     return math.isqrt(max_length - 1) + 1
 
 
-def _images(images: np.ndarray, labels: np.ndarray, counts: dict[str, int], max_length: int) -> Corpus:
+def _images(images: np.ndarray, labels: np.ndarray, counts: dict[str, int], max_length: int, identity: str) -> Corpus:
     flat = np.clip(np.rint(images), 0, 255).astype(np.uint8).reshape(len(labels), -1)[:, :max_length]
     offsets = offsets_of(np.full(len(labels), max_length))
-    return corpus(flat.ravel(), offsets, single_documents(len(labels)), labels, counts, PIXELS)
+    return corpus(flat.ravel(), offsets, single_documents(len(labels)), labels, counts, PIXELS, identity)

@@ -65,6 +65,8 @@ class Task(abc.ABC):
     spec: TaskSpec
     #: Other sets that the task offers: `--task pathfinder-64-easy` is variant "64-easy" of pathfinder.
     variants: ClassVar[tuple[str, ...]] = ()
+    #: Whether an example keeps its label when it is cut: the answer of an expression or a contour needs all of it.
+    can_be_cut: ClassVar[bool] = True
     #: The tokenizations offered, the default first; a task with only one takes it whatever the caller asks for.
     tokenizations: ClassVar[tuple[str, ...]]
     #: The paper to cite: in words, and as the one BibTeX entry for the BibTeX file of a table.

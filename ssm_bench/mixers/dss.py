@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 
 from ssm_bench import ops
-from ssm_bench.errors import ArgumentError, unknown_choice
+from ssm_bench.errors import ArgumentError, UserError, unknown_choice
 from ssm_bench.network.convolution import ConvolutionMixer, check_copies, deal
 from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Feedthrough, OutputMatrix, Spectrum, StepSize
@@ -97,10 +97,9 @@ class DSS(ConvolutionMixer):
             # Without conjugates: half of what S4D computes.
             return ops.diagonal_kernel(Lambda, B, C / 2, dt, length, discretization="zoh")
         if length > self.kernel_length:
-            raise ArgumentError(
-                "kernel_length",
-                ", which the softmax normalises over, must be at least the length "
-                f"of the sequences, {length}; got {self.kernel_length}",
+            raise UserError(
+                "kernel_length, over which the softmax normalizes, must be at least the length of the sequences, "
+                f"{length}; got {self.kernel_length}"
             )
         return ops.diagonal_kernel(Lambda, B, C, dt, length, discretization="dss", horizon=self.kernel_length)
 

@@ -93,8 +93,8 @@ def sinusoidal_positions(length: int, width: int) -> np.ndarray:
     return np.stack([np.sin(angles), np.cos(angles)], -1).reshape(length, -1)[:, :width].astype(np.float32)
 
 
-def _behind(vectors: jax.Array, x: jax.Array) -> jax.Array:
-    """The same vectors (k, h) in front of every sequence of x (b, l, h): (b, k + l, h)."""
+def _prepended(vectors: jax.Array, x: jax.Array) -> jax.Array:
+    """x (b, l, h) with the same vectors (k, h) before every sequence: (b, k + l, h)."""
     return jnp.concatenate([jnp.broadcast_to(vectors, (x.shape[0], *vectors.shape)), x], 1)
 
 
@@ -222,14 +222,14 @@ class Classifier(nnx.Module):
         """The pooled features (b, h) of single documents: inputs (b, l), lengths (b,) or None."""
         x = self.encoder(inputs)
         if self.cls is not None:
-            x = _behind(self.cls[...][None], x)
+            x = _prepended(self.cls[...][None], x)
             lengths = None if lengths is None else lengths + 1
         x = self._with_positions(x).astype(self.activations)
         true = None if lengths is None else jnp.arange(x.shape[1]) < lengths[:, None]
         mask = seen = true if self.mask_padding else None
         front = 0 if self.context is None else self.context.shape[0]
         if self.context is not None:
-            x = _behind(self.context[...].astype(x.dtype), x)
+            x = _prepended(self.context[...].astype(x.dtype), x)
             seen = None if mask is None else jnp.pad(mask, ((0, 0), (front, 0)), constant_values=True)
         input_key, *block_keys = split_key(key, 1 + len(self.blocks))
         x = dropout(x, self.input_dropout, input_key)

@@ -29,7 +29,7 @@ def options_of(kind: type) -> dict[str, Any]:
     return {name: p.default for name, p in parameters.items() if name not in NOT_OPTIONS}
 
 
-def _checked(section: str, name: str, kind: type, options: ConfigDict) -> dict[str, Any]:
+def _known_options(section: str, name: str, kind: type, options: ConfigDict) -> dict[str, Any]:
     for option in options:
         if option not in options_of(kind):
             raise unknown_name(f"option of {section} {name}", option, options_of(kind))
@@ -69,8 +69,8 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
     model = config.model
     mixer_class = registry.subclass("mixers", model.mixer, Mixer)
     scaffold_class = registry.subclass("scaffolds", model.scaffold, Scaffold)
-    mixer_options = _checked("mixer", model.mixer, mixer_class, config.mixer)
-    scaffold_options = _checked("scaffold", model.scaffold, scaffold_class, config.scaffold)
+    mixer_options = _known_options("mixer", model.mixer, mixer_class, config.mixer)
+    scaffold_options = _known_options("scaffold", model.scaffold, scaffold_class, config.scaffold)
 
     padding = model.paper_padding if config.protocol == "paper" else "nowhere"
 

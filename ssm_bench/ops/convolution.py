@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from scipy.fft import next_fast_len
 
-from ssm_bench.ops.parts import by_parts
+from ssm_bench.ops.sharding import per_device
 
 #: A power of two so many times larger is still taken on a GPU.
 LARGEST_POWER = 5 / 3
@@ -93,7 +93,7 @@ def _convolve(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
     # In the wider type of the two, so that its gradient is not rounded to the other's.
     kernel = kernel.astype(jnp.result_type(u, kernel, jnp.float32))
     convolve = partial(_convolve_part, size=size, taps=kernel.shape[-1])
-    return by_parts(convolve, (True, False), axis=kernel.ndim - 2)(u, kernel)
+    return per_device(convolve, (True, False), axis=kernel.ndim - 2)(u, kernel)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from ssm_bench.ops.backends import FastPath, choose_backend
-from ssm_bench.ops.parts import by_parts
 from ssm_bench.ops.precision import widened
 from ssm_bench.ops.recurrence import linear_recurrence
+from ssm_bench.ops.sharding import per_device
 
 
 def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, backend: str = "auto") -> jax.Array:
@@ -59,7 +59,7 @@ def _fused(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, interp
     from ssm_bench.ops.kernels.diagonal_scan import fused_states
 
     C = C[None] if C.ndim == 2 else C
-    states = by_parts(partial(fused_states, directions=len(C), interpret=interpret), (True, False))
+    states = per_device(partial(fused_states, directions=len(C), interpret=interpret), (True, False))
     x = states(_input_pairs(u, B), log_a)
     matrix = jnp.concatenate([part for each in C for part in (jnp.real(each), -jnp.imag(each))], axis=-1)
     return _product(x, matrix)

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from ssm_bench.ops.convolution import fast_size
-from ssm_bench.ops.parts import by_parts
 from ssm_bench.ops.precision import widened
+from ssm_bench.ops.sharding import per_device
 
 #: Up to so many positions squares fit into 32 bits.
 LONGEST = 2**16
@@ -31,10 +31,10 @@ def fourier_mixing(x: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
     Source: Lee-Thorp et al. 2021, "FNet: mixing tokens with Fourier transforms" (arXiv 2105.03824).
     """
     if lengths is None:
-        return by_parts(_mixed, (True,))(x)
+        return per_device(_mixed, (True,))(x)
     if x.shape[1] > LONGEST:
         raise ValueError(f"Fourier transforms of different lengths take at most {LONGEST} positions; got {x.shape[1]}")
-    return by_parts(_mixed_by_length, (True, True))(x, lengths)
+    return per_device(_mixed_by_length, (True, True))(x, lengths)
 
 
 def _mixed(x: jax.Array) -> jax.Array:

@@ -136,7 +136,7 @@ def _chunked_attention(q: jax.Array, v: jax.Array, chunk: int, limit: jax.Array)
     y = jnp.einsum("bcnqk,bcknd->bcqnd", weights, with_previous(v), preferred_element_type=dtype)
     log_sums = jnp.moveaxis(log_sums[..., 0], 2, 3)
 
-    def joined(x: jax.Array) -> jax.Array:
+    def uncut(x: jax.Array) -> jax.Array:
         return x.reshape(batch, chunks * chunk, *x.shape[3:])[:, :length]
 
-    return joined(y), joined(log_sums)
+    return uncut(y), uncut(log_sums)

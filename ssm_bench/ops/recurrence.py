@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssm_bench.ops.backends import FastPath, choose_backend
-from ssm_bench.ops.parts import by_parts
+from ssm_bench.ops.sharding import per_device
 
 
 def linear_recurrence(
@@ -109,7 +109,7 @@ def _fused(a: jax.Array, b: jax.Array, h0: jax.Array, *, logarithmic: bool, reve
     from ssm_bench.ops.kernels.recurrence import fused_recurrence
 
     fused = partial(fused_recurrence, logarithmic=logarithmic, reverse=reverse)
-    return by_parts(fused, (a.ndim == b.ndim, True, True))(a, b, h0)
+    return per_device(fused, (a.ndim == b.ndim, True, True))(a, b, h0)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))

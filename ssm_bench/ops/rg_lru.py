@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from ssm_bench.ops.backends import FastPath, choose_backend
-from ssm_bench.ops.parts import by_parts
 from ssm_bench.ops.precision import MAX_ROOT_DERIVATIVE
 from ssm_bench.ops.recurrence import linear_recurrence
+from ssm_bench.ops.sharding import per_device
 
 
 def rg_lru(
@@ -92,7 +92,7 @@ def _fused(x, gate_x, gate_a, a_param, c, h0, fresh, *, interpret=False):
     elif fresh is None:
         fresh = jnp.zeros(len(x), bool)
     h0 = jnp.where(fresh[:, None], 0, h0.astype(jnp.float32))
-    states = by_parts(partial(fused_rg_lru, interpret=interpret), (True, True, True, False, True, True))
+    states = per_device(partial(fused_rg_lru, interpret=interpret), (True, True, True, False, True, True))
     return states(x, gate_x, gate_a, rate, h0, fresh.astype(jnp.float32))
 
 

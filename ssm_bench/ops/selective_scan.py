@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssm_bench.ops.backends import FastPath, choose_backend
-from ssm_bench.ops.parts import by_parts
 from ssm_bench.ops.recurrence import linear_recurrence
+from ssm_bench.ops.sharding import per_device
 
 # Steps whose states (b, k, d, n) exist at once, or more where these are small. Shorter chunks keep more states between
 # chunks for the backward pass, longer ones sweep the states of a chunk more often.
@@ -88,7 +88,7 @@ def selective_scan(
         D, delta_bias = (jnp.zeros(channels, real) if x is None else x for x in (D, delta_bias))
         # All but A, D and delta_bias belong to the examples.
         batched = (True, True, False, True, True, False, True, False, True)
-        scan = by_parts(partial(fused_scan, softplus=delta_softplus), batched)
+        scan = per_device(partial(fused_scan, softplus=delta_softplus), batched)
         y, state = scan(u, delta, A.astype(states), B, C, D, z, delta_bias, state)
         return (y, state) if return_last_state else y
 

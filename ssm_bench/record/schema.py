@@ -280,8 +280,8 @@ def upgrade(raw: Mapping[str, Any], where: str = "record") -> dict[str, Any]:
     return _lift(raw, where, SCHEMA_VERSION, UPGRADES)
 
 
-def _lift(raw: Mapping[str, Any], where: str, current: int, steps: Mapping[int, Callable]) -> dict[str, Any]:
-    raw = dict(raw)
+def _lift(given: Mapping[str, Any], where: str, current: int, steps: Mapping[int, Callable]) -> dict[str, Any]:
+    raw = dict(given)
     while (version := raw.get("schema_version")) != current:
         if not isinstance(version, int) or version not in steps:
             raise UserError(f"{where}: schema_version is {version!r}; this ssm-bench reads 1 to {current}")

@@ -21,7 +21,7 @@ DRAWN_FROM = "records.sha256"
 DRAWN = "figures.sha256"
 
 
-def path_of(root: Path | str, preset: str, task: str, model: str, name: str) -> Path:
+def run_path(root: Path | str, preset: str, task: str, model: str, name: str) -> Path:
     """The path of a run, known before it starts.
 
     Args:
@@ -36,7 +36,7 @@ def path_of(root: Path | str, preset: str, task: str, model: str, name: str) -> 
 
 def home(record: RunRecord, root: Path | str) -> Path:
     """The path at which a record belongs."""
-    return path_of(root, record.preset, record.task.name, record.model.name, record.name)
+    return run_path(root, record.preset, record.task.name, record.model.name, record.name)
 
 
 def speed_home(record: SpeedRecord, root: Path | str) -> Path:
@@ -155,7 +155,7 @@ def hashes(files: Mapping[str, bytes]) -> str:
 
 def find(root: Path | str, preset: str, task: str, model: str, name: str) -> RunRecord | None:
     """The record of one run, or None if there is none."""
-    path = path_of(root, preset, task, model, name)
+    path = run_path(root, preset, task, model, name)
     return read(path) if path.is_file() else None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ssm_bench.bench.recording import sizes_of
+from ssm_bench.bench.recording import of_recipe
 from ssm_bench.config import leaves
 from ssm_bench.data import cache, spec
 from ssm_bench.data.dataset import find
@@ -180,12 +180,8 @@ class Forecast:
                 lengths = leaves(run.config).get("train.lengths", 1)
                 add(run, 2 if run.alone else 0, seconds / run.steps.done, run.cost.seconds_compile, lengths)
         if config.preset != "quick":
-            sizes = sizes_of(opened) | {"batch_size": opened.train.batch_size}
             for record in speed.own_steps(self.speeds):
-                # Records that lack a size are of the published recipe.
-                same = all(record.sizes.get(name, size) == size for name, size in sizes.items())
-                published = (record.model, record.task) == place and not record.overrides.keys() - {speed.PRECISION}
-                if same and published and (milliseconds := record.value("step_ms")):
+                if of_recipe(record, opened) and (milliseconds := record.value("step_ms")):
                     add(record, 1, milliseconds / 1000, record.value("compile_seconds"))
         return max(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
 

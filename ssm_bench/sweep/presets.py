@@ -1,4 +1,4 @@
-"""Presets: how much of the published schedule a sweep spends on every cell."""
+"""Presets: how much of the published schedule each cell gets."""
 
 import math
 from collections.abc import Callable
@@ -9,18 +9,18 @@ from ml_collections import ConfigDict
 from ssm_bench.data import spec
 from ssm_bench.train.loop import chunk_length
 
-#: Share of the published schedule that `budget` gives a cell where nothing else is said.
+#: Default share of the published schedule under `budget`.
 BUDGET_SHARE = 0.1
 
-#: Part of a shrunk schedule that a warm-up of the published number of steps may take.
+#: Largest part of a shortened schedule that a warm-up of the published number of steps may take.
 LONGEST_WARMUP = 0.1
 
-#: Evaluations that a shrunk schedule keeps, where the published one has as many.
+#: Fewest evaluations of a shortened schedule, if the published one has as many.
 LEAST_EVALUATIONS = 10
 
 
 def quick(config: ConfigDict, experiment: ModuleType) -> None:
-    """Toy size, seconds a cell on two CPU cores: proves the path, says nothing about a model."""
+    """Toy size, seconds per cell on two CPU cores: shows that everything runs, not how good a model is."""
     model, train = config.model, config.train
     model.d_model = min(model.d_model, 32)
     # Two blocks, unless blocks differ and the third is the first of its kind.
@@ -29,7 +29,7 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
     model.dropout = 0.0
     model.input_dropout = 0.0
     model.head_width = 0
-    # What a few hundred steps can train: gray levels as numbers, every position in the mean.
+    # Trainable in a few hundred steps: gray levels as numbers, mean pooling.
     model.encoder = "auto"
     model.pooling = "mean"
     config.mixer.update({name: value for name, value in experiment.TINY.items() if name in config.mixer})
@@ -37,7 +37,7 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
         config.scaffold.width = 0
     if "expand" in config.scaffold:
         config.scaffold.expand = min(config.scaffold.expand, 2.0)
-    # Fewer pixels would make the stand-ins of images too hard.
+    # With fewer pixels the stand-ins of images would be too hard.
     config.task.max_length = 64 if spec(config.task.name).kind == "tokens" else 100
     config.task.examples = 2000
     train.batch_size = 16
@@ -46,21 +46,21 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
     train.published_steps = 0
     train.evaluations = 2
     train.chunk = 50
-    # Toy documents are short, and every length is one more program to compile.
+    # Toy documents are short, and each length is a program to compile.
     train.lengths = 1
     train.eval_batch_size = 50
-    # One more program to compile.
+    # This would be another program to compile.
     train.norm_batches = 0
     config.optimizer.warmup = 0.1
-    # Published rates are tuned for long runs of wide models; toy runs need one that learns in 200 steps.
+    # Published learning rates are tuned for long runs of wide models; a toy run has 200 steps.
     config.optimizer.lr = 4e-3
     config.optimizer.ssm_lr = 1e-3
-    # Tasks of the same shapes and numbers are one program, compiled once.
+    # Tasks with the same shapes and settings share one compiled program.
     config.optimizer.weight_decay = 0.05
 
 
 def budget(config: ConfigDict, experiment: ModuleType) -> None:
-    """The published recipe with its schedule shrunk to a share of the steps; see `set_share`."""
+    """The published recipe with its schedule shortened to a share of the steps; see `set_share`."""
     set_share(config, BUDGET_SHARE)
 
 
@@ -69,7 +69,7 @@ def paper(config: ConfigDict, experiment: ModuleType) -> None:
 
 
 def custom(config: ConfigDict, experiment: ModuleType) -> None:
-    """The published recipe, changed by --config overrides alone; its records stand in a folder of their own."""
+    """The published recipe with --config overrides; its records have a folder of their own."""
 
 
 PRESETS: dict[str, Callable[[ConfigDict, ModuleType], None]] = {
@@ -81,23 +81,23 @@ PRESETS: dict[str, Callable[[ConfigDict, ModuleType], None]] = {
 
 
 def default_data(preset: str) -> str:
-    """What a run learns from where nothing is said: a toy may take a stand-in, a result may not."""
+    """The default of --data: only a toy run may use a synthetic set."""
     return "auto" if preset == "quick" else "real"
 
 
 def set_share(config: ConfigDict, share: float) -> None:
-    """Shrinks the schedule to a share in (0, 1] of the published steps, rounded up to whole chunks.
+    """Shortens the schedule to a share in (0, 1] of the published steps, rounded up to complete chunks.
 
-    Evaluations shrink with it, or a short schedule would spend as much on them as on its steps. The warm-up keeps its
-    published number of steps as long as that is at most a tenth of the run; otherwise it takes a tenth, or the
-    published fraction of the schedule if that is larger. A warm-up of a few steps costs some recipes their run.
+    The number of evaluations is reduced too; otherwise they would cost as much as the steps of a short schedule. The
+    warm-up keeps its published number of steps if that is at most a tenth of the run; otherwise it takes a tenth, or
+    the published fraction of the schedule if that is larger. Some recipes fail with a warm-up of a few steps.
     """
     train, warmup = config.train, config.optimizer.warmup
     steps = max(1, round(share * train.published_steps))
     if share < 1:
         evaluations = max(LEAST_EVALUATIONS, math.ceil(share * train.evaluations))
         train.evaluations = max(1, min(train.evaluations, evaluations, math.ceil(steps / train.chunk)))
-        # Whole chunks between evaluations mean one compilation for the whole run.
+        # With complete chunks between evaluations the run needs one compilation.
         interval, train.chunk = chunk_length(steps, train.evaluations, train.chunk)
         steps = train.evaluations * interval
     train.steps = steps

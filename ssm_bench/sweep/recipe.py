@@ -8,17 +8,17 @@ from ssm_bench import registry
 from ssm_bench.config import check_choice, experiment, get_config, has_recipe, override
 from ssm_bench.data import spec
 from ssm_bench.data.dataset import DATA, PROTOCOLS
-from ssm_bench.errors import UserError, unknown_name
+from ssm_bench.errors import ArgumentError, SettingError, UserError, unknown_choice, unknown_name
 from ssm_bench.network.build import SLOTS, options_of
 from ssm_bench.report import published
 from ssm_bench.sweep.presets import PRESETS, default_data, set_share
 
-#: Options that mean the same in every mixer. They are kept when another mixer replaces the one of a recipe; all others
-#: take the defaults of the new mixer. Above all `state_size` does: S5 counts both states of each conjugate pair, the
+#: Options with the same meaning in every mixer. They are kept when another mixer replaces that of a recipe; all others
+#: take the defaults of the new mixer. `state_size` is not among them: S5 counts both states of each conjugate pair, the
 #: LRU complex states, S4 and S6 the states of one channel.
 SHARED_OPTIONS = ("bidirectional", "dt_min", "dt_max", "heads", "width")
 
-#: Settings that have a flag of their own.
+#: Settings with a flag of their own.
 FLAGS = {
     "seed": "--seed",
     "preset": "--preset",
@@ -28,13 +28,13 @@ FLAGS = {
     "model.name": "--model",
 }
 
-#: What may change without making another recipe or schedule.
+#: Settings that may change without changing the recipe or its schedule.
 FREE_ALWAYS = (
     *("train.evaluations", "train.chunk", "train.lengths", "train.eval_batch_size", "train.norm_batches"),
     "model.precision",
 )
 
-#: What may change under presets that bear the name of the published recipe.
+#: Settings that may change under the presets that stand for the published recipe; these presets need a recipe.
 FREE = {"budget": ("train.steps", *FREE_ALWAYS), "paper": FREE_ALWAYS}
 
 
@@ -49,7 +49,10 @@ def resolve(
     share: float | None = None,
     overrides: Sequence[str] = (),
 ) -> ConfigDict:
-    """The configuration of one cell, with every setting and every option of mixer and scaffold written out.
+    """The configuration of one cell: every setting and every option of mixer and scaffold.
+
+    Settings are checked against the schema here, where recipe and overrides enter (`ssm_bench.config`); what is built
+    from the configuration relies on it.
 
     Args:
         model: an experiment, or a reference "package.module:Class" of a mixer.
@@ -57,31 +60,31 @@ def resolve(
         preset: one of PRESETS.
         protocol: "strict", "paper" or "lra".
         data: "auto", "real" or "synthetic"; empty: "auto" for `quick`, "real" for every other preset.
-        seed: of initialisation, order and dropout, not negative.
-        share: of the published steps, in (0, 1]; None: what the preset says.
-        overrides: `--config.x.y=value` arguments; they win over everything else.
+        seed: of initialization, order and dropout, not negative.
+        share: of the published steps, in (0, 1]; None: that of the preset.
+        overrides: `--config.x.y=value` arguments, which take precedence over everything else.
 
     Raises:
-        UserError: an unknown name, or a value out of range.
+        UserError: an unknown name, a value out of range, or a preset that needs a recipe where there is none.
     """
     wanted = spec(task)
     if preset not in PRESETS:
-        raise unknown_name("--preset", preset, PRESETS)
+        raise unknown_choice("preset", preset, PRESETS)
     if preset in FREE and not has_recipe(model, task):
-        raise UserError(f"{model} has no published recipe for {task}: --preset {preset} needs one; use custom or quick")
+        raise UserError(f"{model} has no published recipe for {task}: preset {preset} needs one; use custom or quick")
     if protocol not in PROTOCOLS:
-        raise unknown_name("--protocol", protocol, PROTOCOLS)
+        raise unknown_choice("protocol", protocol, PROTOCOLS)
     data = data or default_data(preset)
     if share is not None and not 0.0 < share <= 1.0:
-        raise UserError(f"--share is a share of the published steps in (0, 1]; got {share}")
+        raise ArgumentError("share", f"is a share of the published steps in (0, 1]; got {share}")
     if data not in DATA:
-        raise unknown_name("--data", data, DATA)
+        raise unknown_choice("data", data, DATA)
     if not 0 <= seed < 2**31:
-        raise UserError(f"--seed takes a whole number from 0 to 2147483647; got {seed}")
+        raise ArgumentError("seed", f"takes a whole number from 0 to 2147483647; got {seed}")
     _check_overrides(preset, overrides)
     config = get_config(model, wanted)
     config.preset, config.protocol, config.seed, config.task.data = preset, protocol, seed, data
-    # The slots come first, since which options exist depends on what sits in them; and the steps that a share is of.
+    # Applied first: the slots, whose classes decide which options exist, and the steps that a share refers to.
     first = ("--config.model.mixer=", "--config.model.scaffold=", "--config.train.published_steps=")
     chosen = [a for a in overrides if a.startswith(first)]
     recipe = config
@@ -100,12 +103,12 @@ def resolve(
         config[section] = ConfigDict(defaults | {name: value for name, value in given.items() if name in defaults})
     if share is not None:
         if preset == "quick":
-            raise UserError("--share is a share of the published steps, which a quick run has none of; use budget")
+            raise ArgumentError("share", "is a share of the published steps, and a quick run has none; use budget")
         if preset == "paper":
-            what = f"--share is a share of the published steps, and a paper run takes all; got {share}"
-            raise UserError(f"{what}; use --preset budget or custom")
+            what = f"is a share of the published steps, and a paper run takes all; got {share}"
+            raise ArgumentError("share", f"{what}; use the preset budget or custom")
         if not config.train.published_steps:
-            raise UserError(f"--share is a share of the published steps, and {model} has no recipe for {task}")
+            raise ArgumentError("share", f"is a share of the published steps, and {model} has no recipe for {task}")
         set_share(config, share)
     else:
         PRESETS[preset](config, experiment(model))
@@ -116,28 +119,28 @@ def resolve(
     if config.model.norm != "batch":
         config.train.norm_batches = 0
     if wanted.kind != "tokens" or protocol == "paper":
-        # There it changes nothing, and must not make another run of the same.
+        # It has no effect there, and must not give the same run another name.
         config.train.lengths = 1
     row, source = config.report.published_row, config.report.published_source
     if row and not published.known(row, source):
-        raise UserError(
-            f"--config.report.published_row names a row of the published results, or nothing; got {row!r}, which is "
-            f"no row of the source {source!r}"
+        what = (
+            f"names a row of the published results, or nothing; got {row!r}, which is no row of the source {source!r}"
         )
+        raise SettingError("report.published_row", what)
     return config
 
 
 def _check_overrides(preset: str, overrides: Sequence[str]) -> None:
-    """Refuses overrides that would make a record say something else than what was run."""
+    """Refuses overrides that a flag covers, or that would change a recipe under its name."""
     for argument in overrides:
         name = argument.removeprefix("--config.").partition("=")[0]
         if name in FLAGS:
-            raise UserError(f"--config.{name} has a flag of its own: {FLAGS[name]}")
+            raise SettingError(name, f"has a flag of its own: {FLAGS[name]}")
         if preset == "paper" and name == "train.steps":
-            raise UserError(f"{argument} changes the published schedule; use --preset budget or custom for another")
+            raise SettingError(name, "changes the published schedule; use the preset budget or custom for another")
         if preset in FREE and name not in FREE[preset]:
-            free = ", ".join(f"--config.{n}" for n in FREE[preset])
-            raise UserError(
-                f"--config.{name} changes the published recipe, and a {preset} run would still bear its name; "
-                f"free under {preset}: {free}; use --preset custom for anything else"
+            raise SettingError(
+                name,
+                f"changes the published recipe, and a {preset} run would still have its name; free under {preset}: "
+                f"{', '.join(FREE[preset])}; use the preset custom for anything else",
             )

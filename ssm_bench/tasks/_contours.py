@@ -50,6 +50,7 @@ class ContourTask(Task):
 
     #: The set of the task itself, a name of VARIANTS.
     own_set: ClassVar[str]
+    can_be_cut = False
     tokenizations = ("pixels",)
     fetch_kind = "generated"
     citation = "D. Linsley et al., Learning Long-Range Spatial Dependencies with Horizontal Gated Recurrent Units, 2018"
@@ -97,13 +98,13 @@ class ContourTask(Task):
         if flavour:
             return ()
         folder = f"pathfinder{resolution}/{_release.FOLDERS[difficulty]}"
-        scratch = cache.scratch_of(cache.path_of(self, "pixels", "official"))
+        scratch = cache.scratch_of(cache.cache_path(self, "pixels", "official"))
         read = partial(_release.read, resolution=int(resolution), title=self._title, scratch=scratch)
         return (RawFiles((f"{folder}/metadata", f"{folder}/imgs"), "official", read),)
 
     def fetch(self, tokens: str, work: Work) -> Corpus:
         """Generates the set with the default seed; finished parts outlast an interruption."""
-        folder = cache.scratch_of(cache.path_of(self, tokens, "generated"))
+        folder = cache.scratch_of(cache.cache_path(self, tokens, "generated"))
         values, labels = generate.make_set(self.set, IMAGES, folder, work, self._title)
         return Corpus(
             values,

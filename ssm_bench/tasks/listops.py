@@ -53,6 +53,9 @@ TEST_SEED = 1
 #: The name of the generated set. The first version, "ListOps (generated, seed 0)", had 2,000 test examples.
 GENERATED_IDENTITY = f"ListOps (generated v2, seed {SEED})"
 
+#: What a toy learns from: the task itself, small.
+SHORT_IDENTITY = "synthetic ListOps (short expressions, never cut)"
+
 #: Measured on 20,000 expressions of an independent implementation of the procedure; lengths with the end token.
 SAMPLE = Sample(
     20_000,
@@ -241,6 +244,7 @@ class ListOps(Task):
     """Expressions of MAX, MED, MIN and SM (sum modulo 10) over digits, nested up to nine deep; ten classes."""
 
     spec = TaskSpec("listops", "ListOps", classes=10, kind="tokens", max_length=2048)
+    can_be_cut = False
     tokenizations = ("words",)
     fetch_kind = "generated"
     fetch_identity = GENERATED_IDENTITY
@@ -295,14 +299,16 @@ class ListOps(Task):
         ]
 
     def synthetic(self, max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:
-        """Flat and once nested expressions, so that a small model learns something in seconds."""
+        """True expressions that fit, nested at most once, so that a small model learns something in seconds."""
         labels = synthetic.balanced_labels(counts, self.spec.classes, np.random.default_rng(seed))
         quota = np.bincount(labels, minlength=self.spec.classes)
         found = _short_expressions(seed, min(max_length - 1, 60), quota.tolist())
         rows = [found[label].pop() + bytes([END]) for label in labels.tolist()]
         values = np.frombuffer(b"".join(rows), np.uint8)
         offsets = offsets_of([len(row) for row in rows])
-        return synthetic.corpus(values, offsets, single_documents(len(rows)), labels, counts, VOCABULARY)
+        return synthetic.corpus(
+            values, offsets, single_documents(len(rows)), labels, counts, VOCABULARY, SHORT_IDENTITY
+        )
 
 
 def _short_expressions(seed: int, longest: int, quota: list[int]) -> list[list[bytes]]:

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ssm_bench.errors import UserError
-from ssm_bench.ops.parts import AXIS
+from ssm_bench.ops.sharding import AXIS
 
 
 class Placement(NamedTuple):

@@ -11,7 +11,7 @@ from flax import nnx
 
 from ssm_bench.network.build import Split
 from ssm_bench.network.layers import BatchNorm
-from ssm_bench.ops.parts import divided
+from ssm_bench.ops.sharding import divided
 from ssm_bench.train.batches import DeviceData
 from ssm_bench.train.devices import Placement, place
 

@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 
 from ssm_bench import registry
+from ssm_bench.cli import main
 from ssm_bench.config import experiment, experiment_names, get_config, has_recipe
 from ssm_bench.data import spec
 from ssm_bench.errors import UserError
@@ -115,3 +116,21 @@ def test_the_code_of_a_run_holds_its_plug_ins(mine):
     assert provenance.code_of_run(theirs) not in (before, provenance.code())
     gone = {"model": {"mixer": "gone_of_test:Mine"}}
     assert provenance.code_of_run(gone) not in (before, provenance.code())
+
+
+def test_a_plug_in_that_can_not_be_imported_spoils_nothing_else(plugins, capsys):
+    plugins(("mixers", "broken", "no_such_module:X", "test"), ("tasks", "broken", "no_such_module:Y", "test"))
+    assert not has_recipe("broken", "text")
+    for what in ("models", "mixers", "tasks"):
+        assert main(["list", what]) == 0
+        rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+        assert rows["broken"].startswith("(") and "of the plug-in test can not be imported" in rows["broken"]
+        assert len(rows) > 5
+    assert main(["train", "--model", "broken", "--task", "text"]) == 2
+    assert "mixer 'broken' of the plug-in test can not be imported" in capsys.readouterr().err
+
+
+def test_the_code_of_a_record_is_hashed_without_importing_it(mine):
+    mine.write_text("raise RuntimeError")
+    assert len(registry.code_of("mixers", "mine_of_test:Mine")) == 64
+    assert "mine_of_test" not in sys.modules

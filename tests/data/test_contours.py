@@ -204,7 +204,7 @@ def test_variants_are_found_and_share_their_data(raw_folder):
     assert card["kind"] == "rebuilt"
     assert find("pathfinder-128-hard").data_name == find("pathx").data_name
     assert find("pathfinder-128-easy").data_name == find("pathx-128-easy").data_name
-    names = [cache.path_of(task, "pixels", "generated").name for task in tasks_and_variants()]
+    names = [cache.cache_path(task, "pixels", "generated").name for task in tasks_and_variants()]
     assert len(names) == len(set(names))
     with pytest.raises(UserError, match=r"'pathfinder-32-hrd'.*allowed: pathfinder, "):
         load("pathfinder-32-hrd")

@@ -95,4 +95,4 @@ def test_the_cuts_are_those_of_the_release():
 def test_a_generated_set_is_split_as_elsewhere():
     task = find("pathfinder-64-easy")
     assert _release.lra_splits({"tables": "x"}, "easy") is None
-    assert cache.scratch_of(cache.path_of(task, "pixels", "official")).name.startswith(".pathfinder-64-easy")
+    assert cache.scratch_of(cache.cache_path(task, "pixels", "official")).name.startswith(".pathfinder-64-easy")

@@ -5,6 +5,8 @@ import pytest
 
 from ssm_bench import registry
 from ssm_bench.data import load, spec
+from ssm_bench.data.dataset import find
+from ssm_bench.data.work import Work
 from ssm_bench.errors import UserError
 
 TASKS = registry.names("tasks")
@@ -72,7 +74,8 @@ def test_a_linear_model_learns_but_not_from_the_length(task, max_length):
 def test_shapes_balance_and_repeatability(task):
     first, second = (load(task, data="synthetic") for _ in range(2))
     found = first.spec
-    assert first.card["identity"] == first.card["kind"] == "synthetic"
+    assert first.card["kind"] == "synthetic"
+    assert "stand-in" in first.card["identity"] or "never cut" in first.card["identity"]
     assert first.card["checksum"] == second.card["checksum"]
     assert {name: len(s) for name, s in first.splits.items()} == COUNTS
     assert not set(first.splits["train"]) & set(first.splits["test"])
@@ -128,3 +131,19 @@ def test_bytes_are_a_vocabulary_of_257():
 def test_a_bad_argument_is_told_in_one_sentence(arguments, told):
     with pytest.raises(UserError, match=told):
         load(**arguments)
+
+
+def test_a_toy_never_trains_on_examples_that_lost_their_label_by_cutting(monkeypatch):
+    opened = []
+    monkeypatch.setattr("ssm_bench.data.dataset.prepare", lambda task, *_, **__: opened.append(task.data_name))
+    for task in TASKS:
+        dataset = load(task, data="auto", max_length=64)
+        assert dataset.card["kind"] == "synthetic" and dataset.card["cut"] is None
+    # A review that is cut still has words, and so has half of a photograph.
+    assert sorted(opened) == ["image", "retrieval", "text"]
+
+
+def test_the_toy_of_listops_is_the_true_task():
+    dataset = load("listops", data="synthetic", max_length=64)
+    (check, _) = find("listops").checks(dataset.corpus, Work(progress=False))
+    assert check.name == "wrong answers" and check.holds

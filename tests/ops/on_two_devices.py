@@ -1,4 +1,4 @@
-"""Compares operations whose batch is divided among two devices with whole ones; `test_parts` starts it."""
+"""Compares operations whose batch is divided among two devices with whole ones; `test_sharding` starts it."""
 
 import importlib
 from functools import partial
@@ -9,10 +9,10 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ssm_bench import ops
-from ssm_bench.ops import backends, diagonal, parts
+from ssm_bench.ops import backends, diagonal, sharding
 from ssm_bench.ops.kernels import recurrence, selective_scan
 
-MESH = jax.make_mesh((2,), (parts.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+MESH = jax.make_mesh((2,), (sharding.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
 
 # Gradients of what all examples share are added up in another order.
 TOLERANCE = 1e-5
@@ -26,10 +26,10 @@ def compare(operation, batched, *arguments):
         return jnp.sum(jnp.sin(jnp.real(y)) + jnp.cos(jnp.imag(y))), y
 
     def divided(*arguments):
-        with parts.divided(MESH):
+        with sharding.divided(MESH):
             return jax.value_and_grad(loss, argnums=range(len(arguments)), has_aux=True)(*arguments)
 
-    batch, whole = (NamedSharding(MESH, PartitionSpec(*axes)) for axes in ((parts.AXIS,), ()))
+    batch, whole = (NamedSharding(MESH, PartitionSpec(*axes)) for axes in ((sharding.AXIS,), ()))
     program = jax.jit(divided, in_shardings=tuple(batch if one else whole for one in batched))
     program = program.lower(*arguments).compile()
     text = program.as_text()

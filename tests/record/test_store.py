@@ -15,7 +15,7 @@ def test_write_read_find(tmp_path):
     record = validate(raw_record())
     path = store.write(record, tmp_path)
     assert path == tmp_path / "runs" / "budget" / "text" / "s5" / f"{record.config_hash}-0f0f0f0f-s3.json"
-    assert path == store.path_of(tmp_path, "budget", "text", "s5", record.name)
+    assert path == store.run_path(tmp_path, "budget", "text", "s5", record.name)
     assert store.read(path) == record
     assert store.find(tmp_path, "budget", "text", "s5", record.name) == record
     assert store.find(tmp_path, "budget", "text", "s5", "another") is None

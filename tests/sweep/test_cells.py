@@ -210,10 +210,10 @@ def test_bench_step_reports_and_records(command, tmp_path, monkeypatch, brief):
     (record,) = store.read_all_speed(tmp_path / "results")
     assert record.name == "small"
     for name in ("step_ms", "sequences_per_second", "tokens_per_second", "compile_seconds"):
-        assert record.measurements[name] > 0 and name in out
+        assert (record.value(name) or 0) > 0 and name in out
     more = {"step_ms_one_per_call", "loop_step_ms"}
-    assert more & set(record.measurements) == (set() if brief else more)
-    assert record.measurements["length"] == 1024 and record.notes[1:] == ["beside a test"]
+    assert more & {m.metric for m in record.measurements} == (set() if brief else more)
+    assert record.sizes["length"] == 1024 and record.notes == ["beside a test"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench import registry
+from ssm_bench.bench.recording import of_recipe
 from ssm_bench.config import (
     SCHEMA,
     SETTINGS,
@@ -31,6 +32,7 @@ from ssm_bench.network.backbone import ENCODERS, POOLINGS, POSITIONS, PRECISIONS
 from ssm_bench.network.build import build, options_of
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.record import store
+from ssm_bench.report.speed import own_steps
 from ssm_bench.sweep.presets import PRESETS, set_share
 from ssm_bench.sweep.recipe import FREE, SHARED_OPTIONS, resolve
 from ssm_bench.train.identity import recipe
@@ -86,10 +88,11 @@ def test_the_cost_in_a_header_is_what_the_records_say(model):
         if record.model.name == model and record.steps.published and kind in record.device.kind and record.alone:
             step_seconds = record.cost.seconds_train / record.steps.done
             measured[record.task.title] = record.steps.published * step_seconds / 60
-    for record in store.read_all_speed(RESULTS):
-        if record.name.startswith(f"step-{model}-{record.task}-gpu") and kind in record.device.kind:
-            steps = resolve(model, record.task, preset="paper").train.published_steps
-            measured[spec(record.task).title] = steps * record.measurements["step_ms"] / 60_000
+    for record in own_steps(store.read_all_speed(RESULTS)):
+        if record.model == model and record.task and kind in record.device.kind:
+            config = resolve(model, record.task, preset="paper")
+            if of_recipe(record, config):
+                measured[spec(record.task).title] = config.train.published_steps * record.value("step_ms") / 60_000
     assert stated or "not measured yet" in header, "no cost is stated"
     for task, minutes in stated.items():
         assert int(minutes) == pytest.approx(measured[task], rel=COST_TOLERANCE, abs=0.5), task
@@ -184,28 +187,28 @@ def test_options_that_an_experiment_leaves_out_are_written_out():
     [
         ({"model": "s55"}, r"unknown model 's55' \(did you mean s5"),
         ({"task": "txt"}, r"unknown task 'txt' \(did you mean text"),
-        ({"preset": "quik"}, r"unknown --preset 'quik' \(did you mean quick"),
-        ({"protocol": "loose"}, r"unknown --protocol 'loose'.*paper, strict"),
-        ({"share": 1.5}, r"--share is a share .* got 1.5"),
-        ({"share": 0.5, "preset": "quick"}, r"--share is a share .* a quick run has none"),
-        ({"overrides": ["--config.seed=1"]}, r"--config.seed has a flag of its own: --seed"),
+        ({"preset": "quik"}, r"unknown preset 'quik' \(did you mean quick"),
+        ({"protocol": "loose"}, r"unknown protocol 'loose'.*paper, strict"),
+        ({"share": 1.5}, r"share is a share .* got 1.5"),
+        ({"share": 0.5, "preset": "quick"}, r"share is a share .* a quick run has none"),
+        ({"overrides": ["--config.seed=1"]}, r"seed has a flag of its own: --seed"),
         (
             {"preset": "budget", "overrides": ["--config.model.layers=2"]},
-            r"changes the .* recipe.*--preset custom",
+            r"changes the .* recipe.*the preset custom",
         ),
         (
             {"share": 0.01, "preset": "paper"},
-            r"^--share is a share .* a paper run takes all; got 0.01; use --preset budget or custom$",
+            r"^share is a share .* a paper run takes all; got 0.01; use the preset budget or custom$",
         ),
         (
             {"preset": "paper", "overrides": ["--config.train.steps=100"]},
-            r"^--config.train.steps=100 changes the published schedule; use --preset budget or custom for another$",
+            r"^train.steps changes the published schedule; use the preset budget or custom for another$",
         ),
         (
             {"preset": "paper", "overrides": ["--config.model.layers=2"]},
-            r"free under paper: --config.train.evaluations, .*--preset custom",
+            r"free under paper: train.evaluations, .*the preset custom",
         ),
-        ({"seed": -1}, r"--seed takes a whole number from 0 .* got -1"),
+        ({"seed": -1}, r"seed takes a whole number from 0 .* got -1"),
         ({"overrides": ["--config.model.mixer=s7"]}, r"unknown model.mixer 's7' \(did you mean"),
     ],
 )
@@ -349,9 +352,9 @@ def test_a_new_task_needs_no_edit_of_any_experiment(model, task, monkeypatch):
     monkeypatch.setattr("ssm_bench.sweep.recipe.spec", lambda name: task)
     monkeypatch.setattr("ssm_bench.sweep.presets.spec", lambda name: task)
     for preset in ("budget", "paper"):
-        with pytest.raises(UserError, match=f"^{model} has no published recipe for new: --preset {preset} needs one"):
+        with pytest.raises(UserError, match=f"^{model} has no published recipe for new: preset {preset} needs one"):
             resolve(model, "new", preset=preset)
-    with pytest.raises(UserError, match=f"--share is .*{model} has no recipe for new"):
+    with pytest.raises(UserError, match=f"share is .*{model} has no recipe for new"):
         resolve(model, "new", share=0.5)
     assert resolve(model, "new", preset="quick").train.published_steps == 0
     config = resolve(model, "new", overrides=["--config.model.layers=1"])

@@ -53,4 +53,4 @@ class Majority(Task):
     def synthetic(self, max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:
         """A smaller one for `--data synthetic`."""
         small = generate(max_length, counts, seed)
-        return replace(small, identity="synthetic", kind="synthetic", source="generated stand-in")
+        return replace(small, identity="synthetic stand-in: shorter sequences", kind="synthetic", source="generated")

@@ -13,7 +13,7 @@ def run(options: argparse.Namespace) -> int:
     if options.overrides:
         raise UserError(f"bench scan takes sizes by --shapes, not by {options.overrides[0]}")
     _options.prepare_jax()
-    from ssm_bench.bench.operations import OPERATIONS, shape_of, time_operation
+    from ssm_bench.bench.operations import OPERATIONS, time_operation
     from ssm_bench.ops.backends import WITH_FUSED
     from ssm_bench.sweep.progress import Screen
     from ssm_bench.train.checks import writable
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     for backend in options.backends:
         if backend not in WITH_FUSED:
             raise unknown_name("--backends", backend, WITH_FUSED)
-    shapes = [shape_of(operation, text) for text in options.shapes] or operation.shapes
+    shapes = [_shape(operation.sizes, text) for text in options.shapes] or operation.shapes
     deadline = _shared.deadline_of(options)
     writable(options.results)
     screen = Screen()
@@ -52,3 +52,20 @@ def run(options: argparse.Namespace) -> int:
     if found.measurements:
         _shared.write(options, found, "-".join(["scan", options.op, *options.shapes]), operation=options.op)
     return 0
+
+
+def _shape(sizes: str, text: str) -> tuple[int, ...]:
+    """A shape like 32x4096x256.
+
+    Args:
+        sizes: what its numbers are, such as "batch x length x channels".
+        text: the shape.
+
+    Raises:
+        UserError: other than as many whole numbers from 1 on as there are sizes.
+    """
+    parts = text.split("x")
+    count = len(sizes.split(" x "))
+    if len(parts) != count or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"--shapes takes {sizes}, like 2x{'x'.join(['64'] * (count - 1))}; got {text}")
+    return tuple(map(int, parts))

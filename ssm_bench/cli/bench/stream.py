@@ -4,7 +4,7 @@ import argparse
 
 from ssm_bench.cli import _options
 from ssm_bench.cli.bench import DEFAULTS, _shared
-from ssm_bench.errors import UserError
+from ssm_bench.errors import ArgumentError, UserError
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,7 +21,10 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.train.stop import Stop
 
     lengths = _shared.lengths_of(options)
-    stream.chunk_of(lengths)
+    try:
+        stream.chunk_of(lengths)
+    except ArgumentError as error:
+        raise ArgumentError(f"--{error.name}", *error.words) from None
     deadline = _shared.deadline_of(options)
     configs = {}
     for model in options.models:

@@ -9,7 +9,17 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ssm_bench.ops.kernels.walk import Parts, add, joined, multiply, parts_of, passes, segments_of, steps_of, width_of
+from ssm_bench.ops.kernels.walk import (
+    Parts,
+    add,
+    from_parts,
+    multiply,
+    passes,
+    segments_of,
+    steps_of,
+    to_parts,
+    width_of,
+)
 
 # Programs that fill a GPU. Where batch and channels make fewer, time is cut into segments.
 _PROGRAMS = 1024
@@ -49,7 +59,7 @@ def _states(a: jax.Array, b: jax.Array, h0: jax.Array, logarithmic: bool, revers
 
 
 def _forward(a, b, h0, logarithmic, reverse, interpret):
-    h = joined(_solve(a, b, h0, logarithmic, reverse, interpret)[0])
+    h = from_parts(_solve(a, b, h0, logarithmic, reverse, interpret)[0])
     return h, (a, h0, h)
 
 
@@ -59,8 +69,8 @@ def _backward(logarithmic, reverse, interpret, residuals, dh):
     JAX's complex cotangents are those of a holomorphic function: nothing is conjugated.
     """
     a, h0, h = residuals
-    found = _solve(a, dh, jnp.zeros_like(h0), logarithmic, not reverse, interpret, before=(parts_of(h), parts_of(h0)))
-    db, da, dh0 = (joined(parts) for parts in found)
+    found = _solve(a, dh, jnp.zeros_like(h0), logarithmic, not reverse, interpret, before=(to_parts(h), to_parts(h0)))
+    db, da, dh0 = (from_parts(parts) for parts in found)
     if a.ndim == 1:
         da = da.sum((0, 1))
     return da * jnp.exp(a) if logarithmic else da, db, dh0[:, -1]
@@ -78,7 +88,7 @@ def _solve(a, inputs, first, logarithmic, reverse, interpret, before=None):
     (rows, length, channels), constant, adjoint = inputs.shape, a.ndim == 1, before is not None
     segments = segments_of(_PROGRAMS, rows * (channels // width_of(channels)), length)
     run = passes(inputs.shape, segments, reverse=reverse, interpret=interpret)
-    a_parts, inputs, first = (parts_of(x) for x in (jnp.exp(a) if logarithmic else a, inputs, first))
+    a_parts, inputs, first = (to_parts(x) for x in (jnp.exp(a) if logarithmic else a, inputs, first))
 
     def shapes(*each):
         return [[shape] * len(inputs) for shape in each]
@@ -89,7 +99,7 @@ def _solve(a, inputs, first, logarithmic, reverse, interpret, before=None):
         carry = [*run(partial(_ends_kernel, adjoint=adjoint), shapes(*ends), a_parts, inputs, but_last=True)]
         if constant:
             steps = steps_of(length, segments)
-            carry.append(parts_of(jnp.exp(steps * a) if logarithmic else a**steps))
+            carry.append(to_parts(jnp.exp(steps * a) if logarithmic else a**steps))
     all_steps, ends = (rows, length, channels), (rows, segments, channels)
     if before is None:
         return run(_states_kernel, shapes(all_steps), a_parts, inputs, first, carry)

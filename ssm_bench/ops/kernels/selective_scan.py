@@ -20,7 +20,7 @@ from ssm_bench.ops.kernels.selective_scan_program import (
     threads_over_channels,
     turn_of,
 )
-from ssm_bench.ops.kernels.walk import Parts, joined, parts_of
+from ssm_bench.ops.kernels.walk import Parts, from_parts, to_parts
 
 # Steps whose states the backward pass holds in registers at once.
 _CHUNK = 8
@@ -92,10 +92,10 @@ def fused_scan(
     B, C = B.astype(A.dtype), C.astype(A.dtype)
     # y = sum of parts of C times parts of h.
     C = 2 * jnp.conj(C) if jnp.iscomplexobj(A) else C
-    inputs = Inputs(u, delta, parts_of(A), parts_of(B), parts_of(C), D, z, delta_bias, parts_of(h0))
+    inputs = Inputs(u, delta, to_parts(A), to_parts(B), to_parts(C), D, z, delta_bias, to_parts(h0))
     solved: tuple[jax.Array, Parts] = _scan(inputs, softplus, interpret)
     y, last = solved
-    return y, joined(last)
+    return y, from_parts(last)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))

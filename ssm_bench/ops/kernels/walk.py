@@ -159,13 +159,13 @@ def passes(size: tuple[int, int, int], segments: int, *, reverse: bool, interpre
     return run
 
 
-def parts_of(x: jax.Array) -> Parts:
-    """Takes apart."""
+def to_parts(x: jax.Array) -> Parts:
+    """The parts of a real or complex array."""
     return [jnp.real(x), jnp.imag(x)] if jnp.iscomplexobj(x) else [x]
 
 
-def joined(parts: Parts) -> jax.Array:
-    """Puts together."""
+def from_parts(parts: Parts) -> jax.Array:
+    """The real or complex array with these parts."""
     return lax.complex(*parts) if len(parts) == 2 else parts[0]
 
 

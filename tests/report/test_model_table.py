@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ssm_bench.report.overview import FORMATS, Row, Size, csv, latex, markdown, short
+from ssm_bench.report.model_table import FORMATS, Row, Size, csv, latex, markdown, short
 
 ROWS = [
     Row(

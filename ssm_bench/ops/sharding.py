@@ -1,4 +1,4 @@
-"""Operations that the compiler can not divide: transforms and kernels, on batches that stand on several devices."""
+"""Batches on several devices: each computes the operations that the compiler cannot partition on its own part."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -18,10 +18,10 @@ def divided(mesh: Mesh) -> Iterator[None]:
         yield
 
 
-def by_parts(function: Callable[..., Any], batched: Sequence[bool], *, axis: int = 0) -> Callable[..., Any]:
-    """The function, computed by each device on its own part of the batch; itself where nothing is divided.
+def per_device(function: Callable[..., Any], batched: Sequence[bool], *, axis: int = 0) -> Callable[..., Any]:
+    """The function, applied by each device to its own part of the batch; unchanged where the batch is not divided.
 
-    The compiler knows neither how to divide a kernel nor a Fourier transform: it would have every device do all of it.
+    The compiler can partition neither a kernel nor a Fourier transform: every device would compute all of it.
 
     Args:
         function: of arrays; no example of a batch may depend on another.

@@ -5,19 +5,19 @@ from pathlib import Path
 
 from ssm_bench.cli import main
 from ssm_bench.config import experiment
-from ssm_bench.report.overview import csv, latex, markdown
+from ssm_bench.report.model_table import csv, latex, markdown
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.sweep.overview import overview
+from ssm_bench.sweep.model_rows import model_rows
 from ssm_bench.train.run import make_program
 from ssm_bench.train.step import count_parameters
 
 
 def test_rows_are_read_from_classes_and_recipes():
-    (lru, transformer), notes = overview(["lru", "transformer"], ["listops"], data="synthetic", tell=lambda _: None)
+    (lru, transformer), notes = model_rows(["lru", "transformer"], ["listops"], data="synthetic", tell=lambda _: None)
     assert (lru.parametrization, lru.structure, lru.discretization) == ("LTI", "MIMO", "none")
     assert (transformer.parametrization, transformer.scaffold) == ("nonlinear", "mlp")
     assert transformer.sizes["listops"].state is None
-    assert notes == ["Vocabularies of the data found here: ListOps: synthetic."]
+    assert notes == ["Vocabularies of the data found here: ListOps: synthetic ListOps (short expressions, never cut)."]
     config, dataset = opened(
         Choices(preset="paper", data="synthetic").config(Cell(model="lru", task="listops", seed=0))
     )
@@ -52,7 +52,7 @@ def test_the_verb_writes_a_file_and_refuses_what_makes_no_sense(tmp_path, capsys
 
 
 def test_a_table_of_positions_has_the_length_of_the_task():
-    ((row,), _) = overview(["transformer"], ["pathx"], data="synthetic", tell=lambda _: None)
+    ((row,), _) = model_rows(["transformer"], ["pathx"], data="synthetic", tell=lambda _: None)
     assert row.sizes["pathx"].parameters > 16_384 * 32
 
 
@@ -60,7 +60,7 @@ def test_a_task_without_a_recipe_has_no_size_and_a_sweep_leaves_it_out(tmp_path,
     source = Path(inspect.getfile(experiment("transformer"))).read_text()
     (tmp_path / "mine.py").write_text(source + '\nRECIPES = {"text": RECIPES["text"], "image": RECIPES["image"]}\n')
     monkeypatch.setenv("SSM_BENCH_EXPERIMENTS", str(tmp_path))
-    ((row,), notes) = overview(["mine"], ["text", "pathx"], data="synthetic", tell=lambda _: None)
+    ((row,), notes) = model_rows(["mine"], ["text", "pathx"], data="synthetic", tell=lambda _: None)
     assert [*row.sizes] == ["text"] and "Path-X" not in notes[0]
     for text in (markdown, latex, csv):
         written = text([row], {"text": "Text", "pathx": "Path-X"}, notes)
@@ -73,4 +73,4 @@ def test_a_task_without_a_recipe_has_no_size_and_a_sweep_leaves_it_out(tmp_path,
     assert "experiments/mine.py has no recipe for pathfinder, listops, retrieval, pathx: left out\n" in out
     assert "2 not reached" in out
     assert main([*sweep, "--tasks", "listops,pathx"]) == main([*sweep, "--tasks", "text,nope"]) == 2
-    assert "mine has no published recipe for listops: --preset budget needs one" in capsys.readouterr().err
+    assert "mine has no published recipe for listops: preset budget needs one" in capsys.readouterr().err

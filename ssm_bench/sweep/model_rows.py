@@ -14,11 +14,11 @@ from ssm_bench.data import Dataset, spec
 from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.build import build
 from ssm_bench.network.mixer import Mixer
-from ssm_bench.report.overview import Row, Size
+from ssm_bench.report.model_table import Row, Size
 from ssm_bench.sweep.cells import Cell, Choices, opened
 
 
-def overview(
+def model_rows(
     models: Sequence[str], tasks: Sequence[str], *, data: str = "auto", tell: Callable[[str], None] = print
 ) -> tuple[list[Row], list[str]]:
     """A row for every model with a recipe for a task of these, and notes on the data that give sizes of vocabularies.

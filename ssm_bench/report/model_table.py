@@ -1,6 +1,6 @@
 """What kind of system each model is: Table I of the control theoretic overview (arXiv 2403.16899), for the models here.
 
-The rows come from the classes and their recipes (`ssm_bench.sweep.overview`); this module only writes them down.
+The rows come from the classes and their recipes (`ssm_bench.sweep.model_rows`); this module only writes them down.
 """
 
 from collections.abc import Callable, Mapping, Sequence
