@@ -22,7 +22,8 @@ TAIL = """## How it works
 - Commands run in processes forked from one that has loaded the libraries and has never used JAX. Kills while Python
   loads libraries are therefore not among those counted.
 - Records are compared as JSON, without the date, the seconds and the rates. Prepared data are compared by one hash over
-  the card, all arrays and all splits.
+  the card, all arrays and all splits. Of the damaged checkpoints one in ten is resumed to the end of its run; of the
+  others all restored arrays and the progress are compared with what was saved.
 - Inputs are drawn from flags, settings, plans, records and raw files, and from a list of values that none of them
   expects: nothing, numbers that are too large or not finite, control characters, bytes that are not UTF-8, pipes and
   folders in place of files. A command that refuses its input must leave every file as it was.
