@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ssm_bench.errors import ArgumentError, UserError, unknown_choice
+from ssm_bench.errors import ArgumentError, unknown_choice
 from ssm_bench.network.parameters import Exempt
 from ssm_bench.ops.precision import widened
 
@@ -81,6 +81,10 @@ class GEGLU(nnx.Module):
         return self.out(jax.nn.gelu(self.gate(x)) * self.value(x))
 
 
+#: Taps of a short convolution are a sum with one term each, which is compiled as such.
+MOST_TAPS = 256
+
+
 class ShortConv(nnx.Module):
     """A convolution over a few neighbors, for each channel alone: y_t = bias + sum over k of w_k x_{t-k}.
 
@@ -91,10 +95,10 @@ class ShortConv(nnx.Module):
         """Creates weights (taps, width), the newest position last, uniform in +-1/sqrt(taps), and a zero bias.
 
         Raises:
-            UserError: fewer than one tap.
+            ArgumentError: no tap, or more than MOST_TAPS.
         """
-        if taps < 1:
-            raise UserError(f"taps of a short convolution must be at least 1; got {taps}")
+        if not 1 <= taps <= MOST_TAPS:
+            raise ArgumentError("taps", f"of a short convolution must lie in 1..{MOST_TAPS}; got {taps}")
         bound = taps**-0.5
         self.kernel = nnx.Param(jax.random.uniform(rngs.params(), (taps, width), minval=-bound, maxval=bound))
         self.bias = Exempt(jnp.zeros(width)) if bias else None

@@ -134,7 +134,8 @@ def test_the_recipe_has_the_published_number_of_parameters():
     [
         ({"expand": 0.1}, "expand times the width 4 must be a width of 1 to 16777216; got 0.1"),
         ({"expand": float("nan")}, "expand times the width 4 .* got nan"),
-        ({"taps": 0}, "taps of a short convolution must be at least 1; got 0"),
+        ({"taps": 0}, r"taps of a short convolution must lie in 1\.\.256; got 0"),
+        ({"taps": 100_000}, r"taps of a short convolution must lie in 1\.\.256; got 100000"),
     ],
 )
 def test_impossible_options(options, message):
