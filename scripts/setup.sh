@@ -45,8 +45,13 @@ found=$("$venv/bin/python" -m pip --version >/dev/null 2>&1 &&
 [ "$found" = "$wanted" ] || "$python" -m venv --clear "$venv"
 
 echo "installing into $venv, once; about a minute" >&2
-# Modules are compiled when they are first imported: compiling all of them here would double the time.
+# Modules are compiled when they are first imported. Where Python may not write what it compiles, every process would
+# compile anew, which takes seconds: there they are compiled below, in parallel.
 install="$venv/bin/python -m pip install -qq --disable-pip-version-check --no-compile"
 $install --require-hashes --requirement constraints.txt
 $install --no-deps --no-build-isolation --editable .
+if [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then
+    # Some packages hold templates and files for other versions of Python, which do not compile.
+    "$venv/bin/python" -m compileall -q -j 0 "$venv"/lib/python3*/site-packages >/dev/null 2>&1 || true
+fi
 touch "$stamp"
