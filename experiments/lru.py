@@ -18,11 +18,11 @@ variance 1/h. Image is in color in the paper, and gray here, as in LRA. Two sett
 no source: the documents of a batch have similar lengths (`train.lengths`), and the statistics of the norm are
 recomputed from training batches before each evaluation (`train.norm_batches`).
 
-On ListOps the whole schedule stays far below the paper, which is not explained. Twice the learning rate was slightly
-better, within what one seed can show. Other records in the same folder, one seed each: embeddings of variance 1 did not
-help over an eighth of the schedule. Initial phases in [0, pi / 10], as on Path-X, did help, and made up about half of
-the difference over the whole schedule in half precision. An observation without a record: near the end of the run at
-twice the learning rate, the eigenvalues were still inside the ring that they started in.
+On ListOps the accuracy after the complete schedule is far below the paper's; the cause is unknown. Twice the learning
+rate was slightly better, within what one seed can show. Other records in the same folder, one seed each: embeddings
+of variance 1 did not help over an eighth of the schedule. Initial phases in [0, pi / 10], as on Path-X, did help, and
+made up about half of the difference over the whole schedule in half precision. An observation without a record: near
+the end of the run at twice the learning rate, the eigenvalues were still inside the ring that they started in.
 """
 
 import math

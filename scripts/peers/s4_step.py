@@ -187,7 +187,7 @@ class TorchTrainee:
             return self.network["decoder"](self.network["backbone"](self.network["encoder"](x))[0])
         lengths = torch.from_numpy(batch.lengths)
         y, _ = self.network["backbone"](self.network["encoder"](x), lengths=lengths.to(self.device))
-        # Their decoder slices by each length, which need not come back from the device.
+        # Their decoder slices by each length: host integers avoid a transfer from the device.
         return self.network["decoder"](y, lengths=lengths.tolist())
 
     def train(self, batches: Iterable[Any], first: int) -> float:

@@ -193,6 +193,6 @@ def _check_platform(platforms: str) -> None:
     kinds = ("cuda", "rocm") if "gpu" in platforms.split(",") else ("cuda",)
     if not any(kind in plugin for plugin in plugins for kind in kinds):
         raise UserError(
-            f"JAX_PLATFORMS={platforms} needs JAX's plugin for GPUs, which is not installed: "
+            f"JAX_PLATFORMS={platforms} needs JAX's plugin for GPUs, but none is installed: "
             "run `make setup EXTRAS=cuda13`, or unset JAX_PLATFORMS"
         )

@@ -157,7 +157,7 @@ def _compared(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     for record in records:
         if record.benchmark != "compare":
             continue
-        # The reference, which is not faster than itself, comes last.
+        # The reference has no `times_faster` and comes last.
         faster = record.backends("times_faster")
         for backend in sorted(record.backends("step_ms"), key=lambda name: name not in faster):
             yield [
