@@ -204,3 +204,21 @@ def pathfinder(folder, resolution=32, as_text=True, difficulty="curv_contour_len
         else:
             np.save(metadata, np.asarray(rows))
     return base, images
+
+
+#: One file of each form that can be recognized as damaged: its task, and what writes the form.
+FORMS = {
+    "imdb.jsonl.xz": ("text", imdb_lines),
+    "aclImdb_v1.tar.gz": ("text", imdb_archive),
+    "cifar-10-python.tar.gz": ("image", cifar_python_archive),
+    "cifar-10-binary.tar.gz": ("image", cifar_binary_archive),
+    "cifar-10-batches-py/data_batch_3": ("image", cifar_python_folder),
+    "cifar-10-batches-bin/test_batch.bin": ("image", cifar_binary_folder),
+    "cifar10_gray.npz.xz": ("image", cifar_gray),
+    "aan_docs.jsonl.xz": ("retrieval", aan_rebuilt),
+    "aan_pairs.npz": ("retrieval", aan_rebuilt),
+    "new_aan_pairs.eval.tsv": ("retrieval", aan_tsv),
+    "basic_val.tsv": ("listops", listops),
+    "pathfinder32/curv_contour_length_14/imgs/9/sample_7.png": ("pathfinder", pathfinder),
+    "pathfinder32/curv_contour_length_14/metadata/10.npy": ("pathfinder", pathfinder),
+}

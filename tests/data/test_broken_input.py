@@ -20,27 +20,10 @@ def overwrite(path):
     path.write_bytes(b"something else entirely")
 
 
-FORMS = {
-    "imdb.jsonl.xz": ("text", files.imdb_lines),
-    "aclImdb_v1.tar.gz": ("text", files.imdb_archive),
-    "cifar-10-python.tar.gz": ("image", files.cifar_python_archive),
-    "cifar-10-binary.tar.gz": ("image", files.cifar_binary_archive),
-    "cifar-10-batches-py/data_batch_3": ("image", files.cifar_python_folder),
-    "cifar-10-batches-bin/test_batch.bin": ("image", files.cifar_binary_folder),
-    "cifar10_gray.npz.xz": ("image", files.cifar_gray),
-    "aan_docs.jsonl.xz": ("retrieval", files.aan_rebuilt),
-    "aan_pairs.npz": ("retrieval", files.aan_rebuilt),
-    "new_aan_pairs.eval.tsv": ("retrieval", files.aan_tsv),
-    "basic_val.tsv": ("listops", files.listops),
-    "pathfinder32/curv_contour_length_14/imgs/9/sample_7.png": ("pathfinder", files.pathfinder),
-    "pathfinder32/curv_contour_length_14/metadata/10.npy": ("pathfinder", files.pathfinder),
-}
-
-
 @pytest.mark.parametrize("damage", [cut_short, overwrite])
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", files.FORMS)
 def test_one_sentence_and_nothing_left(raw_folder, cache_folder, name, damage):
-    task, write = FORMS[name]
+    task, write = files.FORMS[name]
     write(raw_folder)
     damage(raw_folder / name)
     with pytest.raises(UserError) as told:

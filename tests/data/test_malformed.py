@@ -42,23 +42,8 @@ def refused(task, cache_folder, told):
     return str(error.value)
 
 
-# One file of each form, and what writes the form.
-FORMS = {
-    "basic_val.tsv": ("listops", files.listops),
-    "imdb.jsonl.xz": ("text", files.imdb_lines),
-    "aclImdb_v1.tar.gz": ("text", files.imdb_archive),
-    "aclImdb/train/pos/1_9.txt": ("text", files.imdb_folder),
-    "cifar-10-python.tar.gz": ("image", files.cifar_python_archive),
-    "cifar-10-binary.tar.gz": ("image", files.cifar_binary_archive),
-    "cifar-10-batches-py/data_batch_3": ("image", files.cifar_python_folder),
-    "cifar-10-batches-bin/test_batch.bin": ("image", files.cifar_binary_folder),
-    "cifar10_gray.npz.xz": ("image", files.cifar_gray),
-    "aan_docs.jsonl.xz": ("retrieval", files.aan_rebuilt),
-    "aan_pairs.npz": ("retrieval", files.aan_rebuilt),
-    "new_aan_pairs.eval.tsv": ("retrieval", files.aan_tsv),
-    "pathfinder32/curv_contour_length_14/imgs/9/sample_7.png": ("pathfinder", files.pathfinder),
-    "pathfinder32/curv_contour_length_14/metadata/10.npy": ("pathfinder", files.pathfinder),
-}
+# Any file is a text: that of a folder is refused only where it is missing or can not be decoded.
+FORMS = files.FORMS | {"aclImdb/train/pos/1_9.txt": ("text", files.imdb_folder)}
 
 
 def as_folder(path):
