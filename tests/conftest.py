@@ -62,3 +62,18 @@ def x64():
 
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs a command in an empty folder: (exit code, standard output, standard error)."""
+    from ssm_bench.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = main([*arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call

@@ -27,19 +27,6 @@ SMALL = (
 )
 
 
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Runs a verb in an empty folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        code = main([*arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
-
-
 def sweep_of(*more):
     return ("sweep", "--preset", "quick", "--data", "synthetic", "--jobs", "1", *SMALL, *more)
 

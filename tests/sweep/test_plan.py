@@ -32,15 +32,12 @@ TINY = """
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
+def command(command, tmp_path):
     """Runs a sweep of a plan in an empty folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
 
     def call(text, *arguments):
         (tmp_path / "plan.yaml").write_text(text)
-        code = main(["sweep", "--plan", "plan.yaml", *arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
+        return command("sweep", "--plan", "plan.yaml", *arguments)
 
     return call
 

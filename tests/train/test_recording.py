@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from ssm_bench.cli import main
 from ssm_bench.errors import UserError
 from ssm_bench.record import store
 from ssm_bench.sweep.cells import Cell, Choices, opened
@@ -23,19 +22,6 @@ CUSTOM = ("--preset", "custom", *TOY[2:])
 @pytest.fixture(scope="module")
 def opened_cell():
     return opened(Choices(preset="quick", data="synthetic").config(Cell(model="lru", task="text", seed=0)))
-
-
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Runs a command in an empty folder: exit code, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        code = main([*arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 @pytest.fixture
