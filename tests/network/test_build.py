@@ -28,7 +28,7 @@ from ssm_bench.train.provenance import PACKAGE
         ("s5", "mamba", "mixer.discretization=foh", "mixer: unknown discretization 'foh'"),
         ("h3", "mamba", "mixer.shift_size=0", "mixer: shift_size .* got 0"),
         ("s5", "h3", "scaffold.shift_size=0", "scaffold: shift_size .* got 0"),
-        ("s5", "mamba", "scaffold.taps=0", "scaffold: taps .* got 0"),
+        ("s5", "mamba", "scaffold.taps=0", "scaffold.taps .* must lie in 1..256; got 0"),
         ("s5", "mamba", "scaffold.expand=1e30", "^scaffold.expand times the width 32 .* got 1e.30"),
         ("s5", "mlp", "scaffold.width=-1", "^scaffold.width must be at least 1, or 0 .* got -1"),
         ("attention", "griffin", "mixer.heads=3", "^mixer.heads must divide the width 40; got 3"),

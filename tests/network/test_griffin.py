@@ -120,7 +120,7 @@ def test_last_maps_start_smaller_in_deeper_models():
         (Hawk, {"expand": 0.0}, "expand must be above 0 .*; got 0.0"),
         (Hawk, {"expand": float("nan")}, "expand must be above 0 .*; got nan"),
         (Hawk, {"expand": float("inf")}, "expand must be above 0 .*; got inf"),
-        (Hawk, {"taps": 0}, "taps .* at least 1; got 0"),
+        (Hawk, {"taps": 0}, "taps .* must lie in 1..256; got 0"),
         (GatedMLP, {"mlp_expand": -1.0}, "mlp_expand times the width .* got -1.0"),
         (GatedMLP, {"mlp_expand": 1e30}, "mlp_expand times the width .* got 1e.30"),
         (Griffin, {"window": 0}, "window must be at least 1; got 0"),
