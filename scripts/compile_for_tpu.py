@@ -26,7 +26,7 @@ from ssm_bench.config import experiment_names
 from ssm_bench.errors import UserError
 from ssm_bench.ops import use_backend
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.train.run import make_trainer
+from ssm_bench.training.run import make_trainer
 
 
 def compile_step(model: str, task: str, preset: str, place: jax.sharding.Sharding) -> jax.stages.Compiled:

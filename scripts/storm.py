@@ -32,7 +32,7 @@ from storm_cases.page import page
 from storm_cases.process import load_libraries
 
 from ssm_bench.record.store import write_text
-from ssm_bench.train import provenance
+from ssm_bench.training import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "results" / "storm.json"

@@ -17,7 +17,7 @@ __all__ = ["Benchmark", "Run", "benchmark", "datasets", "load", "testing", "trai
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("datasets", "testing", "train"):
+    if name in ("datasets", "testing"):
         return importlib.import_module(f"ssm_bench.{name}")
     if name in __all__:
         return getattr(importlib.import_module("ssm_bench.api"), name)

@@ -3,7 +3,7 @@
 import sys
 
 from ssm_bench.cli import main
-from ssm_bench.train.stop import leave
+from ssm_bench.training.stop import leave
 
 
 def run() -> None:

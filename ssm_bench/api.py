@@ -15,11 +15,11 @@ from ssm_bench.report import publish, render
 from ssm_bench.report.table import Table
 from ssm_bench.sweep.cells import Cell, Choices, opened
 from ssm_bench.sweep.progress import Progress
-from ssm_bench.train import provenance, trained
-from ssm_bench.train import run as runs
-from ssm_bench.train.checks import writable
-from ssm_bench.train.stop import Stop
-from ssm_bench.train.trained import TrainedModel
+from ssm_bench.training import provenance, trained
+from ssm_bench.training import run as runs
+from ssm_bench.training.checks import writable
+from ssm_bench.training.stop import Stop
+from ssm_bench.training.trained import TrainedModel
 
 #: A model by its name, or a mixer by its class.
 Model = str | type[Mixer]

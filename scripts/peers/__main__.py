@@ -111,7 +111,7 @@ def train(options: argparse.Namespace) -> int:
 
     from ssm_bench.data import load
     from ssm_bench.sweep.progress import parse_duration
-    from ssm_bench.train.stop import Stop
+    from ssm_bench.training.stop import Stop
 
     found, label = PEERS[options.train], f"{options.train} {options.task}"
     assert found.repository is not None  # as for all of TRAINED

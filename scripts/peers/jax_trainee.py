@@ -11,7 +11,7 @@ from feed import Batch
 from timing import Cell
 from training import Schedule
 
-from ssm_bench.train import provenance
+from ssm_bench.training import provenance
 
 
 class Tensor(np.ndarray):

@@ -16,7 +16,7 @@ from ssm_bench.bench.recording import Findings
 from ssm_bench.data import spec
 from ssm_bench.record import SPEED_VERSION, SpeedRecord, validate_speed
 from ssm_bench.sweep.recipe import resolve
-from ssm_bench.train import provenance
+from ssm_bench.training import provenance
 
 #: Steps between two waits for the device, how many such groups are timed, and when to stop with fewer.
 GROUP, REPEATS, SECONDS = 5, 15, 5.0

@@ -24,9 +24,9 @@ from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.record import peer
 from ssm_bench.record.peer import PeerRecord
-from ssm_bench.train import provenance
-from ssm_bench.train.recording import data_part
-from ssm_bench.train.stop import Stop
+from ssm_bench.training import provenance
+from ssm_bench.training.recording import data_part
+from ssm_bench.training.stop import Stop
 
 #: Steps between two looks at the clock; chunks also end with an epoch and with the warm-up.
 CHUNK = 50

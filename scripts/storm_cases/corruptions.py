@@ -13,8 +13,8 @@ import numpy as np
 
 from ssm_bench.errors import UserError
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.train.checkpoint import Checkpoints
-from ssm_bench.train.run import make_trainer
+from ssm_bench.training.checkpoint import Checkpoints
+from ssm_bench.training.run import make_trainer
 from storm_cases import raw
 from storm_cases.damage import DAMAGES, damage, swap
 from storm_cases.process import LONGEST, Ended, fault, start

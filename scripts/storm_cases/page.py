@@ -33,7 +33,7 @@ TAIL = """## How it works
 It is repeated by `python scripts/storm.py`, in part with `--parts kills,inputs`, on other cases with `--seed 7`. The
 test suite runs `python scripts/storm.py --short`. Single cases of the same kinds are tests:
 `tests/data/test_integrity.py`, `tests/data/test_replacement.py`, `tests/data/test_broken_input.py`,
-`tests/train/test_checkpoint.py`, `tests/project/test_command_line.py`.
+`tests/training/test_checkpoint.py`, `tests/project/test_command_line.py`.
 
 Not covered: GPUs, several machines, network file systems, power failures (a file is complete after its process was
 killed, but what the system had not yet written to the disk may be lost), and errors in the mathematics.

@@ -21,7 +21,7 @@ from typing import IO
 
 from ssm_bench.cli import main, verbs
 from ssm_bench.cli._failures import report
-from ssm_bench.train import loop
+from ssm_bench.training import loop
 
 #: Seconds after which a command counts as hanging.
 LONGEST = 300.0

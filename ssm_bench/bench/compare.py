@@ -9,7 +9,7 @@ from ssm_bench.bench.recording import Findings, sizes_of
 from ssm_bench.bench.step import measure_step
 from ssm_bench.data import Dataset
 from ssm_bench.ops import use_backend
-from ssm_bench.train.run import make_trainer
+from ssm_bench.training.run import make_trainer
 
 #: The metrics of a step that are kept for each backend; the peak of the process would be that of the largest.
 COMPARED = ("step_ms", "step_ms_one_per_call", "compile_seconds", "temporary_bytes", "sequences_per_second")

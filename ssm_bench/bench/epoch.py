@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ssm_bench.train.loop import Trainer
-from ssm_bench.train.stop import Stop
+from ssm_bench.training.loop import Trainer
+from ssm_bench.training.stop import Stop
 
 
 def measure_epoch(trainer: Trainer, *, chunk: int, stop: Stop, tell: Callable[[int, int], None]) -> dict[str, float]:

@@ -7,8 +7,8 @@ from ml_collections import ConfigDict
 
 from ssm_bench.bench.recording import Findings, sizes_of
 from ssm_bench.bench.step import measure_step
-from ssm_bench.train.run import make_trainer, open_data, out_of_memory
-from ssm_bench.train.stop import Stop
+from ssm_bench.training.run import make_trainer, open_data, out_of_memory
+from ssm_bench.training.stop import Stop
 
 #: The metrics of a step that are kept at each length.
 KEPT = ("step_ms", "tokens_per_second", "temporary_bytes", "compile_seconds", "batch_size")

@@ -13,8 +13,8 @@ import numpy as np
 
 from ssm_bench import ops
 from ssm_bench.bench.recording import Findings
-from ssm_bench.train.run import out_of_memory
-from ssm_bench.train.stop import Stop
+from ssm_bench.training.run import out_of_memory
+from ssm_bench.training.stop import Stop
 
 #: Timings, of which the median counts; each starts as many calls as fit in GROUP_SECONDS before it waits. After SECONDS
 #: only the least number of them is made.

@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 
 from ssm_bench.record import SPEED_VERSION, Measurement, SpeedRecord, config_hash, store, validate_speed
 from ssm_bench.report.speed import PRECISION
-from ssm_bench.train import provenance
-from ssm_bench.train.identity import recipe
+from ssm_bench.training import provenance
+from ssm_bench.training.identity import recipe
 
 #: Numbers that say what was timed. All others are measurements.
 SIZES = ("activation_bits", "batch_size", "d_model", "directions", "layers", "length", "seeds", "tokens")

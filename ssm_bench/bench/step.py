@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ssm_bench.train import provenance
-from ssm_bench.train.checkpoint import Checkpoints
-from ssm_bench.train.loop import Trainer
-from ssm_bench.train.stop import Stop
+from ssm_bench.training import provenance
+from ssm_bench.training.checkpoint import Checkpoints
+from ssm_bench.training.loop import Trainer
+from ssm_bench.training.stop import Stop
 
 
 def measure_step(trainer: Trainer, *, scan_steps: int = 100, repeats: int = 3, brief: bool = False) -> dict[str, float]:

@@ -19,10 +19,10 @@ from ssm_bench.data import Dataset
 from ssm_bench.errors import ArgumentError, SettingError, UserError
 from ssm_bench.network.build import Split
 from ssm_bench.network.mixer import Mixer, WholeMixer
-from ssm_bench.train import provenance
-from ssm_bench.train.run import make_program
-from ssm_bench.train.step import count_parameters
-from ssm_bench.train.stop import Stop
+from ssm_bench.training import provenance
+from ssm_bench.training.run import make_program
+from ssm_bench.training.step import count_parameters
+from ssm_bench.training.stop import Stop
 
 #: A stream is read in chunks of at most this many tokens.
 CHUNK = 4096

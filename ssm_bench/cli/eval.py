@@ -27,8 +27,8 @@ def run(options: argparse.Namespace) -> int:
     _options.prepare_jax(options.preset)
     from ssm_bench.errors import UserError, unknown_name
     from ssm_bench.sweep.cells import Cell, opened
-    from ssm_bench.train.checkpoint import Checkpoints
-    from ssm_bench.train.run import checkpoint_folder, make_trainer
+    from ssm_bench.training.checkpoint import Checkpoints
+    from ssm_bench.training.run import checkpoint_folder, make_trainer
 
     choices = _options.choices(options)
     config, dataset = opened(choices.config(Cell(model=options.model, task=options.task, seed=options.seed)))

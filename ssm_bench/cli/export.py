@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs the verb."""
     _options.prepare_jax()
-    from ssm_bench.train import trained
+    from ssm_bench.training import trained
 
     print(f"wrote {trained.of_record(options.record, options.checkpoints).save(options.out)}")
     return 0

@@ -12,7 +12,7 @@ from ssm_bench.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from ssm_bench.sweep.cells import Cell, Runner
-    from ssm_bench.train.stop import Stop
+    from ssm_bench.training.stop import Stop
 
 HELP = "train every model on every task, skipping what is finished, and write the table"
 EXAMPLE = """examples:
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.config import experiment_names
     from ssm_bench.sweep import cells, workers
     from ssm_bench.sweep.progress import parse_duration
-    from ssm_bench.train.stop import Stop
+    from ssm_bench.training.stop import Stop
 
     if options.budget and options.share:
         raise UserError("--budget and --share both say how long to train: give one of them")
@@ -96,7 +96,7 @@ def _run_plan(options: argparse.Namespace) -> int:
     _options.prepare_jax(tell=False)
     from ssm_bench.sweep import cells, forecast, plan, workers
     from ssm_bench.sweep.progress import parse_duration
-    from ssm_bench.train.stop import Stop
+    from ssm_bench.training.stop import Stop
 
     for name in ("preset", "seeds", "share", "budget", "together", "data", "overrides"):
         if (value := getattr(options, name)) not in (None, "", []) and value is not False:

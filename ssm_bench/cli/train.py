@@ -38,11 +38,11 @@ def run(options: argparse.Namespace) -> int:
     _options.prepare_jax(options.preset)
     from ssm_bench.sweep.cells import Cell, opened, summary
     from ssm_bench.sweep.progress import Progress, parse_duration
-    from ssm_bench.train import provenance
-    from ssm_bench.train.checks import writable
-    from ssm_bench.train.run import earlier, outdated, revision_words
-    from ssm_bench.train.run import run as run_cell
-    from ssm_bench.train.stop import Stop, Stopped
+    from ssm_bench.training import provenance
+    from ssm_bench.training.checks import writable
+    from ssm_bench.training.run import earlier, outdated, revision_words
+    from ssm_bench.training.run import run as run_cell
+    from ssm_bench.training.stop import Stop, Stopped
 
     devices = _options.count("--devices", options.devices)
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
 def _keep(record: "RunRecord", options: argparse.Namespace) -> None:
     """Writes the model of a finished run, if it is asked for."""
     if options.keep_model and record.status == "ok":
-        from ssm_bench.train import trained
+        from ssm_bench.training import trained
 
         kept = trained.kept_folder(record, options.results)
         print(f"wrote {trained.of_checkpoint(record, options.checkpoints).save(kept)}")

@@ -1,6 +1,6 @@
 """Parameter types: what a parameter is decides its learning rate and weight decay.
 
-The optimiser's groups are read from these types (see `ssm_bench.train.optimizer`), never from names.
+The optimiser's groups are read from these types (see `ssm_bench.training.optimizer`), never from names.
 """
 
 from flax import nnx

@@ -17,10 +17,10 @@ from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.record import config_hash, store
 from ssm_bench.sweep.progress import duration
-from ssm_bench.train.identity import recipe
-from ssm_bench.train.loop import SCORING
-from ssm_bench.train.run import make_trainer, memory_advice, out_of_memory
-from ssm_bench.train.stop import Stop
+from ssm_bench.training.identity import recipe
+from ssm_bench.training.loop import SCORING
+from ssm_bench.training.run import make_trainer, memory_advice, out_of_memory
+from ssm_bench.training.stop import Stop
 
 LOG = logging.getLogger(__name__)
 

@@ -16,14 +16,14 @@ from ssm_bench.record import RunRecord, store
 from ssm_bench.sweep.budget import NoMemory, check_budget, planned_share
 from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
-from ssm_bench.train import provenance
-from ssm_bench.train.checkpoint import UnderWay
-from ssm_bench.train.checks import writable
-from ssm_bench.train.devices import check_batch
-from ssm_bench.train.outcome import Outcome
-from ssm_bench.train.recording import make_record
-from ssm_bench.train.run import earlier, open_data, outdated, revision_words, run, with_seed
-from ssm_bench.train.stop import Stop, Stopped
+from ssm_bench.training import provenance
+from ssm_bench.training.checkpoint import UnderWay
+from ssm_bench.training.checks import writable
+from ssm_bench.training.devices import check_batch
+from ssm_bench.training.outcome import Outcome
+from ssm_bench.training.recording import make_record
+from ssm_bench.training.run import earlier, open_data, outdated, revision_words, run, with_seed
+from ssm_bench.training.stop import Stop, Stopped
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,9 @@ from ssm_bench.sweep import workers
 from ssm_bench.sweep.cells import Cell
 from ssm_bench.sweep.plan import Group
 from ssm_bench.sweep.progress import duration
-from ssm_bench.train import provenance
-from ssm_bench.train.identity import recipe
-from ssm_bench.train.run import FINISHED, outdated
+from ssm_bench.training import provenance
+from ssm_bench.training.identity import recipe
+from ssm_bench.training.run import FINISHED, outdated
 
 
 @dataclass(frozen=True)

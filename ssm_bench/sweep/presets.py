@@ -7,7 +7,7 @@ from types import ModuleType
 from ml_collections import ConfigDict
 
 from ssm_bench.data import spec
-from ssm_bench.train.loop import chunk_length
+from ssm_bench.training.loop import chunk_length
 
 #: Default share of the published schedule under `budget`.
 BUDGET_SHARE = 0.1

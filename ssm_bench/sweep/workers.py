@@ -22,7 +22,7 @@ from types import FrameType
 from ssm_bench.errors import UserError
 from ssm_bench.sweep.cells import Cell, Runner, check, labels
 from ssm_bench.sweep.progress import Progress, Screen
-from ssm_bench.train.stop import SIGNALS, Stop, leave
+from ssm_bench.training.stop import SIGNALS, Stop, leave
 
 #: CPU workers beyond this cost memory, about a gigabyte each, where nobody asked for them.
 MOST_BY_DEFAULT = 8

@@ -14,7 +14,7 @@ from ssm_bench.data import spec
 from ssm_bench.errors import UserError
 from ssm_bench.mixers.lru import LRU
 from ssm_bench.network.mixer import Mixer
-from ssm_bench.train import provenance
+from ssm_bench.training import provenance
 
 MODULE = '''"""A mixer of a test."""
 from ssm_bench.mixers.lru import LRU

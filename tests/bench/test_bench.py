@@ -8,9 +8,9 @@ from ssm_bench.bench import length, operations, step
 from ssm_bench.cli import main
 from ssm_bench.record import config_hash, store
 from ssm_bench.report.speed import NOTHING, blocks
-from ssm_bench.train import provenance
-from ssm_bench.train import run as train_run
-from ssm_bench.train.identity import recipe
+from ssm_bench.training import provenance
+from ssm_bench.training import run as train_run
+from ssm_bench.training.identity import recipe
 
 #: Other sizes than the published ones, and the name that they ask for.
 SIZES = ("--name", "small", "--config.model.d_model=8", "--config.model.layers=1", "--config.mixer.state_size=4")

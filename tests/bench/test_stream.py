@@ -11,8 +11,8 @@ from ssm_bench.cli import main
 from ssm_bench.errors import UserError
 from ssm_bench.record import store
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.train.run import make_program
-from ssm_bench.train.stop import Stop
+from ssm_bench.training.run import make_program
+from ssm_bench.training.stop import Stop
 
 LENGTHS = [64, 192]
 SIZES = ("--config.model.d_model=8", "--config.model.layers=1", "--config.model.positions=none")

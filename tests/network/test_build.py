@@ -15,7 +15,7 @@ from ssm_bench.mixers.s5 import S5
 from ssm_bench.network.backbone import Classifier, Embedding
 from ssm_bench.network.build import build
 from ssm_bench.sweep.recipe import resolve
-from ssm_bench.train.provenance import PACKAGE
+from ssm_bench.training.provenance import PACKAGE
 
 
 @pytest.mark.parametrize(

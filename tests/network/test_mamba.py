@@ -16,7 +16,7 @@ from ssm_bench.network.layers import make_norm
 from ssm_bench.network.scaffold import Slots
 from ssm_bench.scaffolds.mamba import Mamba
 from ssm_bench.sweep.recipe import resolve
-from ssm_bench.train.step import count_parameters
+from ssm_bench.training.step import count_parameters
 
 BATCH, LENGTH, WIDTH = 2, 13, 4
 # Two orders of the same float32 sums of some tens of terms.

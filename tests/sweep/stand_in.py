@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from ssm_bench.train.stop import Stopped
+from ssm_bench.training.stop import Stopped
 
 
 @dataclass(frozen=True)

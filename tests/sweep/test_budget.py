@@ -16,7 +16,7 @@ from ssm_bench.sweep.budget import check_budget, planned_share
 from ssm_bench.sweep.cells import Cell, Choices, Runner
 from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
-from ssm_bench.train.stop import Stop
+from ssm_bench.training.stop import Stop
 
 #: Of a schedule of 1,000 steps of 0.75 s, which takes 1,000 s with what is left for compiling.
 STEPS, STEP_SECONDS = 1000, 0.75

@@ -8,8 +8,8 @@ from ssm_bench.config import experiment
 from ssm_bench.report.model_table import csv, latex, markdown
 from ssm_bench.sweep.cells import Cell, Choices, opened
 from ssm_bench.sweep.model_rows import model_rows
-from ssm_bench.train.run import make_program
-from ssm_bench.train.step import count_parameters
+from ssm_bench.training.run import make_program
+from ssm_bench.training.step import count_parameters
 
 
 def test_rows_are_read_from_classes_and_recipes():

@@ -14,8 +14,8 @@ from ssm_bench.record import config_hash, store, validate, validate_speed
 from ssm_bench.sweep import cells, forecast, plan, workers
 from ssm_bench.sweep.cells import Cell
 from ssm_bench.sweep.forecast import Device, Forecast
-from ssm_bench.train.identity import recipe
-from ssm_bench.train.stop import Stop
+from ssm_bench.training.identity import recipe
+from ssm_bench.training.stop import Stop
 from tests.report.samples import record
 
 CAMPAIGN = Path(__file__).parents[2] / "experiments" / "campaign.yaml"

@@ -35,8 +35,8 @@ from ssm_bench.record import store
 from ssm_bench.report.speed import own_steps
 from ssm_bench.sweep.presets import PRESETS, set_share
 from ssm_bench.sweep.recipe import FREE, SHARED_OPTIONS, resolve
-from ssm_bench.train.identity import recipe
-from ssm_bench.train.loop import chunk_length
+from ssm_bench.training.identity import recipe
+from ssm_bench.training.loop import chunk_length
 
 RESULTS = Path(__file__).parents[2] / "results"
 

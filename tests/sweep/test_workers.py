@@ -18,7 +18,7 @@ from ssm_bench.record import store
 from ssm_bench.sweep import workers
 from ssm_bench.sweep.cells import Cell
 from ssm_bench.sweep.workers import Place
-from ssm_bench.train.stop import Stop
+from ssm_bench.training.stop import Stop
 
 #: Seconds that anything here may take on a busy machine.
 PATIENCE = 240.0
@@ -111,7 +111,7 @@ from pathlib import Path
 import stand_in
 from ssm_bench.sweep import workers
 from ssm_bench.sweep.cells import Cell
-from ssm_bench.train.stop import Stop
+from ssm_bench.training.stop import Stop
 cells = [Cell(model="long", task="text", seed=s) for s in (0, 1)]
 workers.sweep(cells, stand_in.StandIn(Path({str(tmp_path)!r})), Stop(), [workers.Place()] * 2, stand_in.nothing)
 """
@@ -129,7 +129,7 @@ from pathlib import Path
 import stand_in
 from ssm_bench.sweep import workers
 from ssm_bench.sweep.cells import Cell
-from ssm_bench.train.stop import Stop
+from ssm_bench.training.stop import Stop
 cells = [Cell(model="saving", task="text", seed=s) for s in (0, 1, 2)]
 with Stop() as stop:
     runner = stand_in.StandIn(Path({str(tmp_path)!r}))

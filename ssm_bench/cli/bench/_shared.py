@@ -110,7 +110,7 @@ def write(options: argparse.Namespace, findings: Any, default_name: str, **what:
 
 def device_words() -> str:
     """Number and kind of the devices."""
-    from ssm_bench.train import provenance
+    from ssm_bench.training import provenance
 
     device = provenance.device()
     return f"{device['count']} x {device['kind']}"

@@ -16,8 +16,8 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.bench.compare import compare_backends
     from ssm_bench.ops.backends import BACKENDS
     from ssm_bench.sweep.progress import Screen
-    from ssm_bench.train.checks import writable
-    from ssm_bench.train.run import open_data
+    from ssm_bench.training.checks import writable
+    from ssm_bench.training.run import open_data
 
     for backend in options.backends:
         if backend not in BACKENDS:

@@ -15,9 +15,9 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen
     from ssm_bench.sweep.recipe import resolve
-    from ssm_bench.train.checks import writable
-    from ssm_bench.train.run import make_trainer, open_data
-    from ssm_bench.train.stop import Stop
+    from ssm_bench.training.checks import writable
+    from ssm_bench.training.run import make_trainer, open_data
+    from ssm_bench.training.stop import Stop
 
     deadline = _shared.deadline_of(options)
     config = resolve(options.model, options.task, preset="paper", data=options.data, protocol=options.protocol)

@@ -18,8 +18,8 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.bench.length import time_lengths
     from ssm_bench.bench.recording import Findings
     from ssm_bench.sweep.progress import Screen
-    from ssm_bench.train.checks import writable
-    from ssm_bench.train.stop import Stop
+    from ssm_bench.training.checks import writable
+    from ssm_bench.training.stop import Stop
 
     deadline = _shared.deadline_of(options)
     configs = {model: _shared.recipe(options, model, length=lengths[0]) for model in options.models}

@@ -16,8 +16,8 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.bench.operations import OPERATIONS, time_operation
     from ssm_bench.ops.backends import WITH_FUSED
     from ssm_bench.sweep.progress import Screen
-    from ssm_bench.train.checks import writable
-    from ssm_bench.train.stop import Stop
+    from ssm_bench.training.checks import writable
+    from ssm_bench.training.stop import Stop
 
     if options.op not in OPERATIONS:
         raise unknown_name("--op", options.op, OPERATIONS)

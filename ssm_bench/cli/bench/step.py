@@ -14,9 +14,9 @@ def run(options: argparse.Namespace) -> int:
     _options.prepare_jax()
     from ssm_bench.bench.recording import Findings, sizes_of
     from ssm_bench.bench.step import measure_loop, measure_step
-    from ssm_bench.train.checkpoint import Checkpoints
-    from ssm_bench.train.checks import writable
-    from ssm_bench.train.run import make_trainer, open_data
+    from ssm_bench.training.checkpoint import Checkpoints
+    from ssm_bench.training.checks import writable
+    from ssm_bench.training.run import make_trainer, open_data
 
     config, dataset = open_data(_shared.recipe(options, options.model))
     seeds, name = options.seeds, f"step-{options.model}-{options.task}"

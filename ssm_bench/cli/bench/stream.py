@@ -16,9 +16,9 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen
     from ssm_bench.sweep.recipe import resolve
-    from ssm_bench.train.checks import check_sizes, writable
-    from ssm_bench.train.run import open_data
-    from ssm_bench.train.stop import Stop
+    from ssm_bench.training.checks import check_sizes, writable
+    from ssm_bench.training.run import open_data
+    from ssm_bench.training.stop import Stop
 
     lengths = _shared.lengths_of(options)
     try:

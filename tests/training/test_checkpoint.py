@@ -17,17 +17,17 @@ from hypothesis import assume, given, settings, strategies
 
 from ssm_bench.cli import main
 from ssm_bench.errors import UserError
-from ssm_bench.train import checkpoint
-from ssm_bench.train import run as run_module
-from ssm_bench.train.checkpoint import Checkpoints, UnderWay, lock_file, reserved
-from ssm_bench.train.run import checkpoint_folder
+from ssm_bench.training import checkpoint
+from ssm_bench.training import run as run_module
+from ssm_bench.training.checkpoint import Checkpoints, UnderWay, lock_file, reserved
+from ssm_bench.training.run import checkpoint_folder
 
 from .test_loop import config_of, run_in
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from ssm_bench.train.checkpoint import reserved
+from ssm_bench.training.checkpoint import reserved
 with reserved([Path(sys.argv[1])]):
     print("held", flush=True)
     time.sleep(1000)
@@ -237,7 +237,7 @@ from pathlib import Path
 import numpy as np
 import jax.numpy as jnp
 from ssm_bench.errors import UserError
-from ssm_bench.train.checkpoint import Checkpoints
+from ssm_bench.training.checkpoint import Checkpoints
 checkpoints = Checkpoints(Path(sys.argv[1]))
 checkpoints.save(1, {"x": jnp.ones(3)}, {"step": 1})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -17,8 +17,8 @@ from ssm_bench.errors import UserError
 from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.build import build, split
 from ssm_bench.record import RunRecord, store, validate
-from ssm_bench.train.checkpoint import Checkpoints
-from ssm_bench.train.run import checkpoint_folder, make_program, open_data
+from ssm_bench.training.checkpoint import Checkpoints
+from ssm_bench.training.run import checkpoint_folder, make_program, open_data
 
 #: The files of an exported model.
 ARRAYS, SETTINGS, CARD = "model.safetensors", "config.json", "README.md"

@@ -8,9 +8,9 @@ from ml_collections import ConfigDict
 from ssm_bench.data import Dataset
 from ssm_bench.errors import printable
 from ssm_bench.record import SCHEMA_VERSION, RunRecord, config_hash, validate
-from ssm_bench.train import provenance
-from ssm_bench.train.identity import recipe
-from ssm_bench.train.outcome import Outcome
+from ssm_bench.training import provenance
+from ssm_bench.training.identity import recipe
+from ssm_bench.training.outcome import Outcome
 
 
 def make_record(

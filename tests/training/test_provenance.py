@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ssm_bench.train import provenance
+from ssm_bench.training import provenance
 
 
 @pytest.fixture

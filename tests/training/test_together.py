@@ -8,9 +8,9 @@ import pytest
 from ssm_bench.cli import main
 from ssm_bench.errors import UserError
 from ssm_bench.record import store
-from ssm_bench.train.run import make_trainer, run
-from ssm_bench.train.stop import Stop
-from ssm_bench.train.together import Together
+from ssm_bench.training.run import make_trainer, run
+from ssm_bench.training.stop import Stop
+from ssm_bench.training.together import Together
 
 from .test_loop import StopAfter, config_of
 

@@ -13,19 +13,19 @@ from ssm_bench.data import Dataset, load
 from ssm_bench.errors import UserError
 from ssm_bench.network.build import build, split
 from ssm_bench.record import RunRecord, store
-from ssm_bench.train import provenance
-from ssm_bench.train.batches import device_data
-from ssm_bench.train.checkpoint import Checkpoints, lock_file, reserved
-from ssm_bench.train.checks import check_sizes, writable
-from ssm_bench.train.devices import check_batch, place
-from ssm_bench.train.identity import name_of
-from ssm_bench.train.loop import Tell, Trainer
-from ssm_bench.train.optimizer import make_optimizer
-from ssm_bench.train.outcome import Outcome
-from ssm_bench.train.recording import make_record
-from ssm_bench.train.step import Program, count_parameters
-from ssm_bench.train.stop import Stop
-from ssm_bench.train.together import SeedsProgram, Together
+from ssm_bench.training import provenance
+from ssm_bench.training.batches import device_data
+from ssm_bench.training.checkpoint import Checkpoints, lock_file, reserved
+from ssm_bench.training.checks import check_sizes, writable
+from ssm_bench.training.devices import check_batch, place
+from ssm_bench.training.identity import name_of
+from ssm_bench.training.loop import Tell, Trainer
+from ssm_bench.training.optimizer import make_optimizer
+from ssm_bench.training.outcome import Outcome
+from ssm_bench.training.recording import make_record
+from ssm_bench.training.step import Program, count_parameters
+from ssm_bench.training.stop import Stop
+from ssm_bench.training.together import SeedsProgram, Together
 
 #: Statuses that a later sweep does not try again.
 FINISHED = ("ok", "diverged", "oom")

@@ -18,11 +18,11 @@ from ssm_bench.cli import main
 from ssm_bench.errors import UserError
 from ssm_bench.record import store
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.train import loop, provenance
-from ssm_bench.train import run as run_module
-from ssm_bench.train.loop import chunk_length
-from ssm_bench.train.run import make_trainer, run
-from ssm_bench.train.stop import Stop, Stopped
+from ssm_bench.training import loop, provenance
+from ssm_bench.training import run as run_module
+from ssm_bench.training.loop import chunk_length
+from ssm_bench.training.run import make_trainer, run
+from ssm_bench.training.stop import Stop, Stopped
 
 SIZES = (
     "--config.train.steps=20",
@@ -265,8 +265,8 @@ def test_a_stop_while_the_model_is_built_changes_nothing(tmp_path, monkeypatch):
 NEVER_COMPILES = """
 import sys, time
 from ssm_bench.__main__ import run
-from ssm_bench.train import loop, run as run_module
-from ssm_bench.train.stop import Stop, Stopped
+from ssm_bench.training import loop, run as run_module
+from ssm_bench.training.stop import Stop, Stopped
 
 def endless():
     print("compiling", file=sys.stderr, flush=True)
@@ -550,8 +550,8 @@ def test_chunks_fill_the_intervals(steps, evaluations, wanted):
 NEVER_ENDS = """
 import sys, time
 from ssm_bench.cli import main
-from ssm_bench.train import loop
-from ssm_bench.train import run as run_module
+from ssm_bench.training import loop
+from ssm_bench.training import run as run_module
 
 loop.CHECKPOINT_SECONDS = 0.0
 save = loop.Checkpoints.save

@@ -9,7 +9,7 @@ from flax import nnx
 from ssm_bench.config import base_config
 from ssm_bench.network.build import roles
 from ssm_bench.network.parameters import Exempt, OutputMatrix, Spectrum, StepSize
-from ssm_bench.train.optimizer import make_optimizer, make_schedule
+from ssm_bench.training.optimizer import make_optimizer, make_schedule
 
 # One Adam step from zero moments moves by the rate times the sign of the gradient, up to epsilon.
 FIRST_STEP = 1e-5

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssm_bench.train.devices import Placement
+from ssm_bench.training.devices import Placement
 
 DeviceData = dict[str, jax.Array]
 

@@ -9,11 +9,11 @@ from ssm_bench.errors import UserError
 from ssm_bench.ops import use_backend
 from ssm_bench.record import store
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.train import provenance
-from ssm_bench.train.checks import check_sizes, writable
-from ssm_bench.train.outcome import Outcome
-from ssm_bench.train.recording import make_record
-from ssm_bench.train.run import earlier, make_trainer
+from ssm_bench.training import provenance
+from ssm_bench.training.checks import check_sizes, writable
+from ssm_bench.training.outcome import Outcome
+from ssm_bench.training.recording import make_record
+from ssm_bench.training.run import earlier, make_trainer
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from ssm_bench.config import experiment_names
 from ssm_bench.data import spec
 from ssm_bench.errors import UserError
 from ssm_bench.sweep.recipe import resolve
-from ssm_bench.train import memory
-from ssm_bench.train.memory import LARGEST_SIZE, amount, check_memory, size_settings
+from ssm_bench.training import memory
+from ssm_bench.training.memory import LARGEST_SIZE, amount, check_memory, size_settings
 
 TASK = "image"
 

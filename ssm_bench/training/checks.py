@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset
 from ssm_bench.errors import SettingError, UserError
-from ssm_bench.train.memory import check_memory
+from ssm_bench.training.memory import check_memory
 
 
 def check_sizes(config: ConfigDict, dataset: Dataset) -> None:

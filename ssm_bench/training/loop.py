@@ -12,12 +12,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ssm_bench.errors import UserError
-from ssm_bench.train import provenance
-from ssm_bench.train.batches import DeviceData, TrainingOrder, evaluation_batches, padded_lengths
-from ssm_bench.train.checkpoint import Checkpoints
-from ssm_bench.train.outcome import Outcome
-from ssm_bench.train.step import Program, TrainState
-from ssm_bench.train.stop import Stop, Stopped
+from ssm_bench.training import provenance
+from ssm_bench.training.batches import DeviceData, TrainingOrder, evaluation_batches, padded_lengths
+from ssm_bench.training.checkpoint import Checkpoints
+from ssm_bench.training.outcome import Outcome
+from ssm_bench.training.step import Program, TrainState
+from ssm_bench.training.stop import Stop, Stopped
 
 #: Seconds between checkpoints: what a kill can cost at most, in addition to one chunk.
 CHECKPOINT_SECONDS = 60.0

@@ -10,8 +10,8 @@ from ssm_bench import registry
 from ssm_bench.network.build import SLOTS, options_of
 from ssm_bench.record import config_hash, store
 from ssm_bench.sweep.recipe import resolve
-from ssm_bench.train import identity
-from ssm_bench.train.identity import name_of, recipe
+from ssm_bench.training import identity
+from ssm_bench.training.identity import name_of, recipe
 
 RESULTS = Path(__file__).parents[2] / "results"
 

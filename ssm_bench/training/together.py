@@ -16,11 +16,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ssm_bench.errors import UserError
-from ssm_bench.train.batches import DeviceData, TrainingOrder
-from ssm_bench.train.checkpoint import Checkpoints
-from ssm_bench.train.loop import Trainer
-from ssm_bench.train.outcome import Outcome
-from ssm_bench.train.step import Program, TrainState
+from ssm_bench.training.batches import DeviceData, TrainingOrder
+from ssm_bench.training.checkpoint import Checkpoints
+from ssm_bench.training.loop import Trainer
+from ssm_bench.training.outcome import Outcome
+from ssm_bench.training.step import Program, TrainState
 
 
 def stacked(trees: Sequence[Any]) -> Any:

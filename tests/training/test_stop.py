@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from ssm_bench.sweep.progress import Progress
-from ssm_bench.train.stop import Stop, Stopped
+from ssm_bench.training.stop import Stop, Stopped
 
 
 def test_a_second_ctrl_c_stops_at_once():
@@ -71,7 +71,7 @@ def test_work_that_ends_gives_its_result_or_its_error():
 # Abandoned work holds neither the process nor what it printed.
 LEAVES = """
 import sys, time
-from ssm_bench.train.stop import Stop, Stopped, leave
+from ssm_bench.training.stop import Stop, Stopped, leave
 leave(5)
 stop = Stop()
 def work():

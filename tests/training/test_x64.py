@@ -7,8 +7,8 @@ import pytest
 from ssm_bench.config import experiment_names
 from ssm_bench.data import load
 from ssm_bench.sweep.recipe import resolve
-from ssm_bench.train.batches import device_data
-from ssm_bench.train.run import make_program
+from ssm_bench.training.batches import device_data
+from ssm_bench.training.run import make_program
 
 #: One model of each pair of mixer and scaffold.
 MODELS = sorted(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssm_bench.train.batches import UNIT, WINDOW, TrainingOrder, evaluation_batches, padded_lengths
+from ssm_bench.training.batches import UNIT, WINDOW, TrainingOrder, evaluation_batches, padded_lengths
 
 EXAMPLES = np.arange(100, 223)
 LENGTHS = np.random.default_rng(0).integers(1, 1000, 300)

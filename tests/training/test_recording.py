@@ -8,11 +8,11 @@ import pytest
 from ssm_bench.errors import UserError
 from ssm_bench.record import store
 from ssm_bench.sweep.cells import Cell, Choices, opened
-from ssm_bench.train import provenance
-from ssm_bench.train import run as run_module
-from ssm_bench.train.outcome import Outcome
-from ssm_bench.train.recording import make_record
-from ssm_bench.train.run import check_record
+from ssm_bench.training import provenance
+from ssm_bench.training import run as run_module
+from ssm_bench.training.outcome import Outcome
+from ssm_bench.training.recording import make_record
+from ssm_bench.training.run import check_record
 
 TOY = ("--preset", "quick", "--data", "synthetic", "--config.model.d_model=8", "--config.model.layers=1")
 TOY += ("--config.task.max_length=64", "--config.task.examples=200", "--config.train.steps=4")

@@ -1,0 +1,1 @@
+"""Training: optimizer, compiled steps, loop, checkpoints, and the run that ends in a record."""
