@@ -23,7 +23,7 @@ def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("devices")
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
     environment = os.environ | {"XLA_FLAGS": flags}
-    command = [sys.executable, "-m", "tests.train.on_two_devices", str(folder)]
+    command = [sys.executable, "-m", "tests.training.on_two_devices", str(folder)]
     found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     return folder, found.stderr

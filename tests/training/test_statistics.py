@@ -5,7 +5,7 @@ import numpy as np
 
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.training.run import make_trainer
-from tests.train.test_loop import config_of, run_in
+from tests.training.test_loop import config_of, run_in
 
 #: A mean over a few batches in another order of summation, in float32.
 ROUNDING = 1e-5
