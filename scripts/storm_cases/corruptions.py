@@ -165,7 +165,7 @@ def _restored(originals: Path, folder: Path, seeds: Sequence[int]) -> Counter:
             likes[model] = _like(model, task)
             (run,) = (originals / f"{model}.unfinished").glob("checkpoints/*/*/*/[!.]*")
             for step in run.glob("[0-9]*"):
-                alone = folder / f"{model}-{step.name}"
+                alone = folder / f"{model}-{step.name}" / run.name
                 shutil.copytree(step, alone / step.name)
                 expected[_digest(Checkpoints(alone).restore(likes[model]))] = model
     total: Counter[str] = Counter()

@@ -74,6 +74,8 @@ def lock_file(folder: Path) -> Path:
 class Checkpoints:
     """The checkpoints of one run, below one folder: `<step>/tree`, `<step>/progress.json` and `<step>/checksums.json`.
 
+    The folder is named like the run. A checkpoint contains that name, so that one copied from another run is refused.
+
     Arrays are written by `orbax.checkpoint.v1.save`. The rest is done here, since Orbax keeps no checksums: a
     checkpoint is assembled in a hidden folder, its checksums (SHA-256 of every file) are written last, and one rename
     makes it visible. Before a checkpoint is used its files are compared with the checksums, so that Orbax never reads
@@ -116,7 +118,7 @@ class Checkpoints:
             draft.mkdir()
             with _quiet_orbax():
                 ocp.save(str(draft / "tree"), tree)
-            about = {"progress": progress, "arrays": _arrays(tree)}
+            about = {"run": self.folder.name, "progress": progress, "arrays": _arrays(tree)}
             (draft / "progress.json").write_text(json.dumps(about))
             (draft / CHECKSUMS).write_text(json.dumps(_checksums(draft)))
             for damaged in {*self._damaged, step}.intersection(self.steps()):
@@ -263,8 +265,11 @@ def _problem(folder: Path) -> str:
         return "it has no checksums" if str(name) == CHECKSUMS else f"{name} is missing"
     except (OSError, ValueError) as error:
         return f"its checksums or files can not be read: {_reason(error)}"
-    complete = "progress.json" in kept and any(name.startswith("tree/") for name in kept)
-    return "" if complete else "its list of checksums is incomplete"
+    if "progress.json" not in kept or not any(name.startswith("tree/") for name in kept):
+        return "its list of checksums is incomplete"
+    # Another seed's checkpoint has the same arrays: only this name distinguishes it.
+    run = json.loads((folder / "progress.json").read_text()).get("run")
+    return "" if run == folder.parent.name else f"it belongs to the run {run}"
 
 
 def _arrays(tree: Any) -> list[list[Any]]:

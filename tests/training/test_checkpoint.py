@@ -150,7 +150,7 @@ def two_checkpoints(tmp_path_factory):
 
 def damaged_copy(original, choice, kind, position):
     """A copy of a folder with one file damaged; None where its bytes stay the same."""
-    folder = original.parent / "damaged"
+    folder = original.parent / "damaged" / original.name
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(original, folder)
     there = files(folder / "20")
@@ -192,6 +192,13 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(two_checkpo
     finally:
         logging.getLogger("ssm_bench").removeHandler(handler)
     assert re.fullmatch(r"damaged checkpoint in .* \(step 20: .*\): using that of step 10 instead\n", said.getvalue())
+
+
+def test_a_checkpoint_of_another_run_is_refused(two_checkpoints, tmp_path):
+    """That of another seed holds arrays of the same shapes."""
+    shutil.copytree(two_checkpoints, tmp_path / "other")
+    with pytest.raises(UserError, match=f"it belongs to the run {two_checkpoints.name}; "):
+        Checkpoints(tmp_path / "other").restore(TREE)
 
 
 def test_a_damaged_checkpoint_is_kept_under_another_name_when_its_step_is_saved_again(tmp_path):
