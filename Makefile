@@ -40,7 +40,7 @@ endif
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh scripts/setup.sh
 
-lock: ## resolve constraints.txt anew from pyproject.toml
+lock: ## resolve constraints.txt from pyproject.toml
 	@sh scripts/lock.sh
 
 data: $(READY) ## prepare the data sets found on this machine; ARGS="text image" for some of them

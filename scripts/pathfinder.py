@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Looks at generated Pathfinder sets: numbers with intervals, pictures, and what marker geometry alone tells.
+"""Looks at generated Pathfinder sets: numbers with intervals, pictures, and what marker geometry alone reveals.
 
 Examples:
   scripts/pathfinder.py statistics 32-hard 128-hard --images 2000

@@ -38,7 +38,7 @@ rm -f "$stamp"
 if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
     stop "VENV=$venv holds other files; name a new folder or one made by python -m venv"
 fi
-# A broken environment, or one made by an older Python or another one than was asked for, is made anew.
+# A broken environment, or one made by an older Python or another one than was asked for, is made again.
 wanted=$("$python" -c 'import sys; print(*sys.version_info[:2])')
 found=$("$venv/bin/python" -m pip --version >/dev/null 2>&1 &&
     "$venv/bin/python" -c 'import sys; print(*sys.version_info[:2])' 2>/dev/null || echo none)

@@ -186,7 +186,7 @@ def benchmark(
     /,
     tasks: Iterable[str] = ("listops",),
     *,
-    beside: Iterable[str] = ("s5",),
+    compare_with: Iterable[str] = ("s5",),
     preset: str = "quick",
     protocol: str = "strict",
     seeds: Iterable[int] = (0,),
@@ -198,7 +198,7 @@ def benchmark(
     Args:
         model: a name or a class, as for `train`, or several.
         tasks: the columns.
-        beside: our models to train next to it; finished ones are not repeated.
+        compare_with: our models to train next to it; finished ones are not repeated.
         preset: as for `train`; "quick" takes about ten seconds a cell on a CPU and is labeled as toy size.
         protocol: as for `train`.
         seeds: each gives a run; several give intervals.
@@ -217,7 +217,7 @@ def benchmark(
         train(each, task, preset=preset, protocol=protocol, seed=seed, results=results, **options)
         for seed in list(seeds)
         for task in list(tasks)
-        for each in [*models, *(name for name in beside if name not in models)]
+        for each in [*models, *(name for name in compare_with if name not in models)]
     ]
     (table,) = publish.tables(results, preset, protocol)
     return Benchmark(done, table)

@@ -31,7 +31,7 @@ BATCH, LENGTH, WIDTH = 3, 23, 8
 #: What padding may hold at worst: NaN, infinities, and large numbers.
 WORST = np.resize([np.nan, np.inf, -np.inf, 0.0], (9, 1))
 
-#: What the backbone tells a mixer that asks for it by these names.
+#: What the backbone passes to a mixer whose constructor takes these names.
 _GIVEN = {"max_length": LENGTH + len(WORST), "context": 2}
 
 

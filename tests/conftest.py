@@ -17,7 +17,7 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
     MPLBACKEND="agg",
-    # Compiled programs are kept beside the checkout, never shared with another one.
+    # Compiled programs are kept in the checkout, never shared with another one.
     JAX_COMPILATION_CACHE_DIR=str(ROOT / ".jax_cache"),
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.1",
     # Programs here run for milliseconds: compiling them fast counts, not how fast they are.

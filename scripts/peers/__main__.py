@@ -86,7 +86,7 @@ def time_all(which: str, options: argparse.Namespace) -> int:
         try:
             record = time_one(which, task, options.code, toy=options.toy)
             kept = record if options.toy else keep.fastest(record, options.results)
-        except Exception as error:  # the others go on, whatever the authors' code did
+        except Exception as error:  # the others continue, whatever the authors' code did
             failed += 1
             lines = str(error).splitlines() or ["no message"]
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "

@@ -1,6 +1,6 @@
 """The authors' repositories: which commits are timed, and what is replaced in two of them to run with today's packages.
 
-Clone each beside the others and check its commit out:
+Clone each next to the others and check its commit out:
 
   git clone https://github.com/lindermanlab/S5 CODE/S5 && git -C CODE/S5 checkout 3c18fdb
   git clone https://github.com/NicolasZucchet/minimal-LRU CODE/minimal-LRU && git -C CODE/minimal-LRU checkout bbd71b1

@@ -22,7 +22,7 @@ def set_up(clone: Path, *, compiled: bool) -> str:
     """Makes their modules importable, and compiles their extension where there is a GPU.
 
     Args:
-        compiled: raise where the extension does not compile; otherwise go on with their kernels in plain PyTorch.
+        compiled: raise where the extension does not compile; otherwise continue with their kernels in plain PyTorch.
 
     Returns:
         Which kernels are used, as a note.

@@ -178,7 +178,7 @@ def record(
 
     Args:
         where: the device, as `device` gives it.
-        packages: those that the peer runs on; their versions are told.
+        packages: those that the peer runs on; their versions are recorded.
         repository: the authors' code; None for modules of PyTorch.
         operation: what was timed where it is no model.
     """

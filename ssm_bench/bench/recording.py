@@ -31,7 +31,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
     def add(self, found: Mapping[str, float], *, backend: str = "", shape: Sequence[int] = ()) -> None:
-        """Adds numbers by the names of their metrics; sizes of everything that is timed are told apart by name."""
+        """Adds numbers by the names of their metrics; sizes are distinguished by name."""
         for metric, value in found.items():
             if metric in SIZES and not shape:
                 self.sizes[metric] = int(value)

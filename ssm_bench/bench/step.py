@@ -24,7 +24,7 @@ def measure_step(trainer: Trainer, *, scan_steps: int = 100, repeats: int = 3, b
     Returns:
         step_ms (in one long scan), unless brief step_ms_one_per_call (host waits for every step), sequences_per_second
         and tokens_per_second (of all seeds, padding counted), compile_seconds, temporary_bytes, and peak_bytes where
-        the device tells.
+        the device reports.
     """
     program = trainer.program
 

@@ -8,7 +8,7 @@ HELP = "score the best checkpoint of a run on a split, every example once"
 EXAMPLE = """example:
   ssm-bench eval --model s5 --task text --preset quick --split validation
 
-Name the run with the same options that trained it, and one of a budget with the --share that its record tells. The
+Name the run with the same options that trained it, and one of a budget with the --share that its record states. The
 test split of a run that is not at its end is not scored: that is done once, with the best parameters of all."""
 
 

@@ -23,7 +23,7 @@ EXAMPLE = """examples:
 Worker processes share the cells, as many as --jobs says: by default one a GPU or one a CPU core. With --devices N
 each of them trains on N GPUs at a time.
 With --plan the cells, their order and their settings come from a file; --groups, --models and --tasks select some.
-A sweep that is stopped (Ctrl-C, --deadline) goes on where it was with the same command."""
+A sweep that is stopped (Ctrl-C, --deadline) resumes with the same command."""
 
 #: More worker processes than any machine has room for.
 MOST_JOBS = 1024
@@ -159,7 +159,7 @@ def _sweep(
 
 
 def _close(options: argparse.Namespace, cells: int, statuses: list[str]) -> int:
-    """Counts what became of the cells and writes the table; returns the exit code."""
+    """Counts the cells by status and writes the table; returns the exit code."""
     from ssm_bench.record import store
 
     left = cells - len(statuses)

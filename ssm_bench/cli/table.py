@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--readme",
         type=Path,
-        help="file with <!-- table:begin NAME --> markers (default: README.md beside a folder called results)",
+        help="file with <!-- table:begin NAME --> markers (default: README.md next to a folder called results)",
     )
     parser.add_argument("--missing", action="store_true", help="list the cells without a finished run, write nothing")
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 where regenerating changes a byte")

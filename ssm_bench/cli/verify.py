@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     migrate = "first rewrite records of earlier versions, and move records to where they belong"
     parser.add_argument("--migrate", action="store_true", help=migrate)
     parser.add_argument(
-        "--readme", type=Path, help="page with table markers (default: README.md beside a folder called results)"
+        "--readme", type=Path, help="page with table markers (default: README.md next to a folder called results)"
     )
 
 

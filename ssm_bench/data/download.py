@@ -115,7 +115,7 @@ def prepared_examples(
 
 
 def _reach(url: str, wanted: str) -> None:
-    """Asks for a connection first: the download manager would go on trying for minutes without a network."""
+    """Asks for a connection first: the download manager would retry for minutes without a network."""
     if urllib.request.getproxies():
         return
     parts = urllib.parse.urlsplit(url)

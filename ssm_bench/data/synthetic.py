@@ -1,6 +1,6 @@
 """Building blocks of the synthetic stand-ins: small, seeded, balanced, learnable in seconds.
 
-No stand-in tells its label by the length of a document: lengths are drawn before, or apart from, the label.
+No stand-in reveals its label by the length of a document: lengths are drawn before, or apart from, the label.
 """
 
 import math
@@ -54,7 +54,7 @@ def corpus(
 
 
 def reviews(max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:
-    """Two classes of text: a share of the words tells the class, the rest are neutral."""
+    """Two classes of text: a share of the words reveals the class, the rest are neutral."""
     rng = np.random.default_rng(seed)
     labels = balanced_labels(counts, len(_WORDS_OF_CLASS), rng)
     texts = [_text(_WORDS_OF_CLASS[label], max_length, rng) for label in labels]

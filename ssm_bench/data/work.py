@@ -80,7 +80,7 @@ class Work:
                 while pending:
                     yield pending.popleft().result()
             finally:
-                # After Ctrl-C or an error, what has not begun is dropped; what has begun is waited for.
+                # After Ctrl-C or an error, work that has not started is dropped; work in progress is awaited.
                 pool.shutdown(wait=True, cancel_futures=True)
 
     @contextmanager

@@ -77,7 +77,7 @@ def flat(tree: Mapping[str, Any], root: str) -> dict[str, np.ndarray]:
 
 
 def sizes(arrays: dict[str, np.ndarray], name: str, rank: int) -> tuple[int, ...]:
-    """The shape of an array that tells the sizes of the model."""
+    """The shape of an array that determines the sizes of the model."""
     if name not in arrays:
         raise UserError(f"parameter {name} is missing; seen: {_some(arrays)}")
     if arrays[name].ndim != rank or not arrays[name].size:

@@ -19,7 +19,7 @@ def build(arrays: dict[str, np.ndarray], *, attention_window_size: int = 2048) -
     Args:
         arrays: parameters by name: those of an RGLRU ("a_param", ...), or of a ResidualBlock
             ("temporal_pre_norm/scale", ...), recurrent or with attention; a recurrent width is a multiple of 8.
-        attention_window_size: positions that attention sees beside the present one.
+        attention_window_size: positions that attention sees in addition to the present one.
     """
     if "temporal_pre_norm/scale" not in arrays:
         mixer = _rg_lru(arrays, "")

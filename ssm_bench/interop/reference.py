@@ -42,8 +42,8 @@ def load_reference(
         params: arrays by name, flat ("encoder/layers_0/seq/B") or nested, with or without a leading "params".
         batch_stats: running statistics of batch normalization, named likewise, with or without a leading
             "batch_stats"; None: those before training, mean 0 and variance 1.
-        **options: what the arrays cannot tell, under the authors' names and with their defaults: the arguments of
-            the source's `build`, in its module beside this one.
+        **options: what the arrays do not determine, under the authors' names and with their defaults: the arguments of
+            the source's `build`, in its module next to this one.
 
     Raises:
         UserError: an unknown source or option, or parameters that are missing, superfluous or of a wrong shape.

@@ -21,7 +21,7 @@ def build(
 
     Args:
         arrays: parameters by name.
-        activation: "half_glu1", "half_glu2", "full_glu" or "gelu"; empty: as the arrays tell.
+        activation: "half_glu1", "half_glu2", "full_glu" or "gelu"; empty: inferred from the arrays.
         clip_eigs: the real part of Lambda is stopped at -1e-4.
         discretization: "zoh" or "bilinear".
         bn_momentum: decay of the running statistics.

@@ -77,9 +77,9 @@ def block_sparse_attention(
     first_exists = position < limit[:, None]
     last_exists = (last > 0)[:, None] & (last[:, None] * block + position < limit[:, None])
     at_ends = jnp.concatenate([first_exists, last_exists], -1)[:, None, None]  # (b, 1, 1, keys)
-    beside = at[:, None] + jnp.arange(-1, 2)
-    beside = ((beside > 0) & (beside < last[:, None, None]))[:, None]  # (b, 1, blocks, 3)
-    parts = [jnp.repeat(part, block, axis=-1) for part in (beside, drawn)]
+    neighbors = at[:, None] + jnp.arange(-1, 2)
+    neighbors = ((neighbors > 0) & (neighbors < last[:, None, None]))[:, None]  # (b, 1, blocks, 3)
+    parts = [jnp.repeat(part, block, axis=-1) for part in (neighbors, drawn)]
     shape = (batch, heads, blocks)
     mask = jnp.concatenate([jnp.broadcast_to(part, (*shape, part.shape[-1])) for part in (at_ends, *parts)], -1)
     mask = jnp.swapaxes(mask, 1, 2).reshape(batch * blocks, heads, 1, -1)

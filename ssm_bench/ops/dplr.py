@@ -137,7 +137,7 @@ def _inverse(Lambda: jax.Array, P: jax.Array, dt: jax.Array) -> tuple[jax.Array,
     """
     inverse = 1 / (2 / dt[:, None] - Lambda)
     rows = jnp.conj(P) * inverse
-    # Twice the real part: each mode has its conjugate beside it.
+    # Twice the real part: each mode comes with its conjugate.
     gram = 2 * jnp.real(jnp.einsum("rhn,shn->hrs", rows, P, precision=lax.Precision.HIGHEST))
     if len(P) == 1:
         return inverse, rows / (1 + gram[..., 0])

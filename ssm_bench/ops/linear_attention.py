@@ -199,7 +199,7 @@ def _scaled(x: jax.Array) -> jax.Array:
 
 
 def _projected(x: jax.Array, projection: jax.Array) -> jax.Array:
-    # An exponent is rounded before it is raised: in half precision that would be an error of per cents.
+    # An exponent is rounded before it is raised: in half precision that would be an error of percents.
     return jnp.einsum("...d,md->...m", x, projection.astype(x.dtype), precision=jax.lax.Precision.HIGHEST)
 
 

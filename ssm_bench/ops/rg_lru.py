@@ -36,7 +36,7 @@ def rg_lru(
         a_param: (h,); softplus of it is the decay rate over c of an open gate.
         c: how strongly the gate acts on the decay, positive.
         h0: the state before the first step (b, h); None stands for none.
-        fresh: (b,) bool, True for sequences that begin here: their h0 counts as none. None: all go on from h0.
+        fresh: (b,) bool, True for sequences that begin here: their h0 counts as none. None: all continue from h0.
         return_last_state: also return the state after the last step.
         backend: see `linear_recurrence`; "fused" makes the gates in the kernel too, and is what "auto" takes on NVIDIA
             GPUs.
@@ -120,4 +120,4 @@ def _check_shapes(x, gate_x, gate_a, a_param, h0, fresh):
         if array.shape != shape or not jnp.issubdtype(array.dtype, jnp.floating):
             raise ValueError(f"{name} must be real {shape} to fit x {x.shape}, got {array.dtype} {array.shape}")
     if fresh is not None and (h0 is None or fresh.shape != x.shape[:1] or fresh.dtype != bool):
-        raise ValueError(f"fresh must be bool {x.shape[:1]} beside an h0, got {fresh.dtype} {fresh.shape}")
+        raise ValueError(f"fresh must be bool {x.shape[:1]} when h0 is given, got {fresh.dtype} {fresh.shape}")

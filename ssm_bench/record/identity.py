@@ -70,7 +70,8 @@ def _unique(name: str, config: Mapping[str, Any]) -> str:
 def contradiction(config: Mapping[str, Any], differences_: Mapping[str, Any]) -> str:
     """What is wrong with the differences of a configuration that were computed elsewhere; empty if nothing is.
 
-    Options of mixers and scaffolds are compared where they are listed; whether one is missing, only their classes tell.
+    Options of mixers and scaffolds are compared where they are listed; only their classes know whether one is
+    missing.
     """
     settings, listed = leaves(dict(config)), set(differences_)
     for name, value in differences_.items():

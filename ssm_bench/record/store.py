@@ -141,7 +141,7 @@ def _read_all(files: Iterable[Path], read_one: Callable[[Path], Any], skip: Skip
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """One hash of the names and bytes of several files, to tell whether something was made from them."""
+    """One hash of the names and bytes of several files, to check whether something was made from them."""
     digest = hashlib.sha256()
     for path in filter(Path.is_file, files):
         digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())

@@ -1,7 +1,7 @@
 """From records of schema version 1 to version 2.
 
 Version 1 named a run by a hash of all of its settings, overwrote a run on one data set by the same on another, and
-told in its message what version 2 has fields for.
+wrote into its message what version 2 stores in fields.
 """
 
 import re
@@ -174,7 +174,7 @@ def _told(message: str, status: str, platform: str) -> dict[str, Any]:
 
 
 def _parts(text: str, platform: str) -> list[dict[str, Any]]:
-    """The parts of a run; none where the text is not what version 1 wrote. Library versions were not told."""
+    """The parts of a run; none where the text is not what version 1 wrote. Library versions were not recorded."""
     found = [_PART.fullmatch(part) for part in re.split(r", (?=commit )", text)]
     if not all(found):
         return []

@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 
 class DataIdentity(NamedTuple):
-    """What tells two data sets apart; `checksum` also where they go by one name."""
+    """What distinguishes two data sets; `checksum` also where their names are the same."""
 
     identity: str
     kind: str
@@ -82,12 +82,12 @@ class Cell:
 
     @property
     def accuracy(self) -> tuple[float, float | None] | None:
-        """Mean over the finished seeds and its 95 % half-width (None for one seed), both in per cent."""
+        """Mean over the finished seeds and its 95 % half-width (None for one seed), both in percent."""
         return mean_interval([accuracy(run) for run in self.finished]) if self.finished else None
 
     @property
     def accuracy_failures_as_chance(self) -> float | None:
-        """Mean in per cent in which a failed seed scores chance; None while no seed has finished or failed."""
+        """Mean in percent in which a failed seed scores chance; None while no seed has finished or failed."""
         scores = [accuracy(run) for run in self.finished] + [100 / run.task.classes for run in self.failed]
         return statistics.fmean(scores) if scores else None
 
@@ -103,7 +103,7 @@ class Cell:
 
 
 def accuracy(run: RunRecord) -> float:
-    """Test accuracy of a finished run in per cent."""
+    """Test accuracy of a finished run in percent."""
     assert run.result is not None
     return 100 * run.result.test_accuracy
 
@@ -146,13 +146,13 @@ def cells(records: Iterable[RunRecord]) -> dict[tuple[str, str], Cell]:
 
 def _preference(group: list[RunRecord]) -> tuple:
     finished = _with_status(group, "ok")
-    # Schedules are rounded to chunks of steps: a difference of less than a per cent is none.
+    # Schedules are rounded to chunks of steps: a difference of less than a percent is none.
     part = round(share(finished or group) or 0.0, 2)
     return bool(finished), part, len(finished), max(run.created for run in group), group[0].config_hash
 
 
 def average(row: Mapping[str, Cell]) -> float | None:
-    """Mean accuracy over the six tasks in per cent; None unless every one is complete.
+    """Mean accuracy over the six tasks in percent; None unless every one is complete.
 
     Args:
         row: task -> cell, of one model.
@@ -173,7 +173,7 @@ def average_failures_as_chance(row: Mapping[str, Cell]) -> float | None:
 
 
 def majority_share(run: RunRecord) -> float | None:
-    """What always answering the most common test label would score, in per cent; None without a histogram."""
+    """What always answering the most common test label would score, in percent; None without a histogram."""
     histogram = run.data.label_histogram.get("test")
     return 100 * max(histogram) / sum(histogram) if histogram and sum(histogram) else None
 

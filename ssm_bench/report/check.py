@@ -90,7 +90,7 @@ def _figures(root: Path | str) -> list[str]:
 
 
 def _figures_of(root: Path | str, name: str) -> list[str]:
-    """The figures of one folder against the hashes beside them: nothing is drawn again."""
+    """The figures of one folder against the hashes stored with them: nothing is drawn again."""
     folder, sources = layout.figures_of(root, name)
     drawn_from, drawn = folder / store.DRAWN_FROM, folder / store.DRAWN
     known = drawn_from.is_file() and drawn.is_file()

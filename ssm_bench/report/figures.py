@@ -319,7 +319,7 @@ def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell
 
 
 def _points(run: RunRecord) -> list[tuple[float, float]]:
-    """Share of the published schedule, else of the planned steps, and validation accuracy, both in per cent."""
+    """Share of the published schedule, else of the planned steps, and validation accuracy, both in percent."""
     steps = run.steps.published or run.steps.planned
     return [
         (100 * point.step / steps, 100 * point.validation_accuracy)
@@ -329,7 +329,7 @@ def _points(run: RunRecord) -> list[tuple[float, float]]:
 
 
 def _mean_curve(runs: Iterable[RunRecord]) -> pd.DataFrame:
-    """Columns share, mean, min, max (per cent) over seeds, at the steps that all of them have a point of."""
+    """Columns share, mean, min, max (percent) over seeds, at the steps that all of them have a point of."""
     curves = [points for run in runs if (points := _points(run))]
     frame = pd.DataFrame([point for points in curves for point in points], columns=["share", "accuracy"])
     frame = frame.groupby("share")["accuracy"].agg(["mean", "min", "max", "count"]).reset_index()
@@ -380,7 +380,7 @@ def _accuracy_against(
         if timed:
             title += f" · {devices[0]}" + (f" (hollow: {', '.join(devices[1:])})" if len(devices) > 1 else "")
         if shared:
-            title += " · arrow: beside other runs, alone it takes less"
+            title += " · arrow: the device was shared, alone it takes less"
         figure, panels = _panels(tasks, cells, title, label, "test accuracy (%)")
         for (model, task), (value, accuracy, interval) in points.items():
             look = _look(records, model)

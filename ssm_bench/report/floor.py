@@ -1,6 +1,6 @@
 """The least time a device could take: what an operation must move through memory, over the memory's bandwidth.
 
-Inputs are read once and outputs written once; whatever lies between is kept on the chip, and computed anew
+Inputs are read once and outputs written once; whatever lies between is kept on the chip, and recomputed
 for the gradient. No program has to be this fast, and none can be faster whose arrays are larger than the cache (50 MB
 on an H100): what still lies there when it is read again does not come from memory.
 """

@@ -95,7 +95,7 @@ def _for_readme(table: Table, found: Peers) -> Table:
 
 
 def speed_page(readme: Path | str) -> Path:
-    """The page that shows the speed records, beside the README: it may not exist."""
+    """The page that shows the speed records, next to the README: it may not exist."""
     return Path(readme).parent / "docs" / "performance.md"
 
 

@@ -1,4 +1,4 @@
-"""Published accuracies, each with its source: `published.csv` beside this file."""
+"""Published accuracies, each with its source: `published.csv` next to this file."""
 
 import csv
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class PublishedValue:
     """One published number.
 
     Attributes:
-        accuracy: test accuracy in per cent; None where the authors report a failure.
-        std: the spread the authors print beside it, in per cent, or None.
+        accuracy: test accuracy in percent; None where the authors report a failure.
+        std: the spread the authors print with it, in percent, or None.
         notes: what a reader should know about it.
     """
 

@@ -95,7 +95,7 @@ def below(entry: Entry) -> list[str]:
 
 
 def cells_csv(table: Table) -> str:
-    """One line a cell, averages included; accuracies in per cent, the share as a fraction."""
+    """One line a cell, averages included; accuracies in percent, the share as a fraction."""
     lines = []
     words = table.footnotes | {AT_CHANCE: AT_CHANCE_TEXT}
     for row, title in table.rows.items():
@@ -262,7 +262,7 @@ def latex_document(table: Table) -> str:
         r"\usepackage{booktabs,xcolor}",
         r"\pagestyle{empty}",
         r"\begin{document}",
-        # Not a float: below many models the notes go on to the next page, and a float would end with its page.
+        # Not a float: below many models the notes continue on the next page, and a float would end with its page.
         rf"\begin{{center}}{tex(table.title)}\end{{center}}",
         rf"\input{{{table.name}.tex}}",
         r"\end{document}",

@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, from speed records: ours, beside the floor and beside the authors' code."""
+"""The tables of docs/performance.md, from speed records: ours, the floor and the authors' code."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     """A row for each of our steps, with the peers of the same model, task, sizes and device."""
     for record in own_steps(records):
         sizes, milliseconds = record.sizes, record.value("step_ms")
-        beside = peers(record, records)
+        their_records = peers(record, records)
         least, rate = None, record.value("tokens_per_second")
         if milliseconds and rate and {"layers", "d_model"} <= sizes.keys():
             least = floor.step_ms(
@@ -70,11 +70,11 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             _bytes(record.value("peak_bytes")),
             _lines(
                 f"{link(peer, short(fastest_step(peer)))} {md(peer.implementation)}, {activations(peer)}"
-                for peer in beside
+                for peer in their_records
             ),
-            _lines(ratio(fastest_step(peer), milliseconds) for peer in beside),
-            _lines(_bytes(peer.value("peak_bytes")) for peer in beside),
-            _measured(record, *beside),
+            _lines(ratio(fastest_step(peer), milliseconds) for peer in their_records),
+            _lines(_bytes(peer.value("peak_bytes")) for peer in their_records),
+            _measured(record, *their_records),
         ]
 
 
@@ -127,8 +127,8 @@ def _epochs(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     for record in records:
         if record.benchmark != "epoch":
             continue
-        beside, ours = peers(record, records), record.value("sequences_per_second")
-        theirs = [1000 * peer.sizes.get("batch_size", 0) / fastest_step(peer) for peer in beside]
+        their_records, ours = peers(record, records), record.value("sequences_per_second")
+        theirs = [1000 * peer.sizes.get("batch_size", 0) / fastest_step(peer) for peer in their_records]
         yield [
             md(model_of(record)),
             md(record.task or ""),
@@ -139,10 +139,10 @@ def _epochs(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             link(record, short(ours)),
             _lines(
                 f"{link(peer, short(rate))} {md(peer.implementation)}, {activations(peer)}"
-                for peer, rate in zip(beside, theirs, strict=True)
+                for peer, rate in zip(their_records, theirs, strict=True)
             ),
             _lines(ratio(ours, rate) for rate in theirs),
-            _measured(record, *beside),
+            _measured(record, *their_records),
         ]
 
 
@@ -200,7 +200,7 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
         if record.implementation:
             continue
         same = (record.operation, record.device.kind, cell.shape)
-        beside = [
+        their_records = [
             other
             for other in cells
             if other.record.implementation and (other.record.operation, other.record.device.kind, other.shape) == same
@@ -225,16 +225,16 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             _lines(
                 link(peer.record, f"{short(peer['forward_ms'])} / {short(peer['forward_backward_ms'])}")
                 + f" {md(peer.record.implementation)}"
-                for peer in beside
+                for peer in their_records
             ),
-            _lines(_ratios(peer, cell) for peer in beside),
-            _lines(_bytes(peer["temporary_bytes"]) for peer in beside),
-            _measured(record, *(peer.record for peer in beside)),
+            _lines(_ratios(peer, cell) for peer in their_records),
+            _lines(_bytes(peer["temporary_bytes"]) for peer in their_records),
+            _measured(record, *(peer.record for peer in their_records)),
         ]
 
 
 def _with_outputs(cell: _Cell) -> float | None:
-    """What a program needs beside its inputs; older records do not know it."""
+    """What a program needs in addition to its inputs; older records lack it."""
     temporary, outputs = cell["temporary_bytes"], cell["output_bytes"]
     return None if temporary is None or outputs is None else temporary + outputs
 

@@ -32,7 +32,7 @@ class Peer:
     """The authors' own code, trained on the data of a cell.
 
     Attributes:
-        accuracy: on the test set, in per cent.
+        accuracy: on the test set, in percent.
         share: of the published schedule; None where none is published.
         implementation: "owner/name@commit".
     """
@@ -44,7 +44,7 @@ class Peer:
 
 @dataclass
 class Entry:
-    """What stands at one place of the table; accuracies in per cent, None for what does not exist.
+    """The content of one cell of the table; accuracies in percent, None for what does not exist.
 
     Attributes:
         status: ok, partial, missing, or the failures joined by "/"; "derived" for what no run gave.
@@ -282,7 +282,7 @@ def _rank(column: list[Entry]) -> None:
 
 
 def _annotate(table: Table) -> None:
-    """Finds what a reader must know beside the numbers, and hangs it to heads and entries."""
+    """Finds the notes that the numbers need, and attaches them to column heads and entries."""
     official = []
     for task, title in table.tasks.items():
         column = table.cells(task)

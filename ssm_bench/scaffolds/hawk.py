@@ -1,4 +1,4 @@
-"""The scaffold of Hawk: short convolution and mixer with a gate beside them, then gated MLP."""
+"""The scaffold of Hawk: short convolution and mixer in parallel to a gate, then gated MLP."""
 
 import jax
 from flax import nnx

@@ -1,4 +1,4 @@
-"""The cells of a sweep: skips what is finished, goes on after a failure."""
+"""The cells of a sweep: skips what is finished, continues after a failure."""
 
 import json
 import sys
@@ -176,7 +176,7 @@ class Runner:
         return min((record.status for record in records), key=STATUSES.index)
 
     def fail(self, cell: Cell, message: str, progress: Progress) -> str:
-        """Leaves the record of a cell whose process died, or only says so where its steps can not be told."""
+        """Leaves the record of a cell whose process died, or only reports it where its steps are unknown."""
         try:
             # What ended its process may have been the timing of steps: not again in this one.
             config, dataset = self.config_of(cell, Stop(), timing=False)
@@ -272,7 +272,7 @@ def labels(wanted: Sequence[Cell]) -> list[str]:
 
 
 def sweep(wanted: Sequence[Cell], runner: Runner, stop: Stop) -> list[tuple[Cell, str]]:
-    """Runs cells one after another in this process; a failing one leaves a record and the next one goes on.
+    """Runs cells one after another in this process; a failing one leaves a record and the next one starts.
 
     Returns:
         Every cell that was reached, with its status.

@@ -24,7 +24,7 @@ from ssm_bench.sweep.cells import Cell, Runner, check, labels
 from ssm_bench.sweep.progress import Progress, Screen
 from ssm_bench.training.stop import SIGNALS, Stop, leave
 
-#: CPU workers beyond this cost memory, about a gigabyte each, where nobody asked for them.
+#: CPU workers beyond this cost memory, about a gigabyte each, unless asked for.
 MOST_BY_DEFAULT = 8
 
 #: Seconds after the deadline at which workers are killed that have not left.
@@ -234,7 +234,7 @@ def _start(number: int, place: Place, runner: Runner, end: float | None, prepare
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs, place, runner, end, prepare), name=f"worker {number}")
-    # A terminal sends Ctrl-C to all processes. Workers ignore it from the start; the sweep tells them when to leave.
+    # A terminal sends Ctrl-C to all processes. Workers ignore it from the start; the sweep asks them to leave.
     earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process.start()

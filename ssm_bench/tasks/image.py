@@ -140,7 +140,7 @@ def _from_batches(batches: dict[str, tuple[np.ndarray, np.ndarray]], source: Pat
 
 
 def read_tfds(paths: list[Path], tokens: str, work: Work) -> Corpus:
-    """What TFDS's own builder prepared: color images, whose ids tell the official order."""
+    """What TFDS's own builder prepared: color images, whose ids give the official order."""
     source = paths[0].parent
     images = {part: np.empty((count, 3, SIDE * SIDE), np.uint8) for part, count in IMAGES.items()}
     labels = {part: np.full(count, -1) for part, count in IMAGES.items()}

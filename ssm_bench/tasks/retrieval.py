@@ -165,7 +165,7 @@ class Retrieval(Task):
         )
 
     def checks(self, corpus: Corpus, work: Work) -> list[Check]:
-        """How much the papers alone tell, without a word of them: how often each was cited in the training pairs."""
+        """How well the citation counts of the papers in the training pairs alone predict the label."""
         parts = corpus.ranges()
         train, test = parts["train"], parts["test"]
         of_train, of_test = (np.unique(corpus.documents[part]) for part in (train, test))

@@ -202,5 +202,5 @@ class Text(Task):
         return {**splits.held_out(train, {"train": len(train) - held_out, "validation": held_out}), "test": test}
 
     def synthetic(self, max_length: int, tokens: str, counts: dict[str, int], seed: int) -> Corpus:
-        """Texts with words that tell the class."""
+        """Texts with words that reveal the class."""
         return synthetic.reviews(max_length, tokens, counts, seed)

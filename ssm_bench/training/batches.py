@@ -58,7 +58,7 @@ class TrainingOrder:
     """The examples of every training step: a function of the seed and the step, and of nothing else.
 
     With several padded lengths, batches hold examples of similar length: each window of WINDOW batches of the shuffled
-    epoch is sorted by length, and its batches come in an order drawn anew.
+    epoch is sorted by length, and its batches come in a newly drawn order.
     """
 
     def __init__(self, examples: np.ndarray, lengths: np.ndarray, *, batch: int, seed: int, padded: tuple[int, ...]):

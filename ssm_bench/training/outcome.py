@@ -79,7 +79,7 @@ class Outcome:
         return better
 
     def trained(self) -> str:
-        """What is wrong with the last parameters, if anything is: no step comes after them that could tell."""
+        """What is wrong with the last parameters, if anything is: no later step would detect it."""
         last = self.curve[-1]
         return _worthless("validation", last["validation_accuracy"], last["validation_loss"], self.step)
 
@@ -98,6 +98,6 @@ class Outcome:
 
 
 def _worthless(split: str, accuracy: float, loss: float, step: float) -> str:
-    """What is wrong with scores that tell nothing: no example counts as correct whose loss is not finite."""
+    """What is wrong with scores that mean nothing: no example counts as correct whose loss is not finite."""
     lost = accuracy == 0 and not np.isfinite(loss)
     return f"{split} loss is not finite with the parameters of step {step:.0f}" if lost else ""

@@ -49,7 +49,7 @@ def device(used: int = 1) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name where Linux tells it, else its architecture."""
+    """The processor's name where Linux reports it, else its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -88,13 +88,13 @@ def part(devices: int = 1, config: Mapping[str, Any] | None = None) -> dict[str,
 
 
 def peak_memory_bytes() -> int | None:
-    """The most device memory in use so far in this process; None where the device does not tell (CPU)."""
+    """The most device memory in use so far in this process; None where the device does not report it (CPU)."""
     statistics = jax.devices()[0].memory_stats() or {}
     return statistics.get("peak_bytes_in_use")
 
 
 def needed_memory_bytes(compiled: jax.stages.Compiled) -> int | None:
-    """What a compiled program takes at once: arguments, results and what lies between; None where it is not told."""
+    """What a compiled program takes at once: arguments, results and what lies between; None where it is unknown."""
     if (memory := compiled.memory_analysis()) is None:
         return None
     needed = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes

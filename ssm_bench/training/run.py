@@ -127,7 +127,7 @@ def run(
         checkpoints: the folder of all checkpoints.
         stop: deadline and signals.
         tell: progress, as for `Trainer.fit`.
-        afresh: begin again what has a finished record.
+        afresh: train again even if there is a finished record.
         devices: how many share every batch.
         seeds: several at once, in one program, in place of the configuration's.
 

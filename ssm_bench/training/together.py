@@ -108,7 +108,7 @@ class Together(Trainer):
         ]
         self.order = SeedsOrder(orders)
         self.outcomes = [Outcome(checksum=self.outcome.checksum) for _ in seeds]
-        # What became of the seeds that can not go on; they keep their place in the program.
+        # The outcome of the seeds that cannot continue; they keep their place in the program.
         self.lost = [""] * len(seeds)
 
     def progress(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class Together(Trainer):
         super().resume(progress)
 
     def alive(self) -> list[int]:
-        """The places of the seeds that go on."""
+        """The indices of the seeds that continue."""
         return [place for place, message in enumerate(self.lost) if not message]
 
     def _add(self, metrics: np.ndarray) -> str:
@@ -179,7 +179,7 @@ class Together(Trainer):
     def _end(self, status: str, message: str) -> Outcome:
         self._share()
         for each, lost in zip(self.outcomes, self.lost, strict=True):
-            # Those that are lost wait for the others: all of them are the same work, which goes on as a whole.
+            # Those that are lost wait for the others: all of them are one program, which continues as one.
             if lost and status != "partial":
                 each.status, each.message = "diverged", f"{lost} of {self.settings.steps}"
             else:

@@ -123,7 +123,7 @@ def test_a_class_is_trained_and_stands_in_a_table_next_to_ours(run, folder):
     found = ssm_bench.benchmark(
         Mine,
         tasks=["listops"],
-        beside=["lru"],
+        compare_with=["lru"],
         data="synthetic",
         results=folder / "results",
         checkpoints=folder / "checkpoints",

@@ -44,7 +44,7 @@ def test_equations(x64, bidirectional, length):
 def test_eigenvalues_start_on_their_disk(radius):
     A = np.asarray(small(state_size=256, radius=radius).A)
     moduli = np.abs(np.linalg.eigvals(A)) / radius
-    # The circular law holds as n grows; with 256 the outermost strays by a few per cent.
+    # The circular law holds as n grows; with 256 the outermost strays by a few percent.
     assert 0.9 < moduli.max() < 1.2
     # Uniform on the unit disk: half of the eigenvalues lie within sqrt(1/2).
     assert np.median(moduli) == pytest.approx(0.5**0.5, rel=0.1)

@@ -176,5 +176,5 @@ def test_fresh_is_one_flag_a_sequence(fresh):
     *arguments, h0 = random_problem(4)
     with pytest.raises(ValueError, match=r"fresh must be bool \(2,\)"):
         rg_lru(*arguments, h0=h0, fresh=fresh)
-    with pytest.raises(ValueError, match="beside an h0"):
+    with pytest.raises(ValueError, match="when h0 is given"):
         rg_lru(*arguments, fresh=np.ones(2, bool))

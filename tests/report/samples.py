@@ -55,7 +55,7 @@ def record(
     computed: dict[str, str] | None = None,
     curve: tuple[tuple[int, float], ...] = (),
 ) -> RunRecord:
-    """One record; `accuracy` in per cent, `curve` as (step, validation accuracy in per cent)."""
+    """One record; `accuracy` in percent, `curve` as (step, validation accuracy in percent)."""
     config = {"model": model, "task": task, "protocol": protocol} | (config or {})
     classes = CLASSES[task]
     histogram = [30] + [70 // (classes - 1)] * (classes - 1) if classes > 2 else [48, 52]

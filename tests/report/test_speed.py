@@ -243,7 +243,7 @@ def test_a_figure_shows_one_task_and_one_number_of_tokens():
 def test_floors_follow_from_bytes_and_bandwidth():
     moved = 2 * 100 * 4 * (4 * 3)
     assert floor.operation_ms(H100, "rg_lru", (2, 100, 3), backward=False) == 1000 * moved / 3.35e12
-    # And x, two gates, the gradient of h, and three more: h is computed anew, not read.
+    # And x, two gates, the gradient of h, and three more: h is recomputed, not read.
     both = moved * (4 + 7) / 4
     assert floor.operation_ms(H100, "rg_lru", (2, 100, 3), backward=True) == 1000 * both / 3.35e12
     # Many states for each byte: the exponentials are what bounds the selective scan.

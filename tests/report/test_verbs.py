@@ -303,7 +303,7 @@ def test_the_cost_of_runs_that_shared_a_device_is_marked_as_no_measure():
 
     shared, alone = record("s5", "text", 80.0, shared=True), record("lru", "text", 81.0)
     both = figures.draw([shared, alone], "budget", "strict")["strict-accuracy-cost.svg"].decode()
-    assert "arrow: beside other runs" in both
+    assert "arrow: the device was shared" in both
     one = figures.draw([alone], "budget", "strict")["strict-accuracy-cost.svg"].decode()
     assert "arrow" not in one
 

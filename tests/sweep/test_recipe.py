@@ -40,7 +40,7 @@ from ssm_bench.training.loop import chunk_length
 
 RESULTS = Path(__file__).parents[2] / "results"
 
-# A header rounds to minutes, and another card of the same name differs by a few per cent.
+# A header rounds to minutes, and another card of the same name differs by a few percent.
 COST_TOLERANCE = 0.1
 
 # Steps are rounded up to whole chunks in every interval.

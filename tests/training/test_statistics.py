@@ -1,4 +1,4 @@
-"""Batch statistics computed anew before a validation: `train.norm_batches`."""
+"""Batch statistics recomputed before a validation: `train.norm_batches`."""
 
 import jax
 import numpy as np

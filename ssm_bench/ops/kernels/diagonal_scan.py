@@ -89,7 +89,7 @@ def _solve_adjoint(dx, x, rate, angle, directions, interpret) -> tuple[jax.Array
 def _prepare(inputs, rate, angle, directions, interpret, *, adjoint=False):
     """What solving begins with: `run(kernel, shapes, *arrays)`, its programs for a channel, a, and `carry`.
 
-    `run` walks along all directions, or the one that it is told. `carry` is what tells where a segment begins, nothing
+    `run` walks along all directions, or the given one. `carry` marks where a segment begins, nothing
     where there is one.
     """
     (b, l, _), p = inputs.shape, len(rate)
@@ -131,7 +131,7 @@ class _Walk(Walk):
         return self.read(ref, t, None if self.adjoint else 0)
 
     def read(self, ref: Any, t: Any, direction: int | None = None) -> Parts:
-        """Both parts of the program's channels in an array (b, l, d): of its own direction, or of one that is told."""
+        """Both parts of the program's channels in an array (b, l, d): of its own direction, or of the given one."""
         parts = self.parts(self.direction if direction is None else direction)
         return [ref[self.row, t, part].astype(jnp.float32) for part in parts]
 

@@ -1,7 +1,7 @@
 """Kernels for NVIDIA GPUs, written in Pallas.
 
 Pallas lowers them through Triton, a route that JAX has announced to remove; `kernels_run` says whether this JAX still
-has it. Every operation that has a kernel has a reference beside it that runs everywhere.
+has it. Every operation that has a kernel has a reference next to it that runs everywhere.
 """
 
 from collections.abc import Callable

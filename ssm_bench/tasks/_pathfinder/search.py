@@ -20,7 +20,7 @@ _DASH_DRAWS = 3
 _DISTRACTOR_TRIES = 5
 #: Random pixels that are tried before all free ones are listed; both ways choose evenly among them.
 _QUICK_TRIES = 64
-#: Of a clean set: tries of the second contour beside a first one.
+#: Of a clean set: tries of the second contour for a first one.
 _PARTNER_TRIES = 100
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -359,7 +359,7 @@ def _fill(image, tip, radius, value):
 
 @_inner
 def clean_scene(mask, before, first, empty, t, any_degree, radius, a, b, inks, tips, chosen, pivots, sums, rng):
-    """Two targets that do not meet, anywhere in the image, with tips that tell nothing by where they are.
+    """Two targets that do not meet, anywhere in the image, with tips whose places reveal nothing.
 
     Returns the number of contours tried. See docs/data.md.
     """

@@ -1,4 +1,4 @@
-"""What is true of a generated set, with intervals, and how far marker geometry alone tells its labels."""
+"""What is true of a generated set, with intervals, and how far marker geometry alone predicts its labels."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -78,7 +78,7 @@ def statistics(pixels: np.ndarray, facts: np.ndarray) -> Statistics:
 
 
 def geometry_accuracy(facts: np.ndarray, side: int) -> Estimate:
-    """How often the places of the two markers alone tell the label: 0.5 where they tell nothing.
+    """How often the places of the two markers alone predict the label: 0.5 is chance.
 
     Nearest neighbors, learnt on one half and scored on the other, see the distance of the markers and how far each is
     from the middle and from the nearest edge; which of them is the start of a contour cannot be seen.

@@ -77,7 +77,7 @@ def _variants() -> dict[str, Variant]:
                 dense = found[f"{name}-dense"] = replace(plain, distractor_dashes=2 * plain.distractor_dashes)
                 found[f"{name}-faint"] = replace(plain, target_contrast=0.7, contrast=0.7)
                 found[f"{name}-dense-faint"] = replace(dense, target_contrast=0.7, contrast=0.7)
-            # Distractors that are brighter than the targets would be told apart by brightness alone.
+            # Distractors that are brighter than the targets would be distinguishable by brightness alone.
             found[f"{name}-clean"] = replace(plain, contrast=plain.target_contrast, clean=True)
     return found
 
