@@ -19,6 +19,7 @@ EXAMPLE = """examples:
   ssm-bench sweep --preset quick --models s5,lru --tasks text,image
   ssm-bench sweep --plan experiments/campaign.yaml --dry-run          what is missing, and what it will cost
   ssm-bench sweep --plan experiments/campaign.yaml --deadline 50m     the next cells that fit into 50 minutes
+  ssm-bench sweep --preset paper --dry-run --gpus 8,64                the published schedules on 8 and 64 devices
 
 Worker processes share the cells, as many as --jobs says: by default one a GPU or one a CPU core. With --devices N
 each of them trains on N GPUs at a time.
@@ -33,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
     parser.add_argument("--plan", type=Path, metavar="FILE", help="cells and settings, like experiments/campaign.yaml")
     parser.add_argument("--groups", type=_options.names, default=[], help="comma-separated groups of the plan")
-    parser.add_argument("--dry-run", action="store_true", help="with --plan: list the cells and their cost, run none")
+    parser.add_argument("--dry-run", action="store_true", help="list the cells and what they will cost, run none")
+    parser.add_argument(
+        "--gpus", type=_options.names, default=[], metavar="N", help="with --dry-run: the time on N devices, like 8,64"
+    )
     parser.add_argument("--preset", help="quick (default), budget, paper or custom")
     parser.add_argument("--models", type=_options.names, default=[], help="comma-separated, each once; default: all")
     parser.add_argument("--tasks", type=_options.names, default=[], help="comma-separated, each once; default: all")
@@ -51,8 +55,10 @@ def run(options: argparse.Namespace) -> int:
     """Runs the verb: 0 if every cell ended well or was stopped in time, 1 if one failed."""
     if options.plan:
         return _run_plan(options)
-    if options.groups or options.dry_run:
-        raise UserError(f"{'--groups' if options.groups else '--dry-run'} goes with --plan FILE")
+    if options.groups:
+        raise UserError("--groups goes with --plan FILE")
+    if options.gpus and not options.dry_run:
+        raise UserError("--gpus goes with --dry-run; how many GPUs a sweep uses is set by --jobs and --devices")
     options.preset = options.preset or "quick"
     _options.prepare_jax(options.preset, tell=False)
     from ssm_bench import registry
@@ -74,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
         _options.once(flag, given)
     models = options.models or experiment_names()
     wanted = _with_recipes(cells.cells(models, tasks, seeds, together=options.together), options.preset)
+    if options.dry_run:
+        return _dry_run(options, models, tasks, seeds)
     devices = _options.count("--devices", options.devices)
     if options.together and devices > 1:
         raise UserError(f"--together fills one device, --devices divides a run among several: got {devices} of them")
@@ -91,6 +99,32 @@ def run(options: argparse.Namespace) -> int:
     return _close(options, len(wanted), [status for _, status in reached])
 
 
+def _dry_run(options: argparse.Namespace, models: list[str], tasks: list[str], seeds: list[int]) -> int:
+    """Lists the cells of a sweep without a plan, as the one group that they are, and what they will cost."""
+    from ssm_bench.sweep import forecast, plan
+
+    counts = [_options.count("--gpus", text) for text in options.gpus]
+    if options.budget:
+        raise UserError("--dry-run knows the cost of a schedule, and --budget sets none: give --share")
+    group = plan.Group(
+        group=options.preset,
+        models=models,
+        tasks=tasks,
+        preset=options.preset,
+        share=options.share,
+        seeds=seeds,
+        together=options.together,
+        protocol=options.protocol,
+        data=options.data,
+        overrides=dict(setting.removeprefix("--config.").split("=", 1) for setting in options.overrides),
+    )
+    wanted = {(cell.model, cell.task) for cell in _with_recipes(group.cells, options.preset)}
+    records = forecast.Forecast.read(options.results, options.checkpoints, forecast.here())
+    planned = [(group, one) for group, one in records.planned([group]) if (one.cell.model, one.cell.task) in wanted]
+    print(forecast.report(planned, counts))
+    return 0
+
+
 def _run_plan(options: argparse.Namespace) -> int:
     """Runs the cells of a plan that fit before the deadline, or lists all of them."""
     _options.prepare_jax(tell=False)
@@ -98,6 +132,8 @@ def _run_plan(options: argparse.Namespace) -> int:
     from ssm_bench.sweep.progress import parse_duration
     from ssm_bench.training.stop import Stop
 
+    if options.gpus and not options.dry_run:
+        raise UserError("--gpus goes with --dry-run; how many GPUs a sweep uses is set by --jobs and --devices")
     for name in ("preset", "seeds", "share", "budget", "together", "data", "overrides"):
         if (value := getattr(options, name)) not in (None, "", []) and value is not False:
             flag = value[0] if name == "overrides" else f"--{name}"
@@ -119,7 +155,7 @@ def _run_plan(options: argparse.Namespace) -> int:
     records = forecast.Forecast.read(options.results, options.checkpoints, forecast.here())
     planned = records.planned(chosen, options.models, options.tasks)
     if options.dry_run:
-        print(forecast.report(planned))
+        print(forecast.report(planned, [_options.count("--gpus", text) for text in options.gpus]))
         return 0
     runner = cells.Runner(
         choices=groups[0].choices,

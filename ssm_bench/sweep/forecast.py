@@ -21,6 +21,7 @@ from ssm_bench.sweep import workers
 from ssm_bench.sweep.cells import Cell
 from ssm_bench.sweep.plan import Group
 from ssm_bench.sweep.progress import duration
+from ssm_bench.sweep.schedule import schedule
 from ssm_bench.training import provenance
 from ssm_bench.training.identity import recipe
 from ssm_bench.training.run import FINISHED, outdated
@@ -277,8 +278,8 @@ def _size(config: dict[str, Any]) -> list[Any]:
 HEADS = ("group", "model", "task", "preset", "share", "precision", "seeds", "status", "done", "expected")
 
 
-def report(planned: Sequence[tuple[Group, Outlook]]) -> str:
-    """A plain table of the cells, what they will cost, and the total."""
+def report(planned: Sequence[tuple[Group, Outlook]], devices: Sequence[int] = ()) -> str:
+    """A plain table of the cells, what they will cost, and the total; also the time on so many devices, if asked."""
     rows: list[tuple[str, ...]] = [HEADS]
     for group, one in planned:
         expected = "unknown" if one.seconds is None else duration(one.seconds)
@@ -303,4 +304,5 @@ def report(planned: Sequence[tuple[Group, Outlook]]) -> str:
     total = f"{len(planned)} cells: {len(planned) - len(left)} finished, {len(left)} left"
     if left:
         total += f"; {len(known)} of these take {duration(sum(known))} of one device, {len(left) - len(known)} unknown"
-    return "\n".join([*lines, total])
+    schedules = [schedule(known, count).sentence() for count in devices] if known else []
+    return "\n".join([*lines, total, *schedules])

@@ -127,10 +127,29 @@ def test_a_mistake_beside_a_plan_is_one_sentence(command, arguments, sentence):
     assert code == 2 and out == "" and sentence in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("flag", [("--dry-run",), ("--groups", "a")])
-def test_flags_of_a_plan_need_one(flag, capsys):
-    assert main(["sweep", *flag]) == 2
-    assert f"{flag[0]} goes with --plan FILE" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--groups", "a"), "--groups goes with --plan FILE"),
+        (("--gpus", "8"), "--gpus goes with --dry-run"),
+        (("--plan", str(CAMPAIGN), "--gpus", "8"), "--gpus goes with --dry-run"),
+        (("--dry-run", "--gpus", "0"), "--gpus takes a whole number from 1; got '0'"),
+        (("--dry-run", "--budget", "1h"), "--dry-run knows the cost of a schedule, and --budget sets none"),
+    ],
+)
+def test_flags_that_need_another_are_refused(arguments, sentence, capsys):
+    assert main(["sweep", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+
+
+def test_a_preset_is_forecast_without_a_plan(capsys):
+    """From the committed records: the time on several devices lies between that of the longest cell and that on one."""
+    cells = ("--models", "s5,lru", "--tasks", "text,image", "--results", str(CAMPAIGN.parents[1] / "results"))
+    assert main(["sweep", "--preset", "paper", "--dry-run", "--gpus", "1,3", *cells]) == 0
+    *_, total, one, three = capsys.readouterr().out.splitlines()
+    assert total.startswith("4 cells: ")
+    assert one.startswith("on 1 devices: ") and three.startswith("on 3 devices: ")
 
 
 def test_a_plan_is_forecast_run_and_skipped(command, tmp_path):
