@@ -1,5 +1,6 @@
 """What every test stands on: one CPU, one thread each, no file of the user's, the same examples on every machine."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -31,6 +32,9 @@ os.environ.update(
 os.environ["COLUMNS"] = "120"
 for variable in ("JAX_ENABLE_X64", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(variable, None)
+
+# JAX keeps every traced program, and full collections of so many objects are slow.
+gc.set_threshold(100_000, 50, 100)
 
 settings.register_profile("ssm_bench", deadline=None, max_examples=25, print_blob=True)
 settings.register_profile("ci", parent=settings.get_profile("ssm_bench"), derandomize=True)

@@ -1,7 +1,7 @@
 """A forward and a backward pass of each model named, at the width and state size of its recipes, with all threads.
 
-Prints the name of each model when it has ended. Layers are alike: a few of them, and a short sequence, keep compiling
-fast, while the program still has more work at once than a pool of two threads.
+Prints the name of each model when it has ended. Layers are alike: one of them, and a short sequence, keep compiling
+fast. Two passes at once give more work than a pool of two threads has room for.
 """
 
 import sys
@@ -16,7 +16,7 @@ from ssm_bench.data import spec
 from ssm_bench.network.build import build, split
 from ssm_bench.sweep.recipe import resolve
 
-LAYERS, LENGTH = 2, 64
+LAYERS, LENGTH = 1, 64
 
 # A pass starts before another has ended: two programs may not block each other either.
 PASSES = 3
