@@ -77,7 +77,9 @@ def check_inputs(name: str, x: jax.Array, mask: jax.Array | None, width: int) ->
         )
 
 
-def run_part(part: Part, x: jax.Array, mask: jax.Array | None, *, key: jax.Array | None = None) -> jax.Array:
+def run_part(
+    part: Part, x: jax.Array, mask: jax.Array | None, *, key: jax.Array | None = None, **more: jax.Array
+) -> jax.Array:
     """Runs a part on full sequences, with zeros at padded positions, so that not even NaN there reaches a true one.
 
     Args:
@@ -85,21 +87,22 @@ def run_part(part: Part, x: jax.Array, mask: jax.Array | None, *, key: jax.Array
         x: inputs (b, l, w).
         mask: (b, l) bool, true at positions of the sequence, or None.
         key: random key for dropout inside the part.
+        **more: arrays that the part also takes, by name; their padding is left as it is.
 
     Raises:
         UserError: the part returns another shape or type than that of x.
     """
     x = x if mask is None else jnp.where(mask[..., None], x, 0)
-    return _checked_output(part, x, part(x, mask, key=key))
+    return _checked_output(part, x, part(x, mask, key=key, **more))
 
 
-def extend_part(part: Part, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+def extend_part(part: Part, x: jax.Array, state: Any, **more: jax.Array) -> tuple[jax.Array, Any]:
     """Runs a part on a chunk (b, k, w), which has no padding; returns its output and the next state.
 
     Raises:
         UserError: the part returns another shape or type than that of x.
     """
-    y, state = part.extend(x, state)
+    y, state = part.extend(x, state, **more)
     return _checked_output(part, x, y), state
 
 
@@ -113,8 +116,9 @@ def _checked_output(part: Part, x: jax.Array, y: jax.Array) -> jax.Array:
     return y
 
 
-#: Runs a part of a scaffold that relates positions: the part's name, its input (b, l, w) and a key for dropout.
-Along = Callable[[str, jax.Array, jax.Array | None], jax.Array]
+#: Runs a part of a scaffold that relates positions: the part's name, its input (b, l, w) and a key for dropout. Further
+#: arrays, by name, are passed on to the part.
+Along = Callable[..., jax.Array]
 
 
 class Scaffold(nnx.Module, abc.ABC):
@@ -165,8 +169,8 @@ class Scaffold(nnx.Module, abc.ABC):
         """
         check_inputs(type(self).__name__, x, mask, self.d_model)
 
-        def along(part: str, u: jax.Array, key: jax.Array | None) -> jax.Array:
-            return run_part(getattr(self, part), u, mask, key=key)
+        def along(part: str, u: jax.Array, key: jax.Array | None, **more: jax.Array) -> jax.Array:
+            return run_part(getattr(self, part), u, mask, key=key, **more)
 
         return self.block(x, along, mask=mask, train=train, key=key)
 
@@ -187,8 +191,8 @@ class Scaffold(nnx.Module, abc.ABC):
         check_inputs(type(self).__name__, x, None, self.d_model)
         new = dict(state)
 
-        def along(part: str, u: jax.Array, key: jax.Array | None) -> jax.Array:
-            y, new[part] = extend_part(getattr(self, part), u, state[part])
+        def along(part: str, u: jax.Array, key: jax.Array | None, **more: jax.Array) -> jax.Array:
+            y, new[part] = extend_part(getattr(self, part), u, state[part], **more)
             return y
 
         return self.block(x, along, mask=None, train=False, key=None), new
