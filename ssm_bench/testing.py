@@ -1,6 +1,7 @@
 """The contract of a mixer as checks that any test can call: `check_mixer(MyMixer)`.
 
-Our own mixers are tested by the same functions. Each raises `AssertionError` with a sentence about what does not hold.
+Our own mixers are tested by the same functions. Each raises `AssertionError` with a sentence about the property that
+does not hold.
 """
 
 import inspect
@@ -28,7 +29,7 @@ HALF_PRECISION = 0.02
 
 BATCH, LENGTH, WIDTH = 3, 23, 8
 
-#: What padding may hold at worst: NaN, infinities, and large numbers.
+#: The worst values in padding: NaN, infinities, and large numbers.
 WORST = np.resize([np.nan, np.inf, -np.inf, 0.0], (9, 1))
 
 #: What the backbone passes to a mixer whose constructor takes these names.
@@ -38,19 +39,20 @@ _GIVEN = {"max_length": LENGTH + len(WORST), "context": 2}
 def check_mixer(kind: type[Mixer], *, width: int = WIDTH, tolerance: float = TOLERANCE_FLOAT64, **options: Any) -> None:
     """Checks that a class keeps the contract of `Mixer`, so that it can be benchmarked.
 
-    Options have defaults; padding reaches no true position; a causal mixer sees no later input, has a state of the
-    constant size that it states, and gives in steps and in chunks what it gives in one pass; gradients are finite and
-    reach every parameter; bfloat16 comes back as bfloat16. A mixer with the option `bidirectional` is checked with
-    both values.
+    Options have defaults. The output has the shape and the type of the input. Padding does not affect true positions
+    in a scaffold. The output of a causal mixer does not depend on later inputs; steps and chunks give the same outputs
+    as one pass, with a state of the stated constant size. Gradients are finite and reach every parameter. A mixer with
+    the option `bidirectional` is checked with both values.
 
     Args:
         kind: the class.
         width: of the inputs.
-        tolerance: in double precision, of steps against one pass; larger for a mixer that computes a part in float32.
-        **options: of its constructor, in place of its defaults; small sizes make the checks fast.
+        tolerance: of the comparison of steps with one pass in double precision; larger for a mixer that computes a part
+            in float32.
+        **options: arguments of its constructor; small sizes make the checks fast.
 
     Raises:
-        AssertionError: a sentence about the first thing that does not hold.
+        AssertionError: a sentence about the first property that does not hold.
     """
     check_options(kind)
     construct = cast(Callable[..., Mixer], kind)
@@ -62,15 +64,15 @@ def check_mixer(kind: type[Mixer], *, width: int = WIDTH, tolerance: float = TOL
             asked = inspect.signature(kind.__init__).parameters
             return construct(width, **chosen, **{k: v for k, v in _GIVEN.items() if k in asked}, rngs=nnx.Rngs(0))
 
+        check_causality(make(), width)
         check_padding(make, width)
-        check_causality(make())
-        check_steps(make, tolerance=tolerance)
-        check_gradients(make())
-        check_half_precision(make())
+        check_steps(make, width, tolerance=tolerance)
+        check_gradients(make(), width)
+        check_half_precision(make(), width)
 
 
 def check_options(kind: type[Mixer]) -> None:
-    """Checks that a class says what it is, and that every option has a default of a type that a command line takes."""
+    """Checks that a class has traits, and that every option has a default of a type that a command line accepts."""
     traits = getattr(kind, "traits", None)
     assert traits is not None, f"{kind.__name__} needs `traits`, see ssm_bench.network.mixer.Traits"
     kinds = ("LTI", "LTV", "nonlinear")
@@ -91,7 +93,7 @@ def inputs(length: int = LENGTH, width: int = WIDTH, seed: int = 0, batch: int =
 
 
 def check_padding(make: Callable[[int], Mixer], width: int = WIDTH) -> None:
-    """Checks that whatever stands at padded positions reaches no true position, in a block with a gate."""
+    """Checks that values at padded positions do not affect true positions, in the scaffold "glu"."""
     slots = Slots(
         d_model=width,
         mixer=lambda width, rngs: make(width),
@@ -113,17 +115,18 @@ def check_padding(make: Callable[[int], Mixer], width: int = WIDTH) -> None:
     _close(run(state, padded, mask)[:, :LENGTH], run(state, x, None), "padding reaches a true position")
 
 
-def check_causality(mixer: Mixer) -> None:
-    """Checks shape and type of the output, and that `causal` is true exactly if no output depends on a later input."""
-    probe, x = LENGTH // 2, inputs(width=mixer.d_model)
+def check_causality(mixer: Mixer, width: int = WIDTH) -> None:
+    """Checks shape and type of the output, and that `causal` is true exactly if no output depends on later inputs."""
+    probe, x = LENGTH // 2, inputs(width=width)
+    y = jax.eval_shape(mixer, x)
+    assert (y.shape, y.dtype) == (x.shape, x.dtype), f"the output is {y.dtype} {y.shape}, the input {x.dtype} {x.shape}"
     graph, state = nnx.split(mixer)
 
     @jax.jit
-    def run(state: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return nnx.merge(graph, state)(x), jax.grad(lambda x: nnx.merge(graph, state)(x)[:, probe].sum())(x)
+    def sensitivity(state: Any, x: jax.Array) -> jax.Array:
+        return jax.grad(lambda x: nnx.merge(graph, state)(x)[:, probe].sum())(x)
 
-    y, influence = run(state, x)
-    assert (y.shape, y.dtype) == (x.shape, x.dtype), f"the output is {y.dtype} {y.shape}, the input {x.dtype} {x.shape}"
+    influence = sensitivity(state, x)
     # A convolution by FFT leaks rounding; nothing else may.
     later = np.abs(influence[:, probe + 1 :]).max() / np.abs(influence).max()
     if mixer.causal:
@@ -132,17 +135,17 @@ def check_causality(mixer: Mixer) -> None:
         assert later > TOLERANCE, "causal is False, but no output depends on a later input"
 
 
-def check_steps(make: Callable[[], Mixer], *, tolerance: float = TOLERANCE_FLOAT64) -> None:
-    """Checks, in double precision, that steps and chunks give what one pass gives, with a state of the stated size.
+def check_steps(make: Callable[[], Mixer], width: int = WIDTH, *, tolerance: float = TOLERANCE_FLOAT64) -> None:
+    """Checks in double precision that steps and chunks give the same outputs as one pass, and the size of the state.
 
-    A mixer that is not causal raises `TypeError` instead.
+    A mixer that is not causal must raise `TypeError` instead.
     """
     with jax.enable_x64(True):
         mixer = make()
         if not mixer.causal:
             for name, call in (
                 ("initial_state", lambda: mixer.initial_state(1)),
-                ("step", lambda: mixer.step(jnp.zeros((1, mixer.d_model)), None)),
+                ("step", lambda: mixer.step(jnp.zeros((1, width)), None)),
             ):
                 try:
                     call()
@@ -163,7 +166,7 @@ def check_steps(make: Callable[[], Mixer], *, tolerance: float = TOLERANCE_FLOAT
             y, state = mixer.extend(x[:, 2:], state)
             return whole, jnp.concatenate([*outputs, y], 1), state
 
-        x = jnp.asarray(inputs(6, mixer.d_model, batch=2), jnp.float64)
+        x = jnp.asarray(inputs(6, width, batch=2), jnp.float64)
         before = mixer.initial_state(2)
         whole, in_parts, after = run(parameters, x, before)
     assert whole.dtype == jnp.float64, f"inputs of float64 give {whole.dtype}"
@@ -176,16 +179,16 @@ def check_steps(make: Callable[[], Mixer], *, tolerance: float = TOLERANCE_FLOAT
 
 
 def real_numbers(state: Any) -> int:
-    """Real numbers that a state holds for each sequence; flags and counters are none."""
+    """Real numbers in the state of each sequence; flags and counters are not counted."""
     floats = [s for s in jax.tree.leaves(state) if jnp.issubdtype(s.dtype, jnp.inexact)]
     return sum(int(np.prod(s.shape[1:], dtype=int)) * (2 if jnp.iscomplexobj(s) else 1) for s in floats)
 
 
-def check_gradients(mixer: Mixer) -> None:
+def check_gradients(mixer: Mixer, width: int = WIDTH) -> None:
     """Checks that gradients are finite and reach every parameter, and that every parameter has a known role."""
     graph, parameters, rest = nnx.split(mixer, nnx.Param, ...)
-    x = inputs(width=mixer.d_model)
-    weights = inputs(width=mixer.d_model, seed=2)
+    x = inputs(width=width)
+    weights = inputs(width=width, seed=2)
 
     @jax.jit
     def gradient(parameters: Any, rest: Any) -> Any:
@@ -199,9 +202,9 @@ def check_gradients(mixer: Mixer) -> None:
     assert not unknown, f"parameters have unknown roles: {', '.join(sorted(unknown))}"
 
 
-def check_half_precision(mixer: Mixer) -> None:
-    """Checks that inputs in bfloat16 give outputs in bfloat16, as far off as their rounding."""
-    x = inputs(width=mixer.d_model)
+def check_half_precision(mixer: Mixer, width: int = WIDTH) -> None:
+    """Checks that inputs in bfloat16 give outputs in bfloat16, with an error of the order of their rounding."""
+    x = inputs(width=width)
     graph, state = nnx.split(mixer)
 
     @jax.jit

@@ -6,7 +6,7 @@ from flax import nnx
 
 from ssm_bench.interop.places import Built, Place, matrix, sizes
 from ssm_bench.mixers.s6 import S6
-from ssm_bench.network.scaffold import Slots
+from ssm_bench.network.scaffold import Slots, run_part
 from ssm_bench.scaffolds.mamba import Mamba
 
 
@@ -28,7 +28,7 @@ class Layer(nnx.Module):
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h)."""
-        return self.block.gated(x, lambda part, u, _: getattr(self.block, part)(u, mask), None)
+        return self.block.gated(x, lambda part, u, _: run_part(getattr(self.block, part), u, mask), None)
 
 
 def build(arrays: dict[str, np.ndarray]) -> Built:

@@ -22,17 +22,13 @@ def build(arrays: dict[str, np.ndarray], *, attention_window_size: int = 2048) -
         attention_window_size: positions that attention sees in addition to the present one.
     """
     if "temporal_pre_norm/scale" not in arrays:
-        mixer = _rg_lru(arrays, "")
-        return Built(mixer, _rg_lru_places(mixer, ""), {}, mixer.d_model)
+        (width,) = sizes(arrays, "a_param", 1)
+        blocks, _, _ = sizes(arrays, "a_gate/w", 3)
+        mixer = RGLRU(width, blocks=blocks, rngs=nnx.Rngs(0))
+        return Built(mixer, _rg_lru_places(mixer, ""), {}, width)
     if "attention_block/proj_k/kernel" in arrays:
         return _attention_block(arrays, attention_window_size)
     return _recurrent_block(arrays)
-
-
-def _rg_lru(arrays: dict[str, np.ndarray], name: str) -> RGLRU:
-    (width,) = sizes(arrays, f"{name}a_param", 1)
-    blocks, _, _ = sizes(arrays, f"{name}a_gate/w", 3)
-    return RGLRU(width, blocks=blocks, rngs=nnx.Rngs(0))
 
 
 def _rg_lru_places(mixer: RGLRU, name: str) -> Places:

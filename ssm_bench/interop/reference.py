@@ -19,6 +19,7 @@ from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.interop import mamba, minimal_lru, recurrentgemma, s4, s5
 from ssm_bench.interop.places import Built, Place, fill, flat
 from ssm_bench.network.backbone import Classifier
+from ssm_bench.network.scaffold import check_inputs
 
 #: What builds the model of a source from arrays by name and the authors' options.
 SOURCES: dict[str, Callable[..., Built]] = {
@@ -132,18 +133,14 @@ class ReferenceLayer:
         self.width = width
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """(b, l, h) -> (b, l, h); mask (b, l), True at true positions, or None.
+        """(b, l, h) -> (b, l, h); mask (b, l) bool, true at positions of the sequence, or None.
 
         Raises:
-            UserError: inputs or a mask of another shape, or inputs that are no real numbers.
+            UserError: inputs or a mask of another shape or type.
         """
         x = jnp.asarray(x)
-        if x.ndim != 3 or x.shape[2] != self.width or not jnp.issubdtype(x.dtype, jnp.floating):
-            raise UserError(
-                f"the layer takes real numbers (batch, length, {self.width}); got {x.dtype} of shape {x.shape}"
-            )
-        if mask is not None and jnp.shape(mask) != x.shape[:2]:
-            raise UserError(f"the mask must have the shape {x.shape[:2]} of the positions; got {jnp.shape(mask)}")
+        mask = None if mask is None else jnp.asarray(mask)
+        check_inputs("the layer", x, mask, self.width)
         return _apply(*nnx.split(self.model), x, mask)
 
 
@@ -164,4 +161,5 @@ def _log_probs(graph, state, inputs, lengths, train):
 
 @partial(jax.jit, static_argnames="graph")
 def _apply(graph, state, x, mask):
+    x = x if mask is None else jnp.where(mask[..., None], x, 0)
     return nnx.merge(graph, state)(x, mask)

@@ -12,6 +12,7 @@ from ssm_bench.errors import UserError
 from ssm_bench.network.layers import Linear, ShortConv
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.parameters import Feedthrough
+from ssm_bench.network.scaffold import extend_part, run_part
 
 # Standard deviation at which the four maps start. A product of three signals of unit scale has long tails: with maps
 # that keep the scale, gradients are too rough to learn from.
@@ -50,12 +51,13 @@ class H3Layer(Mixer):
         self.shift = Shift(d_model, shift_size, causal=self.causal, rngs=rngs)
 
     def _gated(self, x: jax.Array, along: Callable[[str, jax.Array], jax.Array]) -> jax.Array:
-        """The layer; `along` runs the two parts that look along time, by name."""
+        """The layer; `along` runs the two parts that relate positions to each other, by name."""
         return self.out(self.query(x) * along("mixer", along("shift", self.keys(x)) * self.values(x)))
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h), whole sequences."""
-        return self._gated(x, lambda part, u: getattr(self, part)(u, mask, key=key)).astype(x.dtype)
+        # The shift and the biases leave numbers at padded positions, which the inner mixer must not see.
+        return self._gated(x, lambda part, u: run_part(getattr(self, part), u, mask, key=key)).astype(x.dtype)
 
     def initial_state(self, batch: int) -> dict[str, Any]:
         """The states of the shift and of the inner mixer."""
@@ -70,7 +72,7 @@ class H3Layer(Mixer):
         new = dict(state)
 
         def along(part: str, u: jax.Array) -> jax.Array:
-            y, new[part] = getattr(self, part).extend(u, state[part])
+            y, new[part] = extend_part(getattr(self, part), u, state[part])
             return y
 
         return self._gated(x, along).astype(x.dtype), new
@@ -84,7 +86,7 @@ class H3Layer(Mixer):
 
     @property
     def state_size(self) -> int | None:
-        """Real numbers carried by the shift and the inner mixer; None where that of the mixer grows."""
+        """Real numbers in the states of the shift and the inner mixer; None if the latter grows with the length."""
         inner = self.mixer.state_size
         return None if inner is None else inner + self.shift.state_size
 

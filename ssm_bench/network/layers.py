@@ -105,9 +105,7 @@ class ShortConv(nnx.Module):
         self.ahead = 0 if causal else taps // 2
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
-        """(b, l, w) -> (b, l, w), zeros before the first and after the last true position."""
-        if mask is not None and self.ahead:
-            x = jnp.where(mask[..., None], x, 0)
+        """(b, l, w) -> (b, l, w), with zeros before the first and after the last position."""
         return self._slide(x, self.kernel.shape[0] - 1 - self.ahead, self.ahead).astype(x.dtype)
 
     def _slide(self, x: jax.Array, before: int, after: int) -> jax.Array:

@@ -29,6 +29,7 @@ class GatedMLP(Scaffold):
         Raises:
             UserError: an expansion that leaves no hidden width.
         """
+        super().__init__(slots)
         self.mixer_residual = Residual(slots)
         self.mixer = slots.mixer(slots.d_model, rngs)
         self.mlp_residual = Residual(slots)

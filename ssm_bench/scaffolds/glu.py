@@ -32,6 +32,7 @@ class GLU(Scaffold):
         """
         if activation not in ACTIVATIONS:
             raise unknown_choice("activation", activation, ACTIVATIONS)
+        super().__init__(slots)
         width = slots.d_model
         self.residual = Residual(slots)
         self.mixer = slots.mixer(width, rngs)

@@ -53,6 +53,7 @@ class Griffin(Scaffold):
             raise ArgumentError("window", f"must be at least 1; got {window}")
         if heads < 1 or slots.d_model % (4 * heads):
             raise ArgumentError("heads", f"must divide the width {slots.d_model} into multiples of 4; got {heads}")
+        super().__init__(slots)
         if slots.index % 3 < 2:
             self.inner = Hawk(slots, expand=expand, taps=taps, mlp_expand=mlp_expand, rngs=rngs)
             return

@@ -34,6 +34,7 @@ class Hawk(Scaffold):
         Raises:
             UserError: an expansion that is not positive or absurdly large, or no taps.
         """
+        super().__init__(slots)
         width = mixer_width(slots.d_model, expand)
         self.mixer_residual = Residual(slots)
         self.enter = Linear(slots.d_model, width, rngs=rngs)

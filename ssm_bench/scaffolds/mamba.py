@@ -44,6 +44,7 @@ class Mamba(Scaffold):
         Raises:
             UserError: an expansion that leaves no channel, or no taps.
         """
+        super().__init__(slots)
         d_model = slots.d_model
         width = expanded(d_model, expand, "expand")
         self.residual = Residual(slots)

@@ -27,6 +27,7 @@ class MLP(Scaffold):
         """
         if width < 0:
             raise ArgumentError("width", f"must be at least 1, or 0 for 4 d_model; got {width}")
+        super().__init__(slots)
         d_model = slots.d_model
         self.mixer_residual = Residual(slots)
         self.mixer = slots.mixer(d_model, rngs)

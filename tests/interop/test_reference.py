@@ -166,7 +166,10 @@ def test_inputs_that_do_not_fit_a_layer(source):
     assert layer(x).shape == x.shape
     width = x.shape[-1]
     for wrong in (x[0], x[..., :1], x[None], x.astype(int)):
-        with pytest.raises(UserError, match=rf"the layer takes real numbers \(batch, length, {width}\); got"):
+        with pytest.raises(
+            UserError, match=rf"the layer takes inputs \(batch, length, {width}\) of a float type, .*; got"
+        ):
             layer(wrong)
-    with pytest.raises(UserError, match=r"the mask must have the shape .* of the positions; got \(1, 3\)"):
-        layer(x, np.ones((1, 3), bool))
+    for mask in (np.ones((1, 3), bool), np.ones(x.shape[:2])):
+        with pytest.raises(UserError, match=r"the layer takes a mask of bool \(.*\) for inputs \(.*\); got "):
+            layer(x, mask)

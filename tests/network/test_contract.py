@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import inspect
+import re
 import types
 from functools import partial
 from pathlib import Path
@@ -39,8 +40,9 @@ MIXERS = registry.names("mixers")
 SCAFFOLDS = registry.names("scaffolds")
 
 
-def make_mixer(name, *, width=WIDTH, **options):
-    kind = registry.subclass("mixers", name, Mixer)
+def make_mixer(mixer, *, width=WIDTH, **options):
+    """A small mixer, by its name or its class."""
+    kind = registry.subclass("mixers", mixer, Mixer) if isinstance(mixer, str) else mixer
     known = inspect.signature(kind.__init__).parameters
     # Long steps, so that the state matters in short sequences.
     small = {"state_size": 4, "blocks": 1, "heads": 2, "shift_size": 3, "landmarks": 3, "context": 2}
@@ -162,26 +164,55 @@ def test_half_precision_comes_back_as_such_and_as_far_off_as_its_rounding(name):
     testing.check_half_precision(make_mixer(name, bidirectional=True))
 
 
-@pytest.mark.parametrize("name", MIXERS)
-def test_inputs_of_another_rank_width_or_type_are_refused_in_one_sentence(name):
-    mixer = make_mixer(name, bidirectional=False)
-    for ways in (mixer, lambda x: mixer.extend(x, None)):
-        with pytest.raises(UserError, match=r"takes inputs \(batch, length, width\); got the shape \(3, 8\)"):
-            ways(jnp.zeros((3, WIDTH)))
-        with pytest.raises(UserError, match="takes inputs of a float type; got int32"):
-            ways(jnp.zeros((3, 5, WIDTH), jnp.int32))
-        for empty in ((0, 5, WIDTH), (3, 0, WIDTH)):
-            with pytest.raises(UserError, match=r"takes at least one sequence and position; got the shape \("):
-                ways(jnp.zeros(empty))
-        # A width of one would be broadcast by many.
-        for width in (1, WIDTH + 1):
-            with pytest.raises(UserError, match=rf"takes inputs of width 8; got the shape \(3, 5, {width}\)"):
-                ways(jnp.zeros((3, 5, width)))
+@pytest.mark.parametrize("name", SCAFFOLDS)
+def test_a_scaffold_refuses_inputs_and_masks_of_another_shape_or_type_in_one_sentence(name):
+    block = make_block(name, "lru", both=False, prenorm=True)
+    takes = "takes inputs (batch, length, 8) of a float type, with at least one sequence and position"
+    # A width of one would be broadcast.
+    shapes = ((3, WIDTH), (0, 5, WIDTH), (3, 0, WIDTH), (3, 5, 1), (3, 5, WIDTH + 1))
+    for x in (*map(jnp.zeros, shapes), jnp.zeros((3, 5, WIDTH), jnp.int32)):
+        sentence = f"{type(block).__name__} {takes}; got {x.dtype} of shape {x.shape}"
+        for way in (lambda x: block(x, None), lambda x: block.extend(x, block.initial_state(3))):
+            with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
+                way(x)
     for mask in (jnp.ones((3, 4), bool), jnp.ones((3, 1), bool), jnp.ones((3, 5))):
         with pytest.raises(UserError, match=r"takes a mask of bool \(3, 5\) for inputs \(3, 5, 8\); got "):
-            mixer(jnp.zeros((3, 5, WIDTH)), mask)
-    with pytest.raises(UserError, match=r"takes inputs \(batch, width\); got the shape \(1, 3, 8\)"):
-        mixer.step(jnp.zeros((1, 3, WIDTH)), None)
+            block(jnp.zeros((3, 5, WIDTH)), mask)
+
+
+def wrong(change):
+    """An LRU whose outputs are changed."""
+
+    class Wrong(LRU):
+        def __call__(self, x, mask=None, *, key=None):
+            return change(super().__call__(x, mask, key=key))
+
+        def extend(self, x, state):
+            y, state = super().extend(x, state)
+            return change(y), state
+
+    return Wrong
+
+
+@pytest.mark.parametrize("name", SCAFFOLDS)
+def test_a_scaffold_refuses_a_mixer_that_returns_another_shape_or_type(name):
+    sentence = r"^Wrong must return the shape and type of its input, float32 \(.*; got "
+    for change in (lambda y: y[:, :-1], lambda y: y[..., :1], lambda y: y.astype(jnp.bfloat16)):
+        block, x = make_block(name, wrong(change), both=False, prenorm=True), short_inputs()
+        with pytest.raises(UserError, match=sentence):
+            jax.eval_shape(block, x, None)
+        with pytest.raises(UserError, match=sentence):
+            jax.eval_shape(block.extend, x, block.initial_state(2))
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_a_mixer_is_a_plain_module(name):
+    """No class replaces methods of its subclasses: each is the function that its class defines."""
+    assert Mixer.__init_subclass__.__func__ is nnx.Module.__init_subclass__.__func__
+    for kind in registry.subclass("mixers", name, Mixer).__mro__:
+        if issubclass(kind, Mixer):
+            for method in filter(inspect.isfunction, vars(kind).values()):
+                assert method.__qualname__.startswith(f"{kind.__name__}.") and not hasattr(method, "__wrapped__")
 
 
 @pytest.mark.parametrize("name", MIXERS)
@@ -213,6 +244,8 @@ class Careless(LRU):
         y = super().__call__(x, mask)
         if self.mistake == "looks ahead":
             y = y + x.sum(1, keepdims=True)
+        if self.mistake == "shape":
+            y = y[:, :-1]
         return y + 1e-6 if self.mistake == "one pass" else y
 
     @property
@@ -224,6 +257,7 @@ class Careless(LRU):
     ("mistake", "sentence"),
     [
         ("", None),
+        ("shape", r"the output is float32 \(3, 22, 8\), the input float32 \(3, 23, 8\)"),
         ("looks ahead", "padding reaches a true position|an output depends on a later input"),
         ("one pass", "steps and chunks give something else than one pass"),
         ("size", "state_size is 7, but the state holds 8 real numbers"),
