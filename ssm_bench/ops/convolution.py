@@ -4,7 +4,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from scipy.fft import next_fast_len
 
 from ssm_bench.ops.sharding import per_device
 
@@ -75,6 +74,9 @@ def fast_size(size: int) -> int:
     power = max(8, 1 << (size - 1).bit_length())
     if jax.default_backend() == "gpu" and power <= LARGEST_POWER * size:
         return power
+    # Imported here: it takes half a second, and most models have no long convolution.
+    from scipy.fft import next_fast_len
+
     return 8 * next_fast_len(-(-size // 8), real=True)  # pyright: ignore[reportOperatorIssue]
 
 

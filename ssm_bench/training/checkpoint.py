@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import msgspec
 from filelock import FileLock, Timeout
-from orbax.checkpoint import v1 as ocp
 
 from ssm_bench.errors import UserError
 
@@ -110,6 +109,9 @@ class Checkpoints:
         """
         if step == self._newest:
             return  # A checkpoint is a function of the step.
+        # Imported when it is needed: it takes more than half a second.
+        from orbax.checkpoint import v1 as ocp
+
         draft = self.folder / ".draft"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -146,6 +148,8 @@ class Checkpoints:
         about = self._read()
         if about is None:
             return None
+        from orbax.checkpoint import v1 as ocp
+
         folder = self.folder / str(self._newest)
         if about["arrays"] != _arrays(like):
             raise UserError(

@@ -16,7 +16,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench import registry, testing
-from ssm_bench.config import experiment_names
+from ssm_bench.config import experiment, experiment_names
 from ssm_bench.data import spec
 from ssm_bench.errors import UserError
 from ssm_bench.mixers.lru import LRU
@@ -72,8 +72,17 @@ def test_steps_and_chunks_equal_the_whole_sequence_in_double_precision(name, bot
     testing.check_steps(lambda: make_mixer(name, bidirectional=both), tolerance=tolerance)
 
 
-# The whole product runs operation by operation on a sequence this short: compiling each pair would take minutes, and
-# here every operation is compiled once for all pairs.
+#: Every mixer in two scaffolds, one that takes `bidirectional` in four, and every scaffold around mixers of many kinds:
+#: all pairs would take minutes, and a scaffold knows nothing of its mixer but the interface.
+PAIRS = [(*case, SCAFFOLDS[(place + turn) % len(SCAFFOLDS)]) for turn in (0, 3) for place, case in enumerate(CASES)]
+
+
+def test_every_scaffold_meets_mixers_of_either_kind():
+    for scaffold in SCAFFOLDS:
+        assert {False, True} <= {both for _, both, other in PAIRS if other == scaffold}
+
+
+# Pairs run operation by operation on a sequence this short: here every operation is compiled once for all of them.
 SHORT = 4
 RAGGED = np.arange(SHORT) < np.array([[SHORT], [3]])
 
@@ -97,7 +106,7 @@ def make_block(scaffold, mixer, *, both, prenorm):
     return kind(slots, **{k: v for k, v in small.items() if k in options_of(kind)}, rngs=nnx.Rngs(0))
 
 
-@pytest.mark.parametrize(("mixer", "both", "scaffold"), [(*case, scaffold) for case in CASES for scaffold in SCAFFOLDS])
+@pytest.mark.parametrize(("mixer", "both", "scaffold"), PAIRS)
 def test_any_mixer_sits_in_any_scaffold(mixer, both, scaffold):
     # Either place of the norm meets every mixer and every scaffold.
     block = make_block(scaffold, mixer, both=both, prenorm=not both)
@@ -296,7 +305,10 @@ def close(actual, desired):
 @pytest.fixture(scope="module", params=[*((model, "text") for model in experiment_names()), ("s5", "retrieval")])
 def toy(request):
     """A toy-size model of every experiment on one task, and one with two documents an example."""
-    return toy_model(*request.param)
+    model, task = request.param
+    # One block, unless blocks differ.
+    layers = getattr(experiment(model), "TINY_LAYERS", 1)
+    return toy_model(model, task, f"--config.model.layers={layers}")
 
 
 @partial(jax.jit, static_argnums=0)

@@ -12,7 +12,7 @@ from ssm_bench.network.build import build
 from ssm_bench.network.layers import Linear, dropout, make_norm
 from ssm_bench.sweep.recipe import resolve
 
-from .test_contract import CASES, SCAFFOLDS, SHORT, WIDTH, make_block, make_mixer, toy_model
+from .test_contract import PAIRS, SHORT, WIDTH, make_block, make_mixer, toy_model
 
 BF16 = jnp.bfloat16
 
@@ -25,7 +25,7 @@ def types(tree):
     return {str(leaf.dtype) for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)}
 
 
-@pytest.mark.parametrize(("mixer", "both", "scaffold"), [(*case, scaffold) for case in CASES for scaffold in SCAFFOLDS])
+@pytest.mark.parametrize(("mixer", "both", "scaffold"), PAIRS)
 def test_any_block_returns_what_it_is_given_and_keeps_float32_states(mixer, both, scaffold):
     mask = jnp.ones((2, SHORT), bool)
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies
+from orbax.checkpoint import v1
 
 from ssm_bench.cli import main
 from ssm_bench.errors import UserError
@@ -278,7 +279,7 @@ def test_a_full_disk_ends_a_run_with_one_sentence(tmp_path, monkeypatch, capsys,
         raise error
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(checkpoint.ocp, "save", full)
+    monkeypatch.setattr(v1, "save", full)
     command = ["--preset", "quick", "--data", "synthetic", "--config.train.steps=4", "--config.model.d_model=8"]
     command += ["--config.model.layers=1", "--config.task.max_length=64", "--config.task.examples=200"]
     if verb == "train":
