@@ -30,7 +30,8 @@ os.environ.update(
 )
 # A width that no terminal changes.
 os.environ["COLUMNS"] = "120"
-for variable in ("JAX_ENABLE_X64", "NO_COLOR", "FORCE_COLOR"):
+# Many tests start processes, and compiling all modules each time would take most of their time.
+for variable in ("JAX_ENABLE_X64", "NO_COLOR", "FORCE_COLOR", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(variable, None)
 
 # JAX keeps every traced program, and full collections of so many objects are slow.
