@@ -37,10 +37,10 @@ ifneq ($(EXTRAS),)
 endif
 	@echo "ready: $(RUN)"
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt constraints-3.13.txt
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh scripts/setup.sh
 
-lock: ## resolve constraints.txt from pyproject.toml
+lock: ## resolve both locks from pyproject.toml; needs Python 3.11 and 3.13
 	@sh scripts/lock.sh
 
 data: $(READY) ## prepare the data sets found on this machine; ARGS="text image" for some of them

@@ -34,7 +34,8 @@ def project(tmp_path):
     (folder / "scripts").mkdir(parents=True)
     shutil.copy(ROOT / "scripts/setup.sh", folder / "scripts")
     shutil.copy(ROOT / "Makefile", folder)
-    (folder / "constraints.txt").write_text("# nothing\n")
+    for lock in ("constraints.txt", "constraints-3.13.txt"):
+        (folder / lock).write_text("# nothing\n")
     (folder / "pyproject.toml").write_text("broken")
     return folder
 
