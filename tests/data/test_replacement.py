@@ -121,6 +121,8 @@ def dies(module, name, call):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+# The child calls no JAX and starts no thread: it writes files, and ends.
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning", "ignore:This process:DeprecationWarning")
 @pytest.mark.parametrize(
     ("module", "name", "call", "after"),
     [

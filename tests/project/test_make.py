@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("help", "setup", "lock", "data", "test", "test-gpu", "check", "docs", "reproduce-table", "table", "bench")
+VERBS = (
+    *("help", "setup", "lock", "data", "test", "smoke", "test-gpu", "check", "docs", "reproduce-table", "table"),
+    "bench",
+)
 
 
 def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
@@ -69,7 +72,7 @@ def test_reproduce_table_hands_its_variables_on():
 
 
 @pytest.mark.parametrize(
-    "verb", ["setup", "data", "test", "test-gpu", "check", "docs", "reproduce-table", "table", "bench"]
+    "verb", [verb for verb in VERBS if verb not in ("help", "lock")]
 )
 def test_a_verb_sets_up_its_environment_first(verb, project):
     planned = make("-n", verb, folder=project)
