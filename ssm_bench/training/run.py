@@ -25,8 +25,8 @@ from ssm_bench.training.outcome import Outcome
 from ssm_bench.training.recording import make_record
 from ssm_bench.training.step import Program, count_parameters
 from ssm_bench.training.stop import Stop
-from ssm_bench.training.tracking import Tracking
 from ssm_bench.training.together import SeedsProgram, Together
+from ssm_bench.training.tracking import Tracking
 
 #: Statuses that a later sweep does not try again.
 FINISHED = ("ok", "diverged", "oom")

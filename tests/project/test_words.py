@@ -53,3 +53,12 @@ def test_a_lock_names_versions_and_hashes_alone(lock):
     allowed = re.compile(r"\s*#.*|[a-z0-9-]+==[\w.]+( ; .*)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?|")
     assert [line for line in lines if not allowed.fullmatch(line)] == []
     assert any(line.startswith("jax==") for line in lines)
+
+
+def test_the_newest_jax_that_is_allowed_is_in_a_lock():
+    """What a user installs with pip has been tested."""
+    pinned = re.search(r"^jax==(\d+)\.(\d+)\.(\d+)", (ROOT / "constraints-3.13.txt").read_text(encoding="utf-8"), re.M)
+    cap = re.search(r'"jax>=[\d.]+,<(\d+)\.(\d+)\.(\d+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert pinned is not None and cap is not None
+    major, minor, patch = map(int, pinned.groups())
+    assert tuple(map(int, cap.groups())) == (major, minor, patch + 1)
