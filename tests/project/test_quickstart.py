@@ -14,7 +14,7 @@ def test_the_notebook_runs(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
-    names = {"__name__": "quickstart"}
+    names = {"__name__": "__main__"}
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     for cell in cells:
         if cell["cell_type"] == "code":
