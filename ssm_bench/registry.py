@@ -160,9 +160,9 @@ def _referenced(name: str) -> Any:
 def code_of(package: str, name: str) -> str:
     """A hash of the source files of what a plug-in or a reference offers; empty for modules of this project.
 
-    The files are those of its top-level package, or its one module. Without files, as in a notebook, the source of the
-    class counts; "unknown" where there is none either, as for a plug-in that is no longer installed. Nothing is imported,
-    since the name may come from a record.
+    The files are those of its top-level package, or its one module. Without files, as in a notebook, the source of
+    the class counts; "unknown" where there is none either, as for a plug-in that is no longer installed. Nothing is
+    imported, since the name may come from a record.
     """
     if is_reference(name):
         path = name
