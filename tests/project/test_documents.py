@@ -56,7 +56,7 @@ def test_commands_exist(document, capsys):
         if program == "make":
             assert words[0] in make_verbs(), command
             variables = {word.partition("=")[0] for word in words[1:]}
-            assert variables <= {"ARGS", "BUDGET", "EXTRAS", "PRESET", "SSM_BENCH_PYTHON"}, command
+            assert variables <= {"ARGS", "BUDGET", "EXTRAS", "PRESET", "PYTHON", "SSM_BENCH_PYTHON", "VENV"}, command
             assert all((ROOT / path).exists() for path in re.findall(r"\btests/\S*", " ".join(words))), command
         elif program == "python":
             assert (ROOT / words[0]).exists(), command
