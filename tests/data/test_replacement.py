@@ -79,8 +79,8 @@ def test_readers_in_threads_and_processes_never_see_two_sets(cache_folder, tmp_p
         stop.touch()
     for thread in threads:
         thread.join()
-    assert process.stdout.read()
-    assert process.wait() == 0
+    printed, _ = process.communicate()
+    assert printed and process.returncode == 0
     assert all(map(all, seen))
     assert all(map(len, seen))
     assert newest_only(cache_folder) == [f"{BASE}.{REPLACEMENTS + 1}"]
