@@ -120,7 +120,7 @@ def test_the_site_is_built_from_the_pages_and_what_they_link_to(tmp_path):
     notebook = Path("docs/quickstart.md")
     assert "```python\nimport jax\n" in (tmp_path / "docs" / notebook).read_text(encoding="utf-8")
     for path in copied - {notebook}:
-        original = (ROOT / path).read_bytes().replace(b"(quickstart.ipynb)", b"(quickstart.md)")
+        original = (ROOT / path).read_bytes().replace(b"quickstart.ipynb)", b"quickstart.md)")
         assert (tmp_path / "docs" / path).read_bytes() == original
 
 
