@@ -80,13 +80,6 @@ def test_a_verb_sets_up_its_environment_first(verb, project):
     assert "scripts/setup.sh" in planned.stdout.splitlines()[0]
 
 
-def test_each_python_has_its_lock(project):
-    for lock in LOCKS:
-        (project / lock).write_text("not a requirement\n")
-    failed = setup(project, PYTHON=sys.executable)
-    assert f"(from line 1 of {LOCKS[sys.version_info >= (3, 13)]})" in failed.stderr
-
-
 def test_the_interpreter_of_a_version_is_found(tmp_path):
     # A command that is there and does not work, as those of pyenv are for versions that are not selected.
     fake(tmp_path, "python3.13", "exit 127")
@@ -139,9 +132,12 @@ def test_a_failed_setup_leaves_no_stamp_and_the_next_one_starts_over(project):
     (project / ".venv").mkdir()
     (project / ".venv/pyvenv.cfg").write_text("half written")
     (project / ".venv/.installed").touch()
-    # The project itself cannot be installed, which comes last.
+    for lock in LOCKS:
+        (project / lock).write_text("not a requirement\n")
     failed = setup(project, PYTHON=sys.executable)
     assert failed.returncode != 0
+    # Each Python has its lock.
+    assert f"(from line 1 of {LOCKS[sys.version_info >= (3, 13)]})" in failed.stderr
     assert not (project / ".venv/.installed").exists()
     assert (project / ".venv/bin/python").exists()
 
