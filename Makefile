@@ -21,14 +21,14 @@ TASK ?= listops
 JOBS ?= auto
 ARGS ?=
 
-.PHONY: help setup lock data test test-gpu check docs reproduce-table table bench
+.PHONY: help setup lock data test smoke test-gpu check docs reproduce-table table bench
 
 help: ## print this list
 	@echo "usage: make VERB [VARIABLE=value ...]"
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r verb text; do printf '%-18s %s\n' "$$verb" "$$text"; done
 	@echo
-	@echo "  VENV=.venv            where the environment is made; PYTHON=python3.12 chooses what makes it"
+	@echo "  VENV=.venv            where the environment is made; PYTHON=python3.13 chooses what makes it"
 	@echo "  SSM_BENCH_PYTHON=...  use this interpreter and its packages as they are, install nothing"
 
 setup: $(READY) ## make the environment; EXTRAS=cuda13, tpu or data adds to it
@@ -37,10 +37,10 @@ ifneq ($(EXTRAS),)
 endif
 	@echo "ready: $(RUN)"
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt constraints-3.13.txt
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh scripts/setup.sh
 
-lock: ## resolve constraints.txt from pyproject.toml
+lock: ## resolve both locks from pyproject.toml; needs Python 3.11 and 3.13
 	@sh scripts/lock.sh
 
 data: $(READY) ## prepare the data sets found on this machine; ARGS="text image" for some of them
@@ -48,6 +48,12 @@ data: $(READY) ## prepare the data sets found on this machine; ARGS="text image"
 
 test: $(READY) ## run every test; JOBS=2 processes, ARGS="tests/ops -x" for some of them
 	$(RUN) -m pytest -n $(JOBS) --maxprocesses 8 $(ARGS)
+
+# A file or two of every layer: what breaks first with other versions of Python, JAX, Flax and Orbax.
+SMOKE := tests/ops/test_recurrence.py tests/interop tests/network/test_build.py tests/training/test_checkpoint.py tests/api
+
+smoke: $(READY) ## run about a minute of the tests, for another version: VENV=.venv-3.13 PYTHON=python3.13
+	$(RUN) -m pytest -n $(JOBS) --maxprocesses 8 $(SMOKE) $(ARGS)
 
 test-gpu: $(READY) ## on a machine with an NVIDIA GPU: what the kernels compute there, against float64
 	SSM_BENCH_TEST_PLATFORM=cuda $(RUN) -m pytest -m gpu tests/gpu $(ARGS)

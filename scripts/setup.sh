@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes the environment $VENV from constraints.txt: exact versions, every file checked against its hash.
-# PYTHON names the interpreter; without it, the first of python3, python3.12, python3.11 that is new enough.
+# Makes the environment $VENV from the lock for its Python, constraints.txt or constraints-3.13.txt: exact versions,
+# every file checked against its hash. PYTHON names the interpreter; without it, it is the first of python3, python3.13,
+# python3.12 and python3.11 that is new enough.
 set -eu
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
@@ -21,7 +22,7 @@ if [ -n "${PYTHON:-}" ]; then
     python=$PYTHON
 else
     python=
-    for candidate in python3 python3.12 python3.11; do
+    for candidate in python3 python3.13 python3.12 python3.11; do
         if command -v $candidate >/dev/null 2>&1 && new_enough $candidate; then
             python=$candidate
             break
@@ -47,8 +48,12 @@ found=$("$venv/bin/python" -m pip --version >/dev/null 2>&1 &&
 echo "installing into $venv, once; about a minute" >&2
 # Modules are compiled when they are first imported. Where Python may not write what it compiles, every process would
 # compile anew, which takes seconds: there they are compiled below, in parallel.
+lock=constraints.txt
+if "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then
+    lock=constraints-3.13.txt
+fi
 install="$venv/bin/python -m pip install -qq --disable-pip-version-check --no-compile"
-$install --require-hashes --requirement constraints.txt
+$install --require-hashes --requirement "$lock"
 $install --no-deps --no-build-isolation --editable .
 if [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then
     # Some packages hold templates and files for other versions of Python, which do not compile.

@@ -2,8 +2,10 @@
 
 Pages link to each other, to the README, to records and to figures by relative paths, so that they can be read in a
 repository viewer. MkDocs accepts links inside its source folder only. The copy has the same layout as the repository.
+Notebooks become pages: `docs/quickstart.ipynb` is copied as `docs/quickstart.md`, and so are the links to it.
 """
 
+import json
 import re
 import shutil
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 LINK = re.compile(r"\]\(([^)#:\s]+)[^)]*\)")
+NOTEBOOK_LINK = re.compile(r"(\]\([^)#:\s]+)\.ipynb\b")
 
 
 def stage(target: Path) -> list[Path]:
@@ -28,11 +31,22 @@ def stage(target: Path) -> list[Path]:
             continue
         copied[source] = target / source.relative_to(ROOT)
         copied[source].parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, copied[source])
-        if source.suffix == ".md":
-            links = LINK.findall(source.read_text(encoding="utf-8"))
-            waiting += [(source.parent / link).resolve() for link in links]
+        if source.suffix not in (".md", ".ipynb"):
+            shutil.copyfile(source, copied[source])
+            continue
+        text = source.read_text(encoding="utf-8")
+        if source.suffix == ".ipynb":
+            copied[source] = copied[source].with_suffix(".md")
+            text = page_of(text)
+        waiting += [(source.parent / link).resolve() for link in LINK.findall(text)]
+        copied[source].write_text(NOTEBOOK_LINK.sub(r"\1.md", text), encoding="utf-8")
     return list(copied.values())
+
+
+def page_of(notebook: str) -> str:
+    """The cells of a notebook as Markdown, without outputs."""
+    texts = [("".join(cell["source"]), cell["cell_type"]) for cell in json.loads(notebook)["cells"]]
+    return "\n\n".join(f"```python\n{text}\n```" if kind == "code" else text for text, kind in texts) + "\n"
 
 
 if __name__ == "__main__":

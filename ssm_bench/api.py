@@ -15,7 +15,7 @@ from ssm_bench.report import publish, render
 from ssm_bench.report.table import Table
 from ssm_bench.sweep.cells import Cell, Choices, opened
 from ssm_bench.sweep.progress import Progress
-from ssm_bench.training import provenance, trained
+from ssm_bench.training import provenance, tracking, trained
 from ssm_bench.training import run as runs
 from ssm_bench.training.checks import writable
 from ssm_bench.training.stop import Stop
@@ -73,6 +73,7 @@ def train(
     seconds: float | None = None,
     rerun: bool = False,
     keep_model: bool = False,
+    track: str = "",
     results: Path | str = "results",
     checkpoints: Path | str = "checkpoints",
     progress: bool = False,
@@ -95,6 +96,7 @@ def train(
         seconds: saves and returns before this time has passed; the run is then "partial".
         rerun: repeats a finished run.
         keep_model: writes the trained model to results/models, as `ssm-bench train --keep-model` does.
+        track: reports progress to "tensorboard", "trackio" or "wandb", too.
         results: the folder of records.
         checkpoints: the folder of checkpoints.
         progress: reports on standard error.
@@ -104,7 +106,8 @@ def train(
         The run. Its record may say "diverged", "oom" or "partial".
 
     Raises:
-        ValueError: an unknown name, a setting out of range, missing data, or a folder that can not be written.
+        ValueError: an unknown name, a setting out of range, missing data, a folder that can not be written, or a
+            tracker that is not installed.
         TypeError: a class that is no mixer.
 
     Example:
@@ -122,6 +125,7 @@ def train(
         overrides=tuple(f"--config.{setting}={value}" for setting, value in settings.items()),
     )
     config = chosen.config(Cell(model=name, task=task, seed=seed))
+    tracking.check(track)
     writable(results, checkpoints)
     provenance.note()
     with Stop(seconds) as stop:
@@ -138,6 +142,7 @@ def train(
                 tell=tell,
                 afresh=rerun,
                 devices=devices,
+                track=track,
             )
     found = Run(record, store.home(record, results), checkpoints)
     if keep_model and record.status == "ok":

@@ -356,8 +356,9 @@ def get_config(model: str, task: Any) -> ConfigDict:
         except UserError as error:
             raise UserError(f"experiments/{model}.py: {error}") from error
     config.update(tree)
-    # A record's path holds the name of the model.
-    config.task.name, config.model.name = task.name, model.replace(":", ".")
+    # The path of a record contains the name of the model. A class may have been defined in a script or in a function.
+    name = model.replace(":", ".").removeprefix("__main__.").replace("<locals>.", "").lstrip("_")
+    config.task.name, config.model.name = task.name, name
     if not config.train.steps:
         config.train.steps = config.train.published_steps or STEPS_WITHOUT_RECIPE
     return config

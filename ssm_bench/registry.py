@@ -160,8 +160,9 @@ def _referenced(name: str) -> Any:
 def code_of(package: str, name: str) -> str:
     """A hash of the source files of what a plug-in or a reference offers; empty for modules of this project.
 
-    The files are those of its top-level package, or its one module; "unknown" where there are none, as for a class that
-    was typed in or a plug-in that is no longer installed. Nothing is imported, since the name may come from a record.
+    The files are those of its top-level package, or its one module. Without files, as in a notebook, the source of
+    the class counts; "unknown" where there is none either, as for a plug-in that is no longer installed. Nothing is
+    imported, since the name may come from a record.
     """
     if is_reference(name):
         path = name
@@ -173,7 +174,19 @@ def code_of(package: str, name: str) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())
+    if not files and name in _GIVEN:
+        digest.update((typed := _source(_GIVEN[name])).encode())
+        return digest.hexdigest() if typed else "unknown"
     return digest.hexdigest() if files else "unknown"
+
+
+def _source(kind: type) -> str:
+    """The source of the methods of a class, if Python keeps it, as it does for the cells of a notebook."""
+    methods = [inspect.unwrap(getattr(value, "fget", None) or value) for value in vars(kind).values()]
+    try:
+        return "".join(inspect.getsource(method) for method in methods if inspect.isfunction(method))
+    except OSError:
+        return ""
 
 
 def _sources(top: str) -> list[Path]:

@@ -19,6 +19,7 @@ def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
     again = "run again, from the start, what has a finished record; unfinished runs continue"
     parser.add_argument("--rerun", action="store_true", help=again)
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
+    parser.add_argument("--track", default="", help="also report progress to tensorboard, trackio or wandb")
 
 
 def describe_cell(parser: argparse.ArgumentParser) -> None:

@@ -92,6 +92,7 @@ def run(options: argparse.Namespace) -> int:
         checkpoints=options.checkpoints,
         rerun=options.rerun,
         devices=devices,
+        track=options.track,
         seconds=budget * len(places) / len(wanted) if budget else None,
     )
     with Stop(deadline) as stop:
@@ -163,6 +164,7 @@ def _run_plan(options: argparse.Namespace) -> int:
         checkpoints=options.checkpoints,
         rerun=options.rerun,
         devices=devices,
+        track=options.track,
     )
     statuses: list[str] = []
     with Stop(deadline) as stop:

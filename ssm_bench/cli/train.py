@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     _options.prepare_jax(options.preset)
     from ssm_bench.sweep.cells import Cell, opened, summary
     from ssm_bench.sweep.progress import Progress, parse_duration
-    from ssm_bench.training import provenance
+    from ssm_bench.training import provenance, tracking
     from ssm_bench.training.checks import writable
     from ssm_bench.training.run import earlier, outdated, revision_words
     from ssm_bench.training.run import run as run_cell
@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
         print(config)
         return 0
     # Before data are downloaded or generated, which may take long.
+    tracking.check(options.track)
     writable(options.results, options.checkpoints)
     provenance.note()
     with Stop(deadline) as stop:
@@ -75,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
                 tell=progress,
                 afresh=options.rerun,
                 devices=devices,
+                track=options.track,
             )
         except Stopped as stopped:
             print(f"{stopped} before the model was built: nothing has changed")

@@ -16,7 +16,7 @@ from ssm_bench.record import RunRecord, store
 from ssm_bench.sweep.budget import NoMemory, check_budget, planned_share
 from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
-from ssm_bench.training import provenance
+from ssm_bench.training import provenance, tracking
 from ssm_bench.training.checkpoint import UnderWay
 from ssm_bench.training.checks import writable
 from ssm_bench.training.devices import check_batch
@@ -112,6 +112,7 @@ class Runner:
         rerun: run what is finished, too.
         seconds: time for each cell, which gets the share of its schedule that fits; None: what the choices say.
         devices: how many work on a cell.
+        track: where else runs report, as for `run`.
     """
 
     choices: Choices
@@ -120,6 +121,7 @@ class Runner:
     rerun: bool = False
     seconds: float | None = None
     devices: int = 1
+    track: str = ""
 
     def run(self, cell: Cell, stop: Stop, progress: Progress) -> str:
         """Runs a cell that has no finished record; a failure leaves a record.
@@ -150,6 +152,7 @@ class Runner:
                 afresh=self.rerun,
                 devices=self.devices,
                 seeds=seeds if len(seeds) > 1 else (),
+                track=self.track,
             )
         except Stopped as stopped:
             progress.end(f"{stopped} before the first step: nothing has changed")
@@ -250,8 +253,10 @@ def check(wanted: Sequence[Cell], runner: Runner) -> None:
     """Finds what would spoil cells before any of them starts.
 
     Raises:
-        UserError: a mistake in names or settings, a folder that can not be written to, or a note that is not text.
+        UserError: a mistake in names or settings, a folder that can not be written to, a note that is not text, or a
+            tracker that is not installed.
     """
+    tracking.check(runner.track)
     for cell in wanted:
         config = runner.choices.config(cell)
         if runner.seconds is not None:

@@ -18,6 +18,7 @@ from ssm_bench.training.checkpoint import Checkpoints
 from ssm_bench.training.outcome import Outcome
 from ssm_bench.training.step import Program, TrainState
 from ssm_bench.training.stop import Stop, Stopped
+from ssm_bench.training.tracking import Tracking
 
 #: Seconds between checkpoints: what a kill can cost at most, in addition to one chunk.
 CHECKPOINT_SECONDS = 60.0
@@ -91,7 +92,7 @@ class Trainer:
         self._programs: dict[tuple[str, int], jax.stages.Compiled] = {}
         self._groups: dict[str, list[tuple[np.ndarray, np.ndarray, int]]] = {}
 
-    def fit(self, checkpoints: Checkpoints, stop: Stop, tell: Tell) -> Outcome:
+    def fit(self, checkpoints: Checkpoints, stop: Stop, tell: Tell, tracking: Tracking | None = None) -> Outcome:
         """Trains from the newest checkpoint, or from the start, to the end, the deadline or a non-finite loss.
 
         Args:
@@ -99,6 +100,7 @@ class Trainer:
             stop: asked before every chunk of steps, and during compilation and the first chunk, whose durations are
                 unknown in advance.
             tell: called with (step, steps, steps per second, a few words) after every chunk.
+            tracking: gets the losses and scores of every chunk.
         """
         outcome, steps = self.outcome, self.settings.steps
         interval, chunk = chunk_length(steps, self.settings.evaluations, self.settings.chunk)
@@ -146,6 +148,8 @@ class Trainer:
             if time.monotonic() - saved > CHECKPOINT_SECONDS or outcome.step == steps:
                 checkpoints.save(outcome.step, {"state": state, "best": best}, self.progress())
                 saved = time.monotonic()
+            if tracking:
+                tracking.chunk(self.outcomes, metrics, size / chunk_seconds)
             tell(outcome.step, steps, size / chunk_seconds, words)
         if message := self._trained():
             return self._end("diverged", f"{message} of {steps}")

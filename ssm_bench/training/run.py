@@ -26,6 +26,7 @@ from ssm_bench.training.recording import make_record
 from ssm_bench.training.step import Program, count_parameters
 from ssm_bench.training.stop import Stop
 from ssm_bench.training.together import SeedsProgram, Together
+from ssm_bench.training.tracking import Tracking
 
 #: Statuses that a later sweep does not try again.
 FINISHED = ("ok", "diverged", "oom")
@@ -117,6 +118,7 @@ def run(
     afresh: bool = False,
     devices: int = 1,
     seeds: Sequence[int] = (),
+    track: str = "",
 ) -> list[RunRecord]:
     """Trains one cell and writes its record; running out of memory and diverging are records too.
 
@@ -130,6 +132,7 @@ def run(
         afresh: train again even if there is a finished record.
         devices: how many share every batch.
         seeds: several at once, in one program, in place of the configuration's.
+        track: where else to report, as `tracking.check` accepts it; "" is nowhere.
 
     Returns:
         A record for each seed.
@@ -142,6 +145,7 @@ def run(
     state_size, parameters = None, 0
     configs = [with_seed(config, seed) for seed in seeds] or [config]
     outcomes = [Outcome() for _ in configs]
+    tracking = Tracking(track, configs, [name_of(each, dataset.card["checksum"]) for each in configs], results)
     # Of every seed, however many are in one program.
     folders = [checkpoint_folder(each, dataset, checkpoints) for each in configs]
     folder = checkpoint_folder(config, dataset, checkpoints, seeds)
@@ -163,7 +167,7 @@ def run(
                 record and (afresh or (outdated(record) and not _of_this_code(manager, config))) for record in before
             ):
                 manager.clear()
-            trainer.fit(manager, stop, tell)
+            trainer.fit(manager, stop, tell, tracking)
             if isinstance(trainer, Together):
                 trainer.hand_over(manager, folders)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
@@ -174,6 +178,8 @@ def run(
             outcome.message = memory_advice(config, dataset)
             if seeds:
                 outcome.message += f", or fewer seeds --together than {len(seeds)}"
+    finally:
+        tracking.end(outcomes)
     sizes = {"parameters": parameters, "state_size": state_size}
     records = [
         make_record(each, dataset, outcome, devices=devices, together=seeds, **sizes)

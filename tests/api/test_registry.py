@@ -1,6 +1,7 @@
 """Mixers, tasks and experiments of plug-ins are found like our own, and named classes like both."""
 
 import importlib.metadata
+import linecache
 import sys
 import types
 from functools import cache
@@ -116,6 +117,19 @@ def test_the_code_of_a_run_holds_its_plug_ins(mine):
     assert provenance.code_of_run(theirs) not in (before, provenance.code())
     gone = {"model": {"mixer": "gone_of_test:Mine"}}
     assert provenance.code_of_run(gone) not in (before, provenance.code())
+
+
+def test_the_code_of_a_class_that_was_typed_in_is_its_source(monkeypatch):
+    def typed(value):
+        source = f"class Typed:\n    def extend(self):\n        return {value}\n"
+        # As notebooks do with their cells.
+        monkeypatch.setitem(linecache.cache, "<cell>", (len(source), None, source.splitlines(True), "<cell>"))
+        scope = {"__name__": "__nowhere__"}
+        exec(compile(source, "<cell>", "exec"), scope)
+        return registry.code_of("mixers", registry.reference(scope["Typed"]))
+
+    first = typed(1)
+    assert typed(2) != first == typed(1) != "unknown"
 
 
 def test_a_plug_in_that_can_not_be_imported_spoils_nothing_else(plugins, capsys):

@@ -20,6 +20,9 @@ BF16 = jnp.bfloat16
 # divides by the spread between few positions of a toy, can blow that up.
 CLASSIFIER = 2**-4
 
+# Of float32; where the compiler divides and multiplies by the same number, the result may be the one next to it.
+ROUNDING = 2**-23
+
 
 def types(tree):
     return {str(leaf.dtype) for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)}
@@ -60,7 +63,7 @@ def test_gradients_of_channels_count_every_position():
 
     for gradient in nnx.to_pure_dict(jax.jit(jax.grad(loss))(params)).values():
         name = "bias" if "bias" in gradient else "D"
-        np.testing.assert_array_equal(gradient[name], np.full(4, positions))
+        np.testing.assert_allclose(gradient[name], np.full(4, positions), rtol=ROUNDING)
 
 
 def test_dropout_scales_by_the_rate_itself():

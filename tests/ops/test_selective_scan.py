@@ -220,4 +220,4 @@ def test_shapes_that_do_not_fit(change, message):
 
 def test_unknown_backend():
     with pytest.raises(UserError, match=r"'parallel'.*associative.*sequential"):
-        selective_scan(**random_problem(5), backend="parallel")
+        selective_scan(**narrowed(random_problem(5)), backend="parallel")

@@ -56,7 +56,7 @@ def test_commands_exist(document, capsys):
         if program == "make":
             assert words[0] in make_verbs(), command
             variables = {word.partition("=")[0] for word in words[1:]}
-            assert variables <= {"ARGS", "BUDGET", "EXTRAS", "PRESET", "SSM_BENCH_PYTHON"}, command
+            assert variables <= {"ARGS", "BUDGET", "EXTRAS", "PRESET", "PYTHON", "SSM_BENCH_PYTHON", "VENV"}, command
             assert all((ROOT / path).exists() for path in re.findall(r"\btests/\S*", " ".join(words))), command
         elif program == "python":
             assert (ROOT / words[0]).exists(), command
@@ -106,7 +106,7 @@ def test_the_example_of_a_mixer_runs(page):
 def test_every_page_is_in_the_navigation_of_the_site():
     places = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M)
     assert len(places) == len(set(places))
-    assert all((ROOT / place).is_file() for place in places)
+    assert all((ROOT / place).is_file() or (ROOT / place).with_suffix(".ipynb").is_file() for place in places)
     assert {str(page.relative_to(ROOT)) for page in PAGES} <= set(places)
 
 
@@ -117,7 +117,11 @@ def test_the_site_is_built_from_the_pages_and_what_they_link_to(tmp_path):
     assert {page.relative_to(ROOT) for page in PAGES} | {Path("README.md"), Path("docs/mathjax.js")} <= copied
     assert Path("results/figures/table/strict-accuracy-cost.svg") in copied
     assert any(path.suffix == ".json" for path in copied)
-    assert all((ROOT / path).read_bytes() == (tmp_path / "docs" / path).read_bytes() for path in copied)
+    notebook = Path("docs/quickstart.md")
+    assert "```python\nimport jax\n" in (tmp_path / "docs" / notebook).read_text(encoding="utf-8")
+    for path in copied - {notebook}:
+        original = (ROOT / path).read_bytes().replace(b"quickstart.ipynb)", b"quickstart.md)")
+        assert (tmp_path / "docs" / path).read_bytes() == original
 
 
 @each_document

@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("help", "setup", "lock", "data", "test", "test-gpu", "check", "docs", "reproduce-table", "table", "bench")
+VERBS = (
+    *("help", "setup", "lock", "data", "test", "smoke", "test-gpu", "check", "docs", "reproduce-table", "table"),
+    "bench",
+)
+#: Of Python before 3.13, and from it on.
+LOCKS = ("constraints.txt", "constraints-3.13.txt")
 
 
 def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
@@ -34,7 +39,8 @@ def project(tmp_path):
     (folder / "scripts").mkdir(parents=True)
     shutil.copy(ROOT / "scripts/setup.sh", folder / "scripts")
     shutil.copy(ROOT / "Makefile", folder)
-    (folder / "constraints.txt").write_text("# nothing\n")
+    for lock in LOCKS:
+        (folder / lock).write_text("# nothing\n")
     (folder / "pyproject.toml").write_text("broken")
     return folder
 
@@ -67,13 +73,28 @@ def test_reproduce_table_hands_its_variables_on():
     assert make("-n", "reproduce-table", "SSM_BENCH_PYTHON=python").stdout.strip().endswith("sweep --preset quick")
 
 
-@pytest.mark.parametrize(
-    "verb", ["setup", "data", "test", "test-gpu", "check", "docs", "reproduce-table", "table", "bench"]
-)
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("help", "lock")])
 def test_a_verb_sets_up_its_environment_first(verb, project):
     planned = make("-n", verb, folder=project)
     assert planned.returncode == 0, planned.stderr
     assert "scripts/setup.sh" in planned.stdout.splitlines()[0]
+
+
+def test_the_interpreter_of_a_version_is_found(tmp_path):
+    # A command that is there and does not work, as those of pyenv are for versions that are not selected.
+    fake(tmp_path, "python3.13", "exit 127")
+    hidden = tmp_path / "versions" / "3.13.9" / "bin"
+    hidden.mkdir(parents=True)
+    (hidden / "python").symlink_to(sys.executable)
+    environment = {**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin", "PYENV_ROOT": str(tmp_path)}
+
+    def found(version):
+        script = ["/bin/sh", str(ROOT / "scripts/python.sh"), version]
+        done = subprocess.run(script, capture_output=True, text=True, env=environment)
+        return done.returncode, done.stdout, done.stderr
+
+    assert found("3.13") == (0, f"{hidden / 'python'}\n", "")
+    assert found("3.999") == (1, "", "error: no Python 3.999 here\n")
 
 
 def test_an_old_python_is_refused_in_one_sentence(project, tmp_path):
@@ -111,9 +132,12 @@ def test_a_failed_setup_leaves_no_stamp_and_the_next_one_starts_over(project):
     (project / ".venv").mkdir()
     (project / ".venv/pyvenv.cfg").write_text("half written")
     (project / ".venv/.installed").touch()
-    # The project itself cannot be installed, which comes last.
+    for lock in LOCKS:
+        (project / lock).write_text("not a requirement\n")
     failed = setup(project, PYTHON=sys.executable)
     assert failed.returncode != 0
+    # Each Python has its lock.
+    assert f"(from line 1 of {LOCKS[sys.version_info >= (3, 13)]})" in failed.stderr
     assert not (project / ".venv/.installed").exists()
     assert (project / ".venv/bin/python").exists()
 
@@ -129,3 +153,4 @@ def test_continuous_integration_runs_the_checks_and_the_tests():
     lines = script.read_text(encoding="utf-8").splitlines()
     assert "set -euo pipefail" in lines
     assert {"make check", "make test"} <= set(lines)
+    assert any("make smoke" in line for line in lines)

@@ -47,8 +47,18 @@ def test_no_tracked_file_names(what):
     assert hits == []
 
 
-def test_the_lock_names_versions_and_hashes_alone():
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("lock", ["constraints.txt", "constraints-3.13.txt"])
+def test_a_lock_names_versions_and_hashes_alone(lock):
+    lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
     allowed = re.compile(r"\s*#.*|[a-z0-9-]+==[\w.]+( ; .*)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?|")
     assert [line for line in lines if not allowed.fullmatch(line)] == []
     assert any(line.startswith("jax==") for line in lines)
+
+
+def test_the_newest_jax_that_is_allowed_is_in_a_lock():
+    """What a user installs with pip has been tested."""
+    pinned = re.search(r"^jax==(\d+)\.(\d+)\.(\d+)", (ROOT / "constraints-3.13.txt").read_text(encoding="utf-8"), re.M)
+    cap = re.search(r'"jax>=[\d.]+,<(\d+)\.(\d+)\.(\d+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert pinned is not None and cap is not None
+    major, minor, patch = map(int, pinned.groups())
+    assert tuple(map(int, cap.groups())) == (major, minor, patch + 1)

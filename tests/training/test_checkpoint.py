@@ -48,7 +48,7 @@ def test_a_run_under_way_is_refused_until_its_process_is_gone(tmp_path):
     assert run_in(tmp_path, config, dataset).status == "ok"
     config.seed -= 1
     holder.kill()
-    holder.wait()
+    holder.communicate()
     assert run_in(tmp_path, config, dataset).status == "ok"
 
 
