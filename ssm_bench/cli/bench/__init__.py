@@ -88,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--protocol", default="strict", help="strict (default), paper or lra")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
+    _options.accept_compilation_cache(parser)
     _options.accept_overrides(parser)
 
 
