@@ -17,7 +17,7 @@ from ssm_bench.training.batches import DeviceData, TrainingOrder, evaluation_bat
 from ssm_bench.training.checkpoint import Checkpoints
 from ssm_bench.training.outcome import Outcome
 from ssm_bench.training.step import Program, TrainState
-from ssm_bench.training.stop import Stop, Stopped
+from ssm_bench.training.stop import Stop, Stopped, in_threads
 
 #: Seconds between checkpoints: what a kill can cost at most, in addition to one chunk.
 CHECKPOINT_SECONDS = 60.0
@@ -42,6 +42,13 @@ def chunk_length(steps: int, evaluations: int, wanted: int) -> tuple[int, int]:
     chunks = math.ceil(interval / max(1, wanted))
     chunk = math.ceil(interval / chunks)
     return chunk * chunks, chunk
+
+
+def _compiled(programs: Mapping[tuple[str, int], Callable[[], jax.stages.Traced]]) -> dict[Any, jax.stages.Compiled]:
+    """Programs compiled side by side, so that all of them take little longer than the largest."""
+    # Traced in this thread, since tracing depends on contexts such as `use_backend` and runs Python only.
+    lowered = {key: trace().lower() for key, trace in programs.items()}
+    return dict(zip(lowered, in_threads(jax.stages.Lowered.compile, lowered.values()), strict=True))
 
 
 class Trainer:
@@ -215,7 +222,7 @@ class Trainer:
         """
         begun = time.monotonic()
         try:
-            compiled = stop.attempt(lambda: {key: trace().lower().compile() for key, trace in missing.items()})
+            compiled = stop.attempt(partial(_compiled, missing))
         except Stopped as stopped:
             seconds = time.monotonic() - begun
             raise Stopped(f"{stopped} while compiling, which was not finished after {seconds:.0f} s") from None
