@@ -71,7 +71,7 @@ def test_work_that_ends_gives_its_result_or_its_error():
 # Abandoned work holds neither the process nor what it printed.
 LEAVES = """
 import sys, time
-from ssm_bench.training.stop import Stop, Stopped, leave, in_threads
+from ssm_bench.training.stop import Stop, Stopped, leave
 leave(5)
 stop = Stop()
 def work():
