@@ -11,6 +11,7 @@ from ssm_bench.network import backbone
 from ssm_bench.network.build import build, split
 from ssm_bench.network.layer_loop import alike
 from ssm_bench.sweep.recipe import resolve
+from ssm_bench.training.identity import recipe
 
 TOKENS = jax.random.randint(jax.random.key(1), (3, 1, 32), 0, 16)
 LENGTHS = jnp.array([[32], [20], [7]])
@@ -67,3 +68,10 @@ def test_only_equal_neighbors_share_a_loop(model, runs):
 def test_a_call_outside_of_a_compiled_program_is_unrolled(monkeypatch):
     monkeypatch.setattr(backbone, "in_a_loop", None)
     assert made("fnet", 2, "on")(TOKENS, LENGTHS).shape == (3, 10)
+
+
+def test_a_loop_makes_no_other_run():
+    config = resolve("s5", "listops", preset="quick", data="synthetic")
+    unrolled = recipe(config)
+    config.model.scan_layers = "on"
+    assert recipe(config) == unrolled
