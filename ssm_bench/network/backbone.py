@@ -21,8 +21,8 @@ ENCODER_INITS = ("lecun_normal", "uniform")
 POSITIONS = ("none", "sinusoidal", "learned")
 POOLINGS = ("mean", "last", "cls")
 
-#: Whether equal blocks are one loop of a compiled program. "auto" is "off": on CPUs a loop neither compiles in less time
-#: nor runs faster (docs/performance.md, "Compilation"), and on GPUs it has not been timed.
+#: Whether equal blocks are compiled as one loop. "auto" means "off": on CPUs a loop takes as long to compile
+#: (docs/performance.md, "Compilation"), and on GPUs it has not been timed.
 SCAN_LAYERS = ("auto", "on", "off")
 
 #: The type of what passes between layers, by name.
