@@ -154,6 +154,12 @@ SETTINGS = (
         "Precision of the activations; states, statistics and parameters stay float32.",
         choices=("float32", "bf16"),
     ),
+    Setting(
+        "model.scan_layers",
+        "auto",
+        "Whether equal blocks are compiled once and run in a loop; results differ by rounding only.",
+        choices=("auto", "on", "off"),
+    ),
     Setting("optimizer.lr", 1e-3, "Peak learning rate.", POSITIVE),
     Setting("optimizer.ssm_lr", 1e-3, "Peak learning rate of the parameters whose group is ssm.", POSITIVE),
     Setting("optimizer.weight_decay", 0.05, "Decoupled weight decay of the groups with +decay.", SIZE),

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from ssm_bench.config import LARGEST_INTEGER
@@ -20,6 +21,15 @@ def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rerun", action="store_true", help=again)
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
     parser.add_argument("--track", default="", help="also report progress to tensorboard, trackio or wandb")
+    accept_compilation_cache(parser)
+
+
+def accept_compilation_cache(parser: argparse.ArgumentParser) -> None:
+    """Lets a verb take --compilation-cache."""
+    words = (
+        "keep compiled programs here, also to copy to another machine of the same kind (default: a folder in ~/.cache)"
+    )
+    parser.add_argument("--compilation-cache", type=Path, metavar="DIR", help=words)
 
 
 def describe_cell(parser: argparse.ArgumentParser) -> None:
@@ -126,8 +136,17 @@ LEAST_OPEN_FILES = 256
 TOY_COMPILER = "--xla_backend_optimization_level=1"
 
 
-def prepare_jax(preset: str = "", *, tell: bool = True) -> None:
-    """Settings of JAX and of messages for command-line work with a preset; called before the first computation."""
+def prepare_jax(preset: str = "", *, tell: bool = True, cache: Path | None = None) -> None:
+    """Settings of JAX and of messages for command-line work; called before the first computation.
+
+    Args:
+        preset: of the work.
+        tell: whether the package reports what it chose.
+        cache: the folder of compiled programs; None: the default one.
+
+    Raises:
+        UserError: a setting of the environment that programs cannot run with, or a cache that cannot be written.
+    """
     import logging
 
     import jax
@@ -141,7 +160,7 @@ def prepare_jax(preset: str = "", *, tell: bool = True) -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {TOY_COMPILER}".strip()
     # Compiled programs are kept between commands, so that resuming does not compile again; small ones too, since every
     # worker of a sweep needs those that draw initial values.
-    jax.config.update("jax_compilation_cache_dir", _compilation_cache())
+    jax.config.update("jax_compilation_cache_dir", _compilation_cache() if cache is None else _own_cache(cache))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # Orbax reports every save at this level.
@@ -158,6 +177,30 @@ def _compilation_cache() -> str | None:
         return named or str(Path.home() / ".cache" / "ssm_bench" / "xla")
     except RuntimeError:
         return None
+
+
+def _own_cache(folder: Path) -> str:
+    """The folder of compiled programs that the user chose, which is made if it does not exist.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--compilation-cache takes a folder that can be written; got {folder}: {error.strerror}"
+        ) from error
+    # XLA's own cache below the folder would make the folder's path a part of the name of every program in it.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "")
+    # JAX keeps the folder that it used first.
+    compilation_cache.reset_cache()
+    return str(folder.resolve())
 
 
 def _check_open_files() -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     if options.gpus and not options.dry_run:
         raise UserError("--gpus goes with --dry-run; how many GPUs a sweep uses is set by --jobs and --devices")
     options.preset = options.preset or "quick"
-    _options.prepare_jax(options.preset, tell=False)
+    _options.prepare_jax(options.preset, tell=False, cache=options.compilation_cache)
     from ssm_bench import registry
     from ssm_bench.config import experiment_names
     from ssm_bench.sweep import cells, workers
@@ -96,7 +97,8 @@ def run(options: argparse.Namespace) -> int:
         seconds=budget * len(places) / len(wanted) if budget else None,
     )
     with Stop(deadline) as stop:
-        reached = _sweep(wanted, runner, stop, places, options.preset)
+        prepare = partial(_options.prepare_jax, options.preset, tell=False, cache=options.compilation_cache)
+        reached = _sweep(wanted, runner, stop, places, prepare)
     return _close(options, len(wanted), [status for _, status in reached])
 
 
@@ -128,7 +130,7 @@ def _dry_run(options: argparse.Namespace, models: list[str], tasks: list[str], s
 
 def _run_plan(options: argparse.Namespace) -> int:
     """Runs the cells of a plan that fit before the deadline, or lists all of them."""
-    _options.prepare_jax(tell=False)
+    _options.prepare_jax(tell=False, cache=options.compilation_cache)
     from ssm_bench.sweep import cells, forecast, plan, workers
     from ssm_bench.sweep.progress import parse_duration
     from ssm_bench.training.stop import Stop
@@ -166,6 +168,7 @@ def _run_plan(options: argparse.Namespace) -> int:
         devices=devices,
         track=options.track,
     )
+    prepare = partial(_options.prepare_jax, tell=False, cache=options.compilation_cache)
     statuses: list[str] = []
     with Stop(deadline) as stop:
         # Workers take their part of a GPU's memory when they start, so other parts need other workers.
@@ -173,7 +176,7 @@ def _run_plan(options: argparse.Namespace) -> int:
             places = workers.places(jobs or per_gpu * len(workers.gpus()), devices)
             crowd = max(Counter(place.gpu for place in places if place.gpu).values(), default=1)
             wanted = [records.timed(group, one, crowd) for group, one in part]
-            statuses += [s for _, s in _sweep(wanted, runner, stop, places[: len(wanted)])]
+            statuses += [s for _, s in _sweep(wanted, runner, stop, places[: len(wanted)], prepare)]
     return _close(options, len(planned), statuses)
 
 
@@ -186,13 +189,13 @@ def _jobs(options: argparse.Namespace) -> int:
 
 
 def _sweep(
-    wanted: list["Cell"], runner: "Runner", stop: "Stop", places: list, preset: str = ""
+    wanted: list["Cell"], runner: "Runner", stop: "Stop", places: list, prepare: Callable[[], None]
 ) -> list[tuple["Cell", str]]:
     """Runs cells in this process, or in worker processes where there are several places."""
     from ssm_bench.sweep import cells, workers
 
     if len(places) > 1:
-        return workers.sweep(wanted, runner, stop, places, partial(_options.prepare_jax, preset, tell=False))
+        return workers.sweep(wanted, runner, stop, places, prepare)
     return cells.sweep(wanted, runner, stop)
 
 

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb; returns the code that `EXAMPLE` lists."""
-    _options.prepare_jax(options.preset)
+    _options.prepare_jax(options.preset, cache=options.compilation_cache)
     from ssm_bench.sweep.cells import Cell, opened, summary
     from ssm_bench.sweep.progress import Progress, parse_duration
     from ssm_bench.training import provenance, tracking

@@ -10,6 +10,7 @@ from flax import nnx
 from jax.core import Tracer
 
 from ssm_bench.errors import UserError, unknown_choice
+from ssm_bench.network.layer_loop import alike, in_a_loop
 from ssm_bench.network.layers import Linear, dropout, rows_of, split_key
 from ssm_bench.network.parameters import Exempt
 from ssm_bench.network.scaffold import Scaffold
@@ -19,6 +20,10 @@ ENCODERS = ("embedding", "one_hot", "linear")
 ENCODER_INITS = ("lecun_normal", "uniform")
 POSITIONS = ("none", "sinusoidal", "learned")
 POOLINGS = ("mean", "last", "cls")
+
+#: Whether equal blocks are compiled as one loop. "auto" means "off": on CPUs a loop takes as long to compile
+#: (docs/performance.md, "Compilation"), and on GPUs it has not been timed.
+SCAN_LAYERS = ("auto", "on", "off")
 
 #: The type of what passes between layers, by name.
 PRECISIONS = {"float32": jnp.float32, "bf16": jnp.bfloat16}
@@ -125,6 +130,7 @@ class Classifier(nnx.Module):
         input_dropout: float = 0.0,
         mask_padding: bool = True,
         precision: str = "float32",
+        scan_layers: str = "auto",
         rngs: nnx.Rngs,
     ):
         """Creates the parts.
@@ -148,6 +154,7 @@ class Classifier(nnx.Module):
                 authors' code of S5; padded positions are then part of the scans and of batch statistics.
             precision: type of the activations, one of PRECISIONS. With "bf16" parameters, states, statistics, pooling
                 and head stay float32.
+            scan_layers: whether a compiled program runs equal blocks as one loop, one of SCAN_LAYERS.
             rngs: random keys.
 
         Raises:
@@ -159,6 +166,8 @@ class Classifier(nnx.Module):
             raise unknown_choice("pooling", pooling, POOLINGS)
         if precision not in PRECISIONS:
             raise unknown_choice("precision", precision, PRECISIONS)
+        if scan_layers not in SCAN_LAYERS:
+            raise unknown_choice("scan_layers", scan_layers, SCAN_LAYERS)
         self.encoder = encoder
         rows = max_length + (pooling == "cls")
         table = 0.02 * jax.random.normal(rngs.params(), (rows, d_model)) if positions == "learned" else None
@@ -179,6 +188,7 @@ class Classifier(nnx.Module):
         self.input_dropout = input_dropout
         self.mask_padding = mask_padding
         self.activations = PRECISIONS[precision]
+        self.scan_layers = scan_layers
 
     def __call__(
         self, inputs: jax.Array, lengths: jax.Array | None = None, *, train: bool = False, key: jax.Array | None = None
@@ -234,12 +244,25 @@ class Classifier(nnx.Module):
             seen = None if mask is None else jnp.pad(mask, ((0, 0), (front, 0)), constant_values=True)
         input_key, *block_keys = split_key(key, 1 + len(self.blocks))
         x = dropout(x, self.input_dropout, input_key)
-        for block, block_key in zip(self.blocks, block_keys, strict=True):
-            x = block(x, seen, train=train, key=block_key)
-        x = x[:, front:]
+        x = self._through_blocks(x, seen, block_keys, train=train)[:, front:]
         if self.final_norm is not None:
             x = self.final_norm(x, mask, train=train)
         return self._pooled(widened(x), lengths, true)
+
+    def _through_blocks(
+        self, x: jax.Array, mask: jax.Array | None, keys: list[jax.Array | None], *, train: bool
+    ) -> jax.Array:
+        # Outside of a compiled program a loop would be compiled at every call.
+        loops = self.scan_layers == "on" and isinstance(x, Tracer)
+        runs = alike(list(self.blocks)) if loops else [[block] for block in self.blocks]
+        done = 0
+        for blocks in runs:
+            of_these, done = keys[done : done + len(blocks)], done + len(blocks)
+            if len(blocks) > 1:
+                x = in_a_loop(blocks, x, mask, of_these, train=train)
+            else:
+                x = blocks[0](x, mask, train=train, key=of_these[0])
+        return x
 
     def _with_positions(self, x: jax.Array, begin: jax.Array | int = 0) -> jax.Array:
         """Adds to x (b, k, h), whose first position is number `begin`, the table of positions if there is one."""

@@ -107,6 +107,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         input_dropout=model.input_dropout,
         mask_padding=padding != "everywhere",
         precision=model.precision,
+        scan_layers=model.scan_layers,
         rngs=rngs,
     )
 

@@ -85,7 +85,10 @@ def _pseudo_inverse(a: jax.Array, steps: int) -> jax.Array:
     one = jnp.eye(a.shape[-1], dtype=a.dtype)
     norms = a.sum(-1).max(-1) * a.sum(-2).max(-1)
     z = jnp.swapaxes(a, -1, -2) / norms[..., None, None]
-    for _ in range(steps):
+
+    def improved(_: jax.Array, z: jax.Array) -> jax.Array:
         az = a @ z
-        z = z @ (13 * one - az @ (15 * one - az @ (7 * one - az))) / 4
-    return z
+        return z @ (13 * one - az @ (15 * one - az @ (7 * one - az))) / 4
+
+    # A loop and not one text for each step, which would be much of what there is to compile.
+    return jax.lax.fori_loop(0, steps, improved, z)

@@ -12,8 +12,8 @@ from typing import Any
 
 from ssm_bench.config import base_config, leaves
 
-#: Parts of a configuration that are outside its recipe: they change no result, or have a place of their own in a path.
-NOT_NAMED = ("report", "seed", "preset")
+#: Sections and settings that are outside of a recipe: they change no result, or have a place of their own in a path.
+NOT_NAMED = ("report", "seed", "preset", "model.scan_layers")
 
 #: The value at which a setting is left out of a hash, where that is not its default.
 #:
@@ -48,7 +48,7 @@ def differences(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[
     """
     found = {}
     for name, value in leaves(dict(config)).items():
-        if name.partition(".")[0] in NOT_NAMED:
+        if name in NOT_NAMED or name.partition(".")[0] in NOT_NAMED:
             continue
         unnamed = UNNAMED.get(_unique(name, config), defaults.get(name, _NO_DEFAULT))
         if unnamed is _NO_DEFAULT or _text(value) != _text(unnamed):

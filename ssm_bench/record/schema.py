@@ -232,7 +232,7 @@ class SpeedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
 
     schema_version: Literal[2]
     kind: Literal["speed"]
-    benchmark: Literal["step", "epoch", "compare", "length", "scan", "stream"]
+    benchmark: Literal["step", "epoch", "compare", "length", "scan", "stream", "compile"]
     name: Name
     model: Name | None
     task: Name | None

@@ -23,6 +23,7 @@ def blocks(records: Iterable[SpeedRecord]) -> dict[str, str]:
         "speed-operations": table(OPERATION_HEADS, _operations(records)),
         "speed-lengths": table(LENGTH_HEADS, _lengths(records)),
         "speed-streams": table(STREAM_HEADS, _streams(records)),
+        "speed-compile": table(COMPILE_HEADS, _compiled(records)),
     }
 
 
@@ -297,6 +298,46 @@ def _streams(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
                 _bytes(record.value("state_bytes", shape=shape)),
                 _measured(record),
             ]
+
+
+COMPILE_HEADS = (
+    *("Model", "Task", "Batch x length", "Padded lengths", "Activations", "Initial values, s"),
+    *("Training program: trace + lower + compile, s", "CPU s", "Instructions", "With one length alone, s"),
+    *("Batch statistics, s", "Evaluation, s", "ms a step", "CPU ms a step", "Measured"),
+)
+
+
+def _compiled(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
+    """A row for each `bench compile`."""
+    stages = ("trace_seconds", "lower_seconds", "compile_seconds")
+
+    def seconds(record: SpeedRecord, program: str, shape: Sequence[int] = ()) -> float | None:
+        found = [record.value(f"{program}_{stage}", shape=shape) for stage in stages]
+        return None if None in found else sum(each for each in found if each)
+
+    for record in records:
+        if record.benchmark != "compile":
+            continue
+        alone = [(shape, seconds(record, "train", shape)) for shape in record.shapes("train_compile_seconds")]
+        scores = [seconds(record, "score", shape) or 0 for shape in record.shapes("score_compile_seconds")]
+        training = [short(record.value(f"train_{stage}")) for stage in stages]
+        yield [
+            md(model_of(record)),
+            md(record.task or ""),
+            f"{record.sizes.get('batch_size')} x {record.sizes.get('length')}",
+            f"{record.value('lengths')}",
+            activations(record),
+            short(record.value("initial_seconds")),
+            link(record, " + ".join(training)),
+            short(record.value("train_cpu_seconds")),
+            short(record.value("train_instructions")),
+            _lines(f"{shape[0]}: {short(each)}" for shape, each in alone),
+            short(seconds(record, "statistics")),
+            short(sum(scores)),
+            short(record.value("step_ms")),
+            short(record.value("step_cpu_ms")),
+            _measured(record),
+        ]
 
 
 def table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:

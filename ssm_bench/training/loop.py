@@ -17,7 +17,7 @@ from ssm_bench.training.batches import DeviceData, TrainingOrder, evaluation_bat
 from ssm_bench.training.checkpoint import Checkpoints
 from ssm_bench.training.outcome import Outcome
 from ssm_bench.training.step import Program, TrainState
-from ssm_bench.training.stop import Stop, Stopped
+from ssm_bench.training.stop import Stop, Stopped, in_threads
 from ssm_bench.training.tracking import Tracking
 
 #: Seconds between checkpoints: what a kill can cost at most, in addition to one chunk.
@@ -43,6 +43,13 @@ def chunk_length(steps: int, evaluations: int, wanted: int) -> tuple[int, int]:
     chunks = math.ceil(interval / max(1, wanted))
     chunk = math.ceil(interval / chunks)
     return chunk * chunks, chunk
+
+
+def _compiled(programs: Mapping[tuple[str, int], Callable[[], jax.stages.Traced]]) -> dict[Any, jax.stages.Compiled]:
+    """Programs compiled side by side, so that all of them take little longer than the largest."""
+    # Traced in this thread, since tracing depends on contexts such as `use_backend` and runs Python only.
+    lowered = {key: trace().lower() for key, trace in programs.items()}
+    return dict(zip(lowered, in_threads(jax.stages.Lowered.compile, lowered.values()), strict=True))
 
 
 class Trainer:
@@ -88,7 +95,7 @@ class Trainer:
         self.origin = origin
         # Seconds to score one example; estimated from the training steps before the first scoring.
         self._example_seconds = 0.0
-        # By ("train", number of steps), ("statistics", number of batches) and ("score", length).
+        # By the keys of `programs`.
         self._programs: dict[tuple[str, int], jax.stages.Compiled] = {}
         self._groups: dict[str, list[tuple[np.ndarray, np.ndarray, int]]] = {}
 
@@ -184,27 +191,34 @@ class Trainer:
         self.resume(progress)
         return TrainState(*tree["state"]), tree["best"]
 
-    def _missing(self, state: TrainState, size: int = 0) -> dict[tuple[str, int], Callable[[], jax.stages.Lowered]]:
-        """The programs that are needed and not compiled yet, each with the function that lowers it.
+    def programs(self, state: TrainState, size: int = 0) -> dict[tuple[str, int], Callable[[], jax.stages.Traced]]:
+        """The programs that the rest of the run needs, each with the function that traces it.
 
         Args:
             state: before the next chunk.
             size: steps of the next chunk; 0: only the test split is left to score.
+
+        Returns:
+            By ("train", number of steps), ("statistics", number of batches) and ("score", length).
         """
-        found: dict[tuple[str, int], Callable[[], jax.stages.Lowered]] = {}
+        found: dict[tuple[str, int], Callable[[], jax.stages.Traced]] = {}
         if size:
             batches = self.order.batches(self.outcome.step, size)
-            found["train", size] = partial(self.program.train.lower, state, self.data, *batches, self.padded)
+            found["train", size] = partial(self.program.train.trace, state, self.data, *batches, self.padded)
         if size and (count := self._norm_batches(state)):
             fixed = (state.params, state.stats, self.data, *self.order.batches(self.outcome.step, count), self.padded)
-            found["statistics", count] = partial(self.program.statistics.lower, *fixed)
+            found["statistics", count] = partial(self.program.statistics.trace, *fixed)
         for split in ("validation", "test") if size else ("test",):
             for group in self._groups_of(split):
-                scores = partial(self.program.evaluate.lower, state.params, state.stats, self.data, *group)
+                scores = partial(self.program.evaluate.trace, state.params, state.stats, self.data, *group)
                 found["score", group[2]] = scores
-        return {key: lower for key, lower in found.items() if key not in self._programs}
+        return found
 
-    def _compile(self, missing: Mapping[tuple[str, int], Callable[[], jax.stages.Lowered]], stop: Stop) -> float:
+    def _missing(self, state: TrainState, size: int = 0) -> dict[tuple[str, int], Callable[[], jax.stages.Traced]]:
+        """Those of `programs` that are not compiled yet."""
+        return {key: trace for key, trace in self.programs(state, size).items() if key not in self._programs}
+
+    def _compile(self, missing: Mapping[tuple[str, int], Callable[[], jax.stages.Traced]], stop: Stop) -> float:
         """Compiles programs; returns the seconds it took.
 
         Raises:
@@ -212,7 +226,7 @@ class Trainer:
         """
         begun = time.monotonic()
         try:
-            compiled = stop.attempt(lambda: {key: lower().compile() for key, lower in missing.items()})
+            compiled = stop.attempt(partial(_compiled, missing))
         except Stopped as stopped:
             seconds = time.monotonic() - begun
             raise Stopped(f"{stopped} while compiling, which was not finished after {seconds:.0f} s") from None

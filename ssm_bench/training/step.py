@@ -114,16 +114,18 @@ class Program:
         logits = model(data["tokens"][documents][..., :length], lengths, train=train, key=key)
         return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
 
-    def update(
-        self, data: DeviceData, length: int, state: TrainState, examples: jax.Array
-    ) -> tuple[TrainState, jax.Array]:
-        """One step on examples (b,), their documents cut to `length`: the next state, mean loss and accuracy (2,)."""
-        return self.update_with(self.seed, data, length, state, examples)
+    def gradients(self, data: DeviceData, length: int, state: TrainState, examples: jax.Array) -> tuple[Any, Any, Any]:
+        """What a step on examples (b,) needs, their documents cut to `length`.
 
-    def update_with(
+        Returns:
+            Gradients, the batch statistics after the step, and its mean loss and accuracy (2,).
+        """
+        return self.gradients_with(self.seed, data, length, state, examples)
+
+    def gradients_with(
         self, seed: int | jax.Array, data: DeviceData, length: int, state: TrainState, examples: jax.Array
-    ) -> tuple[TrainState, jax.Array]:
-        """`update` with a seed of dropout."""
+    ) -> tuple[Any, Any, Any]:
+        """`gradients` with a seed of dropout."""
         labels = data["labels"][examples]
         key = jax.random.fold_in(jax.random.key(seed), state.step)
 
@@ -133,19 +135,24 @@ class Program:
             return loss, (stats, (logits.argmax(-1) == labels).mean())
 
         (loss, (stats, accuracy)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        return gradients, stats, jnp.stack([loss, accuracy])
+
+    def updated(self, state: TrainState, gradients: Any, stats: Any) -> TrainState:
+        """The state after a step with these gradients and batch statistics."""
         updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(params, stats, opt_state, state.step + 1), jnp.stack([loss, accuracy])
+        return TrainState(optax.apply_updates(state.params, updates), stats, opt_state, state.step + 1)
 
     def _train(
         self, state: TrainState, data: DeviceData, batches: jax.Array, sizes: jax.Array, padded: tuple[int, ...]
     ) -> tuple[TrainState, jax.Array]:
         """Steps on batches (k, b) of lengths padded[size], in one scan: the state, losses and accuracies (k, 2)."""
-        updates = [partial(self.update, data, length) for length in padded]
+        branches = [partial(self.gradients, data, length) for length in padded]
 
         def step(state, batch):
             examples, size = batch
-            return jax.lax.switch(size, updates, state, examples)
+            # The optimizer is the same for all lengths, so one copy of it is compiled.
+            gradients, stats, metrics = jax.lax.switch(size, branches, state, examples)
+            return self.updated(state, gradients, stats), metrics
 
         with divided(self.placement.mesh):
             return jax.lax.scan(step, state, (batches, sizes))

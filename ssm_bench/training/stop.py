@@ -6,11 +6,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from functools import partial
 from types import FrameType
 from typing import TypeVar
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 #: Requests to save and leave: Ctrl-C, `kill` and `timeout`, a closed terminal, SLURM's warnings before a time limit.
@@ -73,21 +75,7 @@ class Stop:
         """
         if reason := self.reason():
             raise Stopped(reason)
-        future: Future[Result] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(work())
-            except BaseException as error:
-                future.set_exception(error)
-
-        earlier = threading.stack_size(STACK)
-        try:
-            thread = threading.Thread(target=run, name="attempt", daemon=True)
-            thread.start()
-        finally:
-            threading.stack_size(earlier)
-        _threads[:] = [*(each for each in _threads if each.is_alive()), thread]
+        future, thread = _started(work)
         while thread.is_alive():
             if reason := self.reason():
                 raise Stopped(reason)
@@ -120,6 +108,34 @@ class Stop:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._earlier.clear()
+
+
+def _started(work: Callable[[], Result]) -> tuple[Future[Result], threading.Thread]:
+    """Work in a thread that does not keep the process from ending, and what will be its result."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    earlier = threading.stack_size(STACK)
+    try:
+        thread = threading.Thread(target=run, name="attempt", daemon=True)
+        thread.start()
+    finally:
+        threading.stack_size(earlier)
+    _threads[:] = [*(each for each in _threads if each.is_alive()), thread]
+    return future, thread
+
+
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """The results of work on several items, each in a thread of its own; the first error is raised after all ended."""
+    started = [_started(partial(work, item)) for item in items]
+    for _, thread in started:
+        thread.join()
+    return [future.result() for future, _ in started]
 
 
 def leave(code: int) -> None:

@@ -51,12 +51,14 @@ class SeedsProgram(Program):
         state = TrainState(params, stats, jax.vmap(self.optimizer.init)(params), steps)
         return jax.device_put(state, self.placement.whole)
 
-    def update(
-        self, data: DeviceData, length: int, state: TrainState, examples: jax.Array
-    ) -> tuple[TrainState, jax.Array]:
-        """One step of every seed on its examples (seeds, b)."""
-        one = lambda seed, state, examples: self.update_with(seed, data, length, state, examples)  # noqa: E731
+    def gradients(self, data: DeviceData, length: int, state: TrainState, examples: jax.Array) -> tuple[Any, Any, Any]:
+        """Those of every seed on its examples (seeds, b)."""
+        one = lambda seed, state, examples: self.gradients_with(seed, data, length, state, examples)  # noqa: E731
         return jax.vmap(one)(self.seeds, state, examples)
+
+    def updated(self, state: TrainState, gradients: Any, stats: Any) -> TrainState:
+        """The states of all seeds after a step."""
+        return jax.vmap(super().updated)(state, gradients, stats)
 
     def _statistics(
         self, params: Any, stats: Any, data: DeviceData, batches: jax.Array, sizes: jax.Array, padded: tuple[int, ...]

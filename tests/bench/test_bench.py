@@ -187,6 +187,7 @@ def test_a_length_that_did_not_fit_is_not_what_the_hash_stands_for(tmp_path, mon
         (("epoch", "--model", "s5", "--task", "text", "--data", "synthetic"), "got --data=synthetic without one"),
         (("step", "--model", "lru", "--task", "text", "--steps", "0"), "--steps must be at least 1; got 0"),
         (("step", "--model", "lru", "--task", "text", "--seeds", "0"), "--seeds must be at least 1; got 0"),
+        (("compile", "--model", "lru"), "bench compile takes --model and --task"),
         (("epoch", "--model", "lru", "--task", "text", "--seeds", "2"), "bench epoch takes no --seeds; it is for step"),
     ],
 )
@@ -220,6 +221,24 @@ def test_padding_ends_where_the_task_ends(tmp_path):
     assert main(["bench", "epoch", *arguments, "--config.train.lengths=2", "--results", str(tmp_path)]) == 0
     (record,) = store.read_all_speed(tmp_path)
     assert record.sizes["length"] == 200 and record.value("padded_share") == 1
+
+
+def test_compiling_is_timed_for_every_program_and_length(tmp_path, capsys):
+    sizes = ("--config.task.max_length=512", "--config.task.examples=40", "--config.train.batch_size=4")
+    arguments = ("--model", "lru", "--task", "text", "--data", "synthetic", *QUICK, *SIZES, *sizes)
+    command = ("bench", "compile", *arguments, "--config.train.lengths=2", "--results", str(tmp_path))
+    cached = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+    assert main([*command]) == 0
+    assert jax.config.jax_enable_compilation_cache == cached  # type: ignore[attr-defined]
+    (record,) = store.read_all_speed(tmp_path)
+    assert record.value("lengths") == 2 and (record.value("step_ms") or 0) > 0
+    # No document of the validation or test split is as short as the lower length.
+    for program, shapes in {"train": [(), (256,), (512,)], "statistics": [()], "score": [(512,)]}.items():
+        for stage in ("trace_seconds", "lower_seconds", "compile_seconds", "cpu_seconds", "instructions"):
+            assert all((record.value(f"{program}_{stage}", shape=shape) or 0) > 0 for shape in shapes)
+    both, one = (record.value("train_instructions", shape=shape) or 0 for shape in ((), (512,)))
+    assert both > one
+    assert "train_compile_seconds at length 512" in capsys.readouterr().out
 
 
 def test_a_flag_of_another_kind_is_refused(capsys):

@@ -12,7 +12,10 @@ from ssm_bench.report.summary import summary
 H100 = "NVIDIA H100 80GB HBM3"
 PAGE = "# Speed\n\n" + "\n".join(
     f"<!-- table:begin {name} --><!-- table:end -->"
-    for name in ("speed-steps", "speed-epochs", "speed-backends", "speed-operations", "speed-lengths", "speed-streams")
+    for name in (
+        *("speed-steps", "speed-epochs", "speed-backends", "speed-operations", "speed-lengths", "speed-streams"),
+        "speed-compile",
+    )
 )
 
 
@@ -217,6 +220,21 @@ def test_a_stream_has_a_row_for_each_position():
     near, far = rows(speed.blocks([stream])["speed-streams"])
     assert near[2:6] == ["64", "[0.1](../results/speed/stream-s5-gpu.json)", "0.6", "1 MiB"]
     assert far[2:6] == ["1,048,576", "[–](../results/speed/stream-s5-gpu.json)", "–", "1 GiB"]
+
+
+def test_compilation_has_a_row_with_the_sum_of_its_evaluations_and_each_length_alone():
+    stages = ("trace_seconds", "lower_seconds", "compile_seconds")
+    found = {f"train_{stage}": value for stage, value in zip(stages, (1.0, 2.0, 30.0), strict=True)}
+    for length in (64, 128):
+        found |= at((length,), {f"{program}_{stage}": 4.0 for program in ("train", "score") for stage in stages})
+    name = "compile-s5-text-gpu"
+    (row,) = rows(
+        speed.blocks([record(name, found | {"lengths": 2}, benchmark="compile", model="s5", task="text")])[
+            "speed-compile"
+        ]
+    )
+    assert row[3] == "2" and row[6] == f"[1 + 2 + 30](../results/speed/{name}.json)"
+    assert row[9:12] == ["64: 12<br>128: 12", "–", "24"]
 
 
 def test_a_figure_shows_one_task_and_one_number_of_tokens():

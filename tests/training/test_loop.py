@@ -102,7 +102,9 @@ def test_every_step_has_dropout_of_its_own():
     program, examples = trainer.program, trainer.order.batches(0, 1)[0][0]
     state = program.initial_state()
     losses = [
-        float(program.update(trainer.data, trainer.padded[-1], state._replace(step=state.step + step), examples)[1][0])
+        float(
+            program.gradients(trainer.data, trainer.padded[-1], state._replace(step=state.step + step), examples)[2][0]
+        )
         for step in (0, 1, 1)
     ]
     assert losses[0] != losses[1] == losses[2]

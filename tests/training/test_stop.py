@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from ssm_bench.sweep.progress import Progress
-from ssm_bench.training.stop import Stop, Stopped
+from ssm_bench.training.stop import Stop, Stopped, in_threads
 
 
 def test_a_second_ctrl_c_stops_at_once():
@@ -119,3 +119,9 @@ def test_progress_that_nobody_reads_ends_no_work(monkeypatch):
         monkeypatch.undo()
         # What is left in its buffer has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), writer)
+
+
+def test_work_side_by_side_gives_results_in_order_and_the_first_error():
+    assert in_threads(lambda item: 10 * item, [3, 1, 2]) == [30, 10, 20]
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda item: 1 // item, [1, 0])

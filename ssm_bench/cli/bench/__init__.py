@@ -9,7 +9,7 @@ from ssm_bench.cli import _options
 from ssm_bench.cli.bench import _shared
 from ssm_bench.errors import UserError, unknown_name
 
-HELP = "measure the speed of training steps, operations or streams, and write it as a record"
+HELP = "measure the speed of training steps, operations, streams or compilation, and write it as a record"
 EXAMPLE = """examples:
   ssm-bench bench step --model s5 --task listops
   ssm-bench bench epoch --model s5 --task text
@@ -17,36 +17,39 @@ EXAMPLE = """examples:
   ssm-bench bench length --models s5,s4d,transformer --lengths 256,1024,4096,16384
   ssm-bench bench scan --op selective_scan --backends auto,associative
   ssm-bench bench stream --models s5,lru,transformer --lengths 1024,16384,1048576
+  ssm-bench bench compile --model s5 --task text
 
 step times the training step, alone and in the loop. epoch counts the sequences a second over an epoch of real data,
 whose documents differ in length. compare times the step with each of several backends, in one run. length times it
 against the length of the input, with as many tokens in every batch. scan times one operation, forward and with its
 gradient, and says how exact it is. stream times a token against its position in a single stream, with the causal
-version of each model; the Transformer keeps a cache of the whole stream.
+version of each model; the Transformer keeps a cache of the whole stream. compile times how long the programs of a run
+take to trace, lower and compile without a cache; with --steps also a step.
 Sizes are the published ones on synthetic data; --config.x.y=value changes those of models, --shapes those of scan.
 A record with other settings than the published ones needs a --name; precision alone is in the default name."""
 
 #: Each is a module here, with `run`.
-KINDS = ("step", "epoch", "compare", "length", "scan", "stream")
+KINDS = ("step", "epoch", "compare", "length", "scan", "stream", "compile")
 
 #: Where the kinds differ in what is left out.
 DEFAULTS = {
     "stream": {"task": "listops", "lengths": "1024,16384,131072,1048576"},
     "length": {"task": "text", "lengths": "256,1024,4096,16384", "steps": 20},
     "compare": {"steps": 50},
+    "compile": {"steps": 0, "data": "auto"},
 }
 
 
 #: Flags that only some kinds take.
 ONLY = {
-    "model": ("step", "epoch", "compare"),
+    "model": ("step", "epoch", "compare", "compile"),
     "models": ("length", "stream"),
     "lengths": ("length", "stream"),
     "tokens": ("length",),
     "op": ("scan",),
     "shapes": ("scan",),
     "backends": ("scan", "compare"),
-    "data": ("epoch",),
+    "data": ("epoch", "compile"),
     "brief": ("step",),
     "seeds": ("step",),
     "deadline": ("epoch", "length", "scan", "stream"),
@@ -58,18 +61,19 @@ UNGIVEN = {"tokens": 65536, "data": "real", "seeds": 1}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
-    parser.add_argument("what", help="step, epoch, compare, length, scan or stream, as below")
-    parser.add_argument("--model", default="", help="the model of step, epoch and compare")
+    parser.add_argument("what", help="step, epoch, compare, length, scan, stream or compile, as below")
+    parser.add_argument("--model", default="", help="the model of step, epoch, compare and compile")
     parser.add_argument("--models", type=_options.names, default=[], help="of length and stream, comma-separated")
     parser.add_argument("--task", default="", help="whose recipe is taken (length: default text, stream: listops)")
-    parser.add_argument("--steps", type=int, help="steps in the one long scan (default: 100; compare: 50, length: 20)")
+    steps = "steps in the one long scan (default: 100; compare: 50, length: 20; compile: none is timed)"
+    parser.add_argument("--steps", type=int, help=steps)
     parser.add_argument("--repeats", type=int, default=3, help="timings, of which the median counts (default: 3)")
     parser.add_argument("--lengths", default="", help="of the input in length, positions in stream: like 1024,16384")
     parser.add_argument("--tokens", type=int, help=f"in a batch of length (default: {UNGIVEN['tokens']})")
     parser.add_argument("--op", default="", help="of scan: selective_scan, rg_lru, linear_recurrence, diagonal_ssm")
     parser.add_argument("--shapes", type=_options.names, default=[], help="of scan: sizes, like 32x4096x256x64,...")
     parser.add_argument("--backends", type=_options.names, default=[], help="of scan, compare: auto,associative")
-    parser.add_argument("--data", default="", help="of epoch: real (default) or synthetic")
+    parser.add_argument("--data", default="", help="of epoch and compile: real (default of epoch), synthetic or auto")
     parser.add_argument(
         "--brief", action="store_true", help="of step: the long scan only, not single steps and the loop"
     )
@@ -84,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--protocol", default="strict", help="strict (default), paper or lra")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
+    _options.accept_compilation_cache(parser)
     _options.accept_overrides(parser)
 
 
@@ -94,12 +99,12 @@ def run(options: argparse.Namespace) -> int:
     for flag, kinds in ONLY.items():
         if options.what not in kinds and getattr(options, flag):
             raise UserError(f"bench {options.what} takes no --{flag}; it is for {', '.join(kinds)}")
+    for flag in ("steps", "repeats", "tokens", "seeds"):
+        if (given := getattr(options, flag)) is not None and given < 1:
+            raise UserError(f"--{flag} must be at least 1; got {given}")
     for name, value in (UNGIVEN | {"steps": 100} | DEFAULTS.get(options.what, {})).items():
         if getattr(options, name) in ("", None):
             setattr(options, name, value)
-    for flag in ("steps", "repeats", "tokens", "seeds"):
-        if getattr(options, flag) < 1:
-            raise UserError(f"--{flag} must be at least 1; got {getattr(options, flag)}")
     if options.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", options.name):
         raise UserError(f"--name takes letters, digits, '.', '_' and '-'; got {options.name!r}")
     if options.what != "scan":

@@ -87,7 +87,7 @@ def recipe(options: argparse.Namespace, model: str, *, length: int = 0) -> Any:
 
 def show(findings: Any) -> None:
     """Prints every number that has neither backend nor shape."""
-    found = {m.metric: m.value for m in findings.measurements} | findings.sizes
+    found = {m.metric: m.value for m in findings.measurements if not (m.backend or m.shape)} | findings.sizes
     width = max(map(len, found))
     for name, value in found.items():
         print(f"  {name:{width}}  {value:,}")

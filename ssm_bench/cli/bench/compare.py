@@ -12,7 +12,7 @@ def run(options: argparse.Namespace) -> int:
     _shared.need_model_and_task(options)
     if len(options.backends) < 2 or len(set(options.backends)) < len(options.backends):
         raise UserError(f"--backends takes two or more, like auto,associative; got {','.join(options.backends)}")
-    _options.prepare_jax()
+    _options.prepare_jax(cache=options.compilation_cache)
     from ssm_bench.bench.compare import compare_backends
     from ssm_bench.ops.backends import BACKENDS
     from ssm_bench.sweep.progress import Screen

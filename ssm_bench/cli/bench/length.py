@@ -14,7 +14,7 @@ def run(options: argparse.Namespace) -> int:
     lengths = _shared.lengths_of(options)
     if options.tokens < lengths[-1]:
         raise UserError(f"--tokens must be at least the longest of --lengths, {lengths[-1]}; got {options.tokens}")
-    _options.prepare_jax()
+    _options.prepare_jax(cache=options.compilation_cache)
     from ssm_bench.bench.length import time_lengths
     from ssm_bench.bench.recording import Findings
     from ssm_bench.sweep.progress import Screen

@@ -12,7 +12,7 @@ def run(options: argparse.Namespace) -> int:
     """Times, prints and records."""
     if options.overrides:
         raise UserError(f"bench scan takes sizes by --shapes, not by {options.overrides[0]}")
-    _options.prepare_jax()
+    _options.prepare_jax(cache=options.compilation_cache)
     from ssm_bench.bench.operations import OPERATIONS, time_operation
     from ssm_bench.ops.backends import WITH_FUSED
     from ssm_bench.sweep.progress import Screen

@@ -11,7 +11,7 @@ from ssm_bench.cli.bench import _shared
 def run(options: argparse.Namespace) -> int:
     """Times, prints and records."""
     _shared.need_model_and_task(options)
-    _options.prepare_jax()
+    _options.prepare_jax(cache=options.compilation_cache)
     from ssm_bench.bench.recording import Findings, sizes_of
     from ssm_bench.bench.step import measure_loop, measure_step
     from ssm_bench.training.checkpoint import Checkpoints

@@ -11,7 +11,7 @@ def run(options: argparse.Namespace) -> int:
     """Times, prints and records every model."""
     if not options.models:
         raise UserError("bench stream takes --models, like s5,transformer")
-    _options.prepare_jax()
+    _options.prepare_jax(cache=options.compilation_cache)
     from ssm_bench.bench import stream
     from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen
