@@ -98,6 +98,9 @@ def scan_chunks(
     chunk = min(length, chunk or (_CHUNK_SHARED if log_decay.shape[-1] == 1 else _CHUNK))
     if state is None:
         state = jnp.zeros((batch, heads, k.shape[-1], width))
+    if chunk == length:
+        state, y = body(state.astype(v.dtype), [jnp.swapaxes(t, 1, 2) for t in arrays])
+        return jnp.swapaxes(y, 1, 2), state
     chunks = [jnp.moveaxis(in_chunks(t, chunk), (0, 1, 2, 3), (1, 0, 3, 2)) for t in arrays]
     state, y = jax.lax.scan(jax.checkpoint(body), state.astype(v.dtype), chunks)
     y = jnp.moveaxis(y, (0, 1, 2, 3), (1, 0, 3, 2))
