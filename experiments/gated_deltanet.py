@@ -1,7 +1,8 @@
 """Gated DeltaNet: the delta rule of DeltaNet with the decay of Mamba-2.
 
 Paper:    Yang et al., "Gated Delta Networks: Improving Mamba2 with Delta Rule", arXiv 2412.06464.
-Run:      python experiments/gated_deltanet.py --task text          (or: ssm-bench train --model gated_deltanet --task text)
+Run:      python experiments/gated_deltanet.py --task text
+          (or: ssm-bench train --model gated_deltanet --task text)
 Expected: no published numbers on these tasks.
 Cost:     not measured yet.
 

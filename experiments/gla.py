@@ -5,12 +5,12 @@ Run:      python experiments/gla.py --task text          (or: ssm-bench train --
 Expected: no published numbers on these tasks.
 Cost:     not measured yet.
 
-The paper does not use LRA, so the recipes are ours. The layer is the paper's: 4 heads, keys of half the width, decays of
-rank 16 with a temperature of 16, a norm for each head, a SiLU gate. The block is that of a Transformer with RMS norms
-and a gated MLP of width 8/3, causal, with a final norm. Batches, lengths and weight decay are those of
+The paper does not use LRA, so the recipes are ours. The layer is the paper's: 4 heads, keys of half the width, decays
+of rank 16 with a temperature of 16, a norm for each head, a SiLU gate. The block is that of a Transformer with RMS
+norms and a gated MLP of width 8/3, causal, with a final norm. Batches, lengths and weight decay are those of
 experiments/mamba2.py, with its cosine after a warm-up of a tenth at a learning rate of 0.001; gradients are clipped at
-norm 1, as in the paper. Other models with a matrix memory per head take these recipes over: retnet, deltanet,
-gated_deltanet, mlstm, rwkv7 and hgrn2 differ in nothing but the layer.
+norm 1, as in the paper. The other models with a matrix memory per head (retnet, deltanet, gated_deltanet, mlstm, rwkv7,
+hgrn2) use the same recipes.
 
 Known deviations: the gated MLP has a GELU and biases; the paper's has a SiLU and none. Projections are initialized
 LeCun-normal.

@@ -7,9 +7,9 @@ Expected: ListOps 59.95, Text 88.14, Retrieval 94.23, Image 88.69, Pathfinder 92
 Cost:     not measured yet.
 
 The recipes are the files configs/experiment/hgrn-lra-*.yaml of OpenNLPLab/lra@dd871ef: depth, width, norm, dropout,
-learning rate, weight decay, warm-up, and a cosine over 50,000 steps, which are taken as the length of the schedule; and
-the batches on ListOps, Pathfinder and Path-X. The files leave the other batches open: 32 documents and 50 images are our
-choice.
+learning rate, weight decay, warm-up, and a cosine over 50,000 steps, which are taken as the length of the schedule;
+and the batches on ListOps, Pathfinder and Path-X. The files leave the other batches open: 32 documents and 50 images
+are our choice.
 
 Known deviations: images are read pixel by pixel, forward and backward; the authors scan rows and columns of the image.
 Both directions have parameters of their own; theirs share them. The lower bound of each layer is learned by itself,

@@ -19,8 +19,8 @@ class GatedDeltaNet(RecurrentMixer):
     alpha_t = exp(-A softplus(w x_t + b)) and beta_t = sigmoid(W_beta x_t), one of each per head. Queries, keys and
     values are SiLUs of short convolutions of linear maps of x; queries and keys have length 1. The output is W_o (RMS
     norm(o_t) * silu(W_g x_t)), with a norm for each head. A bidirectional layer adds a second set of parameters that
-    reads from the end. Cost: O(b l h (c + m)) operations with heads of m keys and chunks of c = 64, beside the
-    projections.
+    reads from the end. Cost: O(b l h (c + m)) operations in addition to the projections, with heads of m keys and
+    chunks of c = 64.
 
     Source: Yang et al. 2025, "Gated Delta Networks: Improving Mamba2 with Delta Rule" (arXiv 2412.06464).
     """
@@ -68,7 +68,7 @@ class GatedDeltaNetCell(MemoryCell):
     """The layer in one direction, with its parameters."""
 
     def __init__(self, sizes: Sizes, taps: int, largest: float, steps: tuple[float, float], rngs: nnx.Rngs):
-        """Creates the projections of `MemoryCell`, of beta and of step sizes; and log A (heads), A uniform in [1, 16]."""
+        """Creates the projections of `MemoryCell`, of beta and of step sizes; and log A, A uniform in [1, 16]."""
         super().__init__(sizes, taps=taps, gate=jax.nn.silu, rngs=rngs)
         width, heads = sizes.width, sizes.heads
         self.beta = Linear(width, heads, bias=False, rngs=rngs)

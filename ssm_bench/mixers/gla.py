@@ -16,10 +16,12 @@ class GLA(RecurrentMixer):
     """For each head: S_t = diag(alpha_t) S_{t-1} + k_t v_t^T and o_t = S_t^T q_t / sqrt(m), alpha_t one factor per key.
 
     log alpha_t is a log-sigmoid, over a temperature, of a map of x_t of low rank. The output is W_o (RMS norm(o_t) *
-    silu(W_g x_t)), with a norm for each head. A bidirectional layer adds a second set of parameters that reads from the
-    end. Cost: O(b l h (c + m)) operations with heads of m keys and chunks of c = 16, beside the projections.
+    silu(W_g x_t)), with a norm for each head. A bidirectional layer adds a second set of parameters that reads from
+    the end. Cost: O(b l h (c + m)) operations in addition to the projections, with heads of m keys and chunks of c =
+    16.
 
-    Source: Yang et al. 2024, "Gated Linear Attention Transformers with Hardware-Efficient Training" (arXiv 2312.06635).
+    Source: Yang et al. 2024, "Gated Linear Attention Transformers with Hardware-Efficient Training" (arXiv
+    2312.06635).
     """
 
     traits = Traits(parametrization="LTV", discretization="none", structure="MIMO", implementation="matrix product")

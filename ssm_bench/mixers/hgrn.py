@@ -22,7 +22,7 @@ class HGRN(RecurrentMixer):
     f_t = gamma + (1 - gamma) sigmoid(W_f x_t), where the lower bound gamma is learned, 0 in the first layer and
     initially larger in higher ones. c_t is complex, its parts SiLUs of affine maps of x_t. The angles theta are
     learned and do not depend on the input. A bidirectional layer adds a second set of parameters that reads from the
-    end. Cost: O(b l h) operations and O(log l) depth, beside the projections.
+    end. Cost: O(b l h) operations and O(log l) depth, in addition to the projections.
 
     Source: Qin et al. 2023, "Hierarchically Gated Recurrent Neural Network for Sequence Modeling" (arXiv 2311.04823).
     """

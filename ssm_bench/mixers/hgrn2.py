@@ -1,7 +1,6 @@
 """HGRN2: gated linear attention whose keys are what its decays let go, with forget gates bounded from below."""
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from ssm_bench import ops
@@ -15,10 +14,10 @@ from ssm_bench.network.mixer import Traits
 class HGRN2(RecurrentMixer):
     """For each head: S_t = diag(f_t) S_{t-1} + (1 - f_t) v_t^T and o_t = S_t^T q_t / sqrt(m), with q_t = silu(W_q x_t).
 
-    f_t = gamma + (1 - gamma) sigmoid(W_f x_t), one per key, where the lower bound gamma is learned, 0 in the first layer
+    f_t = gamma + (1 - gamma) sigmoid(W_f x_t), one per key. The lower bound gamma is learned, 0 in the first layer
     and initially larger in higher ones. The output is W_o RMS norm(o_t), over all heads. A bidirectional layer adds a
-    second set of parameters that reads from the end. Cost: O(b l h (c + m)) operations with heads of m keys and chunks
-    of c = 16, beside the projections.
+    second set of parameters that reads from the end. Cost: O(b l h (c + m)) operations in addition to the
+    projections, with heads of m keys and chunks of c = 16.
 
     Source: Qin et al. 2024, "HGRN2: Gated Linear RNNs with State Expansion" (arXiv 2404.07904).
     """

@@ -17,15 +17,16 @@ _INPUT_BIAS, _FORGET_BIAS = -10.0, (3.0, 6.0)
 
 
 class MLSTM(RecurrentMixer):
-    """For each head: C_t = f_t C_{t-1} + i_t k_t v_t^T, n_t = f_t n_{t-1} + i_t k_t, o_t = C_t^T q_t / max(|n_t . q_t|, 1).
+    """For each head: C_t = f_t C_{t-1} + i_t k_t v_t^T and o_t = C_t^T q_t / max(|n_t . q_t|, 1).
 
-    i_t is an exponential and f_t a sigmoid of affine maps of x_t, one number each per head; a stabilizer keeps C and n
-    in range. Keys are divided by sqrt(m). The output is W_o (layer norm(o_t) * sigmoid(W_g x_t)), with a norm for each
-    head. A bidirectional layer adds a second set of parameters that reads from the end. Cost: O(b l h (c + m))
-    operations with heads of m keys and chunks of c = 64, beside the projections.
+    n_t = f_t n_{t-1} + i_t k_t. i_t is an exponential and f_t a sigmoid of affine maps of x_t, one number each per
+    head; a stabilizer keeps C and n in range. Keys are divided by sqrt(m). The output is W_o (layer norm(o_t) *
+    sigmoid(W_g x_t)), with a norm for each head. A bidirectional layer adds a second set of parameters that reads
+    from the end. Cost: O(b l h (c + m)) operations in addition to the projections, with heads of m keys and chunks of
+    c = 64.
 
-    Sources: Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory" (arXiv 2405.04517), section 2.3; the layer as in
-    Beck et al. 2025, "xLSTM 7B" (arXiv 2503.13427).
+    Sources: Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory" (arXiv 2405.04517), section 2.3; the layer as
+    in Beck et al. 2025, "xLSTM 7B" (arXiv 2503.13427).
     """
 
     traits = Traits(

@@ -21,11 +21,11 @@ _MIXED = {"query": 0.2, "decay": 0.9, "keys": 0.7, "values": 0.7, "rate": 0.9, "
 class RWKV7(RecurrentMixer):
     """For each head: S_t = (diag(w_t) - (a_t * c_t) c_t^T) S_{t-1} + k_t v_t^T and o_t = S_t^T r_t.
 
-    c_t has length 1 and is what is removed, at the rates a_t; k_t is written. w_t = exp(-e^(-1/2) sigmoid(.)), a_t and
-    the output gate g_t come from maps of low rank, r, k, v and c from full ones; every map sees its own mixture of x_t
-    and x_{t-1}. The output is W_o ((layer norm(o_t) + (r_t . rho k_t) v_t) * g_t), with a norm for each head. A
-    bidirectional layer adds a second set of parameters that reads from the end. Cost: O(b l h (c + m)) operations with
-    heads of m channels and chunks of c = 16, beside the projections.
+    c_t has length 1 and is what is removed, at the rates a_t; k_t is written. w_t = exp(-e^(-1/2) sigmoid(.)), a_t
+    and the output gate g_t come from maps of low rank, r, k, v and c from full ones; every map sees its own mixture
+    of x_t and x_{t-1}. The output is W_o ((layer norm(o_t) + (r_t . rho k_t) v_t) * g_t), with a norm for each head.
+    A bidirectional layer adds a second set of parameters that reads from the end. Cost: O(b l h (c + m)) operations
+    in addition to the projections, with heads of m channels and chunks of c = 16.
 
     Source: Peng et al. 2025, "RWKV-7 Goose with Expressive Dynamic State Evolution" (arXiv 2503.14456), section 4.
     """

@@ -28,8 +28,8 @@ def delta_rule(
         u_t - sum_{s < t} (a_t . b_s) u_s = S_0^T a_t + sum_{s < t} (a_t . k_s) v_s,
 
     where all scalar products include the decay in between; then y follows as in `gated_linear_attention`. A scan over
-    the chunks carries S, and chunks are recomputed in the backward pass. Products are float32 on every device, since the
-    system adds up their errors.
+    the chunks carries S, and chunks are recomputed in the backward pass. Products are float32 on every device, since
+    the system adds up their errors.
 
     Args:
         q: queries (b, l, n, m), real, l at least 1.
