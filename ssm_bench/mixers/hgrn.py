@@ -72,16 +72,15 @@ class HGRNCell(nnx.Module):
     def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
         """A chunk (b, k, h) and the state before it."""
         c, (forget, log_forget) = widened(jax.nn.silu(self.inputs(x))), self.lower_bound(self.forget(x))
-        decay, c = (forget, c) if self.theta is None else self._rotating(log_forget, c)
-        h = ops.linear_recurrence(decay, (1 - forget) * c, h0=state)
-        y = h if self.theta is None else jnp.concatenate([h.real, h.imag], -1)
+        if self.theta is None:
+            y = h = ops.linear_recurrence(forget, (1 - forget) * c, h0=state)
+        else:
+            angle = jnp.broadcast_to(self.theta[...], log_forget.shape).astype(log_forget.dtype)
+            decay = jnp.exp(jax.lax.complex(log_forget, angle))
+            c = jax.lax.complex(*jnp.split(c, 2, -1))
+            h = ops.linear_recurrence(decay, (1 - forget) * c, h0=state)
+            y = jnp.concatenate([h.real, h.imag], -1)
         return self.out(self.norm(y * jax.nn.sigmoid(self.gate(x))).astype(x.dtype)), h[:, -1]
-
-    def _rotating(self, log_forget: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The complex decay f e^{i theta} and the complex input."""
-        real, imag = jnp.split(c, 2, -1)
-        angle = jnp.broadcast_to(self.theta[...], log_forget.shape)
-        return jnp.exp(jax.lax.complex(log_forget, angle.astype(log_forget.dtype))), jax.lax.complex(real, imag)
 
     @property
     def state_size(self) -> int:

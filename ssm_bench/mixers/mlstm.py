@@ -10,6 +10,7 @@ from ssm_bench.network.directions import RecurrentMixer
 from ssm_bench.network.layers import LayerNorm, Linear
 from ssm_bench.network.matrix_memory import MemoryCell, Sizes, memory_sizes
 from ssm_bench.network.mixer import Traits
+from ssm_bench.network.parameters import Exempt
 from ssm_bench.ops.precision import widened
 
 # What the gates start from, as published with xLSTM 7B.
@@ -72,9 +73,9 @@ class MLSTMCell(MemoryCell):
         norm = LayerNorm(sizes.values // sizes.heads, epsilon=1e-6)
         super().__init__(sizes, gate=jax.nn.sigmoid, norm=norm, rngs=rngs)
         self.input_gate = Linear(sizes.width, sizes.heads, rngs=rngs)
+        self.input_gate.bias = Exempt(jnp.full(sizes.heads, _INPUT_BIAS))
         self.forget_gate = Linear(sizes.width, sizes.heads, rngs=rngs)
-        self.input_gate.bias[...] = jnp.full(sizes.heads, _INPUT_BIAS)
-        self.forget_gate.bias[...] = jnp.linspace(*_FORGET_BIAS, sizes.heads)
+        self.forget_gate.bias = Exempt(jnp.linspace(*_FORGET_BIAS, sizes.heads))
         self.soft_cap = soft_cap
 
     def initial_memory(self, batch: int) -> ops.MatrixMemory:
@@ -93,8 +94,8 @@ class MLSTMCell(MemoryCell):
         self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, memory: ops.MatrixMemory
     ) -> tuple[jax.Array, ops.MatrixMemory]:
         """The recurrence with bounded gates."""
-        gates = (self._bounded(gate(x)) for gate in (self.input_gate, self.forget_gate))
-        return ops.mlstm(q, k * k.shape[-1] ** -0.5, v, *gates, memory)
+        input_gate, forget_gate = self._bounded(self.input_gate(x)), self._bounded(self.forget_gate(x))
+        return ops.mlstm(q, k * k.shape[-1] ** -0.5, v, input_gate, forget_gate, memory)
 
     def _bounded(self, z: jax.Array) -> jax.Array:
         return self.soft_cap * jnp.tanh(widened(z) / self.soft_cap)

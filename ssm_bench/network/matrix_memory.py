@@ -122,7 +122,7 @@ class MemoryCell(nnx.Module, abc.ABC):
         q, k, v = (t.reshape(*t.shape[:2], self.sizes.heads, -1) for t in (q, k, v))
         y, after["memory"] = self.recur(x, q, k, v, state["memory"])
         y = self.norm(y).reshape(*x.shape[:2], -1)
-        if self.gate is not None:
+        if self.gate is not None and self.activation is not None:
             y = y * self.activation(self.gate(x))
         return self.out(y.astype(x.dtype)), after
 

@@ -196,5 +196,5 @@ def rotary(x: jax.Array, positions: jax.Array, *, turned: int = 0) -> jax.Array:
     angles = (positions[..., None].astype(dtype) * frequencies)[..., None, :]
     sin, cos = jnp.sin(angles), jnp.cos(angles)
     first, second, rest = jnp.split(x, (pairs, 2 * pairs), axis=-1)
-    turned = (first * cos - second * sin, second * cos + first * sin, rest)
-    return jnp.concatenate([part.astype(x.dtype) for part in turned], axis=-1)
+    parts = (first * cos - second * sin, second * cos + first * sin, rest)
+    return jnp.concatenate([part.astype(x.dtype) for part in parts], axis=-1)
