@@ -52,7 +52,7 @@ class MemoryCell(nnx.Module, abc.ABC):
         self,
         sizes: Sizes,
         *,
-        taps: int = 0,
+        taps: int | None = None,
         gate: Callable[[jax.Array], jax.Array] | None = None,
         norm: nnx.Module | None = None,
         rngs: nnx.Rngs,
@@ -61,20 +61,20 @@ class MemoryCell(nnx.Module, abc.ABC):
 
         Args:
             sizes: numbers of channels.
-            taps: taps of the short convolutions; 0: none, and no SiLU.
+            taps: taps of the short convolutions; None: none, and no SiLU.
             gate: activation of the output gate; None: no gate.
             norm: of the last axis of (b, l, heads, values / heads); None: an RMS norm of each head, one scale for all.
             rngs: random keys.
 
         Raises:
-            ArgumentError: a negative number of taps.
+            ArgumentError: no tap, or too many.
         """
         self.sizes = sizes
         width, heads, keys, values = sizes
         self.query = Linear(width, keys, bias=False, rngs=rngs)
         self.keys = Linear(width, keys, bias=False, rngs=rngs)
         self.values = Linear(width, values, bias=False, rngs=rngs)
-        self.conv = ShortConv(2 * keys + values, taps, bias=False, rngs=rngs) if taps else None
+        self.conv = ShortConv(2 * keys + values, taps, bias=False, rngs=rngs) if taps is not None else None
         self.gate = Linear(width, values, bias=False, rngs=rngs) if gate else None
         self.activation = gate
         self.norm = norm or RMSNorm(values // heads, epsilon=1e-5)

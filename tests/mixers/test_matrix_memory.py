@@ -217,7 +217,7 @@ def test_the_recurrence_of_hgrn_is_the_published_one():
         ("gla", {"rank": 0}, "rank must be at least 1; got 0"),
         ("gla", {"temperature": 0.0}, "temperature must be above 0; got 0.0"),
         ("retention", {"heads": 8}, "heads must have an even number of keys each; got 8 for 8 keys"),
-        ("deltanet", {"taps": -1}, "taps of a short convolution must lie in 1..256; got -1"),
+        ("deltanet", {"taps": 0}, "taps of a short convolution must lie in 1..256; got 0"),
         ("gated_deltanet", {"heads": 2, "dt_min": 0.0}, "0 < dt_min"),
         ("mlstm", {"soft_cap": 0.0}, "soft_cap must be above 0; got 0.0"),
         ("rwkv7", {"heads": 0}, "heads must divide the width 8; got 0"),
