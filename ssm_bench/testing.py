@@ -33,7 +33,7 @@ BATCH, LENGTH, WIDTH = 3, 23, 8
 WORST = np.resize([np.nan, np.inf, -np.inf, 0.0], (9, 1))
 
 #: What the backbone passes to a mixer whose constructor takes these names.
-_GIVEN = {"max_length": LENGTH + len(WORST), "context": 2}
+_GIVEN = {"max_length": LENGTH + len(WORST), "context": 2, "depth": 0.5}
 
 
 def check_mixer(kind: type[Mixer], *, width: int = WIDTH, tolerance: float = TOLERANCE_FLOAT64, **options: Any) -> None:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from flax import nnx, traverse_util
@@ -20,7 +21,7 @@ from ssm_bench.network.scaffold import Scaffold, Slots
 SLOTS = (("mixer", "mixers", Mixer), ("scaffold", "scaffolds", Scaffold))
 
 #: What a mixer or scaffold is given by the network that it sits in.
-NOT_OPTIONS = {"self", "d_model", "max_length", "context", "slots", "rngs"}
+NOT_OPTIONS = {"self", "d_model", "max_length", "context", "depth", "slots", "rngs"}
 
 
 def options_of(kind: type) -> dict[str, Any]:
@@ -79,10 +80,16 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
 
     max_length = config.task.max_length or spec.max_length
     sequence = {"max_length": model.context + (model.pooling == "cls") + max_length, "context": model.context}
-    mixer_options |= {k: v for k, v in sequence.items() if k in inspect.signature(mixer_class.__init__).parameters}
+    asked = inspect.signature(mixer_class.__init__).parameters
+    mixer_options |= {k: v for k, v in sequence.items() if k in asked}
+
+    def mixer(index: int, width: int, rngs: nnx.Rngs) -> Mixer:
+        depth = {"depth": index / model.layers} if "depth" in asked else {}
+        return _made("mixer", mixer_class, width, **mixer_options, **depth, rngs=rngs)
+
     slots = Slots(
         d_model=model.d_model,
-        mixer=lambda width, rngs: _made("mixer", mixer_class, width, **mixer_options, rngs=rngs),
+        mixer=partial(mixer, 0),
         norm=norm,
         prenorm=model.prenorm,
         dropout=model.dropout,
@@ -93,7 +100,13 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         "model",
         Classifier,
         encoder=_made("model", _encoder, config, spec, vocab_size, pixels, rngs),
-        block=lambda i, rngs: _made("scaffold", scaffold_class, replace(slots, index=i), **scaffold_options, rngs=rngs),
+        block=lambda i, rngs: _made(
+            "scaffold",
+            scaffold_class,
+            replace(slots, index=i, mixer=partial(mixer, i)),
+            **scaffold_options,
+            rngs=rngs,
+        ),
         layers=model.layers,
         d_model=model.d_model,
         classes=spec.classes,

@@ -35,8 +35,8 @@ class Mixer(nnx.Module, abc.ABC):
 
     A subclass is final, lives in `ssm_bench.mixers.<name>` and defines its `traits`. Its constructor takes the width
     `d_model`, its own keyword options, and `rngs`. If it names them, it also gets `max_length`, the longest sequence,
-    and `context`, the number of learned vectors before each sequence (`config.model.context`). A mixer with
-    `bidirectional=True` has no step mode.
+    `context`, the number of learned vectors before each sequence (`config.model.context`), and `depth`, the number of
+    layers below it divided by that of all layers. A mixer with `bidirectional=True` has no step mode.
 
     A mixer checks no inputs and need not clear padding: the scaffold around it does both (`run_part` and `extend_part`
     in `ssm_bench.network.scaffold`). Code that calls a mixer directly with a mask sets padded positions to zero first.

@@ -4,12 +4,14 @@ from ssm_bench.ops.attention import attention, compute_dtype, local_attention, r
 from ssm_bench.ops.backends import use_backend
 from ssm_bench.ops.block_sparse import block_sparse_attention, choose_random_blocks
 from ssm_bench.ops.convolution import bidirectional_conv, causal_conv
+from ssm_bench.ops.delta_rule import delta_rule, gated_delta_rule, unit_length
 from ssm_bench.ops.dense import dense_recurrence
 from ssm_bench.ops.diagonal import diagonal_ssm, diagonal_ssm_extend, diagonal_ssm_step
 from ssm_bench.ops.discretization import discretization_rule, discretize_bilinear, discretize_zoh
 from ssm_bench.ops.dplr import DPLRSystem, dplr_kernel, dplr_step, dplr_system, restore_output, truncate_output
 from ssm_bench.ops.fourier import fourier_mixing
 from ssm_bench.ops.gated import gru, lstm
+from ssm_bench.ops.gated_linear_attention import gated_linear_attention
 from ssm_bench.ops.hippo import (
     hippo_dplr,
     hippo_fout,
@@ -44,6 +46,7 @@ from ssm_bench.ops.linear_attention import (
     softmax_query_features,
 )
 from ssm_bench.ops.lsh import lsh_attention, lsh_buckets
+from ssm_bench.ops.mlstm import MatrixMemory, mlstm
 from ssm_bench.ops.nystrom import nystrom_attention
 from ssm_bench.ops.recurrence import linear_recurrence
 from ssm_bench.ops.rg_lru import rg_lru
@@ -54,6 +57,7 @@ from ssm_bench.ops.ssm_kernels import diagonal_kernel, softmax_recurrence
 __all__ = [
     "DPLRSystem",
     "KeySums",
+    "MatrixMemory",
     "as_complex",
     "as_pairs",
     "attention",
@@ -64,6 +68,7 @@ __all__ = [
     "choose_random_blocks",
     "complex_normal",
     "compute_dtype",
+    "delta_rule",
     "dense_kernel",
     "dense_recurrence",
     "diagonal_kernel",
@@ -79,6 +84,8 @@ __all__ = [
     "dplr_system",
     "elu_features",
     "fourier_mixing",
+    "gated_delta_rule",
+    "gated_linear_attention",
     "gru",
     "hippo_dplr",
     "hippo_fout",
@@ -96,6 +103,7 @@ __all__ = [
     "lsh_attention",
     "lsh_buckets",
     "lstm",
+    "mlstm",
     "nystrom_attention",
     "orthogonal_gaussian",
     "relu_features",
@@ -113,5 +121,6 @@ __all__ = [
     "softplus_step",
     "ssd",
     "truncate_output",
+    "unit_length",
     "use_backend",
 ]

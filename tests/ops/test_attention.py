@@ -128,6 +128,7 @@ def test_rotary_is_a_rotation_of_pairs_of_the_first_half():
             np.testing.assert_allclose(y[:, t, :, j], turned.real, rtol=FLOAT32, atol=FLOAT32)
             np.testing.assert_allclose(y[:, t, :, j + 2], turned.imag, rtol=FLOAT32, atol=FLOAT32)
     np.testing.assert_array_equal(y[..., 4:], x[..., 4:])
+    np.testing.assert_allclose(rotary(x[..., :4], jnp.arange(7), turned=4), y[..., :4], rtol=FLOAT32, atol=FLOAT32)
 
 
 @settings(max_examples=10)
@@ -148,3 +149,5 @@ def test_impossible_sizes():
         local_attention(q, k, v, window=0, causal=True)
     with pytest.raises(ValueError, match="multiple of 4 channels a head, got 6"):
         rotary(np.zeros((1, 2, 1, 6)), jnp.arange(2))
+    with pytest.raises(ValueError, match=r"turned must be even and lie in 0..6, got 8"):
+        rotary(np.zeros((1, 2, 1, 6)), jnp.arange(2), turned=8)
