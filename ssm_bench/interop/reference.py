@@ -16,13 +16,14 @@ from flax import nnx
 from jax.core import Tracer
 
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.interop import mamba, minimal_lru, recurrentgemma, s4, s5
+from ssm_bench.interop import mamba, mega, minimal_lru, recurrentgemma, s4, s5
 from ssm_bench.interop.places import Built, Place, fill, flat
 from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.scaffold import check_inputs
 
 #: What builds the model of a source from arrays by name and the authors' options.
 SOURCES: dict[str, Callable[..., Built]] = {
+    "facebookresearch/mega": mega.build,
     "google-deepmind/recurrentgemma": recurrentgemma.build,
     "lindermanlab/S5": s5.build,
     "NicolasZucchet/minimal-LRU": minimal_lru.build,

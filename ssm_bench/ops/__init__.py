@@ -46,16 +46,18 @@ from ssm_bench.ops.linear_attention import (
 from ssm_bench.ops.lsh import lsh_attention, lsh_buckets
 from ssm_bench.ops.nystrom import nystrom_attention
 from ssm_bench.ops.recurrence import linear_recurrence
+from ssm_bench.ops.relative import attend, relative_attention, rotary_bias
 from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
 from ssm_bench.ops.ssd import ssd
-from ssm_bench.ops.ssm_kernels import diagonal_kernel, softmax_recurrence
+from ssm_bench.ops.ssm_kernels import diagonal_kernel, softmax_recurrence, sum_of_powers
 
 __all__ = [
     "DPLRSystem",
     "KeySums",
     "as_complex",
     "as_pairs",
+    "attend",
     "attention",
     "bidirectional_conv",
     "block_sparse_attention",
@@ -98,11 +100,13 @@ __all__ = [
     "lstm",
     "nystrom_attention",
     "orthogonal_gaussian",
+    "relative_attention",
     "relu_features",
     "restore_output",
     "rg_lru",
     "ring",
     "rotary",
+    "rotary_bias",
     "s4d_inv",
     "s4d_lin",
     "s4d_real",
@@ -112,6 +116,7 @@ __all__ = [
     "softmax_recurrence",
     "softplus_step",
     "ssd",
+    "sum_of_powers",
     "truncate_output",
     "use_backend",
 ]
