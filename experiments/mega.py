@@ -1,4 +1,4 @@
-"""Mega: gated attention of one head over an exponential moving average, the best published row but for its successor.
+"""Mega: gated attention of one head over an exponential moving average.
 
 Paper:    Ma et al., "Mega: Moving Average Equipped Gated Attention", arXiv 2209.10655.
 Run:      python experiments/mega.py --task listops          (or: ssm-bench train --model mega --task listops)

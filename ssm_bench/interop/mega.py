@@ -1,5 +1,7 @@
 """The layers of facebookresearch/mega: gated attention over a moving average and NFFN, from a `state_dict`."""
 
+from typing import cast
+
 import numpy as np
 from flax import nnx
 
@@ -69,7 +71,7 @@ def build(
     )
     block = MLP(slots, width=hidden, activation="silu", rngs=nnx.Rngs(0))
     places = (
-        _mixer(block.mixer, (systems, states))
+        _mixer(cast(Mega, block.mixer), (systems, states))
         | _norm("mega_layer.norm.norm", block.mixer_residual)
         | _norm("nffn.norm.norm", block.mlp_residual)
         | _linear("nffn.fc1", block.expand)

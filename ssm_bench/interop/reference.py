@@ -16,7 +16,7 @@ from flax import nnx
 from jax.core import Tracer
 
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.interop import mamba, mega, minimal_lru, recurrentgemma, s4, s5
+from ssm_bench.interop import mamba, mega, megalodon, minimal_lru, recurrentgemma, s4, s5
 from ssm_bench.interop.places import Built, Place, fill, flat
 from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.scaffold import check_inputs
@@ -29,6 +29,7 @@ SOURCES: dict[str, Callable[..., Built]] = {
     "NicolasZucchet/minimal-LRU": minimal_lru.build,
     "state-spaces/s4": s4.build,
     "state-spaces/mamba": mamba.build,
+    "XuezheMax/megalodon": megalodon.build,
 }
 
 

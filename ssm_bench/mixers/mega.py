@@ -13,6 +13,7 @@ from ssm_bench.network.layers import Linear, dropout, split_key
 from ssm_bench.network.mixer import Mixer, Traits
 from ssm_bench.network.moving_average import DampedEMA
 from ssm_bench.network.parameters import Exempt
+from ssm_bench.network.recent import Recent
 from ssm_bench.ops.relative import ATTENTIONS
 
 BIASES = ("simple", "rotary")
@@ -106,6 +107,7 @@ class Mega(Mixer):
         self.scale = Exempt(normal(2, key_width))
         self.offset = Exempt(jnp.zeros((2, key_width)))
         self.reach = chunk or max_length
+        self.recent = Recent(self.reach, chunk)
         self.distances = Exempt(normal(2 * self.reach - 1)) if bias == "simple" else None
         self.turned = Exempt(normal(2, key_width)) if bias == "rotary" else None
         self.splits = tuple(np.cumsum([d_model, key_width, width]).tolist())
@@ -149,7 +151,8 @@ class Mega(Mixer):
 
     def _biases(self) -> jax.Array:
         if self.turned is not None:
-            return ops.rotary_bias(*self.turned[...], self.reach)
+            query, key = self.turned[...]
+            return ops.rotary_bias(query, key, self.reach)
         assert self.distances is not None
         return self.distances[...]
 
@@ -160,14 +163,13 @@ class Mega(Mixer):
         h = dropout(jax.nn.silu(direct + self.out(y * reset)), self.dropout, key)
         return update * (h - residual)
 
-    def initial_state(self, batch: int) -> dict[str, jax.Array]:
-        """The moving average, keys and values in their order (b, positions, width), and positions seen (b,)."""
+    def initial_state(self, batch: int) -> dict[str, Any]:
+        """The moving average, and the latest keys and values."""
         if not self.causal:
             return super().initial_state(batch)
-        dtype = self.values.kernel[...].dtype
         widths = {"keys": self.scale.shape[1], "values": self.out.kernel.shape[0]}
-        past = {name: jnp.zeros((batch, self.reach, width), dtype) for name, width in widths.items()}
-        return {"average": self.average.initial_state(batch), **past, "seen": jnp.zeros(batch, jnp.int32)}
+        past = self.recent.initial_state(batch, widths, self.values.kernel[...].dtype)
+        return {"average": self.average.initial_state(batch), "past": past}
 
     def extend(self, x: jax.Array, state: Any, *, residual: jax.Array | None = None) -> tuple[jax.Array, Any]:
         """A chunk (b, k, h) at once."""
@@ -175,24 +177,10 @@ class Mega(Mixer):
             return super().extend(x, state)
         average, new_average = self.average.extend(x, state["average"])
         q, k, gates = self._queries_keys_gates(jax.nn.silu(average))
-        new = {"keys": k, "values": jax.nn.silu(self.values(x))}
-        past = {name: jnp.concatenate([state[name], t], 1) for name, t in new.items()}
-        rows = jnp.arange(x.shape[1])[:, None]
-        age = self.reach + rows - jnp.arange(past["keys"].shape[1])
-        # The query's own place in the stream says how far back its chunk begins, or the stream.
-        place = state["seen"][:, None, None] + rows
-        oldest = place % self.chunk if self.chunk else jnp.minimum(place, self.reach - 1)
+        past, age, seen, kept = self.recent.extend(state["past"], keys=k, values=jax.nn.silu(self.values(x)))
         bias = self._biases()[jnp.clip(self.reach - 1 - age, 0)]
-        y = ops.attend(
-            q,
-            past["keys"].astype(x.dtype),
-            past["values"].astype(x.dtype),
-            bias,
-            (age >= 0) & (age <= oldest),
-            activation=self.attention,
-        )
-        kept = {name: t[:, x.shape[1] :].astype(state[name].dtype) for name, t in past.items()}
-        state = {"average": new_average, **kept, "seen": state["seen"] + x.shape[1]}
+        y = ops.attend(q, past["keys"], past["values"], bias, seen, activation=self.attention)
+        state = {"average": new_average, "past": kept}
         return self._update(y, gates, x if residual is None else residual, None), state
 
     def step(self, x_t: jax.Array, state: Any) -> tuple[jax.Array, Any]:

@@ -1,6 +1,8 @@
 """The multi-dimensional damped exponential moving average of Mega, and its complex form of Megalodon."""
 
 import abc
+import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,9 @@ class MovingAverage(nnx.Module, abc.ABC):
     """
 
     omega: Feedthrough
+
+    #: Real numbers that a state is made of.
+    parts: ClassVar[int] = 1
 
     def __init__(self, state_size: int, *, bidirectional: bool, truncation: int):
         """Keeps the sizes.
@@ -60,7 +65,7 @@ class MovingAverage(nnx.Module, abc.ABC):
     @property
     def state_size(self) -> int:
         """Real numbers carried in one direction."""
-        return self.omega.shape[0] * self.states
+        return self.omega.shape[0] * self.states * self.parts
 
     def initial_state(self, batch: int) -> jax.Array:
         """Zeros (b, h, n)."""
@@ -96,3 +101,40 @@ class DampedEMA(MovingAverage):
     def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         alpha, delta = jax.nn.sigmoid(self.alpha[...]), jax.nn.sigmoid(self.delta[...])
         return jnp.log1p(-alpha * delta), alpha * self.beta[...], self.gamma[...] * self.states**-0.5
+
+
+class ComplexEMA(MovingAverage):
+    """Complex states with a = (1 - alpha delta) exp(i theta), gain alpha and a complex weight gamma / sqrt(n).
+
+    Each channel has one base angle in (0, 2 pi / n), whose multiples 1 to n are the angles theta of its states.
+
+    Source: Ma et al. 2024, "Megalodon" (arXiv 2404.08801), section 3.1, with the feedthrough omega of
+    XuezheMax/megalodon.
+    """
+
+    parts = 2
+
+    def __init__(self, width: int, *, state_size: int, bidirectional: bool = True, truncation: int = 0, rngs: nnx.Rngs):
+        """Creates alpha, delta and gamma (directions h, n), the angle (directions h, 1), and omega (h).
+
+        Raises:
+            ArgumentError: as `MovingAverage`.
+        """
+        super().__init__(state_size, bidirectional=bidirectional, truncation=truncation)
+        shape = (self.directions * width, state_size)
+        self.alpha = Spectrum(0.2 * jax.random.normal(rngs.params(), shape))
+        self.delta = Spectrum(0.2 * jax.random.normal(rngs.params(), shape))
+        # Shares of the largest angle, evenly spaced in their logarithm from 1 / h, in random order.
+        shares = np.clip(width ** (-np.arange(1, width + 1) / width), None, 0.999)
+        angles = jnp.tile(jnp.log(shares / (1 - shares)), (self.directions, 1))
+        self.angle = Spectrum(jax.random.permutation(rngs.params(), angles, axis=1, independent=True).reshape(-1, 1))
+        gamma = jax.random.normal(rngs.params(), shape)
+        self.gamma = OutputMatrix(jnp.stack([gamma, jnp.zeros(shape)], -1))
+        self.omega = Feedthrough(0.25 * jax.random.truncated_normal(rngs.params(), -4.0, 4.0, (width,)))
+
+    def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        alpha, delta = jax.nn.sigmoid(self.alpha[...]), jax.nn.sigmoid(self.delta[...])
+        largest = 2 * math.pi / self.states
+        theta = jax.nn.sigmoid(self.angle[...]) * largest * np.arange(1, self.states + 1)
+        log_a = jax.lax.complex(jnp.log1p(-alpha * delta), theta.astype(alpha.dtype))
+        return log_a, alpha, ops.as_complex(self.gamma[...]) * self.states**-0.5

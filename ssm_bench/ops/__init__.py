@@ -51,10 +51,12 @@ from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
 from ssm_bench.ops.ssd import ssd
 from ssm_bench.ops.ssm_kernels import diagonal_kernel, softmax_recurrence, sum_of_powers
+from ssm_bench.ops.timestep_norm import Moments, timestep_norm
 
 __all__ = [
     "DPLRSystem",
     "KeySums",
+    "Moments",
     "as_complex",
     "as_pairs",
     "attend",
@@ -117,6 +119,7 @@ __all__ = [
     "softplus_step",
     "ssd",
     "sum_of_powers",
+    "timestep_norm",
     "truncate_output",
     "use_backend",
 ]

@@ -167,31 +167,33 @@ def local_attention(
     return y.reshape(batch, blocks * window, *y.shape[2:])[:, :length]
 
 
-def rotary(x: jax.Array, positions: jax.Array) -> jax.Array:
+def rotary(x: jax.Array, positions: jax.Array, *, whole: bool = False) -> jax.Array:
     """Turns pairs of channels by angles that grow with the position; scalar products then depend on distances only.
 
     The first half of the channels is turned, channel j with channel j + d/4 at 10000^(-4j/d) radians a position; the
-    second half stays.
+    second half stays. With `whole` all are, channel j with channel j + d/2 at 10000^(-2j/d).
 
     Args:
-        x: queries or keys (b, l, n, d), d a multiple of 4.
+        x: queries or keys (b, l, n, d), d a multiple of 4, or of 2 with `whole`.
         positions: (l,) or (b, l), integers or floats.
+        whole: turn all channels.
 
     Returns:
         As x.
 
     Raises:
-        ValueError: d is no multiple of 4.
+        ValueError: d is no such multiple.
 
     Source: Su et al. 2021, "RoFormer" (arXiv 2104.09864); on half of the channels as published with RecurrentGemma.
     """
-    if x.shape[-1] % 4:
-        raise ValueError(f"rotary positions need a multiple of 4 channels a head, got {x.shape[-1]}")
-    quarter = x.shape[-1] // 4
+    parts = 2 if whole else 4
+    if x.shape[-1] % parts:
+        raise ValueError(f"rotary positions need a multiple of {parts} channels a head, got {x.shape[-1]}")
+    pairs = x.shape[-1] // parts
     dtype = jnp.result_type(jnp.float32, x)
-    frequencies = _WAVELENGTHS ** (-jnp.arange(quarter, dtype=dtype) / quarter)
+    frequencies = _WAVELENGTHS ** (-jnp.arange(pairs, dtype=dtype) / pairs)
     angles = (positions[..., None].astype(dtype) * frequencies)[..., None, :]
     sin, cos = jnp.sin(angles), jnp.cos(angles)
-    first, second, rest = jnp.split(x, (quarter, 2 * quarter), axis=-1)
+    first, second, rest = jnp.split(x, (pairs, 2 * pairs), axis=-1)
     turned = (first * cos - second * sin, second * cos + first * sin, rest)
     return jnp.concatenate([part.astype(x.dtype) for part in turned], axis=-1)

@@ -21,7 +21,7 @@ def relative_attention(
     q: jax.Array,
     k: jax.Array,
     v: jax.Array,
-    bias: jax.Array,
+    bias: jax.Array | None = None,
     *,
     activation: str = "softmax",
     causal: bool = False,
@@ -35,6 +35,7 @@ def relative_attention(
         k: keys (b, l, d).
         v: values (b, l, e).
         bias: a number for each distance j - i, (2 m - 1,) with m at least l, or the chunk; distance 0 is in the middle.
+            None: zeros.
         activation: one of ATTENTIONS.
         causal: position i sees the positions j <= i only.
         chunk: positions see those of their own chunk of so many positions only; 0: all.
@@ -66,7 +67,7 @@ def relative_attention(
 
 
 def attend(
-    q: jax.Array, k: jax.Array, v: jax.Array, bias: jax.Array, seen: jax.Array, *, activation: str = "softmax"
+    q: jax.Array, k: jax.Array, v: jax.Array, bias: jax.Array | float, seen: jax.Array, *, activation: str = "softmax"
 ) -> jax.Array:
     """Attention of some queries to some keys, of which each query sees a part.
 
@@ -78,7 +79,7 @@ def attend(
         q: queries (b, m, d).
         k: keys (b, l, d).
         v: values (b, l, e).
-        bias: (m, l).
+        bias: (m, l), or a number.
         seen: bool, (b or 1, m or 1, l).
         activation: one of ATTENTIONS.
 
@@ -105,30 +106,37 @@ def _laplace(scores: jax.Array) -> jax.Array:
 
 
 def _whole(
-    q: jax.Array, k: jax.Array, v: jax.Array, bias: jax.Array, lengths: jax.Array | None, activation: str, causal: bool
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    bias: jax.Array | None,
+    lengths: jax.Array | None,
+    activation: str,
+    causal: bool,
 ) -> jax.Array:
     """Blocks of queries after each other; the gradient computes their scores again."""
     batch, length = q.shape[:2]
-    reach = (len(bias) + 1) // 2
-    if len(bias) % 2 == 0 or reach < length:
+    if bias is not None and (len(bias) % 2 == 0 or len(bias) < 2 * length - 1):
         raise ValueError(f"bias must hold 2 m - 1 numbers with m at least {length}; got {len(bias)}")
     block = min(length, max(1, _BLOCK_SCORES // (batch * length)))
     blocks = -(-length // block)
     exists = jnp.ones((1, 1, length), bool) if lengths is None else (jnp.arange(length) < lengths[:, None])[:, None]
+    extra = blocks * block - length
     # Queries past the end have keys at greater distances than any true one.
-    bias = jnp.pad(widened(bias), (blocks * block - length, 0))
+    padded = None if bias is None else jnp.pad(widened(bias), (extra, 0))
 
     def some(queries: jax.Array, begin: jax.Array) -> jax.Array:
         at = begin + jnp.arange(block)
         seen = exists & (at[:, None] >= jnp.arange(length)) if causal else exists
-        distances = jax.lax.dynamic_slice_in_dim(
-            bias, blocks * block - length + reach - block - begin, length + block - 1
-        )
+        if padded is None:
+            return attend(queries, k, v, 0.0, seen, activation=activation)
+        middle = (len(padded) + extra) // 2
+        distances = jax.lax.dynamic_slice_in_dim(padded, middle + 1 - block - begin, length + block - 1)
         return attend(queries, k, v, _by_distance(distances, block, length), seen, activation=activation)
 
     if blocks == 1:
         return some(q, jnp.zeros((), int))
-    queries = jnp.pad(q, ((0, 0), (0, blocks * block - length), (0, 0)))
+    queries = jnp.pad(q, ((0, 0), (0, extra), (0, 0)))
     queries = jnp.moveaxis(queries.reshape(batch, blocks, block, -1), 1, 0)
     # The loop already keeps the two forward passes apart.
     attended = partial(jax.checkpoint, prevent_cse=False)(lambda queries_at: some(*queries_at))
