@@ -87,7 +87,6 @@ class Mega(Mixer):
             raise ArgumentError("chunk", f"must be at least 0; got {chunk}")
         if not 0 <= dropout < 1:
             raise ArgumentError("dropout", f"must lie in [0, 1); got {dropout}")
-        self.d_model = d_model
         width = width or 2 * d_model
 
         def projection(inputs: int, outputs: int) -> Linear:

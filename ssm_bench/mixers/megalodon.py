@@ -74,7 +74,6 @@ class Megalodon(Mixer):
             raise ArgumentError("chunk", f"must be at least 0; got {chunk}")
         if not 0 <= dropout < 1:
             raise ArgumentError("dropout", f"must lie in [0, 1); got {dropout}")
-        self.d_model = d_model
 
         def projection(inputs: int, outputs: int, *, bias: bool = True) -> Linear:
             return Linear(inputs, outputs, bias=bias, variance=1 / 3, rngs=rngs)

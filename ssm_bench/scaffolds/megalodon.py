@@ -72,6 +72,7 @@ class Megalodon(Scaffold):
         """
         if width < 0:
             raise ArgumentError("width", f"must be at least 1, or 0 for 4 d_model; got {width}")
+        super().__init__(slots)
         d_model, hidden = slots.d_model, width or 4 * slots.d_model
         self.time_norm = TimestepNorm(d_model, groups=groups)
         self.mixer = slots.mixer(d_model, rngs)

@@ -84,7 +84,7 @@ def test_it_is_the_loop(options):
 
 def test_steps_and_chunks_have_a_state_of_constant_size_if_attention_stays_in_chunks():
     # Chunks of the stream begin inside of those that attend to each other.
-    testing.check_steps(lambda: small(bidirectional=False, chunk=3, attention="laplace", bias="rotary"))
+    testing.check_steps(lambda: small(bidirectional=False, chunk=3, attention="laplace", bias="rotary"), WIDTH)
     assert small(bidirectional=False, chunk=3).state_size == WIDTH * STATES + 3 * (KEYS + VALUES)
     assert small(bidirectional=False).state_size is None
 

@@ -87,7 +87,7 @@ def test_it_is_the_loop_in_both_directions():
 
 
 def test_steps_and_chunks_have_a_state_of_constant_size_if_attention_stays_in_chunks():
-    testing.check_steps(lambda: small(bidirectional=False, chunk=3))
+    testing.check_steps(lambda: small(bidirectional=False, chunk=3), WIDTH)
     assert small(bidirectional=False, chunk=3).state_size == 2 * WIDTH * STATES + 3 * (KEYS + VALUES)
     assert small(bidirectional=False).state_size is None
 
