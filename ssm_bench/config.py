@@ -113,7 +113,7 @@ SETTINGS = (
     Setting("model.d_model", 128, "Width of the model.", COUNT),
     # Layers are traced one by one.
     Setting("model.layers", 6, "Number of blocks.", "[1, 1024]"),
-    Setting("model.norm", "batch", "Normalization.", choices=("batch", "layer", "rms")),
+    Setting("model.norm", "batch", "Normalization.", choices=("batch", "layer", "rms", "scale")),
     Setting("model.norm_decay", 0.9, "Decay of the running statistics of batch norm.", FRACTION),
     Setting("model.prenorm", True, "Whether the norm precedes the mixer instead of following the residual sum."),
     Setting("model.final_norm", False, "Whether a norm follows the last block."),
@@ -130,8 +130,9 @@ SETTINGS = (
     Setting(
         "model.encoder_init",
         "lecun_normal",
-        "Initialization of a linear encoder; uniform: that of PyTorch's Linear.",
-        choices=("lecun_normal", "uniform"),
+        "Initialization of a linear encoder; uniform: that of PyTorch's Linear; normal: weights of standard deviation "
+        "1 and biases of 0.1.",
+        choices=("lecun_normal", "uniform", "normal"),
     ),
     Setting("model.positions", "none", "Positional encoding.", choices=("none", "sinusoidal", "learned")),
     Setting("model.pooling", "mean", "How positions become one vector.", choices=("mean", "last", "cls")),
@@ -169,7 +170,8 @@ SETTINGS = (
         "Learning rate after the warm-up.",
         choices=("cosine", "linear", "constant", "rsqrt"),
     ),
-    Setting("optimizer.warmup", 0.1, "Share of the steps in which the learning rate rises linearly.", SHARE),
+    Setting("optimizer.warmup", 0.1, "Share of the steps in which the learning rate rises.", SHARE),
+    Setting("optimizer.warmup_power", 1, "Power of the share of the warm-up that the learning rate follows.", COUNT),
     Setting("optimizer.end_lr", 0.0, "Learning rate at the last step of a cosine or linear schedule.", SIZE),
     Setting("optimizer.b1", 0.9, "Adam's decay rate of the first moment.", FRACTION),
     Setting("optimizer.b2", 0.999, "Adam's decay rate of the second moment.", FRACTION),

@@ -16,18 +16,20 @@ from flax import nnx
 from jax.core import Tracer
 
 from ssm_bench.errors import UserError, unknown_name
-from ssm_bench.interop import mamba, minimal_lru, recurrentgemma, s4, s5
+from ssm_bench.interop import mamba, mega, megalodon, minimal_lru, recurrentgemma, s4, s5
 from ssm_bench.interop.places import Built, Place, fill, flat
 from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.scaffold import check_inputs
 
 #: What builds the model of a source from arrays by name and the authors' options.
 SOURCES: dict[str, Callable[..., Built]] = {
+    "facebookresearch/mega": mega.build,
     "google-deepmind/recurrentgemma": recurrentgemma.build,
     "lindermanlab/S5": s5.build,
     "NicolasZucchet/minimal-LRU": minimal_lru.build,
     "state-spaces/s4": s4.build,
     "state-spaces/mamba": mamba.build,
+    "XuezheMax/megalodon": megalodon.build,
 }
 
 

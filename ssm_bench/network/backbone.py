@@ -17,7 +17,7 @@ from ssm_bench.network.scaffold import Scaffold
 from ssm_bench.ops.precision import widened
 
 ENCODERS = ("embedding", "one_hot", "linear")
-ENCODER_INITS = ("lecun_normal", "uniform")
+ENCODER_INITS = ("lecun_normal", "uniform", "normal")
 POSITIONS = ("none", "sinusoidal", "learned")
 POOLINGS = ("mean", "last", "cls")
 
@@ -69,7 +69,8 @@ class Numbers(nnx.Module):
             std: divides the input, in its units.
             init: "lecun_normal" with a zero bias, or "uniform": weights and bias uniform in +-1/sqrt(channels), the
                 default of PyTorch's `Linear`. With one channel and a zero bias, a norm that follows sees the same
-                direction for every positive input; the random bias tells them apart.
+                direction for every positive input; the random bias tells them apart. "normal": weights of standard
+                deviation 1 and biases of 0.1, as in facebookresearch/mega.
             rngs: random keys.
 
         Raises:
@@ -78,11 +79,13 @@ class Numbers(nnx.Module):
         if init not in ENCODER_INITS:
             raise unknown_choice("init", init, ENCODER_INITS)
         self.linear = Linear(channels, width, rngs=rngs)
-        if init == "uniform":
-            bound = channels**-0.5
-            for parameter in (self.linear.kernel, self.linear.bias):
-                assert parameter is not None
+        bound = channels**-0.5
+        for parameter, deviation in ((self.linear.kernel, 1.0), (self.linear.bias, 0.1)):
+            assert parameter is not None
+            if init == "uniform":
                 parameter[...] = jax.random.uniform(rngs.params(), parameter.shape, minval=-bound, maxval=bound)
+            elif init == "normal":
+                parameter[...] = deviation * jax.random.normal(rngs.params(), parameter.shape)
         self.mean = mean
         self.std = std
 

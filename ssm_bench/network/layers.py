@@ -203,8 +203,25 @@ class RMSNorm(nnx.Module):
         return y.astype(x.dtype)
 
 
-def make_norm(kind: str, width: int, *, decay: float = 0.9, masked: bool = True) -> BatchNorm | LayerNorm | RMSNorm:
-    """A norm by its name: "batch", "layer" or "rms"; `decay` and `masked` are for batch norm.
+class ScaleNorm(nnx.Module):
+    """Root-mean-square normalization over the width with one learned scale (Nguyen and Salazar 2019)."""
+
+    def __init__(self, *, epsilon: float = 1e-5):
+        """Creates a scale of shape (1,)."""
+        self.scale = Exempt(jnp.ones(1))
+        self.epsilon = epsilon
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
+        """Normalizes each position of x (b, l, h) by itself; mask and train change nothing."""
+        wide = widened(x)
+        y = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.epsilon) * self.scale[...]
+        return y.astype(x.dtype)
+
+
+def make_norm(
+    kind: str, width: int, *, decay: float = 0.9, masked: bool = True
+) -> BatchNorm | LayerNorm | RMSNorm | ScaleNorm:
+    """A norm by its name: "batch", "layer", "rms" or "scale"; `decay` and `masked` are for batch norm.
 
     Raises:
         UserError: another name.
@@ -215,7 +232,9 @@ def make_norm(kind: str, width: int, *, decay: float = 0.9, masked: bool = True)
         return LayerNorm(width)
     if kind == "rms":
         return RMSNorm(width)
-    raise unknown_choice("norm", kind, ("batch", "layer", "rms"))
+    if kind == "scale":
+        return ScaleNorm()
+    raise unknown_choice("norm", kind, ("batch", "layer", "rms", "scale"))
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, tied: bool = False) -> jax.Array:

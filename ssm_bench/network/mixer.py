@@ -44,6 +44,10 @@ class Mixer(nnx.Module, abc.ABC):
 
     traits: ClassVar[Traits]
 
+    #: True if `__call__` and `extend` take `residual`, the stream (b, l, h) that a block adds the output to; without it
+    #: the stream is x. Gates of the mixer choose between the stream and a new value, to which it applies dropout.
+    takes_residual: ClassVar[bool] = False
+
     #: True if each output depends on the present and earlier inputs only, so that step mode exists.
     causal: bool
 

@@ -49,17 +49,21 @@ from ssm_bench.ops.lsh import lsh_attention, lsh_buckets
 from ssm_bench.ops.mlstm import MatrixMemory, mlstm
 from ssm_bench.ops.nystrom import nystrom_attention
 from ssm_bench.ops.recurrence import linear_recurrence
+from ssm_bench.ops.relative import attend, relative_attention, rotary_bias
 from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
 from ssm_bench.ops.ssd import ssd
-from ssm_bench.ops.ssm_kernels import diagonal_kernel, softmax_recurrence
+from ssm_bench.ops.ssm_kernels import diagonal_kernel, softmax_recurrence, sum_of_powers
+from ssm_bench.ops.timestep_norm import Moments, timestep_norm
 
 __all__ = [
     "DPLRSystem",
     "KeySums",
     "MatrixMemory",
+    "Moments",
     "as_complex",
     "as_pairs",
+    "attend",
     "attention",
     "bidirectional_conv",
     "block_sparse_attention",
@@ -106,11 +110,13 @@ __all__ = [
     "mlstm",
     "nystrom_attention",
     "orthogonal_gaussian",
+    "relative_attention",
     "relu_features",
     "restore_output",
     "rg_lru",
     "ring",
     "rotary",
+    "rotary_bias",
     "s4d_inv",
     "s4d_lin",
     "s4d_real",
@@ -120,6 +126,8 @@ __all__ = [
     "softmax_recurrence",
     "softplus_step",
     "ssd",
+    "sum_of_powers",
+    "timestep_norm",
     "truncate_output",
     "unit_length",
     "use_backend",

@@ -56,7 +56,7 @@ def diagonal_kernel(
         return _softmax_kernel(Lambda, B * C, dt[:, None], length, horizon or length)
     rule = discretize_zoh if discretization == "zoh" else discretize_bilinear
     log_a, gain = rule(Lambda, dt[:, None])
-    return 2 * _sum_of_powers(gain * B * C, log_a, length)
+    return 2 * sum_of_powers(gain * B * C, log_a, length)
 
 
 def softmax_recurrence(Lambda: jax.Array, dt: jax.Array, horizon: int) -> tuple[jax.Array, jax.Array]:
@@ -92,26 +92,35 @@ def _softmax_kernel(Lambda: jax.Array, weight: jax.Array, dt: jax.Array, length:
     """Growing modes are run backward from the horizon, where they decay."""
     z, growing, gain = _softmax(Lambda, dt, horizon)
     weight = weight * gain
-    decaying = _sum_of_powers(jnp.where(growing, 0, weight), z, length)
-    backward = _sum_of_powers(jnp.where(growing, weight * jnp.exp((horizon - length) * z), 0), z, length)
+    decaying = sum_of_powers(jnp.where(growing, 0, weight), z, length)
+    backward = sum_of_powers(jnp.where(growing, weight * jnp.exp((horizon - length) * z), 0), z, length)
     return decaying + jnp.flip(backward, axis=-1)
 
 
-def _sum_of_powers(weight: jax.Array, log_a: jax.Array, length: int) -> jax.Array:
-    """Re sum over n of weight (c, h, n) exp(k log_a (h, n)), as (c, h, length).
+def sum_of_powers(weight: jax.Array, log_a: jax.Array, length: int) -> jax.Array:
+    """The sums Re sum over n of weight_n exp(k log_a_n), for k < length: the kernel of any diagonal recurrence.
 
     A power k = i T + j is the product of two short tables, so that the sum is a matrix product and no array of
     h n length exists.
+
+    Args:
+        weight: products of input and output coefficients (c, h, n), real or complex.
+        log_a: logarithms of the coefficients of the recurrence (h, n), real or complex.
+        length: taps, at least 1.
+
+    Returns:
+        (c, h, length), real.
     """
     bits = max(length - 1, 1).bit_length()
     inner_bits = bits // 2
     block = 2**inner_bits
     inner = _powers(log_a, inner_bits)
     outer = _powers(block * log_a, bits - inner_bits)[..., : -(-length // block)]
-    left = weight[..., None] * outer
-    # Re(x y) = Re x Re y - Im x Im y: one real product over twice the modes.
-    left = jnp.concatenate([jnp.real(left), -jnp.imag(left)], axis=-2)
-    right = jnp.concatenate([jnp.real(inner), jnp.imag(inner)], axis=-2)
+    left, right = weight[..., None] * outer, inner
+    if jnp.iscomplexobj(left):
+        # Re(x y) = Re x Re y - Im x Im y: one real product over twice the modes.
+        left = jnp.concatenate([jnp.real(left), -jnp.imag(left)], axis=-2)
+        right = jnp.concatenate([jnp.real(inner), jnp.imag(inner)], axis=-2)
     kernel = jnp.einsum("chni,hnj->chij", left, right, precision=lax.Precision.HIGHEST)
     return kernel.reshape((*kernel.shape[:2], -1))[..., :length]
 

@@ -1,54 +1,77 @@
-"""The scaffold of the Transformer: mixer with residual, then MLP with residual."""
+"""The scaffold of the Transformer and of Mega: mixer with residual, then MLP with residual."""
 
-from functools import partial
+from dataclasses import replace
 
 import jax
 from flax import nnx
 
-from ssm_bench.errors import ArgumentError
+from ssm_bench.errors import ArgumentError, unknown_choice
 from ssm_bench.network.layers import Linear, dropout, split_key
 from ssm_bench.network.residual import Residual
 from ssm_bench.network.scaffold import Along, Scaffold, Slots
 
+ACTIVATIONS = {"gelu": jax.nn.gelu, "silu": jax.nn.silu}
+
 
 class MLP(Scaffold):
-    """x + mixer(norm(x)), then x + W2 gelu(W1 norm(x)) (Vaswani et al. 2017; pre-norm: Xiong et al. 2020)."""
+    """x + mixer(norm(x)), then x + W2 gelu(W1 norm(x)) (Vaswani et al. 2017; pre-norm: Xiong et al. 2020).
 
-    def __init__(self, slots: Slots, *, width: int = 0, rngs: nnx.Rngs):
+    A mixer with gates of its own also gets x, and its output no dropout. With the activation "silu" and without hidden
+    dropout it is the block of Mega (Ma et al. 2022, arXiv 2209.10655, section 3.5).
+    """
+
+    def __init__(
+        self,
+        slots: Slots,
+        *,
+        width: int = 0,
+        activation: str = "gelu",
+        hidden_dropout: bool = True,
+        rngs: nnx.Rngs,
+    ):
         """Creates mixer, MLP and their norms.
 
         Args:
             slots: what the backbone hands over.
             width: hidden width of the MLP; 0: 4 d_model.
+            activation: "gelu" or "silu".
+            hidden_dropout: whether the hidden units of the MLP also get dropout.
             rngs: random keys.
 
         Raises:
-            UserError: a negative width.
+            UserError: a negative width, or an unknown activation.
         """
         if width < 0:
             raise ArgumentError("width", f"must be at least 1, or 0 for 4 d_model; got {width}")
+        if activation not in ACTIVATIONS:
+            raise unknown_choice("activation", activation, tuple(ACTIVATIONS))
         super().__init__(slots)
         d_model = slots.d_model
-        self.mixer_residual = Residual(slots)
         self.mixer = slots.mixer(d_model, rngs)
+        self.mixer_residual = Residual(replace(slots, dropout=0.0) if self.mixer.takes_residual else slots)
         self.mlp_residual = Residual(slots)
         self.expand = Linear(d_model, width or 4 * d_model, rngs=rngs)
         self.contract = Linear(width or 4 * d_model, d_model, rngs=rngs)
-        self.dropout = slots.dropout
+        self.activation = activation
+        self.dropout = slots.dropout if hidden_dropout else 0.0
         self.tie_dropout = slots.tie_dropout
 
     def block(
         self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
     ) -> jax.Array:
         """(b, l, h) -> (b, l, h)."""
+        more = {"residual": x} if self.mixer.takes_residual else {}
+
+        def mix(y: jax.Array, key: jax.Array | None) -> jax.Array:
+            return along("mixer", y, key, **more)
 
         def mlp(y: jax.Array, key: jax.Array | None) -> jax.Array:
             def activate(hidden: jax.Array) -> jax.Array:
-                return dropout(jax.nn.gelu(hidden), self.dropout, key, tied=self.tie_dropout)
+                return dropout(ACTIVATIONS[self.activation](hidden), self.dropout, key, tied=self.tie_dropout)
 
             # Made again for the gradient: kept, its values and masks would be much of what a Transformer keeps.
             return self.contract(jax.checkpoint(activate)(self.expand(y)))
 
         mixer_key, mlp_key = split_key(key, 2)
-        x = self.mixer_residual(x, partial(along, "mixer"), mask=mask, train=train, key=mixer_key)
+        x = self.mixer_residual(x, mix, mask=mask, train=train, key=mixer_key)
         return self.mlp_residual(x, mlp, mask=mask, train=train, key=mlp_key)

@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 def make_schedule(settings: ConfigDict, steps: int) -> optax.Schedule:
     """The global learning rate as a function of the step (0 based).
 
-    Linear warm-up from 0 over `warmup * steps`, then: "cosine" half a cosine to `end_lr` (S4, S5, LRU);
-    "linear" to `end_lr`; "constant"; "rsqrt" lr * sqrt(warm-up steps / step) (Vaswani et al. 2017).
+    Warm-up from 0 over `warmup * steps`, linear or another power of time, then: "cosine" half a cosine to `end_lr`
+    (S4, S5, LRU); "linear" to `end_lr`; "constant"; "rsqrt" lr * sqrt(warm-up steps / step) (Vaswani et al. 2017).
     """
     kind = settings.schedule
     warmup = round(settings.warmup * steps)
@@ -28,7 +28,9 @@ def make_schedule(settings: ConfigDict, steps: int) -> optax.Schedule:
     if not warmup:
         return after
     # The first update has rate peak / warmup, not zero, so that no step is lost.
-    rise = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
+    line = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
+    power = settings.warmup_power
+    rise = line if power == 1 else lambda count: peak * (line(count) / peak) ** power
     return optax.join_schedules([rise, after], [warmup])
 
 

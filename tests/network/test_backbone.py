@@ -104,5 +104,5 @@ def test_a_uniform_start_gives_token_ids_different_directions():
 
 
 def test_an_unknown_start_of_the_encoder_is_refused():
-    with pytest.raises(UserError, match="init .zeros.; allowed: lecun_normal, uniform"):
+    with pytest.raises(UserError, match="init .zeros.; allowed: lecun_normal, normal, uniform"):
         Numbers(1, WIDTH, mean=0.0, std=1.0, init="zeros", rngs=nnx.Rngs(0))

@@ -14,6 +14,7 @@ TABLE = Path(__file__).parents[1] / "golden" / "recipes.csv"
 MODELS = (
     "s4", "s4d", "s5", "lru", "s6", "rg_lru", "dss", "mamba",
     "transformer", "linear_transformer", "performer", "reformer", "bigbird", "nystromformer", "luna",
+    "mega", "long_conv",
 )  # fmt: skip
 
 TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")

@@ -60,6 +60,12 @@ def test_groups_set_rate_and_decay():
     assert updates == pytest.approx(expected, rel=FIRST_STEP)
 
 
+def test_a_warm_up_of_another_power_rises_to_the_same_peak():
+    line, square = (make_schedule(settings(warmup=0.5, warmup_power=power), 40) for power in (1, 2))
+    for step in (0, 7, 19, 25):
+        assert float(square(step)) == pytest.approx(0.1 * (float(line(step)) / 0.1) ** 2, rel=1e-5)
+
+
 def test_a_role_can_be_moved_to_another_group():
     config = settings()
     config.groups.step_size = "global+decay"
