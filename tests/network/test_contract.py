@@ -88,7 +88,6 @@ def test_every_scaffold_meets_mixers_of_either_kind():
         assert {False, True} <= {both for _, both, other in PAIRS if other == scaffold}
 
 
-# Pairs run operation by operation on a sequence this short: here every operation is compiled once for all of them.
 SHORT = 4
 RAGGED = np.arange(SHORT) < np.array([[SHORT], [3]])
 
@@ -117,25 +116,31 @@ def test_any_mixer_sits_in_any_scaffold(mixer, both, scaffold):
     # Either place of the norm meets every mixer and every scaffold.
     block = make_block(scaffold, mixer, both=both, prenorm=not both)
     assert isinstance(block.mixer, Mixer)
-    x = short_inputs()
-    with jax.disable_jit():
-        # What stands in the padding reaches no true position,
+    graph, variables = nnx.split(block)
+
+    @jax.jit
+    def run(variables, x):
+        """Outputs with NaN in the padding, and without; of a causal mixer in two chunks, and its states."""
+        block = nnx.merge(graph, variables)
         whole = block(jnp.where(RAGGED[..., None], x, np.nan), RAGGED)
-        if block.mixer.causal:
-            # and a stream, which has none, goes through the same outputs in chunks, with a state of constant size.
-            state = block.initial_state(2)
-            first, later = block.extend(x[:, :2], state)
-            second, later = block.extend(x[:, 2:], later)
-            other = jnp.concatenate([first, second], 1)
-            assert jax.tree.map(shape_and_type, state) == jax.tree.map(shape_and_type, later)
-            if block.state_size is not None:
-                assert testing.real_numbers(later) == block.state_size
-        else:
-            other = block(x, RAGGED)
-            with pytest.raises(TypeError, match="no step mode"):
-                block.initial_state(2)
+        if not block.mixer.causal:
+            return whole, block(x, RAGGED), ()
+        before = block.initial_state(2)
+        first, state = block.extend(x[:, :2], before)
+        second, after = block.extend(x[:, 2:], state)
+        return whole, jnp.concatenate([first, second], 1), (before, after)
+
+    whole, other, states = run(variables, short_inputs())
     assert np.isfinite(whole[RAGGED]).all()
     np.testing.assert_allclose(whole[RAGGED], other[RAGGED], rtol=TOLERANCE, atol=TOLERANCE)
+    if states:
+        before, after = states
+        assert jax.tree.map(shape_and_type, before) == jax.tree.map(shape_and_type, after)
+        if block.state_size is not None:
+            assert testing.real_numbers(after) == block.state_size
+    else:
+        with pytest.raises(TypeError, match="no step mode"):
+            block.initial_state(2)
 
 
 def shape_and_type(array):
@@ -161,11 +166,12 @@ def test_traits_are_what_the_mixer_does(name):
     mixer = make_mixer(name, bidirectional=False)
     x, y = short_inputs(), short_inputs(1)
     nothing = jnp.zeros_like(x)
-    with jax.disable_jit():
-        gx, silent = mixer(x), mixer(nothing)
-        superposed = mixer(x + 2 * y) - (gx + 2 * mixer(y))
-        delayed = mixer(jnp.concatenate([nothing[:, :1], x[:, :-1]], 1))[:, 1:] - gx[:, :-1]
-        reached = (mixer(x.at[..., 0].set(0.0)) - silent)[..., 0]
+    graph, variables = nnx.split(mixer)
+    run = jax.jit(lambda x: nnx.merge(graph, variables)(x))
+    gx, silent = run(x), run(nothing)
+    superposed = run(x + 2 * y) - (gx + 2 * run(y))
+    delayed = run(jnp.concatenate([nothing[:, :1], x[:, :-1]], 1))[:, 1:] - gx[:, :-1]
+    reached = (run(x.at[..., 0].set(0.0)) - silent)[..., 0]
     linear = np.abs(superposed).max() < TOLERANCE and np.abs(silent).max() < TOLERANCE
     assert linear == (traits.parametrization == "LTI" or name in LINEAR_BY_POSITION)
     if linear and mixer.causal:
