@@ -21,15 +21,16 @@ LOCKS = ("constraints.txt", "constraints-3.13.txt")
 
 def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
     """Runs make with none of this process's settings of it."""
-    ours = ("MAKEFLAGS", "MAKELEVEL", "PRESET", "BUDGET", "ARGS")
+    ours = ("MAKEFLAGS", "MAKELEVEL", "PRESET", "BUDGET", "ARGS", "VENV", "PYTHON")
     clean = {name: value for name, value in os.environ.items() if name not in ours}
     return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, env=clean)
 
 
 def setup(folder: Path, **settings: str) -> subprocess.CompletedProcess:
-    """Runs scripts/setup.sh of a project in `folder`."""
+    """Runs scripts/setup.sh of a project in `folder`, and not with the environment that these tests may run in."""
     command = ["/bin/sh", str(folder / "scripts/setup.sh")]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
+    clean = {name: value for name, value in os.environ.items() if name not in ("VENV", "PYTHON")}
+    return subprocess.run(command, capture_output=True, text=True, env=clean | settings)
 
 
 @pytest.fixture
