@@ -79,7 +79,7 @@ def _inverse(lower: jax.Array) -> jax.Array:
     """(I - N)^-1 for a strictly lower triangular N (..., c, c), from the inverses of diagonal blocks of 1, 2, 4, ...
 
     Two inverses A and B next to each other, with the block C of N below the first, give B C A in the place of C.
-    (XLA's solver for triangular systems can block forever in a loop on a CPU; powers of N would lose all digits.)
+    (LAPACK can block forever on a CPU, see `solve_systems` in `ssm_bench.ops.dense`; powers of N would lose digits.)
     """
     steps = lower.shape[-1]
     i, j = np.indices((steps, steps))
