@@ -18,7 +18,7 @@ class DeltaNet(RecurrentMixer):
     Queries, keys and values are SiLUs of short convolutions of linear maps of x; queries and keys have length 1.
     beta_t = sigmoid(W_beta x_t), one per head. The output is W_o RMS norm(o_t), with a norm for each head. A
     bidirectional layer adds a second set of parameters that reads from the end. Cost: O(b l h (c + m)) operations in
-    addition to the projections, with heads of m keys and chunks of c = 64.
+    addition to the projections, with heads of m keys and chunks of c = 32.
 
     Source: Yang et al. 2024, "Parallelizing Linear Transformers with the Delta Rule over Sequence Length" (arXiv
     2406.06484).

@@ -20,7 +20,7 @@ class GatedDeltaNet(RecurrentMixer):
     values are SiLUs of short convolutions of linear maps of x; queries and keys have length 1. The output is W_o (RMS
     norm(o_t) * silu(W_g x_t)), with a norm for each head. A bidirectional layer adds a second set of parameters that
     reads from the end. Cost: O(b l h (c + m)) operations in addition to the projections, with heads of m keys and
-    chunks of c = 64.
+    chunks of c = 32.
 
     Source: Yang et al. 2025, "Gated Delta Networks: Improving Mamba2 with Delta Rule" (arXiv 2412.06464).
     """

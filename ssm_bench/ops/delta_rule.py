@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssm_bench.ops.gated_linear_attention import check_heads, decay_between, scan_chunks, weights
 from ssm_bench.ops.precision import widened
@@ -39,11 +40,11 @@ def delta_rule(
         b: keys under which it is written back (b, l, n, m).
         log_decay: logarithms of decay factors (b, l, n, m), or (b, l, n, 1) for one per head; not positive.
         state: S before the first position (b, n, m, d); None: zero.
-        chunk: positions c of a chunk; the same result for each value. 0: 16, or 64 with one decay per head.
+        chunk: positions c of a chunk; the same result for each value. 0: 16, or 32 with one decay per head.
 
     Returns:
-        y (b, l, n, d) in the type of v, and the last S (b, n, m, d), float32 or better. Cost O(b l n (c m + c d + m d))
-        operations.
+        y (b, l, n, d) in the type of v, and the last S (b, n, m, d), float32 or better. Cost
+        O(b l n (c m + c d + m d + c^2 log c)) operations.
 
     Raises:
         ValueError: shapes or types that do not fit.
@@ -52,6 +53,7 @@ def delta_rule(
     2406.06484), section 3; the general form as in Peng et al. 2025, "RWKV-7" (arXiv 2503.14456).
     """
     check_heads(q, k, v, log_decay, chunk, state=state, a=a, b=b)
+    chunk = chunk or (32 if log_decay.shape[-1] == 1 else 16)
     dtype = jnp.result_type(jnp.float32, q, k, v, a, b, log_decay)
 
     def body(S: jax.Array, chunk: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -61,9 +63,7 @@ def delta_rule(
         # A reading at t sees the state before t.
         before = jnp.pad(between[..., :-1, :, :], [(0, 0)] * 2 + [(1, 0), (0, 0), (0, 0)])
         until = jnp.concatenate([jnp.ones_like(from_start[..., :1, :]), from_start[..., :-1, :]], -2)
-        system = jnp.eye(k.shape[-2], dtype=dtype) - weights(a, b, before)
-        u = (a * until) @ S + weights(a, k, before) @ v
-        u = jax.lax.linalg.triangular_solve(system, u, left_side=True, lower=True, unit_diagonal=True)
+        u = _inverse(weights(a, b, before)) @ ((a * until) @ S + weights(a, k, before) @ v)
         y = (q * from_start) @ S + weights(q, k, between) @ v + weights(q, b, between) @ u
         to_end = between[..., -1, :, :]
         S = jnp.swapaxes(from_start[..., -1:, :], -1, -2) * S
@@ -73,6 +73,23 @@ def delta_rule(
     with jax.default_matmul_precision("highest"):
         y, state = scan_chunks(body, [t.astype(dtype) for t in (q, k, v, a, b, log_decay)], state, chunk)
     return y.astype(v.dtype), state
+
+
+def _inverse(lower: jax.Array) -> jax.Array:
+    """(I - N)^-1 for a strictly lower triangular N (..., c, c), from the inverses of diagonal blocks of 1, 2, 4, ...
+
+    Two inverses A and B next to each other, with the block C of N below the first, give B C A in the place of C.
+    (LAPACK can block forever on a CPU, see `solve_systems` in `ssm_bench.ops.dense`; powers of N would lose digits.)
+    """
+    steps = lower.shape[-1]
+    i, j = np.indices((steps, steps))
+    inverse = jnp.broadcast_to(jnp.eye(steps, dtype=lower.dtype), lower.shape)
+    size = 1
+    while size < steps:
+        joined = (i // size == j // size + 1) & (i // (2 * size) == j // (2 * size))
+        inverse = inverse + inverse @ jnp.where(joined, lower, 0) @ inverse
+        size *= 2
+    return inverse
 
 
 def gated_delta_rule(

@@ -13,6 +13,7 @@ from ssm_bench.data import spec
 from ssm_bench.errors import SettingError, UserError
 from ssm_bench.mixers.s5 import S5
 from ssm_bench.network.backbone import Classifier, Embedding
+from ssm_bench.network.bounded_gate import LowerBound
 from ssm_bench.network.build import build
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.training.provenance import PACKAGE
@@ -160,3 +161,11 @@ def test_a_constructor_names_its_argument_and_the_command_line_its_setting(capsy
 def test_the_library_knows_no_flags(package):
     said = [path.name for path in (PACKAGE / package).rglob("*.py") if "--config" in path.read_text()]
     assert said == []
+
+
+def test_a_mixer_that_asks_for_its_depth_gets_it():
+    config = resolve("hgrn2", "listops", preset="quick", overrides=["--config.model.layers=4"])
+    model = nnx.eval_shape(lambda: build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0)))
+    assert [block.mixer.forward.lower_bound.logit is None for block in model.blocks] == [True, False, False, False]
+    bounds = [LowerBound(3, depth)(jnp.full(3, -jnp.inf))[0] for depth in (0.0, 0.25, 0.75)]
+    np.testing.assert_allclose(jnp.stack(bounds)[:, 0], [0.0, 0.25, 0.75], rtol=1e-6)
