@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     models = options.models or experiment_names()
     wanted = _with_recipes(cells.cells(models, tasks, seeds, together=options.together), options.preset)
     if options.dry_run:
-        return _dry_run(options, models, tasks, seeds)
+        return _dry_run(options, list(models), tasks, seeds)
     devices = _options.count("--devices", options.devices)
     if options.together and devices > 1:
         raise UserError(f"--together fills one device, --devices divides a run among several: got {devices} of them")

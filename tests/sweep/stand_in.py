@@ -17,6 +17,7 @@ class StandIn:
     notes: Path
     seconds: float | None = None
     devices: int = 1
+    track: str = ""
 
     @property
     def choices(self):

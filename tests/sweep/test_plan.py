@@ -350,6 +350,7 @@ def test_a_cell_starts_only_where_its_time_fits(tmp_path):
         devices=1,
         results=tmp_path,
         checkpoints=tmp_path,
+        track="",
         run=lambda cell, *_: started.append(cell.seed) or "ok",
     )
     wanted = [
