@@ -132,8 +132,12 @@ def seeds(text: str) -> list[int]:
 #: Files that a run may have open at once: checkpoints are written by several threads.
 LEAST_OPEN_FILES = 256
 
-#: Toy programs take longer to compile than to run: code that is less polished costs less in all.
-TOY_COMPILER = "--xla_backend_optimization_level=1"
+#: Toy programs take longer to compile than to run on a CPU. Fewer optimizations, and fused loops by XLA's older emitter
+#: in one piece, cost less in total.
+TOY_COMPILER = (
+    "--xla_backend_optimization_level=1 --xla_cpu_parallel_codegen_split_count=1 "
+    "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
+)
 
 
 def prepare_jax(preset: str = "", *, tell: bool = True, cache: Path | None = None) -> None:

@@ -10,12 +10,15 @@ from ml_collections import ConfigDict
 
 from ssm_bench import registry
 from ssm_bench.config import has_recipe
-from ssm_bench.data import Dataset, spec
+from ssm_bench.data import spec
 from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.build import build
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.report.model_table import Row, Size
 from ssm_bench.sweep.cells import Cell, Choices, opened
+
+#: Token ids of a task of pixels, whose data set need not be opened.
+GRAY_LEVELS = 256
 
 
 def model_rows(
@@ -42,7 +45,11 @@ def model_rows(
             if not has_recipe(model, task):
                 continue
             tell(f"{model} on {task}")
-            config, dataset = opened(choices.config(Cell(model=model, task=task, seed=0)))
+            config = choices.config(Cell(model=model, task=task, seed=0))
+            vocabulary = GRAY_LEVELS
+            if spec(task).kind == "tokens":
+                config, dataset = opened(config)
+                vocabulary, identities[dataset.spec.title] = dataset.vocab_size, dataset.card["identity"]
             # Stand-ins are shorter than the task, and tables of positions are not.
             config.task.max_length = spec(task).max_length
             traits = registry.subclass("mixers", config.model.mixer, Mixer).traits
@@ -56,8 +63,7 @@ def model_rows(
                     "scaffold": config.model.scaffold,
                 }
             )
-            sizes[model][task] = _size(config, dataset)
-            identities[dataset.spec.title] = dataset.card["identity"]
+            sizes[model][task] = _size(config, task, vocabulary)
     rows = [
         Row(name=model, sizes=sizes[model], **{name: _each(f[name] for f in facts[model]) for name in facts[model][0]})
         for model in models
@@ -72,14 +78,13 @@ def _each(texts: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(texts))
 
 
-def _size(config: ConfigDict, dataset: Dataset) -> Size:
+def _size(config: ConfigDict, task: str, vocabulary: int) -> Size:
     key = jax.random.key(0)
     # No number is drawn, and counting the keys of a stream would take longer than all else.
     rngs: Any = SimpleNamespace(params=lambda: key)
 
     def make() -> Classifier:
-        pixels = (dataset.pixel_mean, dataset.pixel_std)
-        return build(config, dataset.spec, vocab_size=dataset.vocab_size or 256, pixels=pixels, rngs=rngs)
+        return build(config, spec(task), vocab_size=vocabulary, pixels=(0.0, 1.0), rngs=rngs)
 
     model = nnx.eval_shape(make)
     leaves = jax.tree.leaves(nnx.state(model, nnx.Param))

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 import ssm_bench
 from ssm_bench.cli import main, verbs
 from ssm_bench.cli._failures import report
+from ssm_bench.cli._options import TOY_COMPILER, prepare_jax
 from ssm_bench.cli._options import _check_platform as check_platform
-from ssm_bench.cli._options import prepare_jax
 from ssm_bench.config import experiment_names
 from ssm_bench.errors import UserError, printable
 
@@ -198,7 +198,7 @@ def test_version(capsys):
     ("preset", "flags", "then"),
     [
         ("budget", "--xla_dump_to=x", "--xla_dump_to=x"),
-        ("quick", "--xla_dump_to=x", "--xla_dump_to=x --xla_backend_optimization_level=1"),
+        ("quick", "--xla_dump_to=x", f"--xla_dump_to=x {TOY_COMPILER}"),
         ("quick", "--xla_backend_optimization_level=3", "--xla_backend_optimization_level=3"),
     ],
 )
