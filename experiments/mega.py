@@ -54,7 +54,7 @@ def defaults(task: TaskSpec) -> dict:
             "tie_dropout": False,
         },
         "mixer": {"state_size": 16, "width": 256, "key_width": 64, "truncation": 1024},
-        "scaffold": {"width": 256, "activation": "silu", "hidden_dropout": False},
+        "scaffold": {"width": 256, "nonlinearity": "silu", "hidden_dropout": False},
         "optimizer": {
             "lr": 0.001,
             "ssm_lr": 0.001,

@@ -34,7 +34,7 @@ BIBTEX = """@inproceedings{ma2024megalodon,
 TINY = {"state_size": 4, "width": 0, "key_width": 8}
 
 #: Options of Mega that Megalodon does not have.
-GONE = {"mixer": {"attention"}, "scaffold": {"activation", "hidden_dropout"}}
+GONE = {"mixer": {"attention"}, "scaffold": {"nonlinearity", "hidden_dropout"}}
 
 
 def _own(recipe: dict) -> dict:

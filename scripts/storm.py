@@ -164,7 +164,7 @@ def main() -> int:
     if unknown := set(options.parts.split(",")) - set(PARTS):
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}; allowed: {', '.join(PARTS)}")
     if options.short:
-        options.corruptions, options.inputs, options.disks, options.replacements = 6, 25, 2, 4
+        options.corruptions, options.inputs, options.disks, options.replacements = 4, 15, 1, 4
     load_libraries()
     # A commit that is made meanwhile is not a part of any run.
     revision = provenance.revision()

@@ -106,8 +106,8 @@ def train(options: argparse.Namespace) -> int:
     Raises:
         UserError: the clone, the data or a checkpoint is not what it should be.
     """
+    import peer_training as training
     import timing
-    import training
 
     from ssm_bench.data import load
     from ssm_bench.sweep.progress import parse_duration

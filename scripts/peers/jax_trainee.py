@@ -8,8 +8,8 @@ import flax.serialization
 import jax
 import numpy as np
 from feed import Batch
+from peer_training import Schedule
 from timing import Cell
-from training import Schedule
 
 from ssm_bench.training import provenance
 
@@ -72,7 +72,7 @@ class JaxTrainee:
         self.notes: list[str] = []
 
     def train(self, batches: Iterable[Batch], first: int) -> float:
-        """See `training.Trainee`; the steps lie on one side of the end of the warm-up."""
+        """See `peer_training.Trainee`; the steps lie on one side of the end of the warm-up."""
         if first < self.schedule.warmup:
             decay, end = self.helpers.linear_warmup, self.schedule.warmup
         else:
@@ -90,7 +90,7 @@ class JaxTrainee:
         return float(loss)
 
     def evaluate(self, batches: Iterable[Batch]) -> tuple[float, float]:
-        """See `training.Trainee`."""
+        """See `peer_training.Trainee`."""
         network, count, sums = self.network(training=False), 0, []
         for batch in _tensors(batches):
             inputs, labels, extra = self.helpers.prep_batch(batch, self.length, self.width)
@@ -102,15 +102,15 @@ class JaxTrainee:
         return float(loss), float(accuracy)
 
     def dump(self) -> bytes:
-        """See `training.Trainee`."""
+        """See `peer_training.Trainee`."""
         return flax.serialization.to_bytes(jax.device_get(self.state))
 
     def restore(self, state: bytes) -> None:
-        """See `training.Trainee`."""
+        """See `peer_training.Trainee`."""
         self.state = jax.device_put(flax.serialization.from_bytes(self.state, state), jax.devices()[0])
 
     def peak_bytes(self) -> int | None:
-        """See `training.Trainee`."""
+        """See `peer_training.Trainee`."""
         return provenance.peak_memory_bytes()
 
 

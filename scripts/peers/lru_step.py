@@ -82,7 +82,7 @@ def _missing(cell: Cell) -> list[str]:
 
 
 def trainee(cell: Cell, clone: Path, schedule: Any, seed: int) -> Any:
-    """Their model with their train_epoch and eval_step; see `training.Trainee`.
+    """Their model with their train_epoch and eval_step; see `peer_training.Trainee`.
 
     Raises:
         UserError: the task has pairs of documents, for which they have no model.

@@ -191,7 +191,7 @@ class TorchTrainee:
         return self.network["decoder"](y, lengths=lengths.tolist())
 
     def train(self, batches: Iterable[Any], first: int) -> float:
-        """See `training.Trainee`."""
+        """See `peer_training.Trainee`."""
         import torch
 
         # Dropout depends on the seed and the step alone, so that a run can resume.
@@ -209,7 +209,7 @@ class TorchTrainee:
         return float(torch.stack(losses).mean())
 
     def evaluate(self, batches: Iterable[Any]) -> tuple[float, float]:
-        """See `training.Trainee`."""
+        """See `peer_training.Trainee`."""
         import torch
 
         self.network.eval()
@@ -223,7 +223,7 @@ class TorchTrainee:
         return float(sums[0]) / count, float(sums[1]) / count
 
     def dump(self) -> bytes:
-        """See `training.Trainee`."""
+        """See `peer_training.Trainee`."""
         import torch
 
         file = io.BytesIO()
@@ -231,7 +231,7 @@ class TorchTrainee:
         return file.getvalue()
 
     def restore(self, state: bytes) -> None:
-        """See `training.Trainee`."""
+        """See `peer_training.Trainee`."""
         import torch
 
         found = torch.load(io.BytesIO(state), map_location=self.device, weights_only=True)
@@ -239,7 +239,7 @@ class TorchTrainee:
             part.load_state_dict(found[name])
 
     def peak_bytes(self) -> int | None:
-        """See `training.Trainee`."""
+        """See `peer_training.Trainee`."""
         import torch
 
         return int(torch.cuda.max_memory_allocated()) if self.device == "cuda" else None
@@ -249,7 +249,7 @@ class TorchTrainee:
 
 
 def trainee(cell: Cell, clone: Path, schedule: Any, seed: int) -> TorchTrainee:
-    """Their model with their step; see `training.Trainee`."""
+    """Their model with their step; see `peer_training.Trainee`."""
     return TorchTrainee(cell, clone, schedule, seed)
 
 

@@ -100,7 +100,7 @@ def measure(cell: Cell, clone: Path) -> Findings:
 
 
 def trainee(cell: Cell, clone: Path, schedule: Any, seed: int) -> Any:
-    """Their model with their train_epoch and eval_step; see `training.Trainee`."""
+    """Their model with their train_epoch and eval_step; see `peer_training.Trainee`."""
     import jax
     from jax_trainee import JaxTrainee
 

@@ -186,7 +186,7 @@ def workers(folder: Path, environment: dict[str, str], seed: int, kills: int) ->
 
 
 #: Campaigns of the short form.
-SHORT = (("train", 2), ("prepare", 1), ("table", 1))
+SHORT = (("train", 1), ("prepare", 1), ("table", 1))
 
 CAMPAIGNS = {"train": train, "sweep": sweep, "workers": workers, "prepare": prepare, "table": table}
 

@@ -69,7 +69,7 @@ def build(
         tie_dropout=False,
         layers=1,
     )
-    block = MLP(slots, width=hidden, activation="silu", rngs=nnx.Rngs(0))
+    block = MLP(slots, width=hidden, nonlinearity="silu", rngs=nnx.Rngs(0))
     places = (
         _mixer(cast(Mega, block.mixer), (systems, states))
         | _norm("mega_layer.norm.norm", block.mixer_residual)

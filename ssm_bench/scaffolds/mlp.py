@@ -16,8 +16,8 @@ ACTIVATIONS = {"gelu": jax.nn.gelu, "silu": jax.nn.silu}
 class MLP(Scaffold):
     """x + mixer(norm(x)), then x + W2 gelu(W1 norm(x)) (Vaswani et al. 2017; pre-norm: Xiong et al. 2020).
 
-    A mixer with gates of its own also gets x, and its output no dropout. With the activation "silu" and without hidden
-    dropout it is the block of Mega (Ma et al. 2022, arXiv 2209.10655, section 3.5).
+    A mixer with gates of its own also gets x, and its output no dropout. With the nonlinearity "silu" and without
+    hidden dropout it is the block of Mega (Ma et al. 2022, arXiv 2209.10655, section 3.5).
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class MLP(Scaffold):
         slots: Slots,
         *,
         width: int = 0,
-        activation: str = "gelu",
+        nonlinearity: str = "gelu",
         hidden_dropout: bool = True,
         rngs: nnx.Rngs,
     ):
@@ -34,17 +34,17 @@ class MLP(Scaffold):
         Args:
             slots: what the backbone hands over.
             width: hidden width of the MLP; 0: 4 d_model.
-            activation: "gelu" or "silu".
+            nonlinearity: "gelu" or "silu".
             hidden_dropout: whether the hidden units of the MLP also get dropout.
             rngs: random keys.
 
         Raises:
-            UserError: a negative width, or an unknown activation.
+            UserError: a negative width, or an unknown nonlinearity.
         """
         if width < 0:
             raise ArgumentError("width", f"must be at least 1, or 0 for 4 d_model; got {width}")
-        if activation not in ACTIVATIONS:
-            raise unknown_choice("activation", activation, tuple(ACTIVATIONS))
+        if nonlinearity not in ACTIVATIONS:
+            raise unknown_choice("nonlinearity", nonlinearity, tuple(ACTIVATIONS))
         super().__init__(slots)
         d_model = slots.d_model
         self.mixer = slots.mixer(d_model, rngs)
@@ -52,7 +52,7 @@ class MLP(Scaffold):
         self.mlp_residual = Residual(slots)
         self.expand = Linear(d_model, width or 4 * d_model, rngs=rngs)
         self.contract = Linear(width or 4 * d_model, d_model, rngs=rngs)
-        self.activation = activation
+        self.nonlinearity = nonlinearity
         self.dropout = slots.dropout if hidden_dropout else 0.0
         self.tie_dropout = slots.tie_dropout
 
@@ -67,7 +67,7 @@ class MLP(Scaffold):
 
         def mlp(y: jax.Array, key: jax.Array | None) -> jax.Array:
             def activate(hidden: jax.Array) -> jax.Array:
-                return dropout(ACTIVATIONS[self.activation](hidden), self.dropout, key, tied=self.tie_dropout)
+                return dropout(ACTIVATIONS[self.nonlinearity](hidden), self.dropout, key, tied=self.tie_dropout)
 
             # Made again for the gradient: kept, its values and masks would be much of what a Transformer keeps.
             return self.contract(jax.checkpoint(activate)(self.expand(y)))

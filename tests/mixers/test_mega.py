@@ -100,7 +100,7 @@ def test_a_block_updates_its_own_stream_and_other_blocks_get_that_of_their_input
         tie_dropout=False,
         layers=1,
     )
-    block = MLP(slots, width=6, activation="silu", hidden_dropout=False, rngs=nnx.Rngs(0))
+    block = MLP(slots, width=6, nonlinearity="silu", hidden_dropout=False, rngs=nnx.Rngs(0))
     block.contract.kernel[...] = jnp.zeros((6, WIDTH))
     x = 3 + jax.random.normal(jax.random.key(0), (1, LENGTH, WIDTH))
     normed = block.mixer_residual.norm(x)

@@ -284,7 +284,7 @@ class Leave:
 @pytest.fixture
 def trained(peers, tmp_path):
     """Trains a Counter over four epochs on toy data, and gives its record and its progress."""
-    training = peers("training")
+    training = peers("peer_training")
     dataset = load("listops", data="synthetic", examples=100, max_length=32)
     cell = training.cell_of("s5", "listops", dataset, toy=True)
     repository = peers("clones").S5
@@ -379,7 +379,7 @@ def test_pairs_have_their_first_documents_before_their_second_ones_and_pixels_ar
 
 
 def test_a_share_keeps_the_published_warm_up_up_to_a_tenth(peers):
-    training = peers("training")
+    training = peers("peer_training")
     cell = peers("timing").Cell("s5", "listops")
     of = training.Schedule.of
     assert of(cell, 1.0) == training.Schedule(76800, 1920, 76800)
@@ -461,7 +461,7 @@ def test_a_trained_peer_is_a_model_of_ours_with_a_trainee(program, peers):
 
 def test_the_program_writes_the_record_once(program, peers, tmp_path, monkeypatch, capsys):
     """End to end but for the authors' code, whose place a Counter takes."""
-    training, clones = peers("training"), peers("clones")
+    training, clones = peers("peer_training"), peers("clones")
     synthetic = load("listops", data="synthetic", examples=100, max_length=32)
     monkeypatch.setattr("ssm_bench.data.load", lambda task, **_: synthetic)
     monkeypatch.setattr(clones, "prepare", lambda *_: tmp_path)

@@ -63,16 +63,17 @@ def group(request, monkeypatch):
     monkeypatch.setattr(selective_scan_kernel, "_GROUP", request.param)
 
 
-@pytest.mark.usefixtures("group")
 @pytest.mark.parametrize(
-    ("number", "length", "channels", "states", "gate", "softplus"),
+    ("group", "number", "length", "channels", "states", "gate", "softplus"),
     [
-        ("real", 37, 24, 16, True, True),
-        ("real", 13, 16, 64, False, False),
-        ("complex", 19, 12, 8, True, True),
+        (1, "real", 37, 24, 16, True, True),
+        (3, "real", 37, 24, 16, True, True),
+        (16, "real", 13, 16, 64, False, False),
+        (3, "complex", 19, 12, 8, True, True),
     ],
+    indirect=["group"],
 )
-def test_values_and_gradients_equal_the_reference(number, length, channels, states, gate, softplus):
+def test_values_and_gradients_equal_the_reference(group, number, length, channels, states, gate, softplus):
     problem = narrowed(random_problem(length, 2, length, channels, states, number))
     if not gate:
         del problem["z"]
