@@ -48,6 +48,15 @@ def test_a_sweep_runs_skips_and_writes_the_table(command, tmp_path):
     assert {p: p.read_bytes() for p in store.paths(tmp_path / "results")} == before
 
 
+def test_a_sweep_without_tasks_trains_the_comparison_table_only(command):
+    code, out, _ = command("sweep", "--preset", "custom", "--models", "lru", "--dry-run")
+    assert code == 0
+    assert all(task in out for task in ("listops", "text", "retrieval", "image", "pathfinder", "pathx"))
+    assert "mqar" not in out
+    code, out, _ = command("sweep", "--preset", "custom", "--models", "lru", "--tasks", "mqar-64,text", "--dry-run")
+    assert code == 0 and "mqar-64" in out
+
+
 def test_a_failing_cell_is_a_record_and_the_sweep_goes_on(command, tmp_path, monkeypatch):
     real = cells.run
 
