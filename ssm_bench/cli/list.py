@@ -108,6 +108,7 @@ def _models() -> list[tuple[str, str]]:
 def _tasks() -> list[tuple[str, str]]:
     from ssm_bench import registry
     from ssm_bench.data import spec
+    from ssm_bench.data.task import LRA
 
     def words(name: str) -> str:
         try:
@@ -115,7 +116,8 @@ def _tasks() -> list[tuple[str, str]]:
         except UserError as error:
             return f"({error})"
         pair = " (pairs of documents)" if found.documents == 2 else ""
-        return f"{found.title}: {found.classes} classes, up to {found.max_length} {found.kind}{pair}"
+        suite = "" if found.suite == LRA else f" ({found.suite})"
+        return f"{found.title}: {found.classes} classes, up to {found.max_length} {found.kind}{pair}{suite}"
 
     return [(name, words(name)) for name in registry.names("tasks")]
 

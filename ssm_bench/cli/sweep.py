@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--preset", help="quick (default), budget, paper or custom")
     parser.add_argument("--models", type=_options.names, default=[], help="comma-separated, each once; default: all")
-    parser.add_argument("--tasks", type=_options.names, default=[], help="comma-separated, each once; default: all")
+    parser.add_argument(
+        "--tasks", type=_options.names, default=[], help="comma-separated, each once; default: all but probes"
+    )
     parser.add_argument("--seeds", help="comma-separated, each once; default: 0")
     parser.add_argument(
         "--together", action="store_true", help="train all seeds of a cell in one program, where steps are short"
@@ -62,8 +64,9 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--gpus goes with --dry-run; how many GPUs a sweep uses is set by --jobs and --devices")
     options.preset = options.preset or "quick"
     _options.prepare_jax(options.preset, tell=False, cache=options.compilation_cache)
-    from ssm_bench import registry
     from ssm_bench.config import experiment_names
+    from ssm_bench.data import tasks as known_tasks
+    from ssm_bench.data.task import LRA
     from ssm_bench.sweep import cells, workers
     from ssm_bench.sweep.progress import parse_duration
     from ssm_bench.training.stop import Stop
@@ -75,11 +78,11 @@ def run(options: argparse.Namespace) -> int:
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
     budget = parse_duration("--budget", options.budget) if options.budget else None
     choices = _options.choices(options)
-    tasks = options.tasks or sorted(registry.names("tasks"), key=_table_order)
+    tasks = options.tasks or sorted((task.spec.name for task in known_tasks(suite=LRA)), key=_table_order)
     seeds = _options.seeds("0" if options.seeds is None else options.seeds)
     for flag, given in {"--models": options.models, "--tasks": tasks, "--seeds": seeds}.items():
         _options.once(flag, given)
-    models = options.models or experiment_names()
+    models = options.models or list(experiment_names())
     wanted = _with_recipes(cells.cells(models, tasks, seeds, together=options.together), options.preset)
     if options.dry_run:
         return _dry_run(options, list(models), tasks, seeds)

@@ -44,13 +44,18 @@ def find(name: str) -> Task:
     return found(variant)
 
 
-def tasks(names: Iterable[str] = ()) -> list[Task]:
+def tasks(names: Iterable[str] = (), *, suite: str = "") -> list[Task]:
     """The tasks of those names; without names, all.
+
+    Args:
+        names: of tasks and variants.
+        suite: only the tasks of this suite (`TaskSpec.suite`); empty: of every suite.
 
     Raises:
         UserError: there is no task of one of the names.
     """
-    return [find(name) for name in names or registry.names("tasks")]
+    found = [find(name) for name in names or registry.names("tasks")]
+    return [task for task in found if suite in ("", task.spec.suite)]
 
 
 def tasks_and_variants(names: Iterable[str] = ()) -> list[Task]:

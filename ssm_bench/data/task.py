@@ -12,6 +12,9 @@ from ssm_bench.data.corpus import Corpus
 from ssm_bench.data.facts import Check, Facts
 from ssm_bench.data.work import Work
 
+#: The suites of tasks that this project has: the columns of the comparison table, and generated probes of one ability.
+LRA, PROBE = "lra", "probe"
+
 
 @dataclass(frozen=True)
 class TaskSpec:
@@ -26,6 +29,9 @@ class TaskSpec:
         documents: documents per example, 1 or 2.
         pixel_mean: what to subtract from a gray level, 0..255.
         pixel_std: what to divide it by afterwards, 0..255.
+        suite: the tasks that it is compared with. Tasks of suite "lra" are columns of the comparison table and part of
+            a default sweep, those of plug-ins included. Runs on any other suite, such as "probe", have tables of their
+            own, and a sweep includes them only by name.
     """
 
     name: str
@@ -36,6 +42,7 @@ class TaskSpec:
     documents: int = 1
     pixel_mean: float = 0.0
     pixel_std: float = 1.0
+    suite: str = LRA
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,18 @@ class _Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A part of a record: immutable, every field given, none unknown."""
 
 
-class Task(_Part, frozen=True):
-    """The task as it was run."""
+class Task(_Part, frozen=True, omit_defaults=True):
+    """The task as it was run.
+
+    Attributes:
+        suite: the tasks that it is compared with; "lra", the comparison table, is omitted.
+    """
 
     name: Name
     title: Text
     classes: Annotated[int, Meta(ge=2)]
     length: Positive
+    suite: Name = "lra"
 
 
 class Published(_Part, frozen=True):

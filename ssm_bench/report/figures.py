@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from ssm_bench.data.task import LRA
 from ssm_bench.record import RunRecord, SpeedRecord, store
 from ssm_bench.report import aggregate, layout, speed
 from ssm_bench.report.aggregate import Cell
@@ -73,9 +74,10 @@ ARROW = 0.06
 def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, bytes]:
     """File name -> content of every figure of one preset under one protocol, as SVG and PNG.
 
-    A figure for which the records hold nothing is left out.
+    Runs on tasks of other suites than the Long Range Arena are left out, and so is a figure for which the records hold
+    nothing.
     """
-    records = [record for record in records if (record.preset, record.protocol) == (preset, protocol)]
+    records = [r for r in records if (r.preset, r.protocol, r.task.suite) == (preset, protocol, LRA)]
     title = f"Protocol {protocol} · {layout.preset_title(preset)}"
     cells = aggregate.cells(records)
     drawn = {

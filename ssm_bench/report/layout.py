@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from ssm_bench.data.task import LRA
 from ssm_bench.record import RunRecord, store
 
-#: The six columns of the Long Range Arena; others follow in the order of their names.
+#: The six columns of the Long Range Arena; others of its suite follow in the order of their names.
 TASKS = {
     "listops": "ListOps",
     "text": "Text",
@@ -57,9 +58,16 @@ def preset_title(preset: str) -> str:
     return PRESET_TITLES.get(preset, preset.upper())
 
 
-def table_of(preset: str) -> str:
-    """The table that shows the runs of a preset."""
+def table_of(preset: str, suite: str = LRA) -> str:
+    """The table that shows the runs of a preset on tasks of a suite; the Long Range Arena shares none with others."""
+    if suite != LRA:
+        return f"{suite}-{preset}"
     return TABLE if preset in COMBINED else preset
+
+
+def table_with(run: RunRecord) -> str:
+    """The table that shows a run."""
+    return table_of(run.preset, run.task.suite)
 
 
 def figures_of(root: Path | str, name: str) -> tuple[Path, list[Path]]:
@@ -70,9 +78,16 @@ def figures_of(root: Path | str, name: str) -> tuple[Path, list[Path]]:
 
 
 def tasks(records: Iterable[RunRecord]) -> dict[str, str]:
-    """Name and title of every column: the six always, in their order, then the others in the records."""
-    others = {record.task.name: record.task.title for record in records if record.task.name not in TASKS}
-    return TASKS | dict(sorted(others.items()))
+    """Name and title of every column: the six, in their order, then the others in the records.
+
+    Records of other suites alone, such as probes, have no columns but their own, each task in the order of its lengths.
+    """
+    records = list(records)
+    others = {record.task.name: record.task for record in records if record.task.name not in TASKS}
+    if records and all(record.task.suite != LRA for record in records):
+        ordered = sorted(others.values(), key=lambda task: (task.name.partition("-")[0], task.length, task.name))
+        return {task.name: task.title for task in ordered}
+    return TASKS | {name: others[name].title for name in sorted(others)}
 
 
 def models(records: Iterable[RunRecord]) -> dict[str, str]:

@@ -29,7 +29,7 @@ def tables(
     records: list[RunRecord] | None = None,
     skip: store.Skip | None = None,
 ) -> list[Table]:
-    """Every table that the records under `root` make, or the one that shows a preset, of one protocol.
+    """Every table that the records under `root` make, or those that show a preset, of one protocol.
 
     Args:
         root: the folder of all results.
@@ -43,10 +43,12 @@ def tables(
     """
     records = store.read_all(root, skip=skip) if records is None else records
     found = peers(root, records)
+    suites = {record.task.suite for record in records}
+    wanted = {layout.table_of(preset, suite) for suite in suites} if preset else {kind for kind, _ in kinds(records)}
     return [
         build(records, *kind, peers=found)
         for kind in kinds(records)
-        if (preset is None or kind[0] == layout.table_of(preset)) and protocol in (None, kind[1])
+        if kind[0] in wanted and protocol in (None, kind[1])
     ]
 
 

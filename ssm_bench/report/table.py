@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ssm_bench.data.dataset import PROTOCOLS
+from ssm_bench.data.task import LRA
 from ssm_bench.record import RunRecord
 from ssm_bench.record.schema import FAILURES
 from ssm_bench.report import aggregate, layout, published
@@ -77,7 +78,7 @@ class Table:
     """One table: all runs of published recipes, or of another preset, under one protocol.
 
     Attributes:
-        kind: "table", or a preset (`layout.table_of`).
+        kind: "table", a preset, or a suite and a preset (`layout.table_of`).
         tasks: name -> title of every task column.
         rows: model name -> title of every row, "random" first.
         entries: (model, task) -> entry; the two averages are columns too.
@@ -102,9 +103,16 @@ class Table:
         return f"{self.kind}-{self.protocol}"
 
     @property
+    def suite(self) -> str:
+        """The suite of its tasks."""
+        return self.records[0].task.suite if self.records else LRA
+
+    @property
     def title(self) -> str:
         """What stands above it."""
-        return f"Long Range Arena, protocol {self.protocol} · {layout.preset_title(self.kind)}"
+        name = "Long Range Arena" if self.suite == LRA else f"Suite {self.suite}"
+        preset = layout.preset_title(self.kind.removeprefix(f"{self.suite}-"))
+        return f"{name}, protocol {self.protocol} · {preset}"
 
     def column(self, name: str) -> list[Entry]:
         """The entries of one column, in the order of the models; without the random row."""
@@ -125,8 +133,9 @@ class Table:
 
     @property
     def columns(self) -> dict[str, str]:
-        """Name and title of every column after the model's."""
-        return self.tasks | {AVERAGE: "Average", AVERAGE_FAILURES_AS_CHANCE: "Average, failure = chance"}
+        """Name and title of every column after the model's; the averages are over the Long Range Arena."""
+        averages = {AVERAGE: "Average", AVERAGE_FAILURES_AS_CHANCE: "Average, failure = chance"}
+        return self.tasks | (averages if self.suite == LRA else {})
 
 
 def names(records: Iterable[RunRecord]) -> list[tuple[str, str]]:
@@ -136,7 +145,7 @@ def names(records: Iterable[RunRecord]) -> list[tuple[str, str]]:
 
 def kinds(records: Iterable[RunRecord]) -> list[tuple[str, str]]:
     """(kind, protocol) of every table that the records make."""
-    return sorted({(layout.table_of(preset), protocol) for preset, protocol in names(records)})
+    return sorted({(layout.table_with(record), record.protocol) for record in records})
 
 
 def build(
@@ -146,12 +155,12 @@ def build(
 
     Args:
         records: of runs.
-        kind: "table", which shows the presets `layout.COMBINED`, or another preset.
+        kind: "table", which shows the presets `layout.COMBINED`, another preset, or a suite and a preset.
         protocol: strict, paper or lra.
         titles: the rows, in their order, whether or not they have records; empty: every model in the records.
         peers: what the authors' own code reached.
     """
-    records = [r for r in records if (layout.table_of(r.preset), r.protocol) == (kind, protocol)]
+    records = [r for r in records if (layout.table_with(r), r.protocol) == (kind, protocol)]
     models = layout.models(records)
     if titles:
         found = {title: model for model, title in models.items()}
@@ -264,7 +273,7 @@ def _random(cells: dict[tuple[str, str], Cell], tasks: Iterable[str]) -> dict[st
     row = {task: Entry(RANDOM, task, "missing") for task in (*tasks, AVERAGE, AVERAGE_FAILURES_AS_CHANCE)}
     for (_, task), cell in cells.items():
         row[task] = Entry(RANDOM, task, "derived", accuracy=100 / cell.runs[0].task.classes)
-    scores = [row[task].accuracy for task in layout.TASKS]
+    scores = [row[task].accuracy if task in row else None for task in layout.TASKS]
     if all(score is not None for score in scores):
         mean = statistics.fmean(score for score in scores if score is not None)
         for column in (AVERAGE, AVERAGE_FAILURES_AS_CHANCE):
@@ -363,7 +372,7 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
     if any(entry.young for entry in table.entries.values()):
         yield YOUNG, f"{YOUNG_TEXT}."
     yield PROTOCOL, f"{table.protocol}: {PROTOCOLS.get(table.protocol, 'see the records')}."
-    if table.kind == "custom":
+    if any(run.preset == "custom" for run in table.records):
         yield "Settings", "a custom run may change any setting of its model's recipe; its record holds all of them."
     majority = [
         f"{title} {'/'.join(shares)}"
@@ -382,11 +391,12 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
         yield PUBLISHED, "; ".join(sources) + "."
     if codes := sorted({entry.peer.implementation for entry in table.entries.values() if entry.peer}):
         yield PEERS, f"{', '.join(codes)}, trained with their own step and schedule on our data; not ranked."
-    yield (
-        "Averages",
-        "over the six tasks, only where every one has an accuracy and no failed seed; the second average counts a "
-        "failed seed as chance, as the published tables do.",
-    )
+    if AVERAGE in table.columns:
+        yield (
+            "Averages",
+            "over the six tasks, only where every one has an accuracy and no failed seed; the second average counts a "
+            "failed seed as chance, as the published tables do.",
+        )
     shown = [run for entry in table.entries.values() if entry.cell for run in entry.cell.runs]
     devices = sorted({f"{run.device.count} x {run.device.kind}" for run in shown})
     if devices:

@@ -38,7 +38,8 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
     if "expand" in config.scaffold:
         config.scaffold.expand = min(config.scaffold.expand, 2.0)
     # With fewer pixels the stand-ins of images would be too hard.
-    config.task.max_length = 64 if spec(config.task.name).kind == "tokens" else 100
+    task = spec(config.task.name)
+    config.task.max_length = min(64 if task.kind == "tokens" else 100, task.max_length)
     config.task.examples = 2000
     train.batch_size = 16
     train.steps = 200

@@ -53,7 +53,13 @@ def make_record(
             "notes": list(dict.fromkeys(notes)),
             "preset": config.preset,
             "protocol": config.protocol,
-            "task": {"name": spec.name, "title": spec.title, "classes": spec.classes, "length": spec.max_length},
+            "task": {
+                "name": spec.name,
+                "title": spec.title,
+                "classes": spec.classes,
+                "length": spec.max_length,
+                "suite": spec.suite,
+            },
             "model": {
                 "name": config.model.name,
                 "title": report.title or config.model.name,

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from ssm_bench import registry
+from ssm_bench.data import spec
+from ssm_bench.data.task import PROBE
 from ssm_bench.errors import UserError
 from ssm_bench.tasks._listops_evaluator import OPERATORS
 from tests.data import files
@@ -17,7 +19,8 @@ PAGES = Path(__file__).parents[2] / "docs" / "tasks"
 
 @pytest.mark.parametrize("task", registry.names("tasks"))
 def test_every_task_has_a_page(task):
-    page = (PAGES / f"{task}.md").read_text("utf-8")
+    page = (PAGES / f"{'probes' if spec(task).suite == PROBE else task}.md").read_text("utf-8")
+    assert spec(task).title in page
     assert "hortcuts" in page
     assert "**License" in page
     assert "```bibtex" in page or "citation" in page

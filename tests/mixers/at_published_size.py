@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ssm_bench import registry
 from ssm_bench.config import get_config
-from ssm_bench.data import spec
+from ssm_bench.data import spec, tasks
+from ssm_bench.data.task import LRA
 from ssm_bench.network.build import build, split
 from ssm_bench.sweep.recipe import resolve
 
@@ -23,7 +23,8 @@ PASSES = 3
 
 
 def run(name: str) -> None:
-    task = max(registry.names("tasks"), key=lambda task: get_config(name, spec(task)).model.d_model)
+    columns = [task.spec.name for task in tasks(suite=LRA)]
+    task = max(columns, key=lambda task: get_config(name, spec(task)).model.d_model)
     layers = min(LAYERS, get_config(name, spec(task)).model.layers)
     overrides = [f"--config.model.layers={layers}", f"--config.task.max_length={LENGTH}"]
     config = resolve(name, task, overrides=overrides)

@@ -17,7 +17,8 @@ from flax import nnx
 
 from ssm_bench import registry, testing
 from ssm_bench.config import experiment, experiment_names
-from ssm_bench.data import spec
+from ssm_bench.data import spec, tasks
+from ssm_bench.data.task import LRA
 from ssm_bench.errors import UserError
 from ssm_bench.mixers.lru import LRU
 from ssm_bench.network.build import build, options_of, split
@@ -399,7 +400,7 @@ def test_the_paper_protocol_of_s4d_lets_padding_into_batch_statistics_only():
     assert max(jax.tree.leaves(differences)) > TOLERANCE
 
 
-@pytest.mark.parametrize("task", registry.names("tasks"))
+@pytest.mark.parametrize("task", [task.spec.name for task in tasks(suite=LRA)])
 def test_synthetic_data_of_every_task_fit_the_backbone(task):
     (graph, params, stats, *_), tokens, lengths = toy_model("lru", task)
     logits, _ = outputs(graph, params, stats, tokens, lengths)

@@ -9,9 +9,8 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from ssm_bench import registry
 from ssm_bench.data.dataset import PROTOCOLS, find
-from ssm_bench.report import layout, publish, render
+from ssm_bench.report import figures, layout, publish, render
 from ssm_bench.report import published as published_values
 from ssm_bench.report import runs as runs_page
 from ssm_bench.report.runs import changes
@@ -263,7 +262,36 @@ def test_marks_go_on_after_z():
     assert list(build(many, "table", "strict").footnotes)[25:28] == ["z", "aa", "ab"]
 
 
-@pytest.mark.parametrize("task", registry.names("tasks"))
+def on_probe(run, name, length):
+    task = msgspec.structs.replace(run.task, name=name, title=name.upper(), length=length, suite="probe")
+    return msgspec.structs.replace(run, task=task)
+
+
+def test_runs_on_tasks_of_another_suite_have_a_table_of_their_own(table):
+    one = record("s5", "text", 80.0, preset="custom", published=None)
+    probes = [on_probe(one, name, length) for name, length in (("mqar-1024", 1024), ("mqar", 256), ("mqar-64", 64))]
+    records = [*budget(), one, *probes]
+    assert kinds(records) == [("custom", "strict"), ("probe-custom", "strict"), ("table", "strict")]
+    assert list(build(records, "custom", "strict").columns) == [*layout.TASKS, AVERAGE, "average_failures_as_chance"]
+    assert render.files(build(records, "table", "strict")) == render.files(table)
+    made = build(records, "probe-custom", "strict")
+    assert made.columns == {"mqar-64": "MQAR-64", "mqar": "MQAR", "mqar-1024": "MQAR-1024"}
+    assert made.title == "Suite probe, protocol strict · CUSTOM"
+    page = render.markdown(made)
+    assert "80.00" in page and "ListOps" not in page and "six tasks" not in page
+    assert "{arora2023zoology," in render.files(made)["probe-custom-strict.bib"]
+    # A preset is shown by the tables of all suites.
+    assert [t.kind for t in publish.tables("nowhere", "custom", records=records)] == ["custom", "probe-custom"]
+    assert not figures.draw(probes, "custom", "strict")
+
+
+def test_a_record_of_the_comparison_table_does_not_name_its_suite():
+    one = record("s5", "text", 80.0)
+    assert "suite" not in one.to_json()
+    assert '"suite": "probe"' in on_probe(one, "mqar", 256).to_json()
+
+
+@pytest.mark.parametrize("task", layout.TASKS)
 def test_a_table_cites_the_data_of_its_tasks(task):
     entry = find(task).bibtex
     key = re.fullmatch(r"@\w+\{(\w+),.*\}", entry, re.S)

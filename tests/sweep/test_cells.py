@@ -15,6 +15,7 @@ from ssm_bench.errors import UserError
 from ssm_bench.record import store
 from ssm_bench.sweep import budget, cells
 from ssm_bench.sweep.progress import duration, parse_duration
+from ssm_bench.sweep.recipe import resolve
 
 SMALL = (
     "--config.train.steps=4",
@@ -46,6 +47,31 @@ def test_a_sweep_runs_skips_and_writes_the_table(command, tmp_path):
     code, out, err = command(*sweep_of(*cells_of))
     assert code == 0 and "4 skipped" in out and "finished before" in err
     assert {p: p.read_bytes() for p in store.paths(tmp_path / "results")} == before
+
+
+def test_a_sweep_without_tasks_trains_the_comparison_table_only(command):
+    code, out, _ = command("sweep", "--preset", "custom", "--models", "lru", "--dry-run")
+    assert code == 0
+    assert all(task in out for task in ("listops", "text", "retrieval", "image", "pathfinder", "pathx"))
+    assert "mqar" not in out
+    code, out, _ = command("sweep", "--preset", "custom", "--models", "lru", "--tasks", "mqar-64,text", "--dry-run")
+    assert code == 0 and "mqar-64" in out
+
+
+def test_a_sweep_of_a_probe_writes_a_table_of_its_own(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("SSM_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("ssm_bench.data.work.usable_cores", lambda: 1)
+    monkeypatch.setattr("ssm_bench.tasks._probes.COUNTS", {"train": 64, "validation": 16, "test": 16})
+    code, out, _ = command(*sweep_of("--models", "lru", "--tasks", "mqar-64", "--data", "real"))
+    assert code == 0 and "1 ok" in out
+    (run,) = store.read_all(tmp_path / "results")
+    assert (run.task.name, run.task.suite, run.task.length) == ("mqar-64", "probe", 64)
+    assert (run.data.identity, run.data.kind) == ("MQAR (generated v1, seed 0)", "generated")
+    tables = {path.name for path in (tmp_path / "results" / "tables").glob("*.md")}
+    assert tables == {"probe-quick-strict.md"}
+    assert "MQAR 64" in out and "ListOps" not in out
+    # A toy run never asks for more tokens than a short variant has.
+    assert resolve("lru", "permutations-16", preset="quick").task.max_length == 16
 
 
 def test_a_failing_cell_is_a_record_and_the_sweep_goes_on(command, tmp_path, monkeypatch):
