@@ -1,0 +1,91 @@
+"""Figures of analyses, from their tables alone, and the files of both."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ssm_bench.record import store
+from ssm_bench.report import figures, layout
+from ssm_bench.report.figures import PANELS_A_ROW, STYLE, WIDTH
+
+
+def write(name: str, tables: Mapping[str, pd.DataFrame], figure: Figure, root: Path | str) -> list[Path]:
+    """Writes <root>/analysis/<name>.svg and the tables it is drawn from, and hashes of all files there.
+
+    Args:
+        name: of the figure.
+        tables: suffix -> table, written to <name><suffix>.csv.
+        figure: the picture.
+        root: the folder of all results.
+
+    Raises:
+        UserError: a file that can not be written.
+    """
+    folder = layout.analyses_of(root)
+    texts = {
+        f"{name}{suffix}.csv": table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        for suffix, table in tables.items()
+    }
+    texts[f"{name}.svg"] = figures.svg(figure).decode()
+    paths = [store.write_text(text, folder / file) for file, text in texts.items()]
+    every = {path.name: path.read_bytes() for path in sorted(folder.glob("[!.]*")) if path.suffix in (".csv", ".svg")}
+    store.write_text(store.hashes(every), folder / store.DRAWN)
+    return paths
+
+
+def draw_spectrum(points: pd.DataFrame, summary: pd.DataFrame, title: str) -> Figure:
+    """The unit disk of each model, and the distribution of time constants of all models.
+
+    Args:
+        points: eigenvalues, as `ssm_bench.analysis.spectrum.spectrum` returns them.
+        summary: of all eigenvalues, likewise.
+        title: of the figure.
+    """
+    models = list(dict.fromkeys(points["model"]))
+    with mpl.rc_context(STYLE):
+        columns = min(PANELS_A_ROW, len(models))
+        rows = math.ceil(len(models) / columns)
+        figure = _figure(title, height=2.3 * rows + 2.2)
+        grid = figure.add_gridspec(rows + 1, columns, height_ratios=[1.0] * rows + [0.8])
+        for place, model in enumerate(models):
+            panel = figure.add_subplot(grid[divmod(place, columns)])
+            shown, of_model = points.loc[points["model"] == model], summary.loc[summary["model"] == model]
+            close = np.average(of_model["close"], weights=of_model["eigenvalues"])
+            _disk(panel, shown, model, close, figures.style(place)["color"])
+        panel = figure.add_subplot(grid[rows, :])
+        for place, model in enumerate(models):
+            modulus = np.hypot(*points.loc[points["model"] == model, ["real", "imaginary"]].to_numpy().T)
+            # Where |λ| is 1, or rounds to it, the line ends below 100 %.
+            steps = np.sort(-1 / np.log(modulus[(modulus > 0) & (modulus < 1)]))
+            share = 100 * (np.arange(len(steps)) + 1 + np.sum(modulus == 0)) / len(modulus)
+            look = {key: value for key, value in figures.style(place).items() if key != "marker"}
+            panel.step(steps, share, where="post", label=model, **look)
+        panel.set_xscale("log")
+        panel.set_xlabel("time constant -1 / log |λ| (steps)")
+        panel.set_ylabel("eigenvalues up to it (%)")
+        handles, labels = panel.get_legend_handles_labels()
+        figures.legend(figure, handles, labels)
+        return figure
+
+
+def _disk(panel: Axes, points: pd.DataFrame, model: str, close: float, color: str) -> None:
+    angle = np.linspace(0, 2 * np.pi, 361)
+    panel.plot(np.cos(angle), np.sin(angle), color=figures.CHANCE_COLOUR, lw=0.8)
+    # Thousands of marks as vectors would make a file of megabytes.
+    panel.plot(points["real"], points["imaginary"], ".", color=color, ms=2.5, mew=0, alpha=0.6, rasterized=True)
+    panel.set_aspect("equal")
+    panel.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    panel.set_title(model, loc="left", fontweight="bold")
+    panel.set_title(f"{100 * close:.0f} % at |λ| ≥ 0.99", loc="right", fontsize=7)
+
+
+def _figure(title: str, *, height: float) -> Figure:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.suptitle(figures.wrapped(title, WIDTH), fontsize=8.5, x=0.01, ha="left")
+    return figure

@@ -1,0 +1,127 @@
+"""Analyses against numbers that are known, and the verb from its flags to its files."""
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from flax import nnx
+
+from ssm_bench.analysis.spectrum import describe, time_constants
+from ssm_bench.cli import main
+from ssm_bench.mixers.lru import LRU
+from ssm_bench.mixers.rg_lru import RGLRU
+from ssm_bench.mixers.s4 import S4
+from ssm_bench.mixers.s4d import S4D
+from ssm_bench.mixers.s5 import S5
+from ssm_bench.mixers.s6 import S6
+from ssm_bench.report.check import problems
+
+# Parameters and results are float32.
+FLOAT32 = 2e-6
+
+
+def inputs(width, length=5):
+    return jax.random.normal(jax.random.key(1), (2, length, width))
+
+
+def values(mixer, width=4):
+    return np.asarray(mixer.eigenvalues(inputs(width)))
+
+
+def test_lru_has_the_eigenvalues_of_its_parametrization():
+    mixer = LRU(4, state_size=6, rngs=nnx.Rngs(0))
+    nu, theta = np.asarray(mixer.nu[...], float), np.asarray(mixer.theta[...], float)
+    np.testing.assert_allclose(values(mixer), np.exp(-np.exp(nu) + 1j * np.exp(theta)), atol=FLOAT32)
+
+
+def test_s5_has_the_exponentials_of_lambda_dt_and_their_conjugates():
+    mixer = S5(4, state_size=6, rngs=nnx.Rngs(0))
+    Lambda = np.asarray(mixer.lambda_real[...], float) + 1j * np.asarray(mixer.lambda_imag[...], float)
+    half = np.exp(Lambda * np.exp(np.asarray(mixer.log_dt[...], float)))
+    np.testing.assert_allclose(values(mixer), [*half, *half.conj()], atol=FLOAT32)
+
+
+def test_s4_has_those_of_the_bilinear_rule_for_the_integers():
+    # HiPPO-LegS has the eigenvalues -1, -2, ..., -n.
+    mixer = S4(3, state_size=6, rngs=nnx.Rngs(0))
+    step = np.exp(np.asarray(mixer.log_dt[...], float))[:, None] * np.arange(1, 7) / 2
+    found = np.sort(values(mixer, 3).real, axis=1)[:, ::-1]
+    np.testing.assert_allclose(found, (1 - step) / (1 + step), atol=1e-4)
+
+
+def test_s4d_has_those_of_its_own_recurrence():
+    mixer = S4D(3, state_size=4, init="lin", bidirectional=False, rngs=nnx.Rngs(0))
+    dt = np.exp(np.asarray(mixer.log_dt[...], float))[:, None]
+    half = np.exp(dt * (-0.5 + 1j * np.pi * np.arange(2)))
+    np.testing.assert_allclose(values(mixer, 3), np.concatenate([half, half.conj()], 1), atol=FLOAT32)
+
+
+@pytest.mark.parametrize("complex_states", [False, True])
+def test_s6_has_those_that_carry_its_state(complex_states):
+    mixer = S6(4, state_size=2, complex_states=complex_states, rngs=nnx.Rngs(0))
+    x = inputs(4)
+    transitions = values(mixer)[:, 0]
+    # With a tiny input that gives the same step size, what is left of a state is its transition.
+    cell = mixer.forward
+    state = 1e6 * np.ones_like(cell.initial_state(2))
+    after = np.asarray(cell.extend(x[:, :1], state)[1])
+    np.testing.assert_allclose(transitions[..., : after.shape[-1]], after / 1e6, atol=1e-5)
+
+
+def test_rg_lru_has_those_that_carry_its_state():
+    mixer = RGLRU(4, rngs=nnx.Rngs(0))
+    state = {"h": 1e6 * np.ones((2, 4), np.float32), "fresh": np.zeros(2, bool)}
+    after = np.asarray(mixer.extend(inputs(4)[:, :1], state)[1]["h"])
+    np.testing.assert_allclose(values(mixer)[:, 0], after / 1e6, atol=1e-5)
+
+
+def test_shares_and_time_constants():
+    np.testing.assert_allclose(time_constants(np.array([0, np.exp(-0.1), 1, 1.1])), [0, 10, np.inf, np.inf])
+    found = describe(np.array([0.5, 0.995, -0.995j, 1.0, 1.2]))
+    assert (found["inside"], found["close"], found["eigenvalues"]) == (0.6, 0.4, 5)
+
+
+SIZES = ["--task", "text", "--preset", "quick", "--sequences", "2", "--length", "64", "--config.model.layers=1"]
+
+
+def analyze(*arguments, folder):
+    return main(["analyze", *arguments, "--results", str(folder)])
+
+
+def of_analysis(folder):
+    return [sentence for sentence in problems(folder)[2] if "analy" in sentence]
+
+
+def test_spectrum_writes_a_figure_and_its_tables(tmp_path, capsys):
+    assert analyze("spectrum", "--model", "lru,s6", *SIZES, folder=tmp_path) == 0
+    assert "LRU, layer 0" in capsys.readouterr().out
+    folder = tmp_path / "analysis"
+    points, summary = (pd.read_csv(folder / f"spectrum{suffix}.csv") for suffix in ("", "-summary"))
+    assert list(summary["model"]) == list(dict.fromkeys(points["model"]))
+    assert (summary["inside"] == 1).all() and np.hypot(points["real"], points["imaginary"]).max() <= 1
+    assert (folder / "spectrum.svg").read_text().startswith("<?xml")
+    assert not of_analysis(tmp_path)
+    # Verification sees another byte, and a stranger.
+    (folder / "spectrum.csv").write_text("model\n")
+    (folder / "old.csv").write_text("model\n")
+    assert len(of_analysis(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["spectra", "--model", "s5"], "unknown analyze 'spectra'"),
+        (["spectrum"], "analyze spectrum takes --model, like s4,s5, or --run"),
+        (["spectrum", "--model", "s55"], "'s55'"),
+        (["spectrum", "--model", "lru,lru"], "--model takes each value once"),
+        (["spectrum", "--model", "lru", "--length", "0"], "--length takes a whole number from 1; got '0'"),
+        (["spectrum", "--model", "lru", "--seed", "-1"], "--seed takes a whole number from 0; got -1"),
+        (["spectrum", "--run", "nowhere.json"], "nowhere.json"),
+        (["spectrum", "--model", "transformer", *SIZES], "Attention defines no eigenvalues, so transformer has no"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_no_file(arguments, sentence, tmp_path, capsys):
+    assert analyze(*arguments, folder=tmp_path) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and len([line for line in error.splitlines() if "error" in line]) <= 1
+    assert not list(tmp_path.rglob("*.*"))
