@@ -12,15 +12,21 @@ HELP = "draw the eigenvalues of models and other properties, at initialization o
 EXAMPLE = """examples:
   ssm-bench analyze spectrum --model s4,s4d,s5,lru,s6,rg_lru
   ssm-bench analyze spectrum --run results/models/quick/listops/s5/NAME --name spectrum-s5
+  ssm-bench analyze memory --model s4,s5,lru,s6,transformer --task text
 
 spectrum draws the eigenvalues of the discrete dynamics on the unit disk, and their time constants.
+memory draws the gradient of the output at the last position by the input k steps back, and the smallest k that holds
+90 % of it.
 Models have their initial parameters and published sizes, and read synthetic data; --data and --config.x.y=value change
 that. --run adds a trained model: its record, or the folder that `ssm-bench export` wrote.
 Each writes results/analysis/<name>.svg and the tables that it is drawn from as CSV."""
 
-KINDS = ("spectrum",)
+KINDS = ("spectrum", "memory")
 #: Kinds that look at models.
-OF_MODELS = ("spectrum",)
+OF_MODELS = ("spectrum", "memory")
+
+#: Inputs that models read, where the command does not say.
+SEQUENCES = {"memory": "4"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="paper", help="whose sizes are taken: paper (default) or quick")
     parser.add_argument("--data", default="synthetic", help="synthetic (default), real, or auto")
     parser.add_argument("--seed", type=int, default=0, help="of initial parameters and random choices (default: 0)")
-    parser.add_argument("--sequences", default="1", metavar="N", help="inputs that models read (default: 1)")
+    parser.add_argument(
+        "--sequences", default="", metavar="N", help="inputs that models read (default: 1, of memory 4)"
+    )
     parser.add_argument("--length", default="1024", metavar="N", help="their length at most (default: 1024)")
+    parser.add_argument("--part", default="", help="of memory: mixer (default) or block, with all that surrounds it")
     parser.add_argument("--name", default="", help="of the files (default: the kind of analysis)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)")
     _options.accept_overrides(parser)
@@ -52,8 +61,11 @@ def run(options: argparse.Namespace) -> int:
         raise unknown_name("analyze", options.what, KINDS)
     if options.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", options.name):
         raise UserError(f"--name takes letters, digits, '.', '_' and '-'; got {options.name!r}")
+    if options.part and options.what != "memory":
+        raise UserError(f"analyze {options.what} takes no --part; it is for memory")
     if options.seed < 0:
         raise UserError(f"--seed takes a whole number from 0; got {options.seed}")
+    options.sequences = options.sequences or SEQUENCES.get(options.what, "1")
     if options.what in OF_MODELS and not (options.model or options.runs):
         raise UserError(f"analyze {options.what} takes --model, like s4,s5, or --run")
     _options.prepare_jax()
@@ -61,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.training.checks import writable
 
     writable(options.results)
-    tables, figure = {"spectrum": _spectrum}[options.what](options)
+    tables, figure = {"spectrum": _spectrum, "memory": _memory}[options.what](options)
     for path in analysis.write(options.name or options.what, tables, figure, options.results):
         print(f"wrote {path}")
     return 0
@@ -82,11 +94,29 @@ def _spectrum(options: argparse.Namespace) -> Any:
     return {"": points, "-summary": summary}, analysis.draw_spectrum(points, summary, title)
 
 
+def _memory(options: argparse.Namespace) -> Any:
+    from ssm_bench.analysis.memory import PARTS, memory
+    from ssm_bench.report import analysis
+
+    part = options.part or PARTS[0]
+    if part not in PARTS:
+        raise unknown_name("--part", part, PARTS)
+    curves, summary = memory(_subjects(options), part=part, seed=options.seed)
+    for row in summary.to_dict("records"):
+        print(
+            f"{row['model']}, layer {row['layer']}: effective memory length {row['memory']:,}, inputs of "
+            f"{row['length']:,} steps"
+        )
+    title = f"Gradient of the last output by the input k steps back, {part}s · {_data_words(options)}"
+    return {"": curves, "-summary": summary}, analysis.draw_memory(curves, summary, title)
+
+
 def _subjects(options: argparse.Namespace) -> Any:
     """The models, one after another."""
     from ssm_bench import api
     from ssm_bench.analysis import subject
     from ssm_bench.config import override
+    from ssm_bench.data import spec
     from ssm_bench.sweep.recipe import resolve
 
     _options.once("--model", options.model)
@@ -94,6 +124,8 @@ def _subjects(options: argparse.Namespace) -> Any:
     configs = []
     for model in options.model:
         config = resolve(model, options.task, preset=options.preset, data=options.data, seed=options.seed)
+        # Stand-ins are shorter than the task, unless told its length.
+        config.task.max_length = config.task.max_length or spec(options.task).max_length
         configs.append(override(config, options.overrides))
     for config in configs:
         yield subject.initialized(config, **sizes)

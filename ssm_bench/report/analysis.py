@@ -85,6 +85,46 @@ def _disk(panel: Axes, points: pd.DataFrame, model: str, close: float, color: st
     panel.set_title(f"{100 * close:.0f} % at |λ| ≥ 0.99", loc="right", fontsize=7)
 
 
+def draw_memory(curves: pd.DataFrame, summary: pd.DataFrame, title: str) -> Figure:
+    """The gradient against the distance of the input, one panel for each model, one line for each layer.
+
+    Args:
+        curves: gradients, as `ssm_bench.analysis.memory.memory` returns them.
+        summary: effective memory lengths, likewise; a dotted line marks each.
+        title: of the figure.
+    """
+    models = list(dict.fromkeys(curves["model"]))
+    with mpl.rc_context(STYLE):
+        columns = min(PANELS_A_ROW, len(models))
+        rows = math.ceil(len(models) / columns)
+        figure = _figure(title, height=1.9 * rows + 0.6)
+        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for panel in panels.flat[len(models) :]:
+            panel.set_visible(False)
+        for place, model in enumerate(models):
+            panel = panels.flat[place]
+            of_model = curves.loc[(curves["model"] == model) & (curves["gradient"] > 0)]
+            for layer, curve in of_model.groupby("layer"):
+                look = {key: value for key, value in figures.style(int(layer)).items() if key != "marker"}
+                panel.plot(curve["back"] + 1, curve["gradient"], **look)
+            lengths = summary.loc[summary["model"] == model, ["layer", "memory"]].to_numpy()
+            for layer, length in lengths:
+                panel.axvline(length + 1, color=figures.style(int(layer))["color"], lw=0.8, ls=(0, (1, 1.5)))
+            panel.set(xscale="log", yscale="log")
+            panel.set_title(model, loc="left", fontweight="bold")
+            panel.set_title(
+                "90 % within " + ", ".join(f"{length}" for _, length in lengths[:4]), loc="right", fontsize=7
+            )
+            if place % columns == 0:
+                panel.set_ylabel("gradient")
+            if place + columns >= len(models):
+                panel.set_xlabel("1 + distance k (steps)")
+                panel.tick_params(labelbottom=True)
+        largest = curves["gradient"].max()
+        panels.flat[0].set_ylim(largest * 1e-7, largest * 3)
+        return figure
+
+
 def _figure(title: str, *, height: float) -> Figure:
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     figure.suptitle(figures.wrapped(title, WIDTH), fontsize=8.5, x=0.01, ha="left")
