@@ -13,15 +13,17 @@ EXAMPLE = """examples:
   ssm-bench analyze spectrum --model s4,s4d,s5,lru,s6,rg_lru
   ssm-bench analyze spectrum --run results/models/quick/listops/s5/NAME --name spectrum-s5
   ssm-bench analyze memory --model s4,s5,lru,s6,transformer --task text
+  ssm-bench analyze hippo
 
 spectrum draws the eigenvalues of the discrete dynamics on the unit disk, and their time constants.
 memory draws the gradient of the output at the last position by the input k steps back, and the smallest k that holds
 90 % of it.
+hippo reconstructs a random signal from the states of HiPPO-LegS, LegT, FouT and LagT, and draws the error by order.
 Models have their initial parameters and published sizes, and read synthetic data; --data and --config.x.y=value change
 that. --run adds a trained model: its record, or the folder that `ssm-bench export` wrote.
 Each writes results/analysis/<name>.svg and the tables that it is drawn from as CSV."""
 
-KINDS = ("spectrum", "memory")
+KINDS = ("spectrum", "memory", "hippo")
 #: Kinds that look at models.
 OF_MODELS = ("spectrum", "memory")
 
@@ -61,6 +63,9 @@ def run(options: argparse.Namespace) -> int:
         raise unknown_name("analyze", options.what, KINDS)
     if options.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", options.name):
         raise UserError(f"--name takes letters, digits, '.', '_' and '-'; got {options.name!r}")
+    for flag, given in (("model", options.model), ("run", options.runs)):
+        if given and options.what not in OF_MODELS:
+            raise UserError(f"analyze {options.what} takes no --{flag}; it is for {', '.join(OF_MODELS)}")
     if options.part and options.what != "memory":
         raise UserError(f"analyze {options.what} takes no --part; it is for memory")
     if options.seed < 0:
@@ -73,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.training.checks import writable
 
     writable(options.results)
-    tables, figure = {"spectrum": _spectrum, "memory": _memory}[options.what](options)
+    tables, figure = {"spectrum": _spectrum, "memory": _memory, "hippo": _hippo}[options.what](options)
     for path in analysis.write(options.name or options.what, tables, figure, options.results):
         print(f"wrote {path}")
     return 0
@@ -109,6 +114,20 @@ def _memory(options: argparse.Namespace) -> Any:
         )
     title = f"Gradient of the last output by the input k steps back, {part}s · {_data_words(options)}"
     return {"": curves, "-summary": summary}, analysis.draw_memory(curves, summary, title)
+
+
+def _hippo(options: argparse.Namespace) -> Any:
+    from ssm_bench.analysis.hippo import PICTURED, reconstruction
+    from ssm_bench.report import analysis
+
+    curves, errors = reconstruction(seed=options.seed)
+    for name, of_name in errors.groupby("matrix", sort=False):
+        found = ", ".join(
+            f"{error:.3g} at order {order}" for order, error in zip(of_name["order"], of_name["error"], strict=True)
+        )
+        print(f"{name}: relative error {found}")
+    title = f"The history of a signal (gray), reconstructed from the HiPPO state of order {PICTURED}"
+    return {"": curves, "-summary": errors}, analysis.draw_hippo(curves, errors, title)
 
 
 def _subjects(options: argparse.Namespace) -> Any:

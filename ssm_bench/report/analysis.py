@@ -125,6 +125,41 @@ def draw_memory(curves: pd.DataFrame, summary: pd.DataFrame, title: str) -> Figu
         return figure
 
 
+def draw_hippo(curves: pd.DataFrame, errors: pd.DataFrame, title: str) -> Figure:
+    """A signal and its reconstructions above, the error against the order below.
+
+    Args:
+        curves: as `ssm_bench.analysis.hippo.reconstruction` returns them.
+        errors: likewise.
+        title: of the figure.
+    """
+    names = [name for name in curves.columns if name not in ("time", "signal")]
+    with mpl.rc_context(STYLE):
+        figure = _figure(title, height=5.6)
+        grid = figure.add_gridspec(3, 2)
+        for place, name in enumerate(names):
+            panel = figure.add_subplot(grid[divmod(place, 2)])
+            panel.plot(curves["time"], curves["signal"], color=figures.CHANCE_COLOUR, lw=1.6)
+            panel.plot(curves["time"], curves[name], color=figures.style(place + 1)["color"], lw=1.1)
+            limit = 1.4 * curves["signal"].abs().max()
+            panel.set(ylim=(-limit, limit), xlim=(0, 1))
+            panel.set_title(name, loc="left", fontweight="bold")
+            if place >= 2:
+                panel.set_xlabel("time (1: the present)")
+        panel = figure.add_subplot(grid[2, :])
+        for place, name in enumerate(names):
+            of_name = errors.loc[errors["matrix"] == name]
+            panel.plot(of_name["order"], of_name["error"], **figures.style(place + 1), label=name, ms=4, mec="white")
+        panel.set_xscale("log", base=2)
+        panel.set_yscale("log")
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.set_xlabel("order (number of states)")
+        panel.set_ylabel("relative error")
+        handles, labels = panel.get_legend_handles_labels()
+        figures.legend(figure, handles, labels)
+        return figure
+
+
 def _figure(title: str, *, height: float) -> Figure:
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     figure.suptitle(figures.wrapped(title, WIDTH), fontsize=8.5, x=0.01, ha="left")

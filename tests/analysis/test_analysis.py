@@ -5,7 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from flax import nnx
+from numpy.polynomial.laguerre import lagvander
 
+from ssm_bench.analysis import hippo
 from ssm_bench.analysis.memory import distances, effective_length, gradients
 from ssm_bench.analysis.spectrum import describe, time_constants
 from ssm_bench.cli import main
@@ -15,6 +17,7 @@ from ssm_bench.mixers.s4 import S4
 from ssm_bench.mixers.s4d import S4D
 from ssm_bench.mixers.s5 import S5
 from ssm_bench.mixers.s6 import S6
+from ssm_bench.ops import hippo_lagt
 from ssm_bench.report.check import problems
 
 # Parameters and results are float32.
@@ -115,6 +118,26 @@ def test_distances_are_increasing_and_reach_the_end(length):
     assert (np.diff(found) > 0).all() and found[0] == 0 and found[-1] == length - 1
 
 
+def test_states_of_higher_order_recall_more():
+    u = hippo.signal(0)[::4]
+
+    def error(name, order):
+        return np.linalg.norm(hippo.recall(name, order, u) - u) / np.linalg.norm(u)
+
+    for name in hippo.NAMES:
+        assert error(name, 48) < 0.5 * error(name, 16) < error(name, 2)
+
+
+def test_laguerre_states_are_integrals_of_the_signal():
+    # State i is the integral of u times L_i(tau) exp(-tau / 2), by the trapezoid rule.
+    tau = np.linspace(0, hippo.REACH, 20001)
+    basis = lagvander(tau, 5) * np.exp(-tau / 2)[:, None]
+    wanted = np.trapezoid(basis * np.sin(tau)[:, None], tau, axis=0)
+    middle = hippo.REACH * (1 - (np.arange(4000) + 0.5) / 4000)
+    found = hippo._state(*hippo_lagt(6), np.sin(middle), hippo.REACH / 4000)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
 SIZES = ["--task", "text", "--preset", "quick", "--sequences", "2", "--length", "64", "--config.model.layers=1"]
 
 
@@ -149,6 +172,13 @@ def test_memory_writes_a_figure_and_its_tables(tmp_path, capsys):
     assert not of_analysis(tmp_path)
 
 
+def test_hippo_writes_a_figure_and_its_tables(tmp_path, capsys):
+    assert analyze("hippo", folder=tmp_path) == 0
+    assert "LegS: relative error" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "analysis/hippo-summary.csv")) == len(hippo.NAMES) * len(hippo.ORDERS)
+    assert not of_analysis(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -160,6 +190,7 @@ def test_memory_writes_a_figure_and_its_tables(tmp_path, capsys):
         (["spectrum", "--model", "lru", "--seed", "-1"], "--seed takes a whole number from 0; got -1"),
         (["spectrum", "--model", "lru", "--part", "block"], "analyze spectrum takes no --part; it is for memory"),
         (["memory", "--model", "lru", "--part", "layer"], "unknown --part 'layer'"),
+        (["hippo", "--model", "s4"], "analyze hippo takes no --model; it is for spectrum, memory"),
         (["spectrum", "--run", "nowhere.json"], "nowhere.json"),
         (["spectrum", "--model", "transformer", *SIZES], "Attention defines no eigenvalues, so transformer has no"),
     ],
