@@ -14,16 +14,18 @@ EXAMPLE = """examples:
   ssm-bench analyze spectrum --run results/models/quick/listops/s5/NAME --name spectrum-s5
   ssm-bench analyze memory --model s4,s5,lru,s6,transformer --task text
   ssm-bench analyze hippo
+  ssm-bench analyze damping
 
 spectrum draws the eigenvalues of the discrete dynamics on the unit disk, and their time constants.
 memory draws the gradient of the output at the last position by the input k steps back, and the smallest k that holds
 90 % of it.
 hippo reconstructs a random signal from the states of HiPPO-LegS, LegT, FouT and LagT, and draws the error by order.
+damping runs two sequences of two tokens through a mass on a spring with low, high and negative damping.
 Models have their initial parameters and published sizes, and read synthetic data; --data and --config.x.y=value change
 that. --run adds a trained model: its record, or the folder that `ssm-bench export` wrote.
 Each writes results/analysis/<name>.svg and the tables that it is drawn from as CSV."""
 
-KINDS = ("spectrum", "memory", "hippo")
+KINDS = ("spectrum", "memory", "hippo", "damping")
 #: Kinds that look at models.
 OF_MODELS = ("spectrum", "memory")
 
@@ -78,7 +80,9 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.training.checks import writable
 
     writable(options.results)
-    tables, figure = {"spectrum": _spectrum, "memory": _memory, "hippo": _hippo}[options.what](options)
+    tables, figure = {"spectrum": _spectrum, "memory": _memory, "hippo": _hippo, "damping": _damping}[options.what](
+        options
+    )
     for path in analysis.write(options.name or options.what, tables, figure, options.results):
         print(f"wrote {path}")
     return 0
@@ -128,6 +132,19 @@ def _hippo(options: argparse.Namespace) -> Any:
         print(f"{name}: relative error {found}")
     title = f"The history of a signal (gray), reconstructed from the HiPPO state of order {PICTURED}"
     return {"": curves, "-summary": errors}, analysis.draw_hippo(curves, errors, title)
+
+
+def _damping(options: argparse.Namespace) -> Any:
+    from ssm_bench.analysis.damping import damping
+    from ssm_bench.report import analysis
+
+    curves, eigenvalues = damping()
+    for name, of_system in curves.groupby("system", sort=False):
+        modulus = eigenvalues.loc[eigenvalues["system"] == name, "modulus"].max()
+        first, last = of_system["distance"].iloc[[0, -1]]
+        print(f"{name}: largest |λ| {modulus:.4f}; the states are {first:.3g} apart at first, {last:.3g} at the end")
+    title = "Two sequences with opposite first and equal second tokens, through a mass on a spring with a damper"
+    return {"": curves, "-summary": eigenvalues}, analysis.draw_damping(curves, eigenvalues, title)
 
 
 def _subjects(options: argparse.Namespace) -> Any:

@@ -160,6 +160,37 @@ def draw_hippo(curves: pd.DataFrame, errors: pd.DataFrame, title: str) -> Figure
         return figure
 
 
+def draw_damping(curves: pd.DataFrame, eigenvalues: pd.DataFrame, title: str) -> Figure:
+    """Positions of both sequences above, the distance of their states below, one column for each system.
+
+    Args:
+        curves: as `ssm_bench.analysis.damping.damping` returns them.
+        eigenvalues: likewise.
+        title: of the figure.
+    """
+    systems = list(dict.fromkeys(curves["system"]))
+    with mpl.rc_context(STYLE):
+        figure = _figure(title, height=4.0)
+        panels = figure.subplots(2, len(systems), sharex=True, squeeze=False)
+        for place, system in enumerate(systems):
+            upper, lower = panels[:, place]
+            curve = curves.loc[curves["system"] == system]
+            modulus = eigenvalues.loc[eigenvalues["system"] == system, "modulus"].max()
+            for line, sequence in enumerate(("A", "B")):
+                look = {"color": figures.COLORS[(4, 5)[line]], "ls": figures.DASHES[line]}
+                upper.plot(curve["step"], curve[sequence], label=f"sequence {sequence}", **look)
+            lower.plot(curve["step"], curve["distance"], color=figures.COLORS[0])
+            lower.set(yscale="log", ylim=(curves["distance"].min() / 3, curves["distance"].max() * 3))
+            upper.set_title(system, loc="left", fontweight="bold")
+            upper.set_title(f"|λ| {modulus:.3f}", loc="right", fontsize=7)
+            lower.set_xlabel("step")
+        panels[0, 0].set_ylabel("position")
+        panels[1, 0].set_ylabel("distance of the states")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figures.legend(figure, handles, labels)
+        return figure
+
+
 def _figure(title: str, *, height: float) -> Figure:
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     figure.suptitle(figures.wrapped(title, WIDTH), fontsize=8.5, x=0.01, ha="left")

@@ -8,6 +8,7 @@ from flax import nnx
 from numpy.polynomial.laguerre import lagvander
 
 from ssm_bench.analysis import hippo
+from ssm_bench.analysis.damping import damping
 from ssm_bench.analysis.memory import distances, effective_length, gradients
 from ssm_bench.analysis.spectrum import describe, time_constants
 from ssm_bench.cli import main
@@ -138,6 +139,17 @@ def test_laguerre_states_are_integrals_of_the_signal():
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
+def test_damping_decides_what_is_left_of_the_first_token():
+    curves, eigenvalues = damping()
+    for (name, ratio), roots in eigenvalues.groupby(["system", "damping"]):
+        # The roots of m s^2 + c s + k, as exp(s dt).
+        exact = np.exp(np.roots([1, 2 * ratio, 1]).astype(complex) * 0.25)
+        np.testing.assert_allclose(np.sort(roots["modulus"]), np.sort(abs(exact)), rtol=1e-9)
+        distance = curves.loc[curves["system"] == name, "distance"].to_numpy()
+        kept = distance[-1] / distance[0]
+        assert kept > 1 if ratio < 0 else kept < 1e-6 if ratio > 1 else 0.1 < kept < 1
+
+
 SIZES = ["--task", "text", "--preset", "quick", "--sequences", "2", "--length", "64", "--config.model.layers=1"]
 
 
@@ -176,6 +188,12 @@ def test_hippo_writes_a_figure_and_its_tables(tmp_path, capsys):
     assert analyze("hippo", folder=tmp_path) == 0
     assert "LegS: relative error" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "analysis/hippo-summary.csv")) == len(hippo.NAMES) * len(hippo.ORDERS)
+    assert not of_analysis(tmp_path)
+
+
+def test_damping_writes_a_figure_and_its_tables(tmp_path, capsys):
+    assert analyze("damping", folder=tmp_path) == 0
+    assert "negative damping: largest" in capsys.readouterr().out
     assert not of_analysis(tmp_path)
 
 
