@@ -73,6 +73,10 @@ class RGLRU(RecurrentMixer):
 
         super().__init__(cell, bidirectional=bidirectional)
 
+    def eigenvalues(self, x: jax.Array) -> jax.Array:
+        """a_t at each position, (b, l, h)."""
+        return self.forward.decays(x)
+
 
 class RGLRUCell(nnx.Module):
     """One direction of an RG-LRU."""
@@ -95,6 +99,10 @@ class RGLRUCell(nnx.Module):
             x, *gates, self.a_param[...], c=C, h0=state["h"], fresh=state["fresh"], return_last_state=True
         )
         return y, {"h": h, "fresh": jnp.zeros_like(state["fresh"])}
+
+    def decays(self, x: jax.Array) -> jax.Array:
+        """a_t for inputs (b, l, h): (b, l, h)."""
+        return jnp.exp(-C * jax.nn.softplus(self.a_param[...]) * jax.nn.sigmoid(self.a_gate(x)))
 
     @property
     def state_size(self) -> int:

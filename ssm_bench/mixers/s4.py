@@ -115,6 +115,20 @@ class S4(ConvolutionMixer):
         state = ops.dplr_step(recurrence, x_t, state)
         return 2 * jnp.sum(jnp.real(C) * jnp.real(state) - jnp.imag(C) * jnp.imag(state), axis=-1), state
 
+    def eigenvalues(self, x: jax.Array) -> jax.Array:
+        """Eigenvalues of A_bar (h, n), whatever the inputs: those of A by dense linear algebra, in O(h n^3).
+
+        A is far from normal: rounding of its parameters to float32 moves the eigenvalues of 64 states visibly.
+        """
+        Lambda, P, _, dt = (np.asarray(a, np.result_type(a.dtype, np.float64)) for a in self._system())
+        Lambda = np.concatenate([Lambda, Lambda.conj()], axis=-1)
+        P = np.concatenate([P, P.conj()], axis=-1)
+        A = Lambda[..., None] * np.eye(Lambda.shape[-1]) - np.einsum("rhn,rhm->hnm", P, P.conj())
+        # Channels share few matrices, and differ in their steps.
+        matrices, of_channel = np.unique(A, axis=0, return_inverse=True)
+        half_steps = np.linalg.eigvals(matrices)[of_channel.ravel()] * dt[:, None] / 2
+        return jnp.asarray((1 + half_steps) / (1 - half_steps))
+
     def _system(self) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """The continuous system of each channel: Lambda (h, n/2), P (rank, h, n/2), B (h, n/2) and dt (h)."""
         # Negative by construction. The low-rank part only damps, so no mode can grow.

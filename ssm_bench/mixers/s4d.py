@@ -90,6 +90,11 @@ class S4D(ConvolutionMixer):
         state = a * state + B * x_t[..., None]
         return 2 * jnp.sum(jnp.real(C) * jnp.real(state) - jnp.imag(C) * jnp.imag(state), axis=-1), state
 
+    def eigenvalues(self, x: jax.Array) -> jax.Array:
+        """The diagonals a and their conjugates (h, n), whatever the inputs."""
+        half, _, _ = self._discrete()
+        return jnp.concatenate([half, jnp.conj(half)], axis=-1)
+
     def _system(self) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """The continuous system: A (h, n/2), B (h, n/2), C (1 or 2, h, n/2) and dt (h)."""
         # Negative by construction: no mode can grow.

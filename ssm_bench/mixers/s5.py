@@ -99,6 +99,11 @@ class S5(DiagonalMixer):
         log_a, gain = self.rule(jax.lax.complex(real, self.lambda_imag[...]), jnp.exp(self.log_dt[...]))
         return log_a, gain[:, None] * ops.as_complex(self.B[...]), 2 * ops.as_complex(self.C[...])
 
+    def eigenvalues(self, x: jax.Array) -> jax.Array:
+        """The diagonal a and its conjugates (p,), whatever the inputs."""
+        half = super().eigenvalues(x)
+        return jnp.concatenate([half, jnp.conj(half)])
+
 
 def _output_matrix(key: jax.Array, init: str, d_model: int, blocks: int, basis: jax.Array) -> jax.Array:
     """C (h, p/2, 2); `basis` (p/blocks, p/blocks/2) holds the eigenvectors of one block."""

@@ -66,6 +66,10 @@ class S6(RecurrentMixer):
 
         super().__init__(cell, bidirectional=bidirectional)
 
+    def eigenvalues(self, x: jax.Array) -> jax.Array:
+        """exp(delta_t A) at each position, (b, l, h, n)."""
+        return self.forward.transitions(x)
+
 
 class S6Cell(nnx.Module):
     """The recurrence in one direction, with its parameters."""
@@ -119,6 +123,13 @@ class S6Cell(nnx.Module):
             return_last_state=True,
         )
         return y, state
+
+    def transitions(self, x: jax.Array) -> jax.Array:
+        """exp(delta_t A) for inputs (b, l, h): (b, l, h, n), with the conjugates of complex states last."""
+        factor = self.projection(x)[..., : self.dt_kernel.shape[0]]
+        delta = jax.nn.softplus(factor @ self.dt_kernel[...] + self.dt_bias[...])
+        half = jnp.exp(delta[..., None] * self._spectrum())
+        return half if self.frequency is None else jnp.concatenate([half, jnp.conj(half)], axis=-1)
 
     def _spectrum(self) -> jax.Array:
         """A (h, n), or complex (h, n/2); negative real parts by construction."""

@@ -234,16 +234,13 @@ class Classifier(nnx.Module):
         self, inputs: jax.Array, lengths: jax.Array | None = None, *, train: bool = False, key: jax.Array | None = None
     ) -> jax.Array:
         """The pooled features (b, h) of single documents: inputs (b, l), lengths (b,) or None."""
-        x = self.encoder(inputs)
-        if self.cls is not None:
-            x = _prepended(self.cls[...][None], x)
-            lengths = None if lengths is None else lengths + 1
-        x = self._with_positions(x).astype(self.activations)
-        true = None if lengths is None else jnp.arange(x.shape[1]) < lengths[:, None]
-        mask = seen = true if self.mask_padding else None
+        x = self.entered(inputs)
         front = 0 if self.context is None else self.context.shape[0]
+        if self.cls is not None:
+            lengths = None if lengths is None else lengths + 1
+        true = None if lengths is None else jnp.arange(x.shape[1] - front) < lengths[:, None]
+        mask = seen = true if self.mask_padding else None
         if self.context is not None:
-            x = _prepended(self.context[...].astype(x.dtype), x)
             seen = None if mask is None else jnp.pad(mask, ((0, 0), (front, 0)), constant_values=True)
         input_key, *block_keys = split_key(key, 1 + len(self.blocks))
         x = dropout(x, self.input_dropout, input_key)
@@ -251,6 +248,14 @@ class Classifier(nnx.Module):
         if self.final_norm is not None:
             x = self.final_norm(x, mask, train=train)
         return self._pooled(widened(x), lengths, true)
+
+    def entered(self, inputs: jax.Array) -> jax.Array:
+        """What the first block reads, before dropout: (b, l) -> (b, context + l, h), one more with a class token."""
+        x = self.encoder(inputs)
+        if self.cls is not None:
+            x = _prepended(self.cls[...][None], x)
+        x = self._with_positions(x).astype(self.activations)
+        return x if self.context is None else _prepended(self.context[...].astype(x.dtype), x)
 
     def _through_blocks(
         self, x: jax.Array, mask: jax.Array | None, keys: list[jax.Array | None], *, train: bool

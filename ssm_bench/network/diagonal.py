@@ -52,6 +52,10 @@ class DiagonalMixer(Mixer):
         y_t, state = ops.diagonal_ssm_step(x_t, state, log_a, B, C[0])
         return self._with_feedthrough(y_t, x_t), state
 
+    def eigenvalues(self, x: jax.Array) -> jax.Array:
+        """The diagonal a (states,), whatever the inputs."""
+        return jnp.exp(self._system()[0])
+
     def _with_feedthrough(self, y: jax.Array, x: jax.Array) -> jax.Array:
         return (y + self.D[...] * x).astype(x.dtype)
 

@@ -98,6 +98,21 @@ class Mixer(nnx.Module, abc.ABC):
         state, y = jax.lax.scan(step, state, jnp.moveaxis(x, 1, 0))
         return jnp.moveaxis(y, 0, 1), state
 
+    def eigenvalues(self, x: jax.Array) -> jax.Array:
+        """Eigenvalues of the matrix that maps each forward state to the next, for `ssm-bench analyze spectrum`.
+
+        Args:
+            x: inputs (b, l, h), on which a time-varying transition depends.
+
+        Returns:
+            Real or complex, both of each conjugate pair: any shape if the transition is constant in time, otherwise
+            (b, l, ...).
+
+        Raises:
+            TypeError: the mixer does not define them.
+        """
+        raise TypeError(f"{type(self).__name__} defines no eigenvalues")
+
     @property
     @abc.abstractmethod
     def state_size(self) -> int | None:

@@ -125,6 +125,18 @@ def hippo_fout_normal(n: int) -> tuple[np.ndarray, np.ndarray]:
     return S, P
 
 
+def hippo_lagt(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """HiPPO-LagT: A (n, n) and B (n,) of x' = A x + B u, which remembers u in Laguerre functions of the time since.
+
+    A_ij is -1 below the diagonal, -1/2 on it, 0 above; B_i = 1. With tau the time since an input, state i is the
+    integral of u times L_i(tau) exp(-tau / 2), functions that are orthonormal on [0, inf).
+
+    Source: HiPPO (Gu et al. 2020, arXiv 2008.07669), appendix D, with the scale of the code published with S4.
+    """
+    _check_states(n)
+    return 0.5 * np.eye(n) - np.tril(np.ones((n, n))), np.ones(n)
+
+
 @_remembered
 def hippo_dplr(name: str, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A HiPPO matrix in the eigenbasis of its normal part: the arguments of `dplr_kernel` for n states.

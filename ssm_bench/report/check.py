@@ -45,7 +45,7 @@ def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, i
         found += _tables(runs, root, readme, speeds if all_speeds else None)
     if readme is not None and all_speeds:
         found += _speed_page(speeds, readme)
-    return len(runs), len(speeds), found + peers.problems(root) + _figures(root)
+    return len(runs), len(speeds), found + peers.problems(root) + _figures(root) + _analyses(root)
 
 
 def _published(run: RunRecord) -> list[str]:
@@ -96,11 +96,26 @@ def _figures_of(root: Path | str, name: str) -> list[str]:
     known = drawn_from.is_file() and drawn.is_file()
     if not known or drawn_from.read_text(encoding="utf-8").strip() != store.fingerprint(sources):
         return [f"{folder}: not drawn from these records; run `ssm-bench figures`"]
-    lines = drawn.read_text(encoding="utf-8").splitlines()
-    expected = {line.partition("  ")[2]: line for line in lines}
     there = {path.name: path for path in sorted(folder.glob("[!.]*")) if path not in (drawn_from, drawn)}
-    found = [f"{path}: no figure of these records; delete it" for file, path in there.items() if file not in expected]
+    return _unlike(drawn, there, "no figure of these records", "ssm-bench figures")
+
+
+def _analyses(root: Path | str) -> list[str]:
+    """The files of `ssm-bench analyze` against the hashes stored with them; none at all are no fault."""
+    folder = layout.analyses_of(root)
+    if not folder.is_dir():
+        return []
+    if not (folder / store.DRAWN).is_file():
+        return [f"{folder}: has no {store.DRAWN}; run `ssm-bench analyze`"]
+    there = {path.name: path for path in sorted(folder.glob("[!.]*")) if path.name != store.DRAWN}
+    return _unlike(folder / store.DRAWN, there, "no analysis made it", "ssm-bench analyze")
+
+
+def _unlike(hashes: Path, there: dict[str, Path], stranger: str, command: str) -> list[str]:
+    """What differs between a file of hashes and the files next to it."""
+    expected = {line.partition("  ")[2]: line for line in hashes.read_text(encoding="utf-8").splitlines()}
+    found = [f"{path}: {stranger}; delete it" for file, path in there.items() if file not in expected]
     for file, line in expected.items():
         if file not in there or store.hashes({file: there[file].read_bytes()}).strip() != line:
-            found.append(f"{folder / file}: not as it was drawn; run `ssm-bench figures`")
+            found.append(f"{hashes.parent / file}: not as it was drawn; run `{command}`")
     return found

@@ -8,13 +8,14 @@ too light for lines); after seven models the colors come again with other marker
 import io
 import math
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -224,7 +225,7 @@ def _table_overview(records: list[RunRecord], protocol: str) -> Figure:
                 panel.set_axis_off()
                 panel.text(0.5, 0.5, "no finished run yet", transform=panel.transAxes, ha="center", va="center")
         marks = [Line2D([], [], ls="", ms=6, **looks[model]) for model in models]
-        _legend(figure, [*marks, _chance_line()], [*models.values(), "chance"])
+        legend(figure, [*marks, _chance_line()], [*models.values(), "chance"])
         return figure
 
 
@@ -243,20 +244,20 @@ def _speeds(models: dict[str, SpeedRecord], title: str, kind: _Kind) -> Figure:
     """Two panels with logarithmic axes, a line a model."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, ROW_HEIGHT + 0.9), layout="constrained")
-        figure.suptitle(textwrap.fill(title, int(CHARACTERS_AN_INCH * WIDTH)), fontsize=8.5, x=0.01, ha="left")
+        figure.suptitle(wrapped(title, WIDTH), fontsize=8.5, x=0.01, ha="left")
         order = sorted(models)
         for panel, (metric, title) in zip(figure.subplots(1, 2), kind.panels, strict=True):
             for place, model in enumerate(order):
                 if points := _along(models[model], metric):
-                    panel.plot(*zip(*points, strict=True), **_style(place), ms=4, mec="white", mew=0.4)
+                    panel.plot(*zip(*points, strict=True), **style(place), ms=4, mec="white", mew=0.4)
             panel.set_title(title, loc="left", fontweight="bold")
             panel.set_xlabel(kind.across)
             panel.set_xscale("log", base=2)
             panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _binary(value)))
             panel.set_yscale("log")
             _logarithmic(panel.yaxis, *panel.get_ylim())
-        handles = [Line2D([], [], **_style(place), ms=5, mec="white", mew=0.5) for place in range(len(order))]
-        _legend(figure, handles, order)
+        handles = [Line2D([], [], **style(place), ms=5, mec="white", mew=0.5) for place in range(len(order))]
+        legend(figure, handles, order)
         return figure
 
 
@@ -319,7 +320,7 @@ def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell
         lines = [Line2D([], [], color=_look(records, m)["color"], ls=_look(records, m)["ls"]) for m in models]
         counted = len(set(seeds.values())) > 1
         labels = [f"{words} (seeds: {seeds[model]})" if counted else words for model, words in models.items()]
-        _legend(figure, [*lines, _chance_line()], [*labels, "chance"])
+        legend(figure, [*lines, _chance_line()], [*labels, "chance"])
         return figure
 
 
@@ -413,7 +414,7 @@ def _accuracy_against(
         marks = [
             Line2D([], [], color=o["color"], marker=o["marker"], ls="", ms=5.5, mec="white", mew=0.5) for o in looks
         ]
-        _legend(figure, [*marks, _chance_line()], [*models.values(), "chance"])
+        legend(figure, [*marks, _chance_line()], [*models.values(), "chance"])
         return figure
 
 
@@ -427,10 +428,11 @@ def _names(records: list[RunRecord], places: Iterable[tuple[str, str]]) -> tuple
 
 def _look(records: list[RunRecord], model: str) -> dict:
     """Color, marker and dash of a model: by its place among all models of the preset."""
-    return _style(list(layout.models(records)).index(model))
+    return style(list(layout.models(records)).index(model))
 
 
-def _style(place: int) -> dict:
+def style(place: int) -> dict:
+    """Color, marker and dash of line number `place`."""
     turn, color = divmod(place, len(COLORS))
     return {
         "color": COLORS[color],
@@ -447,7 +449,7 @@ def _panels(
     rows = math.ceil(len(tasks) / columns)
     # Figure, not pyplot: no global state, no backend to choose.
     figure = Figure(figsize=(WIDTH * max(columns, 2) / PANELS_A_ROW, ROW_HEIGHT * rows + 0.8), layout="constrained")
-    title = textwrap.fill(title, int(CHARACTERS_AN_INCH * figure.get_figwidth()))
+    title = wrapped(title, figure.get_figwidth())
     figure.suptitle(title, fontsize=8.5, x=0.01, ha="left")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     panels = dict(zip(tasks, axes, strict=False))
@@ -498,7 +500,7 @@ def _short(value: float) -> str:
     return f"{value:g}"
 
 
-def _legend(figure: Figure, handles: list[Line2D], labels: list[str]) -> None:
+def legend(figure: Figure, handles: Sequence[Artist], labels: list[str]) -> None:
     """A legend below all panels, in as many columns as the figure is wide for."""
     # A line and the space around it take less than 0.4 inches.
     fitting = max(1, int(figure.get_figwidth() / (0.4 + max(map(len, labels)) / CHARACTERS_AN_INCH)))
@@ -506,11 +508,21 @@ def _legend(figure: Figure, handles: list[Line2D], labels: list[str]) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=1.8)
 
 
+def wrapped(title: str, width: float) -> str:
+    """A title in lines that fit a figure of that width in inches."""
+    return textwrap.fill(title, int(CHARACTERS_AN_INCH * width))
+
+
+def svg(figure: Figure) -> bytes:
+    """A figure as SVG, the same bytes each time."""
+    return _bytes(figure, "svg", {"Date": None, "Creator": None})
+
+
 def _files(figures: dict[str, Figure]) -> dict[str, bytes]:
     """Each figure as SVG and PNG."""
     files = {}
     for name, figure in figures.items():
-        files[f"{name}.svg"] = _bytes(figure, "svg", {"Date": None, "Creator": None})
+        files[f"{name}.svg"] = svg(figure)
         files[f"{name}.png"] = _bytes(figure, "png", {"Software": None})
     return files
 

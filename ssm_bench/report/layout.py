@@ -77,6 +77,11 @@ def figures_of(root: Path | str, name: str) -> tuple[Path, list[Path]]:
     return Path(root) / "figures" / name, list(store.speed_paths(root) if name == "speed" else runs)
 
 
+def analyses_of(root: Path | str) -> Path:
+    """The folder of the figures and tables of `ssm-bench analyze`."""
+    return Path(root) / "analysis"
+
+
 def tasks(records: Iterable[RunRecord]) -> dict[str, str]:
     """Name and title of every column: the six, in their order, then the others in the records.
 

@@ -1,0 +1,197 @@
+"""Figures of analyses, from their tables alone, and the files of both."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ssm_bench.record import store
+from ssm_bench.report import figures, layout
+from ssm_bench.report.figures import PANELS_A_ROW, STYLE, WIDTH
+
+
+def write(name: str, tables: Mapping[str, pd.DataFrame], figure: Figure, root: Path | str) -> list[Path]:
+    """Writes <root>/analysis/<name>.svg and the tables it is drawn from, and hashes of all files there.
+
+    Args:
+        name: of the figure.
+        tables: suffix -> table, written to <name><suffix>.csv.
+        figure: the picture.
+        root: the folder of all results.
+
+    Raises:
+        UserError: a file that can not be written.
+    """
+    folder = layout.analyses_of(root)
+    texts = {
+        f"{name}{suffix}.csv": table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        for suffix, table in tables.items()
+    }
+    texts[f"{name}.svg"] = figures.svg(figure).decode()
+    paths = [store.write_text(text, folder / file) for file, text in texts.items()]
+    every = {path.name: path.read_bytes() for path in sorted(folder.glob("[!.]*")) if path.suffix in (".csv", ".svg")}
+    store.write_text(store.hashes(every), folder / store.DRAWN)
+    return paths
+
+
+def draw_spectrum(points: pd.DataFrame, summary: pd.DataFrame, title: str) -> Figure:
+    """The unit disk of each model, and the distribution of time constants of all models.
+
+    Args:
+        points: eigenvalues, as `ssm_bench.analysis.spectrum.spectrum` returns them.
+        summary: of all eigenvalues, likewise.
+        title: of the figure.
+    """
+    models = list(dict.fromkeys(points["model"]))
+    with mpl.rc_context(STYLE):
+        columns = min(PANELS_A_ROW, len(models))
+        rows = math.ceil(len(models) / columns)
+        figure = _figure(title, height=2.3 * rows + 2.2)
+        grid = figure.add_gridspec(rows + 1, columns, height_ratios=[1.0] * rows + [0.8])
+        for place, model in enumerate(models):
+            panel = figure.add_subplot(grid[divmod(place, columns)])
+            shown, of_model = points.loc[points["model"] == model], summary.loc[summary["model"] == model]
+            close = np.average(of_model["close"], weights=of_model["eigenvalues"])
+            _disk(panel, shown, model, close, figures.style(place)["color"])
+        panel = figure.add_subplot(grid[rows, :])
+        for place, model in enumerate(models):
+            modulus = np.hypot(*points.loc[points["model"] == model, ["real", "imaginary"]].to_numpy().T)
+            # Where |λ| is 1, or rounds to it, the line ends below 100 %.
+            steps = np.sort(-1 / np.log(modulus[(modulus > 0) & (modulus < 1)]))
+            share = 100 * (np.arange(len(steps)) + 1 + np.sum(modulus == 0)) / len(modulus)
+            look = {key: value for key, value in figures.style(place).items() if key != "marker"}
+            panel.step(steps, share, where="post", label=model, **look)
+        panel.set_xscale("log")
+        panel.set_xlabel("time constant -1 / log |λ| (steps)")
+        panel.set_ylabel("eigenvalues up to it (%)")
+        handles, labels = panel.get_legend_handles_labels()
+        figures.legend(figure, handles, labels)
+        return figure
+
+
+def _disk(panel: Axes, points: pd.DataFrame, model: str, close: float, color: str) -> None:
+    angle = np.linspace(0, 2 * np.pi, 361)
+    panel.plot(np.cos(angle), np.sin(angle), color=figures.CHANCE_COLOUR, lw=0.8)
+    # Thousands of marks as vectors would make a file of megabytes.
+    panel.plot(points["real"], points["imaginary"], ".", color=color, ms=2.5, mew=0, alpha=0.6, rasterized=True)
+    panel.set_aspect("equal")
+    panel.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    panel.set_title(model, loc="left", fontweight="bold")
+    panel.set_title(f"{100 * close:.0f} % at |λ| ≥ 0.99", loc="right", fontsize=7)
+
+
+def draw_memory(curves: pd.DataFrame, summary: pd.DataFrame, title: str) -> Figure:
+    """The gradient against the distance of the input, one panel for each model, one line for each layer.
+
+    Args:
+        curves: gradients, as `ssm_bench.analysis.memory.memory` returns them.
+        summary: effective memory lengths, likewise; a dotted line marks each.
+        title: of the figure.
+    """
+    models = list(dict.fromkeys(curves["model"]))
+    with mpl.rc_context(STYLE):
+        columns = min(PANELS_A_ROW, len(models))
+        rows = math.ceil(len(models) / columns)
+        figure = _figure(title, height=1.9 * rows + 0.6)
+        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for panel in panels.flat[len(models) :]:
+            panel.set_visible(False)
+        for place, model in enumerate(models):
+            panel = panels.flat[place]
+            of_model = curves.loc[(curves["model"] == model) & (curves["gradient"] > 0)]
+            for layer, curve in of_model.groupby("layer"):
+                look = {key: value for key, value in figures.style(int(layer)).items() if key != "marker"}
+                panel.plot(curve["back"] + 1, curve["gradient"], **look)
+            lengths = summary.loc[summary["model"] == model, ["layer", "memory"]].to_numpy()
+            for layer, length in lengths:
+                panel.axvline(length + 1, color=figures.style(int(layer))["color"], lw=0.8, ls=(0, (1, 1.5)))
+            panel.set(xscale="log", yscale="log")
+            panel.set_title(model, loc="left", fontweight="bold")
+            panel.set_title(
+                "90 % within " + ", ".join(f"{length}" for _, length in lengths[:4]), loc="right", fontsize=7
+            )
+            if place % columns == 0:
+                panel.set_ylabel("gradient")
+            if place + columns >= len(models):
+                panel.set_xlabel("1 + distance k (steps)")
+                panel.tick_params(labelbottom=True)
+        largest = curves["gradient"].max()
+        panels.flat[0].set_ylim(largest * 1e-7, largest * 3)
+        return figure
+
+
+def draw_hippo(curves: pd.DataFrame, errors: pd.DataFrame, title: str) -> Figure:
+    """A signal and its reconstructions above, the error against the order below.
+
+    Args:
+        curves: as `ssm_bench.analysis.hippo.reconstruction` returns them.
+        errors: likewise.
+        title: of the figure.
+    """
+    names = [name for name in curves.columns if name not in ("time", "signal")]
+    with mpl.rc_context(STYLE):
+        figure = _figure(title, height=5.6)
+        grid = figure.add_gridspec(3, 2)
+        for place, name in enumerate(names):
+            panel = figure.add_subplot(grid[divmod(place, 2)])
+            panel.plot(curves["time"], curves["signal"], color=figures.CHANCE_COLOUR, lw=1.6)
+            panel.plot(curves["time"], curves[name], color=figures.style(place + 1)["color"], lw=1.1)
+            limit = 1.4 * curves["signal"].abs().max()
+            panel.set(ylim=(-limit, limit), xlim=(0, 1))
+            panel.set_title(name, loc="left", fontweight="bold")
+            if place >= 2:
+                panel.set_xlabel("time (1: the present)")
+        panel = figure.add_subplot(grid[2, :])
+        for place, name in enumerate(names):
+            of_name = errors.loc[errors["matrix"] == name]
+            panel.plot(of_name["order"], of_name["error"], **figures.style(place + 1), label=name, ms=4, mec="white")
+        panel.set_xscale("log", base=2)
+        panel.set_yscale("log")
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.set_xlabel("order (number of states)")
+        panel.set_ylabel("relative error")
+        handles, labels = panel.get_legend_handles_labels()
+        figures.legend(figure, handles, labels)
+        return figure
+
+
+def draw_damping(curves: pd.DataFrame, eigenvalues: pd.DataFrame, title: str) -> Figure:
+    """Positions of both sequences above, the distance of their states below, one column for each system.
+
+    Args:
+        curves: as `ssm_bench.analysis.damping.damping` returns them.
+        eigenvalues: likewise.
+        title: of the figure.
+    """
+    systems = list(dict.fromkeys(curves["system"]))
+    with mpl.rc_context(STYLE):
+        figure = _figure(title, height=4.0)
+        panels = figure.subplots(2, len(systems), sharex=True, squeeze=False)
+        for place, system in enumerate(systems):
+            upper, lower = panels[:, place]
+            curve = curves.loc[curves["system"] == system]
+            modulus = eigenvalues.loc[eigenvalues["system"] == system, "modulus"].max()
+            for line, sequence in enumerate(("A", "B")):
+                look = {"color": figures.COLORS[(4, 5)[line]], "ls": figures.DASHES[line]}
+                upper.plot(curve["step"], curve[sequence], label=f"sequence {sequence}", **look)
+            lower.plot(curve["step"], curve["distance"], color=figures.COLORS[0])
+            lower.set(yscale="log", ylim=(curves["distance"].min() / 3, curves["distance"].max() * 3))
+            upper.set_title(system, loc="left", fontweight="bold")
+            upper.set_title(f"|λ| {modulus:.3f}", loc="right", fontsize=7)
+            lower.set_xlabel("step")
+        panels[0, 0].set_ylabel("position")
+        panels[1, 0].set_ylabel("distance of the states")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figures.legend(figure, handles, labels)
+        return figure
+
+
+def _figure(title: str, *, height: float) -> Figure:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.suptitle(figures.wrapped(title, WIDTH), fontsize=8.5, x=0.01, ha="left")
+    return figure
