@@ -135,7 +135,7 @@ def test_a_mistake_beside_a_plan_is_one_sentence(command, arguments, sentence):
         (("--gpus", "8"), "--gpus goes with --dry-run"),
         (("--plan", str(CAMPAIGN), "--gpus", "8"), "--gpus goes with --dry-run"),
         (("--dry-run", "--gpus", "0"), "--gpus takes a whole number from 1; got '0'"),
-        (("--dry-run", "--budget", "1h"), "--dry-run knows the cost of a schedule, and --budget sets none"),
+        (("--dry-run", "--budget", "1h"), "--dry-run refers to a schedule, and --budget sets none"),
     ],
 )
 def test_flags_that_need_another_are_refused(arguments, sentence, capsys):
