@@ -64,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say where the sweep runs, which its tasks on a cluster do not get."""
-    parser.add_argument("--dry-run", action="store_true", help="list the cells and what they will cost, run none")
+    words = "list the cells and what they will cost, run none; with --engine slurm: print the job script"
+    parser.add_argument("--dry-run", action="store_true", help=words)
     parser.add_argument("--engine", default="local", help="local (default), or slurm: submit an array job (sbatch)")
     parser.add_argument("--nodes", metavar="N", help="slurm: tasks of the array, each on one node (default: 1)")
     parser.add_argument("--time", metavar="TIME", help="slurm: time limit of a task, like 4h; it is requeued after it")
@@ -180,25 +181,20 @@ def _check_engine(options: argparse.Namespace) -> None:
         other = "--dry-run" if options.dry_run else f"--engine {options.engine}"
         raise UserError(f"--status runs nothing: leave out {other}")
     if options.engine == "local":
-        for flag in ("--nodes", "--time", "--partition", "--gpus-per-node", "--sbatch"):
-            if _given(options, flag):
-                raise UserError(f"{flag} goes with --engine slurm")
+        for name in ("nodes", "time", "partition", "gpus_per_node", "sbatch"):
+            if getattr(options, name) is not None:
+                raise UserError(f"--{name.replace('_', '-')} goes with --engine slurm")
         return
-    for flag, instead in {
-        "--deadline": "give --time, the time limit of a task",
-        "--budget": "it divides the time of one machine: give --share",
-        "--rerun": "every task would run every cell again: delete the records instead",
-        "--gpus": "leave it out to see the script, or --engine to see the cost",
+    for name, instead in {
+        "deadline": "give --time, the time limit of a task",
+        "budget": "it divides the time of one machine: give --share",
+        "rerun": "every task would run every cell again: delete the records instead",
+        "gpus": "leave it out to see the script, or --engine to see the cost",
     }.items():
-        if _given(options, flag):
-            raise UserError(f"{flag} does not go with --engine slurm: {instead}")
+        if getattr(options, name):
+            raise UserError(f"--{name} does not go with --engine slurm: {instead}")
     if not options.time:
         raise UserError("--engine slurm needs --time, the time limit of a task, like 4h")
-
-
-def _given(options: argparse.Namespace, flag: str) -> bool:
-    value = getattr(options, flag.removeprefix("--").replace("-", "_"))
-    return value is not None and value not in ("", [], False)
 
 
 def _status(options: argparse.Namespace, planned: list[tuple["Group", "Outlook"]]) -> int:
@@ -214,14 +210,15 @@ def _submit(options: argparse.Namespace, wanted: list["Cell"], runner: "Runner")
     from ssm_bench.sweep import cells, slurm
     from ssm_bench.sweep.progress import parse_duration
 
+    gpus = options.gpus_per_node
     array = slurm.Array(
         command=(sys.executable, "-m", "ssm_bench", *_without_engine(options.arguments)),
         folder=Path.cwd(),
         name=slurm.job_name(options.results),
-        nodes=_options.count("--nodes", options.nodes or "1"),
+        nodes=_options.count("--nodes", "1" if options.nodes is None else options.nodes),
         seconds=parse_duration("--time", options.time),
         partition=options.partition or "",
-        gpus_per_node=_options.count("--gpus-per-node", options.gpus_per_node) if options.gpus_per_node else 0,
+        gpus_per_node=0 if gpus is None else _options.count("--gpus-per-node", gpus),
         extra=slurm.words("--sbatch", options.sbatch or ""),
     )
     cells.check(wanted, runner)

@@ -148,6 +148,7 @@ def test_a_sweep_is_submitted_and_its_tasks_are_counted(command, tools, tmp_path
     ("arguments", "sentence"),
     [
         (("--engine", "slrum"), "--engine"),
+        ((*SLURM, "--nodes", ""), "--nodes takes a whole number from 1; got ''"),
         (("--nodes", "2"), "--nodes goes with --engine slurm"),
         (("--sbatch=--account=me",), "--sbatch goes with --engine slurm"),
         (("--engine", "slurm"), "--engine slurm needs --time, the time limit of a task, like 4h"),
