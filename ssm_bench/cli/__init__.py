@@ -83,5 +83,5 @@ def _run(arguments: list[str]) -> int:
     unknown = [a for a in rest if not a.startswith("--config.")]
     if unknown or (overrides and not hasattr(options, "overrides")):
         parser.error(f"unrecognized arguments: {' '.join(unknown or overrides)}")
-    options.overrides = overrides
+    options.overrides, options.arguments = overrides, arguments
     return int(options.run(options) or 0)

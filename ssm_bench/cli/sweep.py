@@ -1,8 +1,10 @@
 """`ssm-bench sweep`: many cells of the table."""
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +15,8 @@ from ssm_bench.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from ssm_bench.sweep.cells import Cell, Runner
+    from ssm_bench.sweep.forecast import Outlook
+    from ssm_bench.sweep.plan import Group
     from ssm_bench.training.stop import Stop
 
 HELP = "train every model on every task, skipping what is finished, and write the table"
@@ -21,6 +25,8 @@ EXAMPLE = """examples:
   ssm-bench sweep --plan experiments/campaign.yaml --dry-run          what is missing, and what it will cost
   ssm-bench sweep --plan experiments/campaign.yaml --deadline 50m     the next cells that fit into 50 minutes
   ssm-bench sweep --preset paper --dry-run --gpus 8,64                the published schedules on 8 and 64 devices
+  ssm-bench sweep --preset paper --status                             what is done, under way, failed and missing
+  ssm-bench sweep --preset paper --engine slurm --nodes 4 --time 4h   four nodes of a cluster share the cells
 
 Worker processes share the cells, as many as --jobs says: by default one a GPU or one a CPU core. With --devices N
 each of them trains on N GPUs at a time.
@@ -30,15 +36,19 @@ A sweep that is stopped (Ctrl-C, --deadline) resumes with the same command."""
 #: More worker processes than any machine has room for.
 MOST_JOBS = 1024
 
+#: Where the cells of a sweep run.
+ENGINES = ("local", "slurm")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
     parser.add_argument("--plan", type=Path, metavar="FILE", help="cells and settings, like experiments/campaign.yaml")
     parser.add_argument("--groups", type=_options.names, default=[], help="comma-separated groups of the plan")
-    parser.add_argument("--dry-run", action="store_true", help="list the cells and what they will cost, run none")
     parser.add_argument(
         "--gpus", type=_options.names, default=[], metavar="N", help="with --dry-run: the time on N devices, like 8,64"
     )
+    parser.add_argument("--status", action="store_true", help="list the cells and how far each is, run none")
+    _add_engine_arguments(parser)
     parser.add_argument("--preset", help="quick (default), budget, paper or custom")
     parser.add_argument("--models", type=_options.names, default=[], help="comma-separated, each once; default: all")
     parser.add_argument(
@@ -54,8 +64,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_cell_arguments(parser)
 
 
+def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say where the sweep runs, which its tasks on a cluster do not get."""
+    words = "list the cells and what they will cost, run none; with --engine slurm: print the job script"
+    parser.add_argument("--dry-run", action="store_true", help=words)
+    parser.add_argument("--engine", default="local", help="local (default), or slurm: submit an array job (sbatch)")
+    parser.add_argument("--nodes", metavar="N", help="slurm: tasks of the array, each on one node (default: 1)")
+    parser.add_argument("--time", metavar="TIME", help="slurm: time limit of a task, like 4h; it is requeued after it")
+    parser.add_argument("--partition", help="slurm: partition (default: that of the cluster)")
+    parser.add_argument("--gpus-per-node", metavar="G", help="slurm: GPUs of each task (default: none requested)")
+    parser.add_argument(
+        "--sbatch", metavar="OPTIONS", help='slurm: more options, like --sbatch="--account=me --mem=64G"'
+    )
+
+
 def run(options: argparse.Namespace) -> int:
     """Runs the verb: 0 if every cell ended well or was stopped in time, 1 if one failed."""
+    _check_engine(options)
     if options.plan:
         return _run_plan(options)
     if options.groups:
@@ -67,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.config import experiment_names
     from ssm_bench.data import tasks as known_tasks
     from ssm_bench.data.task import LRA
-    from ssm_bench.sweep import cells, workers
+    from ssm_bench.sweep import cells, forecast, workers
     from ssm_bench.sweep.progress import parse_duration
     from ssm_bench.training.stop import Stop
 
@@ -84,12 +109,15 @@ def run(options: argparse.Namespace) -> int:
         _options.once(flag, given)
     models = options.models or list(experiment_names())
     wanted = _with_recipes(cells.cells(models, tasks, seeds, together=options.together), options.preset)
-    if options.dry_run:
-        return _dry_run(options, list(models), tasks, seeds)
-    devices = _options.count("--devices", options.devices)
+    if options.status:
+        return _status(options, _planned(options, list(models), tasks, seeds, cluster=True))
+    if options.dry_run and options.engine == "local":
+        counts = [_options.count("--gpus", text) for text in options.gpus]
+        print(forecast.report(_planned(options, list(models), tasks, seeds), counts))
+        return 0
+    devices, jobs = _options.count("--devices", options.devices), _jobs(options)
     if options.together and devices > 1:
         raise UserError(f"--together fills one device, --devices divides a run among several: got {devices} of them")
-    places = workers.places(_jobs(options), devices)[: len(wanted)]
     runner = cells.Runner(
         choices=choices,
         results=options.results,
@@ -97,21 +125,35 @@ def run(options: argparse.Namespace) -> int:
         rerun=options.rerun,
         devices=devices,
         track=options.track,
-        seconds=budget * len(places) / len(wanted) if budget else None,
     )
+    if options.engine == "slurm":
+        return _submit(options, wanted, runner)
+    places = workers.places(jobs, devices)[: len(wanted)]
+    if budget:
+        runner = replace(runner, seconds=budget * len(places) / len(wanted))
     with Stop(deadline) as stop:
         prepare = partial(_options.prepare_jax, options.preset, tell=False, cache=options.compilation_cache)
         reached = _sweep(wanted, runner, stop, places, prepare)
     return _close(options, len(wanted), [status for _, status in reached])
 
 
-def _dry_run(options: argparse.Namespace, models: list[str], tasks: list[str], seeds: list[int]) -> int:
-    """Lists the cells of a sweep without a plan, as the one group that they are, and what they will cost."""
+def _planned(
+    options: argparse.Namespace, models: list[str], tasks: list[str], seeds: list[int], *, cluster: bool = False
+) -> list[tuple["Group", "Outlook"]]:
+    """The cells of a sweep without a plan, as the one group that they are, and what records say about them.
+
+    Args:
+        options: of the command.
+        models: names.
+        tasks: names.
+        seeds: numbers.
+        cluster: the device of this machine does not matter.
+    """
     from ssm_bench.sweep import forecast, plan
 
-    counts = [_options.count("--gpus", text) for text in options.gpus]
     if options.budget:
-        raise UserError("--dry-run knows the cost of a schedule, and --budget sets none: give --share")
+        flag = "--status" if options.status else "--dry-run"
+        raise UserError(f"{flag} refers to a schedule, and --budget sets none: give --share")
     group = plan.Group(
         group=options.preset,
         models=models,
@@ -125,10 +167,81 @@ def _dry_run(options: argparse.Namespace, models: list[str], tasks: list[str], s
         overrides=dict(setting.removeprefix("--config.").split("=", 1) for setting in options.overrides),
     )
     wanted = {(cell.model, cell.task) for cell in _with_recipes(group.cells, options.preset)}
-    records = forecast.Forecast.read(options.results, options.checkpoints, forecast.here())
-    planned = [(group, one) for group, one in records.planned([group]) if (one.cell.model, one.cell.task) in wanted]
-    print(forecast.report(planned, counts))
+    device = forecast.UNKNOWN if cluster else forecast.here()
+    records = forecast.Forecast.read(options.results, options.checkpoints, device)
+    return [(group, one) for group, one in records.planned([group]) if (one.cell.model, one.cell.task) in wanted]
+
+
+def _check_engine(options: argparse.Namespace) -> None:
+    """Refuses options that do not go with the engine.
+
+    Raises:
+        UserError: names them.
+    """
+    if options.engine not in ENGINES:
+        raise unknown_name("--engine", options.engine, ENGINES)
+    if options.status and (options.dry_run or options.engine != "local"):
+        other = "--dry-run" if options.dry_run else f"--engine {options.engine}"
+        raise UserError(f"--status runs nothing: leave out {other}")
+    if options.engine == "local":
+        for name in ("nodes", "time", "partition", "gpus_per_node", "sbatch"):
+            if getattr(options, name) is not None:
+                raise UserError(f"--{name.replace('_', '-')} goes with --engine slurm")
+        return
+    for name, instead in {
+        "deadline": "give --time, the time limit of a task",
+        "budget": "it divides the time of one machine: give --share",
+        "rerun": "every task would run every cell again: delete the records instead",
+        "gpus": "leave it out to see the script, or --engine to see the cost",
+    }.items():
+        if getattr(options, name):
+            raise UserError(f"--{name} does not go with --engine slurm: {instead}")
+    if not options.time:
+        raise UserError("--engine slurm needs --time, the time limit of a task, like 4h")
+
+
+def _status(options: argparse.Namespace, planned: list[tuple["Group", "Outlook"]]) -> int:
+    """Lists the cells and how far each is."""
+    from ssm_bench.sweep import slurm, status
+
+    print(status.report(planned, options.checkpoints, slurm.queued(slurm.job_name(options.results))))
     return 0
+
+
+def _submit(options: argparse.Namespace, wanted: list["Cell"], runner: "Runner") -> int:
+    """Submits a sweep to SLURM, or prints the script of its job."""
+    from ssm_bench.sweep import cells, slurm
+    from ssm_bench.sweep.progress import parse_duration
+
+    gpus = options.gpus_per_node
+    array = slurm.Array(
+        command=(sys.executable, "-m", "ssm_bench", *_without_engine(options.arguments)),
+        folder=Path.cwd(),
+        name=slurm.job_name(options.results),
+        nodes=_options.count("--nodes", "1" if options.nodes is None else options.nodes),
+        seconds=parse_duration("--time", options.time),
+        partition=options.partition or "",
+        gpus_per_node=0 if gpus is None else _options.count("--gpus-per-node", gpus),
+        extra=slurm.words("--sbatch", options.sbatch or ""),
+    )
+    cells.check(wanted, runner)
+    if options.dry_run:
+        print(array.script, end="")
+        return 0
+    job = slurm.submit(array)
+    print(
+        f"submitted job {job}, named {array.name}: {len(wanted)} cells, shared by {array.nodes} "
+        f"task{'s' * (array.nodes > 1)} of {options.time}, each of which is requeued until it has nothing left to do\n"
+        f"output: slurm-{job}_*.out; progress: squeue --job {job}, or the same sweep with --status; end: scancel {job}"
+    )
+    return 0
+
+
+def _without_engine(arguments: list[str]) -> list[str]:
+    """The same command for a task of the array."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_engine_arguments(parser)
+    return parser.parse_known_args(arguments)[1]
 
 
 def _run_plan(options: argparse.Namespace) -> int:
@@ -158,9 +271,13 @@ def _run_plan(options: argparse.Namespace) -> int:
             if name not in there:
                 raise unknown_name(f"{flag} of {options.plan}", name, there)
     chosen = [group for group in groups if not options.groups or group.group in options.groups]
-    records = forecast.Forecast.read(options.results, options.checkpoints, forecast.here())
+    cluster = options.status or options.engine == "slurm"
+    device = forecast.UNKNOWN if cluster else forecast.here()
+    records = forecast.Forecast.read(options.results, options.checkpoints, device)
     planned = records.planned(chosen, options.models, options.tasks)
-    if options.dry_run:
+    if options.status:
+        return _status(options, planned)
+    if options.dry_run and options.engine == "local":
         print(forecast.report(planned, [_options.count("--gpus", text) for text in options.gpus]))
         return 0
     runner = cells.Runner(
@@ -171,6 +288,8 @@ def _run_plan(options: argparse.Namespace) -> int:
         devices=devices,
         track=options.track,
     )
+    if options.engine == "slurm":
+        return _submit(options, [one.cell for _, one in planned], runner)
     prepare = partial(_options.prepare_jax, tell=False, cache=options.compilation_cache)
     statuses: list[str] = []
     with Stop(deadline) as stop:
@@ -238,7 +357,7 @@ def _with_recipes(wanted: list["Cell"], preset: str) -> list["Cell"]:
     if not kept:
         return wanted
     for model, tasks in lacking.items():
-        print(f"experiments/{model}.py has no recipe for {', '.join(tasks)}: left out")
+        print(f"experiments/{model}.py has no recipe for {', '.join(tasks)}: left out", file=sys.stderr)
     return kept
 
 

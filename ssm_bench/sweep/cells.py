@@ -3,7 +3,7 @@
 import json
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,14 +12,15 @@ from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
-from ssm_bench.record import RunRecord, store
+from ssm_bench.record import RunRecord, config_hash, run_name, store
 from ssm_bench.sweep.budget import NoMemory, check_budget, planned_share
 from ssm_bench.sweep.progress import Progress
-from ssm_bench.sweep.recipe import resolve
-from ssm_bench.training import provenance, tracking
-from ssm_bench.training.checkpoint import UnderWay
+from ssm_bench.sweep.recipe import resolve, when_opened
+from ssm_bench.training import checkpoint, provenance, tracking
+from ssm_bench.training.checkpoint import UnderWay, lock_file
 from ssm_bench.training.checks import writable
 from ssm_bench.training.devices import check_batch
+from ssm_bench.training.identity import recipe
 from ssm_bench.training.outcome import Outcome
 from ssm_bench.training.recording import make_record
 from ssm_bench.training.run import earlier, open_data, outdated, revision_words, run, with_seed
@@ -286,11 +287,52 @@ def sweep(wanted: Sequence[Cell], runner: Runner, stop: Stop) -> list[tuple[Cell
         UserError: as `check`.
     """
     check(wanted, runner)
-    reached: list[tuple[Cell, str]] = []
-    for cell, label in zip(wanted, labels(wanted), strict=True):
-        if not stop.reason(ahead=cell.seconds):
-            reached.append((cell, runner.run(cell, stop, Progress(label))))
-    return reached
+    label = dict(zip(wanted, labels(wanted), strict=True))
+
+    def visit(some: Sequence[Cell]) -> list[tuple[Cell, str]]:
+        reached = []
+        for cell in some:
+            if not stop.reason(ahead=cell.seconds):
+                reached.append((cell, runner.run(cell, stop, Progress(label[cell]))))
+        return reached
+
+    return returning(visit, wanted, runner)
+
+
+def returning(
+    visit: Callable[[Sequence[Cell]], list[tuple[Cell, str]]], wanted: Sequence[Cell], runner: Runner
+) -> list[tuple[Cell, str]]:
+    """Visits cells, and then once more those that were under way in a process that has ended since.
+
+    If that process finished a cell, the second visit skips it; if the process died, the second visit trains it.
+    """
+    reached = visit(wanted)
+    free = {
+        cell
+        for cell, status in reached
+        if status == "under way" and not holder(cell, runner.choices, runner.checkpoints)
+    }
+    if not free:
+        return reached
+    again = [cell for cell, _ in reached if cell in free]
+    return [(cell, status) for cell, status in reached if cell not in free] + visit(again)
+
+
+def holder(cell: Cell, choices: Choices, checkpoints: Path) -> str:
+    """The process that trains a cell, such as "4711 on node3"; empty if there is none. No data set is opened.
+
+    With `Runner.seconds`, whose share of the schedule is chosen later, no process is found.
+    """
+    config = choices.config(cell)
+    home = checkpoints / config.preset / config.task.name / config.model.name
+    for each in when_opened(config):
+        for seed in cell.seeds:
+            # The data, whose checksum stands between hash and seed, may be prepared on other machines only.
+            name = run_name(config_hash(recipe(each)), "*", [seed])
+            for file in sorted(home.glob(lock_file(home / name).name)):
+                if found := checkpoint.holder(home / file.name.removeprefix(".").removesuffix(".lock")):
+                    return found
+    return ""
 
 
 def summary(record: RunRecord) -> str:

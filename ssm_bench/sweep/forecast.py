@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from ssm_bench.bench.recording import of_recipe
 from ssm_bench.config import leaves
-from ssm_bench.data import cache, spec
+from ssm_bench.data import cache
 from ssm_bench.data.dataset import find
 from ssm_bench.data.task import Task
 from ssm_bench.errors import UserError
@@ -21,6 +21,7 @@ from ssm_bench.sweep import workers
 from ssm_bench.sweep.cells import Cell
 from ssm_bench.sweep.plan import Group
 from ssm_bench.sweep.progress import duration
+from ssm_bench.sweep.recipe import when_opened
 from ssm_bench.sweep.schedule import schedule
 from ssm_bench.training import provenance
 from ssm_bench.training.identity import recipe
@@ -33,6 +34,10 @@ class Device:
 
     platform: str
     kind: str
+
+
+#: Stands for the nodes of a cluster, and where costs do not matter.
+UNKNOWN = Device("", "")
 
 
 def here() -> Device:
@@ -130,7 +135,7 @@ class Forecast:
 
     def _record(self, config: ConfigDict, seed: int) -> RunRecord | None:
         """The record of a run, finished ones first."""
-        hashes = {config_hash(recipe(each)) for each in _opened(config)}
+        hashes = {config_hash(recipe(each)) for each in when_opened(config)}
         place = config.preset, config.protocol, config.model.name, config.task.name, seed
         task = find(config.task.name)
         checksum = _checksum(task, config)
@@ -163,7 +168,7 @@ class Forecast:
         whose time is an upper bound. Among equals, batches padded to as many lengths come first, then the latest.
         """
         candidates: list[tuple[tuple, Rate]] = []
-        opened = _opened(config)[0]
+        opened = when_opened(config)[0]
         place, size = (config.model.name, config.task.name), _size(opened.to_dict())
 
         def add(
@@ -226,17 +231,6 @@ class Forecast:
         if one.finished or group.resume or not known or one.seconds is None:
             return one.cell
         return replace(one.cell, seconds=one.seconds * crowd)
-
-
-def _opened(config: ConfigDict) -> list[ConfigDict]:
-    """The configurations that this one may become once its data are opened (`train.run.open_data`)."""
-    found = []
-    for kind in ("real", "synthetic") if config.task.data == "auto" else (config.task.data,):
-        each = config.copy_and_resolve_references()
-        each.task.data = kind
-        each.task.max_length = config.task.max_length or spec(config.task.name).max_length
-        found.append(each)
-    return found
 
 
 def _superseded(task: Task, run: RunRecord) -> bool:

@@ -130,6 +130,17 @@ def resolve(
     return config
 
 
+def when_opened(config: ConfigDict) -> list[ConfigDict]:
+    """The configurations that this one may become once its data are opened (`training.run.open_data`)."""
+    found = []
+    for kind in ("real", "synthetic") if config.task.data == "auto" else (config.task.data,):
+        each = config.copy_and_resolve_references()
+        each.task.data = kind
+        each.task.max_length = config.task.max_length or spec(config.task.name).max_length
+        found.append(each)
+    return found
+
+
 def _check_overrides(preset: str, overrides: Sequence[str]) -> None:
     """Refuses overrides that a flag covers, or that would change a recipe under its name."""
     for argument in overrides:

@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from ssm_bench.errors import UserError
-from ssm_bench.sweep.cells import Cell, Runner, check, labels
+from ssm_bench.sweep.cells import Cell, Runner, check, labels, returning
 from ssm_bench.sweep.progress import Progress, Screen
 from ssm_bench.training.stop import SIGNALS, Stop, leave
 
@@ -169,7 +169,19 @@ def sweep(
         UserError: as `cells.check`.
     """
     check(wanted, runner)
-    waiting = deque(map(Job, wanted, labels(wanted)))
+    label = dict(zip(wanted, labels(wanted), strict=True))
+
+    def visit(some: Sequence[Cell]) -> list[tuple[Cell, str]]:
+        return _share([Job(cell, label[cell]) for cell in some], runner, stop, where[: len(some)], prepare)
+
+    return returning(visit, wanted, runner)
+
+
+def _share(
+    jobs: Sequence[Job], runner: Runner, stop: Stop, where: Sequence[Place], prepare: Callable[[], None]
+) -> list[tuple[Cell, str]]:
+    """Shares jobs out among new workers until all are done or a stop is requested; see `sweep`."""
+    waiting = deque(jobs)
     reached: list[tuple[Cell, str]] = []
     screen, crew = Screen(), {}
 

@@ -28,6 +28,9 @@ KEPT = 2
 #: The file of a checkpoint that lists the SHA-256 of all others.
 CHECKSUMS = "checksums.json"
 
+#: Seconds to wait for a lock: `holder` takes it for a moment to see whether it is free.
+PATIENCE = 0.2
+
 
 class UnderWay(UserError):
     """Another process is training this run."""
@@ -48,14 +51,13 @@ def reserved(folders: Sequence[Path]) -> Iterator[None]:
             file = lock_file(folder)
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                lock = stack.enter_context(FileLock(file, timeout=0))
+                lock = stack.enter_context(FileLock(file, timeout=PATIENCE))
                 # On a file system without locks, the file counts as locked while it has filelock's own content.
                 if isinstance(lock, FileLock):
                     file.write_text(f"{os.getpid()} on {platform.node()}\n")
             except Timeout:
-                holder = " ".join(file.read_text().split()) or "(unknown)"
                 raise UnderWay(
-                    f"this run is under way in process {holder}, which holds {file}: "
+                    f"this run is under way in process {_named_in(file)}, which holds {file}: "
                     "wait for its end, or choose another folder with --checkpoints"
                 ) from None
             except OSError as error:
@@ -63,6 +65,29 @@ def reserved(folders: Sequence[Path]) -> Iterator[None]:
                     f"can not lock {file}: {_reason(error)}; choose another folder with --checkpoints"
                 ) from error
         yield
+
+
+def holder(folder: Path) -> str:
+    """The process that trains in a folder of checkpoints, such as "4711 on node3"; empty if there is none.
+
+    A lock that this user may not take counts as free.
+    """
+    file = lock_file(folder)
+    # Taking a lock would create its file.
+    if not file.exists():
+        return ""
+    try:
+        with FileLock(file, timeout=0):
+            return ""
+    except Timeout:
+        return _named_in(file)
+    except OSError:
+        return ""
+
+
+def _named_in(file: Path) -> str:
+    """The process that is named in a lock file."""
+    return " ".join(file.read_text().split()) or "(unknown)"
 
 
 def lock_file(folder: Path) -> Path:

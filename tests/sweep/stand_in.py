@@ -33,7 +33,12 @@ class StandIn:
 
     def run(self, cell, stop, progress):
         """A status, a death, or work until told to stop."""
-        (self.notes / f"{cell.model}-{cell.seed}-started").touch()
+        started = self.notes / f"{cell.model}-{cell.seed}-started"
+        if cell.model == "held" or (cell.model == "freed" and not started.exists()):
+            started.touch()
+            progress.end("under way")
+            return "under way"
+        started.touch()
         if cell.model == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if cell.model == "hopeless":

@@ -69,8 +69,8 @@ def test_a_task_without_a_recipe_has_no_size_and_a_sweep_leaves_it_out(tmp_path,
     sweep = ["sweep", "--preset", "budget", "--data", "synthetic", "--no-table", "--jobs", "1", "--deadline", "0.001s"]
     sweep += ["--results", str(tmp_path / "results"), "--checkpoints", str(tmp_path / "checkpoints")]
     assert main(sweep) == 0
-    out = capsys.readouterr().out
-    assert "experiments/mine.py has no recipe for pathfinder, listops, retrieval, pathx: left out\n" in out
+    out, err = capsys.readouterr()
+    assert "experiments/mine.py has no recipe for pathfinder, listops, retrieval, pathx: left out\n" in err
     assert "2 not reached" in out
     assert main([*sweep, "--tasks", "listops,pathx"]) == main([*sweep, "--tasks", "text,nope"]) == 2
     assert "mine has no published recipe for listops: preset budget needs one" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from ssm_bench.record import config_hash, store, validate, validate_speed
 from ssm_bench.sweep import cells, forecast, plan, workers
 from ssm_bench.sweep.cells import Cell
 from ssm_bench.sweep.forecast import Device, Forecast
+from ssm_bench.sweep.recipe import when_opened
 from ssm_bench.training.identity import recipe
 from ssm_bench.training.stop import Stop
 from tests.report.samples import record
@@ -134,7 +135,7 @@ def test_a_mistake_beside_a_plan_is_one_sentence(command, arguments, sentence):
         (("--gpus", "8"), "--gpus goes with --dry-run"),
         (("--plan", str(CAMPAIGN), "--gpus", "8"), "--gpus goes with --dry-run"),
         (("--dry-run", "--gpus", "0"), "--gpus takes a whole number from 1; got '0'"),
-        (("--dry-run", "--budget", "1h"), "--dry-run knows the cost of a schedule, and --budget sets none"),
+        (("--dry-run", "--budget", "1h"), "--dry-run refers to a schedule, and --budget sets none"),
     ],
 )
 def test_flags_that_need_another_are_refused(arguments, sentence, capsys):
@@ -187,7 +188,7 @@ def group(**more):
 
 def opened(of):
     """The configuration of the first cell of a group once its data are opened."""
-    return forecast._opened(of.choices.config(of.cells[0]))[0]
+    return when_opened(of.choices.config(of.cells[0]))[0]
 
 
 def a_record(
