@@ -218,3 +218,19 @@ def test_a_mistake_is_one_sentence_and_leaves_no_file(arguments, sentence, tmp_p
     error = capsys.readouterr().err
     assert sentence in error and len([line for line in error.splitlines() if "error" in line]) <= 1
     assert not list(tmp_path.rglob("*.*"))
+
+
+def test_a_trained_model_is_analyzed_by_its_record(tmp_path, capsys):
+    sizes = [
+        "--config.train.steps=2",
+        "--config.train.evaluations=1",
+        "--config.task.examples=64",
+        "--config.model.layers=1",
+    ]
+    train = ["train", "--model", "lru", "--task", "text", "--preset", "quick", "--data", "synthetic", *sizes]
+    folders = ["--results", str(tmp_path), "--checkpoints", str(tmp_path / "checkpoints")]
+    assert main([*train, *folders]) == 0
+    (record,) = tmp_path.glob("runs/*/*/*/*.json")
+    run = ["--run", str(record), "--checkpoints", str(tmp_path / "checkpoints")]
+    assert analyze("spectrum", *run, "--length", "32", folder=tmp_path) == 0
+    assert "LRU, trained, layer 0" in capsys.readouterr().out
