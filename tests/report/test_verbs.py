@@ -283,7 +283,7 @@ def test_no_two_models_look_the_same():
     from ssm_bench.config import experiment_names
     from ssm_bench.report import figures
 
-    looks = [figures._style(place) for place in range(len(experiment_names()))]
+    looks = [figures.style(place) for place in range(len(experiment_names()))]
     assert len({(look["color"], str(look["ls"])) for look in looks}) == len(looks)
     assert len({(look["color"], look["marker"]) for look in looks}) == len(looks)
 
