@@ -12,7 +12,7 @@ class LinearAttention(FeatureAttention):
     """For each head y_i = sum_j (phi(q_i) . phi(k_j)) v_j / sum_j phi(q_i) . phi(k_j), with phi(x) = elu(x) + 1.
 
     The sums over j are taken first: a matrix (d, d) and a vector (d) for each head of d channels. Cost per sequence:
-    O(l h d) operations beside the projections. A causal one sums over j <= i, which step mode carries along.
+    O(l h d) operations in addition to the projections. A causal one sums over j <= i, which step mode carries along.
 
     Source: Katharopoulos et al. 2020, "Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention"
     (arXiv 2006.16236), section 3.

@@ -16,8 +16,8 @@ class Luna(WholeMixer):
     Pack: Y_P = softmax(Q_P K^T) V, with queries of P, and keys and values of X. Unpack: Y_X = softmax(Q K_P^T) V_P W,
     with queries of X, and keys and values of Y_P; both per head, scores divided by sqrt(d). The first p positions of
     what it maps are P, and those of its output Y_P. An example of n < p positions has its queries see the first n
-    vectors only. Cost per sequence: O(p l h) operations and p l numbers a head, beside the projections. Every output
-    sees every input, so there is no step mode.
+    vectors only. Cost per sequence: O(p l h) operations and p l numbers a head, in addition to the projections. Every
+    output sees every input, so there is no step mode.
 
     Source: Ma et al. 2021, "Luna: Linear Unified Nested Attention" (arXiv 2106.01540), section 3.
     """

@@ -18,8 +18,8 @@ class Performer(FeatureAttention):
     "relu": phi(x) = relu(W x) + 0.001, or relu(x) + 0.001 without random features, as in the Long Range Arena.
     "softmax": phi(x) = exp(W z - |z|^2 / 2) + 1e-6 with z = x / d^(1/4), whose products have the weights of softmax
     attention as their mean over W, the 1e-6 aside. The rows of W (m, d) are standard normal, orthogonal in groups of d,
-    drawn once for each layer and shared by its heads. Cost per sequence: O(l h m) operations beside the projections. A
-    causal one sums over j <= i, which step mode carries along.
+    drawn once for each layer and shared by its heads. Cost per sequence: O(l h m) operations in addition to the
+    projections. A causal one sums over j <= i, which step mode carries along.
 
     Source: Choromanski et al. 2021, "Rethinking Attention with Performers" (arXiv 2009.14794), section 2.
     """

@@ -283,7 +283,7 @@ class Classifier(nnx.Module):
         # A slice past the end would silently be another one; where `begin` is traced, the end alone is not known.
         end = x.shape[1] + (0 if isinstance(begin, Tracer) else int(begin))
         if end > len(table):
-            raise UserError(f"the model has a table of {len(table)} positions; the inputs go on to position {end}")
+            raise UserError(f"the model has a table of {len(table)} positions; the inputs reach position {end}")
         return x + jax.lax.dynamic_slice_in_dim(table, begin, x.shape[1])
 
     def _pooled(self, x: jax.Array, lengths: jax.Array | None, true: jax.Array | None) -> jax.Array:
@@ -326,7 +326,7 @@ class Classifier(nnx.Module):
         """
         if inputs.ndim < 2 or not inputs.shape[1]:
             raise UserError(
-                f"a stream goes on by inputs (batch, length), length at least 1; got the shape {inputs.shape}"
+                f"a stream continues with inputs (batch, length), length at least 1; got the shape {inputs.shape}"
             )
         x = self._with_positions(self.encoder(inputs), state["seen"]).astype(self.activations)
         seen = state["seen"] + x.shape[1]

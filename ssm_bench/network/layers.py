@@ -285,7 +285,7 @@ _rows.defvjp(lambda table, tokens: (table[tokens], (table, tokens)), _rows_backw
 
 @jax.custom_vjp
 def kept(x: jax.Array) -> jax.Array:
-    """x itself, written to memory once: what follows reads it, gradients too, where the compiler would compute it anew.
+    """x itself, written to memory once: what follows reads it, gradients too, where the compiler would recompute it.
 
     Worth it for a sum of several arrays that is read in several places.
     """

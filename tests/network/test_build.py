@@ -132,7 +132,7 @@ def test_inputs_longer_than_the_table_of_positions_are_refused(positions):
     config = resolve("lru", "listops", preset="quick", overrides=[f"--config.{s}" for s in settings])
     model = build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
     tokens = jnp.zeros((2, 12), jnp.uint8)
-    beyond = "has a table of 8 positions; the inputs go on to position"
+    beyond = "has a table of 8 positions; the inputs reach position"
     with pytest.raises(UserError, match=f"{beyond} 9$"):
         model(tokens[:, None, :9])
     with pytest.raises(UserError, match=f"{beyond} 9"):
