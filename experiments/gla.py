@@ -19,6 +19,7 @@ LeCun-normal.
 import sys
 
 from ssm_bench.data import TaskSpec
+from ssm_bench.experiments import mamba2
 
 BIBTEX = """@inproceedings{yang2024gated,
   title = {Gated Linear Attention Transformers with Hardware-Efficient Training},
@@ -61,33 +62,8 @@ def defaults(task: TaskSpec) -> dict:
     }
 
 
-#: Our choices, see above.
-RECIPES = {
-    "listops": {
-        "optimizer": {"weight_decay": 0.05},
-        "train": {"batch_size": 32, "published_steps": 75_000, "evaluations": 25},
-    },
-    "text": {
-        "optimizer": {"weight_decay": 0.1},
-        "train": {"batch_size": 32, "published_steps": 31_640, "evaluations": 45},
-    },
-    "retrieval": {
-        "optimizer": {"weight_decay": 0.05},
-        "train": {"batch_size": 32, "published_steps": 45_964, "evaluations": 10},
-    },
-    "image": {
-        "optimizer": {"weight_decay": 0.1},
-        "train": {"batch_size": 50, "published_steps": 135_000, "evaluations": 150},
-    },
-    "pathfinder": {
-        "optimizer": {"weight_decay": 0.05},
-        "train": {"batch_size": 32, "published_steps": 325_000, "evaluations": 65},
-    },
-    "pathx": {
-        "optimizer": {"weight_decay": 0.05},
-        "train": {"batch_size": 16, "published_steps": 500_000, "evaluations": 50},
-    },
-}
+#: Our choices, those of Mamba-2.
+RECIPES = mamba2.RECIPES
 
 
 if __name__ == "__main__":

@@ -14,9 +14,8 @@ from ml_collections import ConfigDict
 from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.network.backbone import Classifier
-from ssm_bench.network.build import build
 from ssm_bench.network.scaffold import Scaffold, run_part
-from ssm_bench.training.run import open_data
+from ssm_bench.training.run import make_model, open_data
 from ssm_bench.training.trained import TrainedModel
 
 
@@ -49,13 +48,7 @@ def initialized(config: ConfigDict, *, sequences: int, length: int) -> Subject:
         UserError: an impossible setting, or data that are not there.
     """
     config, dataset = open_data(config)
-    model = build(
-        config,
-        dataset.spec,
-        vocab_size=dataset.vocab_size or 256,
-        pixels=(dataset.pixel_mean, dataset.pixel_std),
-        rngs=nnx.Rngs(config.seed),
-    )
+    model = make_model(config, dataset)
     return Subject(config.model.name, config.report.title, model, longest(dataset, sequences, length))
 
 

@@ -85,8 +85,6 @@ def run(options: argparse.Namespace) -> int:
         return _run_plan(options)
     if options.groups:
         raise UserError("--groups goes with --plan FILE")
-    if options.gpus and not options.dry_run:
-        raise UserError("--gpus goes with --dry-run; how many GPUs a sweep uses is set by --jobs and --devices")
     options.preset = options.preset or "quick"
     _options.prepare_jax(options.preset, tell=False, cache=options.compilation_cache)
     from ssm_bench.config import experiment_names
@@ -110,10 +108,10 @@ def run(options: argparse.Namespace) -> int:
     models = options.models or list(experiment_names())
     wanted = _with_recipes(cells.cells(models, tasks, seeds, together=options.together), options.preset)
     if options.status:
-        return _status(options, _planned(options, list(models), tasks, seeds, cluster=True))
+        return _status(options, _planned(options, models, tasks, seeds, cluster=True))
     if options.dry_run and options.engine == "local":
         counts = [_options.count("--gpus", text) for text in options.gpus]
-        print(forecast.report(_planned(options, list(models), tasks, seeds), counts))
+        print(forecast.report(_planned(options, models, tasks, seeds), counts))
         return 0
     devices, jobs = _options.count("--devices", options.devices), _jobs(options)
     if options.together and devices > 1:
@@ -187,6 +185,8 @@ def _check_engine(options: argparse.Namespace) -> None:
         for name in ("nodes", "time", "partition", "gpus_per_node", "sbatch"):
             if getattr(options, name) is not None:
                 raise UserError(f"--{name.replace('_', '-')} goes with --engine slurm")
+        if options.gpus and not options.dry_run:
+            raise UserError("--gpus goes with --dry-run; how many GPUs a sweep uses is set by --jobs and --devices")
         return
     for name, instead in {
         "deadline": "give --time, the time limit of a task",
@@ -251,8 +251,6 @@ def _run_plan(options: argparse.Namespace) -> int:
     from ssm_bench.sweep.progress import parse_duration
     from ssm_bench.training.stop import Stop
 
-    if options.gpus and not options.dry_run:
-        raise UserError("--gpus goes with --dry-run; how many GPUs a sweep uses is set by --jobs and --devices")
     for name in ("preset", "seeds", "share", "budget", "together", "data", "overrides"):
         if (value := getattr(options, name)) not in (None, "", []) and value is not False:
             flag = value[0] if name == "overrides" else f"--{name}"

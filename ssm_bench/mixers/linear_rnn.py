@@ -88,13 +88,6 @@ class LinearRNN(Mixer):
         states = ops.dense_recurrence(self.A[...], self._inputs(x), h0=state)
         return self._with_feedthrough(self._outputs(states, self.C[...][0], x), x), states[:, -1]
 
-    def step(self, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """One step: (b, h) -> (b, h)."""
-        if not self.causal:
-            return super().step(x_t, state)
-        y, state = self.extend(x_t[:, None], state)
-        return y[:, 0], state
-
     @property
     def state_size(self) -> int:
         """Real numbers carried along time, in both directions together: n for each."""

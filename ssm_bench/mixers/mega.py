@@ -182,13 +182,6 @@ class Mega(Mixer):
         state = {"average": new_average, "past": kept}
         return self._update(y, gates, x if residual is None else residual, None), state
 
-    def step(self, x_t: jax.Array, state: Any) -> tuple[jax.Array, Any]:
-        """One step: (b, h) -> (b, h)."""
-        if not self.causal:
-            return super().step(x_t, state)
-        y, state = self.extend(x_t[:, None], state)
-        return y[:, 0], state
-
     @property
     def state_size(self) -> int | None:
         """The moving average, keys and values of a chunk; None without one, or if not causal."""

@@ -15,10 +15,10 @@ from ssm_bench.network.mixer import Traits
 class Retention(RecurrentMixer):
     """For each head: S_t = gamma S_{t-1} + k_t v_t^T and o_t = S_t^T q_t / sqrt(m), with rotary positions in q and k.
 
-    Head i has gamma = 1 - 2^(-5 - i), which is not learned: heads remember 32, 64, ... positions. The output is W_o
-    (RMS norm(o_t) * silu(W_g x_t)), with a norm for each head. A bidirectional layer adds a second set of parameters
-    that reads from the end. Cost: O(b l h (c + m)) operations in addition to the projections, with heads of m keys
-    and chunks of c = 64.
+    The decay of head i is fixed, gamma = 1 - 2^(-5 - i), so its time constant is about 2^(5 + i) positions. The output
+    is W_o (RMS norm(o_t) * silu(W_g x_t)), with a norm for each head. A bidirectional layer adds a second set of
+    parameters that reads from the end. Cost: O(b l h (c + m)) operations in addition to the projections, with heads of
+    m keys and chunks of c = 64.
 
     It is a mixer of its own instead of an option of `gla`: the decay has no parameters, and positions are rotary.
 

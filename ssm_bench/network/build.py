@@ -37,6 +37,9 @@ def _known_options(section: str, name: str, kind: type, options: ConfigDict) -> 
     return options.to_dict()
 
 
+#: Token ids of pixels.
+GRAY_LEVELS = 256
+
 #: Where the arguments that the network itself hands to a mixer are set.
 _SET_BY = {"d_model": "model.d_model", "context": "model.context", "max_length": "task.max_length"}
 
@@ -60,7 +63,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
     Args:
         config: a whole configuration (`ssm_bench.config`).
         spec: the task's `TaskSpec`: classes, documents, kind.
-        vocab_size: number of token ids; for pixels the number of gray levels.
+        vocab_size: number of token ids; 0 for pixels, whose ids are the gray levels.
         pixels: mean and standard deviation of gray levels, for the "linear" encoder of pixels.
         rngs: random keys.
 
@@ -157,6 +160,7 @@ def roles(model: nnx.Module) -> dict[str, Any]:
 
 def _encoder(config: ConfigDict, spec: Any, vocab_size: int, pixels: tuple[float, float], rngs: nnx.Rngs) -> nnx.Module:
     kind, width = config.model.encoder, config.model.d_model
+    vocab_size = vocab_size or GRAY_LEVELS
     if kind == "auto":
         kind = "linear" if spec.kind == "pixels" else "embedding"
     if kind == "embedding":

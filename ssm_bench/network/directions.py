@@ -57,13 +57,6 @@ class RecurrentMixer(Mixer):
         """A chunk (b, k, h) at once."""
         return self.forward.extend(x, state) if self.causal else super().extend(x, state)
 
-    def step(self, x_t: jax.Array, state: Any) -> tuple[jax.Array, Any]:
-        """One step: (b, h) -> (b, h)."""
-        if not self.causal:
-            return super().step(x_t, state)
-        y, state = self.forward.extend(x_t[:, None], state)
-        return y[:, 0], state
-
     @property
     def state_size(self) -> int:
         """Real numbers carried along time, in both directions together."""

@@ -79,13 +79,6 @@ class FeatureAttention(Mixer):
         y, state = ops.causal_linear_attention(*self._mapped(x), state, epsilon=self.epsilon)
         return self._join(y), state
 
-    def step(self, x_t: jax.Array, state: ops.KeySums) -> tuple[jax.Array, ops.KeySums]:
-        """One step: (b, h) -> (b, h)."""
-        if not self.causal:
-            return super().step(x_t, state)
-        y, state = self.extend(x_t[:, None], state)
-        return y[:, 0], state
-
     @property
     def state_size(self) -> int:
         """Numerators and denominators of all heads, n m (d + 1) real numbers."""

@@ -77,13 +77,6 @@ class H3Layer(Mixer):
 
         return self._gated(x, along).astype(x.dtype), new
 
-    def step(self, x_t: jax.Array, state: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
-        """One step: (b, h) -> (b, h)."""
-        if not self.causal:
-            return super().step(x_t, state)
-        y, state = self.extend(x_t[:, None], state)
-        return y[:, 0], state
-
     @property
     def state_size(self) -> int | None:
         """Real numbers in the states of the shift and the inner mixer; None if the latter grows with the length."""

@@ -76,10 +76,17 @@ class Mixer(nnx.Module, abc.ABC):
     def step(self, x_t: jax.Array, state: Any) -> tuple[jax.Array, Any]:
         """One step: x_t (b, h) and the state give y_t (b, h) and the next state.
 
+        This default runs `extend` on a chunk of one position; a causal mixer defines at least one of the two.
+
         Raises:
-            TypeError: the mixer is not causal.
+            TypeError: the mixer is not causal, or defines neither.
         """
-        raise TypeError(f"{type(self).__name__} has no step mode: it is not causal")
+        if not self.causal:
+            raise TypeError(f"{type(self).__name__} has no step mode: it is not causal")
+        if type(self).extend is Mixer.extend:
+            raise TypeError(f"{type(self).__name__} is causal and must define step or extend")
+        y, state = self.extend(x_t[:, None], state)
+        return y[:, 0], state
 
     def extend(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
         """Continues a sequence by a chunk: x (b, k, h) and the state give (b, k, h) and the next state.

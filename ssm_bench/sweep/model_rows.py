@@ -17,9 +17,6 @@ from ssm_bench.network.mixer import Mixer
 from ssm_bench.report.model_table import Row, Size
 from ssm_bench.sweep.cells import Cell, Choices, opened
 
-#: Token ids of a task of pixels, whose data set need not be opened.
-GRAY_LEVELS = 256
-
 
 def model_rows(
     models: Sequence[str], tasks: Sequence[str], *, data: str = "auto", tell: Callable[[str], None] = print
@@ -46,7 +43,8 @@ def model_rows(
                 continue
             tell(f"{model} on {task}")
             config = choices.config(Cell(model=model, task=task, seed=0))
-            vocabulary = GRAY_LEVELS
+            # The data set of a task of pixels, whose vocabulary is known, need not be opened.
+            vocabulary = 0
             if spec(task).kind == "tokens":
                 config, dataset = opened(config)
                 vocabulary, identities[dataset.spec.title] = dataset.vocab_size, dataset.card["identity"]

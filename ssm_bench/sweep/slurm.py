@@ -143,8 +143,8 @@ def submit(array: Array) -> str:
     """
     if not shutil.which("sbatch"):
         raise UserError(
-            "--engine slurm needs sbatch, which is not on PATH: run it where SLURM is installed, "
-            "or print the script with --dry-run"
+            "--engine slurm requires sbatch, which was not found on PATH: run the command on a machine with SLURM, "
+            "or use --dry-run to print the script"
         )
     answer = _ask("sbatch", "--parsable", script=array.script)
     # "42" or, with several clusters, "42;cluster"; a site may print a greeting first.

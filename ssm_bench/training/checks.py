@@ -18,7 +18,7 @@ def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
         UserError: sizes that do not fit into memory, a batch larger than the training split, or token ids or labels
             outside the task's range, which the device would silently replace.
     """
-    check_memory(config, dataset.spec, vocab_size=dataset.vocab_size or 256)
+    check_memory(config, dataset.spec, vocab_size=dataset.vocab_size)
     examples = len(dataset.splits["train"])
     if config.train.batch_size > examples:
         seen = config.train.batch_size

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset, load
 from ssm_bench.errors import UserError
+from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.build import build, split
 from ssm_bench.record import RunRecord, store
 from ssm_bench.training import provenance
@@ -54,21 +55,24 @@ def open_data(config: ConfigDict, *, progress: bool = False) -> tuple[ConfigDict
     return config, dataset
 
 
+def make_model(config: ConfigDict, dataset: Dataset) -> Classifier:
+    """The model of a configuration resolved by `open_data`, with its initial values.
+
+    Raises:
+        UserError: a setting that names or sizes something impossible.
+    """
+    pixels = (dataset.pixel_mean, dataset.pixel_std)
+    rngs = nnx.Rngs(config.seed)
+    return build(config, dataset.spec, vocab_size=dataset.vocab_size, pixels=pixels, rngs=rngs)
+
+
 def make_program(config: ConfigDict, dataset: Dataset, *, devices: int = 1) -> Program:
     """The compiled programs of a run on so many devices.
 
     Raises:
         UserError: a setting that names or sizes something impossible.
     """
-    model = split(
-        build(
-            config,
-            dataset.spec,
-            vocab_size=dataset.vocab_size or 256,
-            pixels=(dataset.pixel_mean, dataset.pixel_std),
-            rngs=nnx.Rngs(config.seed),
-        )
-    )
+    model = split(make_model(config, dataset))
     optimizer = make_optimizer(config.optimizer, config.train.steps, model.roles)
     ragged = dataset.spec.kind == "tokens"
     return Program(model, optimizer, ragged=ragged, seed=config.seed, placement=place(devices))

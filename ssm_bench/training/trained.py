@@ -196,7 +196,7 @@ def of_folder(folder: Path | str) -> TrainedModel:
 
 def _build(config: ConfigDict, spec: TaskSpec, vocabulary: tuple[str, ...]) -> Classifier:
     pixels = (spec.pixel_mean, spec.pixel_std)
-    return build(config, spec, vocab_size=len(vocabulary) or 256, pixels=pixels, rngs=nnx.Rngs(config.seed))
+    return build(config, spec, vocab_size=len(vocabulary), pixels=pixels, rngs=nnx.Rngs(config.seed))
 
 
 def _name(path: tuple[Any, ...]) -> str:

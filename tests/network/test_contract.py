@@ -297,8 +297,7 @@ def toy_model(model, task, *overrides, **choices):
     sizes = ("--config.model.d_model=8", "--config.task.examples=8", "--config.task.max_length=32")
     chosen = Choices(preset="quick", data="synthetic", overrides=(*sizes, *overrides), **choices)
     config, dataset = opened(chosen.config(Cell(model=model, task=task, seed=0)))
-    vocab_size = dataset.vocab_size or 256
-    model = build(config, dataset.spec, vocab_size=vocab_size, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
+    model = build(config, dataset.spec, vocab_size=dataset.vocab_size, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
     tokens, lengths = dataset.padded()
     rows = dataset.documents[dataset.splits["train"][:4]]
     return split(model), jnp.asarray(tokens[rows]), jnp.asarray(lengths[rows]).clip(max=24)

@@ -180,7 +180,7 @@ def test_a_mistake_is_one_sentence_and_nothing_is_submitted(command, tools, tmp_
 def test_without_sbatch_there_is_one_sentence(command, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     code, _, err = command(*SWEEP, *SLURM)
-    assert code == 2 and "--engine slurm needs sbatch, which is not on PATH" in err
+    assert code == 2 and "--engine slurm requires sbatch, which was not found on PATH" in err
     assert slurm.queued("any") is None
 
 

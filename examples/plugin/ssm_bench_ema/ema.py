@@ -34,11 +34,6 @@ class EMA(Mixer):
         h = ops.linear_recurrence(decay, (1 - decay) * x, h0=state)
         return h.astype(x.dtype), h[:, -1]
 
-    def step(self, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """One position (b, h)."""
-        y, state = self.extend(x_t[:, None], state)
-        return y[:, 0], state
-
     @property
     def state_size(self) -> int:
         """h, one number for each channel."""
