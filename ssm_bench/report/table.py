@@ -22,7 +22,7 @@ AVERAGE_FAILURES_AS_CHANCE = "average_failures_as_chance"
 MESSAGE_LENGTH = 140
 CELLS, PROTOCOL, PUBLISHED, PEERS = "Cells", "Protocol", "Published", "Authors' code"
 YOUNG = "Gray or italic"
-YOUNG_TEXT = "less than a tenth of the published schedule was run; not ranked"
+YOUNG_TEXT = "less than a tenth of the published schedule was run; not highlighted"
 
 #: Model, task and checksum of the data -> what the authors' own code reached there.
 Peers = Mapping[tuple[str, str, str], "Peer"]
@@ -282,12 +282,17 @@ def _random(cells: dict[tuple[str, str], Cell], tasks: Iterable[str]) -> dict[st
 
 
 def _rank(column: list[Entry]) -> None:
-    """Marks the best and the second of a column, by the numbers as printed; one alone is not ranked, nor a gray one."""
-    ranked = [(entry, round(entry.accuracy, 2)) for entry in column if entry.accuracy is not None and not entry.young]
-    printed = sorted({accuracy for _, accuracy in ranked}, reverse=True)
-    for entry, accuracy in ranked if len(printed) > 1 else ():
-        if accuracy in printed[:2]:
-            entry.rank = 1 + printed.index(accuracy)
+    """Marks the best and the second of a column by the numbers as printed.
+
+    Gray entries get no mark, but they count: the best of the others is not marked where a gray one is better. A column
+    with fewer than two different values that are not gray has no marks.
+    """
+    printed = [(entry, round(entry.accuracy, 2)) for entry in column if entry.accuracy is not None]
+    ordered = sorted({accuracy for _, accuracy in printed}, reverse=True)
+    ranked = [(entry, accuracy) for entry, accuracy in printed if not entry.young]
+    for entry, accuracy in ranked if len({accuracy for _, accuracy in ranked}) > 1 else ():
+        if accuracy in ordered[:2]:
+            entry.rank = 1 + ordered.index(accuracy)
 
 
 def _annotate(table: Table) -> None:

@@ -132,10 +132,10 @@ def test_data_identities_are_marked_in_cells_of_different_presets():
 
 def test_less_than_a_tenth_is_gray_and_never_bold_or_underlined():
     runs = [
-        record("s5", "text", 99.0, done=99),
+        record("s5", "text", 66.0, done=99),
         record("lru", "text", 88.0, done=100),
         record("s4d", "text", 77.0, done=1000, planned=1000),
-        *(record("zzz", task, 98.0, done=50, planned=50) for task in layout.TASKS),
+        *(record("zzz", task, 55.0, done=50, planned=50) for task in layout.TASKS),
     ]
     table = build(runs, "table", "strict")
     entries = {model: table.entries[model, "text"] for model in ("s5", "lru", "s4d", "zzz")}
@@ -144,13 +144,20 @@ def test_less_than_a_tenth_is_gray_and_never_bold_or_underlined():
     # An average over gray cells is gray.
     assert table.entries["zzz", AVERAGE].young and table.entries["zzz", AVERAGE].rank is None
     for page in (render.markdown(table), render.markdown_compact(table)):
-        assert "*99.00*" in page and "**99.00**" not in page and "**88.00**" in page and "<ins>77.00</ins>" in page
+        assert "*66.00*" in page and "**66.00**" not in page and "**88.00**" in page and "<ins>77.00</ins>" in page
         assert YOUNG in page
     source = render.latex(table)
-    assert r"{\color{gray}99.00}" in source and r"\textbf{99.00}" not in source and r"\textbf{88.00}" in source
+    assert r"{\color{gray}66.00}" in source and r"\textbf{66.00}" not in source and r"\textbf{88.00}" in source
     style = {str(cell): cell.style for cell in (render._rich_cell(entry) for entry in entries.values())}
     assert [str(found) for text, found in style.items() if text.startswith("99.00")] == ["dim italic"]
     assert YOUNG not in render.markdown(build([record("s5", "text", 99.0)], "table", "strict"))
+
+
+def test_a_better_gray_cell_leaves_the_best_of_the_others_without_a_mark():
+    shares = {"s5": (99.0, 99), "lru": (88.0, 100), "s4d": (77.0, 100)}
+    table = build([record(model, "text", score, done=done) for model, (score, done) in shares.items()], "table", "strict")
+    ranks = {model: table.entries[model, "text"].rank for model in shares}
+    assert ranks == {"s5": None, "lru": 2, "s4d": None}
 
 
 def test_the_authors_code_stands_beside_ours_and_is_not_ranked():
