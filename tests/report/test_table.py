@@ -149,7 +149,7 @@ def test_less_than_a_tenth_is_gray_and_never_bold_or_underlined():
     source = render.latex(table)
     assert r"{\color{gray}66.00}" in source and r"\textbf{66.00}" not in source and r"\textbf{88.00}" in source
     style = {str(cell): cell.style for cell in (render._rich_cell(entry) for entry in entries.values())}
-    assert [str(found) for text, found in style.items() if text.startswith("99.00")] == ["dim italic"]
+    assert [str(found) for text, found in style.items() if text.startswith("66.00")] == ["dim italic"]
     assert YOUNG not in render.markdown(build([record("s5", "text", 99.0)], "table", "strict"))
 
 
