@@ -7,7 +7,7 @@ from pathlib import Path
 from ssm_bench.data.dataset import PROTOCOLS
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, SpeedRecord, store
-from ssm_bench.report import layout, render, runs, speed
+from ssm_bench.report import findings, layout, render, runs, speed
 from ssm_bench.report.peers import values as peers_of
 from ssm_bench.report.summary import summary
 from ssm_bench.report.table import Peer, Peers, Table, build, kinds
@@ -69,7 +69,7 @@ def contents(
     readme: Path | str | None = None,
     speeds: Iterable[SpeedRecord] | None = None,
 ) -> dict[Path, str]:
-    """Path -> text of everything the tables are written to; the README only where it exists and has markers.
+    """Path -> text of everything the tables are written to; pages only where they exist and have markers.
 
     Args:
         made: the tables; all of them where `speeds` are given.
@@ -87,7 +87,17 @@ def contents(
         found = peers(root, [run for table in made for run in table.records])
         blocks = {table.name: render.markdown_compact(_for_readme(table, found)) for table in made}
         texts[path] = readme_text(path.read_text(encoding="utf-8"), blocks, str(path))
+        texts |= _findings(made, root, path.parent / "docs" / "findings.md")
     return texts
+
+
+def _findings(made: Iterable[Table], root: Path | str, path: Path) -> dict[Path, str]:
+    """Path -> text of the page on the table of published recipes; empty without the page or the table."""
+    shown = [table for table in made if (table.kind, table.protocol) == (layout.TABLE, "strict")]
+    if not shown or not path.is_file():
+        return {}
+    blocks = findings.blocks(shown[0], findings.parametrizations(root))
+    return {path: readme_text(path.read_text(encoding="utf-8"), blocks, str(path))}
 
 
 def _for_readme(table: Table, found: Peers) -> Table:

@@ -71,8 +71,25 @@ def note() -> str:
 
 
 def shared() -> bool:
-    """Whether other runs use this device at the same time: `SSM_BENCH_SHARED` is set."""
-    return bool(os.environ.get("SSM_BENCH_SHARED"))
+    """Whether other programs use this device now: `SSM_BENCH_SHARED` is set, or the NVIDIA driver lists some."""
+    return bool(os.environ.get("SSM_BENCH_SHARED")) or _others_on_gpu()
+
+
+def _others_on_gpu() -> bool:
+    """Whether the NVIDIA driver lists other processes on a GPU of this one.
+
+    False where it cannot tell: without a GPU, without `nvidia-smi`, or in a container that hides process numbers.
+    """
+    if jax.default_backend() != "gpu":
+        return False
+    command = ["nvidia-smi", "--query-compute-apps=gpu_uuid,pid", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return False
+    processes = [(gpu.strip(), pid.strip()) for gpu, _, pid in (line.partition(",") for line in listed.splitlines())]
+    own = {gpu for gpu, pid in processes if pid == str(os.getpid())}
+    return any(gpu in own and pid != str(os.getpid()) for gpu, pid in processes)
 
 
 def part(devices: int = 1, config: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -89,7 +89,8 @@ def make_record(
                 "peak_memory_bytes": outcome.peak_memory,
             },
             "computed": outcome.computed,
-            "device": last["device"] | {"shared": any(part["shared"] for part in parts)},
+            # Other programs may have started since the run began.
+            "device": last["device"] | {"shared": any(part["shared"] for part in parts) or provenance.shared()},
             "versions": last["versions"],
             "revision": last["revision"],
             "code": last["code"],

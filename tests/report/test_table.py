@@ -155,7 +155,8 @@ def test_less_than_a_tenth_is_gray_and_never_bold_or_underlined():
 
 def test_a_better_gray_cell_leaves_the_best_of_the_others_without_a_mark():
     shares = {"s5": (99.0, 99), "lru": (88.0, 100), "s4d": (77.0, 100)}
-    table = build([record(model, "text", score, done=done) for model, (score, done) in shares.items()], "table", "strict")
+    runs = [record(model, "text", score, done=done) for model, (score, done) in shares.items()]
+    table = build(runs, "table", "strict")
     ranks = {model: table.entries[model, "text"].rank for model in shares}
     assert ranks == {"s5": None, "lru": 2, "s4d": None}
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import importlib.metadata
+import os
 import shutil
 import subprocess
 
@@ -160,3 +161,25 @@ def test_what_is_donated_is_counted_once():
         assert memory is not None
         # Two arguments and a result of 4,000 bytes each; the result takes the place of what is donated.
         assert provenance.needed_memory_bytes(compiled) == arrays * 4000 + memory.temp_size_in_bytes
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ("GPU-1, {own}\nGPU-1, 7\n", True),
+        ("GPU-1, {own}\nGPU-2, 7\n", False),
+        ("GPU-1, {own}\n", False),
+        # In a container the driver may list the numbers of another name space.
+        ("GPU-1, 7\nGPU-1, 8\n", False),
+        ("", False),
+    ],
+)
+def test_a_device_is_shared_with_the_other_processes_that_its_driver_lists(listed, expected, tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\nprintf '{listed.format(own=os.getpid())}'\n".replace("\n'", "\\n'"))
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert provenance.shared() == expected
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert not provenance.shared()
