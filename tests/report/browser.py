@@ -7,6 +7,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ PATIENCE = 60
 def chromium() -> str | None:
     """The path of a browser on this machine, or None; SSM_BENCH_CHROMIUM names another one."""
     return os.environ.get("SSM_BENCH_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+#: Becomes the browser, with the two given descriptors as its 3 and 4.
+LAUNCH = """
+import fcntl, os, sys
+commands, answers = (fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3])
+os.dup2(commands, 3), os.dup2(answers, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Browser:
@@ -38,8 +47,8 @@ class Browser:
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
         flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"]
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{commands} 4>&{answers}', "sh", path, "--remote-debugging-pipe", *flags]
-            + [*arguments, "about:blank"],
+            [sys.executable, "-c", LAUNCH, str(commands), str(answers), path]
+            + ["--remote-debugging-pipe", *flags, *arguments, "about:blank"],
             pass_fds=(commands, answers),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -73,7 +82,9 @@ class Browser:
             ready, _, _ = select.select([self._read], [], [], PATIENCE)
             part = os.read(self._read, 1 << 20) if ready else b""
             if not part:
-                raise RuntimeError("the browser does not answer")
+                self._process.kill()
+                self._process.wait(PATIENCE)
+                raise RuntimeError("the browser has ended" if ready else "the browser does not answer")
             self._buffer += part
         text, _, self._buffer = self._buffer.partition(b"\0")
         message = json.loads(text)

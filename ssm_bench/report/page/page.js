@@ -283,6 +283,16 @@ function labels(entries, picture, right) {
   }
 }
 
+/** Labels at the ends of lines, from the top down a line apart; then from the bottom up, so that none leaves the chart. */
+function endLabels(ends, picture, bottom) {
+  ends.sort((a, b) => a.y - b.y);
+  const places = ends.map(({ y }) => y + 3.5);
+  for (let k = 1; k < ends.length; k++) places[k] = Math.max(places[k], places[k - 1] + 12);
+  let limit = bottom;
+  for (let k = ends.length - 1; k >= 0; k--) limit = (places[k] = Math.min(places[k], limit)) - 12;
+  ends.forEach(({ x, text }, k) => picture.append(svg("text", { class: "label", x: x + 9, y: places[k] }, text)));
+}
+
 const nothing = (text) => make("p", {}, text);
 const extent = (values) => [Math.min(...values), Math.max(...values)];
 
@@ -407,12 +417,7 @@ function lineChart(options, lines) {
     if (slot >= 0) spread(inside).forEach(([x, y]) => drawn.append(mark(slot, chart.across(x), chart.up(y))));
     ends.push({ x: chart.across(x), y: chart.up(y), text: name });
   }
-  // From the top down, each label at least a line below the one before.
-  let lowest = -Infinity;
-  for (const { x, y, text } of names ? ends.sort((a, b) => a.y - b.y) : []) {
-    lowest = Math.max(y + 3.5, lowest + 12);
-    chart.picture.append(svg("text", { class: "label", x: x + 9, y: lowest }, text));
-  }
+  if (names) endLabels(ends, chart.picture, (options.height ?? HEIGHT) - BOTTOM);
   return chart.figure;
 }
 
