@@ -22,6 +22,7 @@ def chromium() -> str | None:
     """The path of a browser on this machine, or None; SSM_BENCH_CHROMIUM names another one."""
     return os.environ.get("SSM_BENCH_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
+
 #: Becomes the browser, with the two given descriptors as its 3 and 4.
 LAUNCH = """
 import fcntl, os, sys
@@ -38,17 +39,23 @@ class Browser:
         problems: what the console reported as an error, and exceptions that no script caught.
     """
 
-    def __init__(self, path: str, profile: Path, *arguments: str):
+    def __init__(self, path: str, profile: Path):
         """Starts the browser with an empty profile."""
         commands, self._write = os.pipe()
         self._read, answers = os.pipe()
         # The browser reads commands from its descriptor 3 and writes answers to 4. Tests may run as root in a container
         # without namespaces or much shared memory; the pages are our own.
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+        flags = [
+            "--remote-debugging-pipe",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+        ]
         flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, str(commands), str(answers), path]
-            + ["--remote-debugging-pipe", *flags, *arguments, "about:blank"],
+            [sys.executable, "-c", LAUNCH, str(commands), str(answers), path, *flags, "about:blank"],
             pass_fds=(commands, answers),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -66,9 +66,7 @@ def build(results: Results, prefix: str = "", *, fingerprint: str | None = None)
     data = script_json(content.plain(results) | {"prefix": prefix})
     slots = {
         "policy": _policy(script),
-        "fingerprint": Html("")
-        if fingerprint is None
-        else element("meta", name="fingerprint", content=fingerprint),
+        "fingerprint": Html("") if fingerprint is None else element("meta", name="fingerprint", content=fingerprint),
         "style": Html(style),
         "summary": _summary(results),
         "bad": _bad(results),
@@ -88,7 +86,7 @@ def build(results: Results, prefix: str = "", *, fingerprint: str | None = None)
 
 
 def _file(name: str) -> str:
-    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+    return (resources.files(__name__) / name).read_text(encoding="utf-8")
 
 
 def _policy(script: str) -> Html:
@@ -138,9 +136,9 @@ def _run_filters(results: Results) -> Html:
 
 def _step_filters(results: Results) -> Html:
     found = content.steps(results.speeds, layout.models(results.runs))
-    names = {step["task"]: layout.TASKS.get(step["task"], step["task"]) for step in found if step["task"]}
+    tasks = [(step["task"], str(layout.TASKS.get(step["task"], step["task"]))) for step in found if step["task"]]
     return join(
-        tables.select("Task", "task", names.items(), "all tasks"),
+        tables.select("Task", "task", tasks, "all tasks"),
         tables.select("Activations", "precision", sorted({(s["precision"],) * 2 for s in found}), "any precision"),
         tables.select("Authors’ code", "peer", [("yes", "compared"), ("no", "not compared")], "either"),
     )

@@ -92,7 +92,7 @@ def plain(results: Results) -> dict[str, Any]:
     """Everything that the script of the page draws or opens, ready for JSON."""
     titles = layout.models(results.runs)
     # Of a reconstructed signal only the error is drawn, which stands in its summary.
-    analyses = [(name, frame.head(0 if "signal" in frame else None)) for name, frame in results.analyses.items()]
+    analyses = [(name, frame.head(0) if "signal" in frame else frame) for name, frame in results.analyses.items()]
     records = {run_place(run): _run(run) for run in results.runs}
     records |= {speed_place(record): _speed(record) for record in results.speeds}
     records |= {peer_place(record): _peer(record, titles) for record in results.peers.values()}
@@ -128,10 +128,7 @@ def _run(run: RunRecord) -> dict[str, Any]:
         "chance": 100 / run.task.classes,
         "at_chance": at_chance(run),
         "curve": _rounded(learning_curve(run)),
-        "training": [
-            [point.step, round(100 * point.train_accuracy, DIGITS)] for point in run.curve if point.train_accuracy is not None
-        ],
-        "loss": _rounded([(p.step, p.validation_loss) for p in run.curve if p.validation_loss is not None]),
+        "training": _rounded([(p.step, 100 * p.train_accuracy) for p in run.curve if p.train_accuracy is not None]),
         "differences": {name: value for name, value in run.differences.items() if name not in IN_OTHER_FIELDS},
         "data": [run.data.identity, run.data.kind, run.data.checksum[:12], *run.data.notes],
         "seconds": run.cost.seconds_train,
@@ -228,9 +225,7 @@ def steps(records: Sequence[SpeedRecord], titles: dict[str, str]) -> list[dict[s
     return [
         {
             "model": record.model,
-            "title": speed.model_of(record).replace(record.model or "", titles.get(record.model or "", "") or "", 1)
-            if titles.get(record.model or "")
-            else speed.model_of(record),
+            "title": _titled(record, titles),
             "task": record.task,
             "precision": speed.activations(record),
             "one_way": record.sizes.get("directions") == 1,
@@ -254,13 +249,19 @@ def steps(records: Sequence[SpeedRecord], titles: dict[str, str]) -> list[dict[s
     ]
 
 
+def _titled(record: SpeedRecord, titles: dict[str, str]) -> str:
+    """The title of the model, with the settings that differ from its published ones."""
+    name = record.model or ""
+    return titles.get(name, name) + speed.model_of(record).removeprefix(name)
+
+
 def _along(records: Sequence[SpeedRecord], titles: dict[str, str]) -> list[dict[str, Any]]:
     """Times against the length of the input, or the position in a stream: a line for each record."""
     kinds = {"length": "step_ms", "stream": "latency_ms"}
     return [
         {
             "benchmark": record.benchmark,
-            "title": titles.get(record.model or "", speed.model_of(record)),
+            "title": _titled(record, titles),
             "model": record.model,
             "device": record.device.kind,
             "record": speed_place(record),

@@ -4,7 +4,6 @@ import html
 import json
 from typing import Any
 
-
 #: Elements without content, which are not closed.
 VOID = ("input", "meta")
 
@@ -19,7 +18,7 @@ def element(name: str, /, *content: str, **attributes: Any) -> Html:
     Args:
         name: of the element.
         content: `Html` as it is, other text escaped.
-        attributes: by their names, with "_" for "-", and one more "_" at the end of a word of Python; None leaves one out, True has no value.
+        attributes: by their names, with "_" for "-" and "class_" for "class"; None leaves one out, True has no value.
     """
     opening = "".join(
         f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{html.escape(str(value))}"')

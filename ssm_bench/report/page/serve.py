@@ -41,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.root = root
         super().__init__(*arguments)
 
-    def do_GET(self) -> None:  # noqa: N802, the name that the base class calls
+    def do_GET(self) -> None:
         """Answers one request."""
         if (self.headers.get("Host") or "").rsplit(":", 1)[0] not in NAMES:
             self.send_error(HTTPStatus.FORBIDDEN)

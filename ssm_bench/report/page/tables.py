@@ -20,9 +20,7 @@ Prefix = str
 
 def link(text: str, places: Sequence[str], prefix: Prefix, label: str | None = None) -> Html:
     """A number that leads to its record; the script opens all of `places` in the page instead."""
-    return element(
-        "a", text, href=quote(prefix) + quote(places[0]), data_records=" ".join(places), aria_label=label
-    )
+    return element("a", text, href=quote(prefix) + quote(places[0]), data_records=" ".join(places), aria_label=label)
 
 
 def comparison(table: Table, results: Results, prefix: Prefix) -> Html:
