@@ -17,7 +17,7 @@ import pytest
 
 from ssm_bench.cli import main
 from ssm_bench.errors import UserError
-from ssm_bench.record import store, validate
+from ssm_bench.record import peer, store, validate
 from ssm_bench.report import page
 from ssm_bench.report.page import content
 from ssm_bench.report.page.elements import Html, element, join, script_json
@@ -124,6 +124,29 @@ def test_cells_show_what_the_tables_show(results):
     assert cell["accuracy"] == 61 and cell["seconds"] == 600 and len(cell["runs"]) == 3
     run = data["records"][next(c for c in data["tables"][0]["cells"] if c["model"] == "s4d")["runs"][0]]
     assert run["curve"] == [[10, 40], [20, 55], [50, 60]] and run["share"] == 0.5
+
+
+def write_peer(root: Path) -> Path:
+    """Writes a record of the authors' own code on the data of S5 on ListOps."""
+    run = record("s5", "listops", 63.5, done=1000, planned=1000, curve=((1000, 63.0),)).to_dict()
+    ours = ("protocol", "data", "seed", "notes", "steps", "result", "curve", "cost", "device", "versions", "revision")
+    source = {"repository": "lindermanlab/S5", "commit": "3c18fdb6b06414da35e77b94b9cd855f6a95ef17", "changes": []}
+    theirs = {"schema_version": 1, "kind": "peer", "status": "ok", "model": "s5", "task": "listops", "source": source}
+    names = (*ours, "parts", "created")
+    return peer.write(peer.validate(theirs | {"recipe": {}} | {name: run[name] for name in names}), root)
+
+
+def test_the_authors_code_stands_beside_ours_with_its_record(results):
+    path = write_peer(results)
+    found = Page(written(results))
+    place = path.relative_to(results).as_posix()
+    assert (place, [place]) in found.links
+    assert found.data["records"][place]["title"] == "lindermanlab/S5@3c18fdb: S5 on ListOps"
+    assert "authors’ code 63.50, full" in "".join(found.text)
+    # Without a readable record of theirs, ours are shown.
+    path.write_text("{}")
+    found = Page(written(results))
+    assert "61.00" in found.text and "authors’ code 63.50" not in "".join(found.text)
 
 
 def test_tables_can_be_read_without_seeing_them(results):
@@ -382,6 +405,10 @@ def test_a_number_opens_its_record_and_its_link_leads_to_the_file(shown):
     assert shown.evaluate("location.hash").startswith("#record=runs/budget/text/s4d/")
     shown.press("Escape")
     shown.wait("!document.querySelector('dialog').open && location.hash === ''")
+    shown.evaluate(f"document.querySelector('{TABLE} tr[data-model=s5] a').click()")
+    told = shown.evaluate("document.querySelector('dialog').innerText")
+    assert "61.00 ± 2.48 %" in told and all(f"Seed {seed}: 6{seed}.00 %" in told for seed in range(3))
+    shown.press("Escape")
     # A record whose texts are hostile opens like any other, as text.
     shown.evaluate("document.querySelector('#all-runs tr[data-preset=custom] a').click()")
     shown.wait("document.querySelector('dialog').open")
@@ -437,8 +464,10 @@ def test_a_served_page_renews_itself(browser, results):
 
 
 @needs_browser
-def test_the_page_of_the_repository_has_no_problem(browser, tmp_path):
+def test_the_page_of_the_repository_and_an_empty_one_have_no_problem(browser, tmp_path):
     browser.resize(1280, 900)
     browser.open(page.write(ROOT / "results", tmp_path / "page.html").as_uri())
     assert browser.evaluate("document.querySelectorAll('#cost-panels figure').length") > 0
+    browser.open(page.write(tmp_path).as_uri())
+    assert browser.evaluate("document.querySelectorAll('figure').length") == 0
     assert browser.problems == []

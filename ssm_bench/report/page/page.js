@@ -526,7 +526,7 @@ function memoryPanels(rows, summary) {
 
 /** One panel for each model: a row for each task, ours, the authors' code and the floor on one logarithmic axis. */
 function drawSpeed() {
-  const shown = data.steps.filter((step) => step.device === state.device && step.title === (table()?.models[step.model] ?? step.title));
+  const shown = data.steps.filter((step) => step.device === state.device);
   const titles = { ...Object.assign({}, ...data.tables.map(({ tasks }) => tasks)) };
   // Directions are named where a task has been timed with one and with two.
   const named = (step, steps) => [
@@ -736,7 +736,7 @@ function details(place) {
       ["Training time", duration(record.seconds)],
       ["Parameters", isRun ? record.parameters.toLocaleString("en") : null],
       ["State", isRun && record.state !== null ? `${record.state.toLocaleString("en")} numbers per sequence` : null],
-      ["Peak memory", record.memory ? `${short(record.memory).replace(/[kMG]?$/, " $&B")}` : null],
+      ["Peak memory", record.memory ? `${short(record.memory / 2 ** 30)} GiB` : null],
       ["Activations", record.precision],
       ["Notes", record.notes.join("; ")],
       ...made,
@@ -754,6 +754,21 @@ function runCurve(record) {
     [{ name: "validation", points: record.curve, slot: 0 }, ...(training.length > 1 ? [{ name: "training", points: training, slot: -1 }] : [])]);
 }
 
+/** The runs of one cell: their mean, then each seed, the first one unfolded. */
+function seeds(places) {
+  const cell = data.tables.flatMap(({ cells }) => cells).find(({ runs }) => runs.join() === places.join());
+  const mean = cell && cell.accuracy !== null
+    ? make("p", { class: "big" }, `${fixed(cell.accuracy)}${cell.interval === null ? "" : ` ± ${fixed(cell.interval)}`} %`, " ",
+      make("small", {}, "test, mean over the finished seeds"))
+    : null;
+  return [mean, ...places.map((place, index) => {
+    const { seed, test, status } = data.records[place];
+    return make("details", { class: "seed", open: index ? null : "" },
+      make("summary", {}, `Seed ${seed}: ${test === null ? status : `${fixed(test)} %`}`),
+      ...details(place));
+  })].filter(Boolean);
+}
+
 function openRecords(places) {
   const known = places.filter((place) => Object.hasOwn(data.records, place));
   if (!known.length) return false;
@@ -761,11 +776,7 @@ function openRecords(places) {
   close.addEventListener("click", () => dialog.close());
   dialog.replaceChildren(
     make("header", {}, make("h2", { id: "record-title" }, data.records[known[0]].title), close),
-    ...known.flatMap((place, index) => [
-      index ? make("hr") : null,
-      known.length > 1 ? make("h3", {}, `Seed ${data.records[place].seed}`) : null,
-      ...details(place),
-    ]).filter(Boolean),
+    ...(known.length === 1 ? details(known[0]).filter(Boolean) : seeds(known)),
   );
   tip.hidden = true;
   if (!dialog.open) dialog.showModal();

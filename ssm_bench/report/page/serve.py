@@ -2,6 +2,7 @@
 
 import hashlib
 import mimetypes
+import sys
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,6 +83,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing of a request: the terminal shows the address alone."""
 
 
+class _Server(ThreadingHTTPServer):
+    """Ignores browsers that leave before they have their answer."""
+
+    def handle_error(self, request, client_address) -> None:
+        """Shows what went wrong with a request, unless its connection ended."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def server(root: Path | str, port: int) -> ThreadingHTTPServer:
     """A server of the page on this machine alone, which answers once its `serve_forever` is called.
 
@@ -93,6 +103,6 @@ def server(root: Path | str, port: int) -> ThreadingHTTPServer:
         UserError: the port is in use or not allowed.
     """
     try:
-        return ThreadingHTTPServer((HOST, port), partial(_Handler, root=Path(root)))
+        return _Server((HOST, port), partial(_Handler, root=Path(root)))
     except OSError as error:
         raise UserError(f"--port {port}: {error.strerror}; --port 0 takes a free one") from None
