@@ -1,4 +1,4 @@
-"""One HTML file of all results, which needs no network: its tables are HTML, its charts are drawn by a small script.
+"""One HTML file of all results, which needs no network: its tables are HTML, and scripts draw its charts.
 
 The page is a function of the files in the folder of results, so the same records make the same bytes.
 """
@@ -9,6 +9,7 @@ import os
 import re
 from importlib import resources
 from pathlib import Path
+from urllib.parse import quote
 
 from ssm_bench import __version__
 from ssm_bench.record import store
@@ -19,6 +20,9 @@ from ssm_bench.report.page.elements import Html, element, join, script_json
 
 #: What the page is called in the folder of results.
 NAME = "report.html"
+
+#: The parts of its script, in their order.
+SCRIPTS = ("common.js", "tables.js", "charts.js", "records.js", "start.js")
 
 #: A slot of the template.
 SLOT = re.compile(r"\{\{(\w+)\}\}")
@@ -62,7 +66,7 @@ def build(results: Results, prefix: str = "", *, fingerprint: str | None = None)
         prefix: as `prefix` returns it.
         fingerprint: of the files behind it, where a server renews the page.
     """
-    style, script = (_file(f"page.{suffix}") for suffix in ("css", "js"))
+    style, script = _file("page.css"), "\n".join(map(_file, SCRIPTS))
     data = script_json(content.plain(results) | {"prefix": prefix})
     slots = {
         "policy": _policy(script),
@@ -72,6 +76,7 @@ def build(results: Results, prefix: str = "", *, fingerprint: str | None = None)
         "bad": _bad(results),
         "comparisons": join(*(tables.comparison(table, results, prefix) for table in results.tables)),
         "table_choice": _table_choice(results),
+        "figures": _figures(results, prefix),
         "run_filters": _run_filters(results),
         "runs": tables.runs(results, prefix),
         "step_filters": _step_filters(results),
@@ -119,6 +124,15 @@ def _bad(results: Results) -> Html:
         return Html("")
     items = [element("li", sentence) for sentence in results.bad]
     return element("details", element("summary", f"{len(items)} files were left out"), element("ul", *items))
+
+
+def _figures(results: Results, prefix: str) -> Html:
+    """Links to the figures of all analyses, also of those that the page does not draw."""
+    if not results.figures:
+        return Html("")
+    links = [element("a", Path(name).stem, href=quote(f"{prefix}analysis/{name}")) for name in results.figures]
+    words = [word for link in links for word in (link, ", ")][:-1]
+    return element("p", "Figures of ", element("code", "ssm-bench analyze"), ": ", *words, ".")
 
 
 def _table_choice(results: Results) -> Html:

@@ -32,6 +32,7 @@ class Results:
         speeds: all speed records.
         peers: what the authors' own code reached, by model, task and checksum of the data.
         analyses: name of a table of `ssm-bench analyze` -> the table.
+        figures: the names of the figures of these analyses.
         bad: a sentence on each file that was left out.
     """
 
@@ -40,6 +41,7 @@ class Results:
     speeds: list[SpeedRecord]
     peers: dict[tuple[str, str, str], PeerRecord]
     analyses: dict[str, pd.DataFrame]
+    figures: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
 
 
@@ -62,7 +64,8 @@ def read(root: Path | str) -> Results:
     # The combined table first, then those of other presets.
     tables.sort(key=lambda table: (table.kind != layout.TABLE, table.name))
     speeds = store.read_all_speed(root, skip=bad.append)
-    return Results(tables, runs, speeds, found, _analyses(root, bad), bad)
+    figures = [path.name for path in sorted(layout.analyses_of(root).glob("*.svg"))]
+    return Results(tables, runs, speeds, found, _analyses(root, bad), figures, bad)
 
 
 def _analyses(root: Path | str, bad: list[str]) -> dict[str, pd.DataFrame]:
@@ -108,7 +111,7 @@ def plain(results: Results) -> dict[str, Any]:
 
 
 def _run(run: RunRecord) -> dict[str, Any]:
-    result = run.result
+    result, steps = run.result, run.steps.published or run.steps.planned
     return {
         "kind": "run",
         "title": f"{run.model.title} on {run.task.title}",
@@ -130,7 +133,9 @@ def _run(run: RunRecord) -> dict[str, Any]:
         "chance": 100 / run.task.classes,
         "at_chance": at_chance(run),
         "curve": _rounded(learning_curve(run)),
-        "training": _rounded([(p.step, 100 * p.train_accuracy) for p in run.curve if p.train_accuracy is not None]),
+        "training": _rounded(
+            [(100 * p.step / steps, 100 * p.train_accuracy) for p in run.curve if p.train_accuracy is not None]
+        ),
         "differences": {name: value for name, value in run.differences.items() if name not in IN_OTHER_FIELDS},
         "data": [run.data.identity, run.data.kind, run.data.checksum[:12], *run.data.notes],
         "seconds": run.cost.seconds_train,
