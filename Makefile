@@ -72,10 +72,10 @@ docs: $(READY) ## build the documentation site in build/site, with warnings as e
 	@# Without --quiet, under which --strict sees no warnings.
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
-reproduce-table: $(READY) ## train every model on every task and print the table; PRESET=quick, budget or paper, BUDGET=2h
+reproduce-table: $(READY) ## train every model on every task, print the table and write results/report.html; PRESET=quick, budget or paper, BUDGET=2h
 	$(BENCH) sweep --preset $(PRESET) $(if $(BUDGET),--budget $(BUDGET)) $(ARGS)
 
-table: $(READY) ## write the tables from the committed records; ARGS="--check" to compare only
+table: $(READY) ## write the tables and results/report.html from the committed records; ARGS="--check" to compare only
 	$(BENCH) table $(ARGS)
 
 bench: $(READY) ## time one training step; MODEL=s5 TASK=listops

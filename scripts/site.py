@@ -3,6 +3,7 @@
 Pages link to each other, to the README, to records and to figures by relative paths, so that they can be read in a
 repository viewer. MkDocs accepts links inside its source folder only. The copy has the same layout as the repository.
 Notebooks become pages: `docs/quickstart.ipynb` is copied as `docs/quickstart.md`, and so are the links to it.
+`results/report.html` is made from the records, which are copied too.
 """
 
 import json
@@ -10,6 +11,9 @@ import re
 import shutil
 import sys
 from pathlib import Path
+
+from ssm_bench.report import page
+from ssm_bench.report.page import content
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -49,6 +53,19 @@ def page_of(notebook: str) -> str:
     return "\n\n".join(f"```python\n{text}\n```" if kind == "code" else text for text, kind in texts) + "\n"
 
 
+def report(target: Path) -> list[Path]:
+    """Writes the page of all results, and copies the records that it links to; returns the paths."""
+    results = content.read(ROOT / "results")
+    path = target / "results" / page.NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page.build(results), encoding="utf-8")
+    records = [Path("results") / place for place in content.plain(results)["records"]]
+    for record in records:
+        (target / record).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / record, target / record)
+    return [path, *(target / record for record in records)]
+
+
 if __name__ == "__main__":
     (folder,) = sys.argv[1:]
-    print(f"{len(stage(Path(folder)))} files in {folder}")
+    print(f"{len({*stage(Path(folder)), *report(Path(folder))})} files in {folder}")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ssm_bench import __version__
-from ssm_bench.cli._failures import report
+from ssm_bench.cli import _failures
 from ssm_bench.errors import UserError
 
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # a full disk or a closed pipe is found here, not when the interpreter exits
         return code
     except (Exception, KeyboardInterrupt) as error:
-        return report(error)
+        return _failures.report(error)
 
 
 def _check_working_directory() -> None:

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def show_and_write(results: Path, preset: str | None, protocol: str | None, readme: Path | None = None) -> None:
-    """Prints the tables of the records and writes their files.
+    """Prints the tables of the records, writes their files and the page of all results, and names the page last.
 
     Args:
         results: the folder of all results.
@@ -61,7 +61,7 @@ def show_and_write(results: Path, preset: str | None, protocol: str | None, read
     Raises:
         UserError: there are no such records. A bad one is left out with a warning.
     """
-    from ssm_bench.report import publish, render
+    from ssm_bench.report import page, publish, render
 
     made, texts, _ = _contents(results, preset, protocol, readme)
     for number, table in enumerate(made):
@@ -70,6 +70,8 @@ def show_and_write(results: Path, preset: str | None, protocol: str | None, read
         render.print_table(table, sys.stdout)
     for path in publish.write(texts):
         print(f"wrote {path}")
+    # The files that are left out have been named.
+    print(f"all results as a page: {page.write(results)}")
 
 
 def _check(results: Path, preset: str | None, protocol: str | None, readme: Path | None) -> int:

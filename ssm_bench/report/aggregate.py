@@ -92,6 +92,17 @@ class Cell:
         return statistics.fmean(scores) if scores else None
 
     @property
+    def device_seconds(self) -> float | None:
+        """Training time times devices, the mean over the finished seeds; None while there is none."""
+        costs = [run.cost.seconds_train * run.device.count for run in self.finished]
+        return sum(costs) / len(costs) if costs else None
+
+    @property
+    def alone(self) -> bool:
+        """Whether its training time is a measure of speed: no run shared its device."""
+        return all(run.alone for run in self.finished)
+
+    @property
     def young(self) -> bool:
         """Whether its accuracy is that of less than a tenth of its published schedule."""
         return bool(self.finished) and self.share is not None and self.share < layout.LEAST_SHARE
@@ -106,6 +117,16 @@ def accuracy(run: RunRecord) -> float:
     """Test accuracy of a finished run in percent."""
     assert run.result is not None
     return 100 * run.result.test_accuracy
+
+
+def learning_curve(run: RunRecord) -> list[tuple[float, float]]:
+    """Share of the published schedule, else of the planned steps, and validation accuracy, both in percent."""
+    steps = run.steps.published or run.steps.planned
+    return [
+        (100 * point.step / steps, 100 * point.validation_accuracy)
+        for point in run.curve
+        if point.validation_accuracy is not None
+    ]
 
 
 def share(runs: Sequence[RunRecord]) -> float | None:

@@ -25,7 +25,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from ssm_bench.data.task import LRA
 from ssm_bench.record import RunRecord, SpeedRecord, store
 from ssm_bench.report import aggregate, layout, speed
-from ssm_bench.report.aggregate import Cell
+from ssm_bench.report.aggregate import Cell, learning_curve
 
 COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -189,7 +189,7 @@ def _table_overview(records: list[RunRecord], protocol: str) -> Figure:
     models = {name: title for name, title in titles.items() if any(model == name for model, _ in cells)}
     devices = sorted({run.device.kind for cell in cells.values() for run in cell.finished})
     title = f"Protocol {protocol} · {', '.join(devices)} · hollow: less than a tenth of the published schedule"
-    if not all(run.alone for cell in cells.values() for run in cell.finished):
+    if not all(cell.alone for cell in cells.values()):
         title += " · arrow: the device was shared, a run alone takes less time"
     with mpl.rc_context(STYLE):
         figure, panels = _panels(layout.TASKS, cells, title, "training time (device-seconds)", "test accuracy (%)")
@@ -199,8 +199,7 @@ def _table_overview(records: list[RunRecord], protocol: str) -> Figure:
         }
         for (model, task), cell in cells.items():
             accuracy, interval = cell.accuracy or (0.0, None)
-            seconds = sum(run.cost.seconds_train * run.device.count for run in cell.finished) / len(cell.finished)
-            shared = not all(run.alone for run in cell.finished)
+            seconds, shared = cell.device_seconds or 0.0, not cell.alone
             panels[task].errorbar(
                 seconds,
                 accuracy,
@@ -289,7 +288,7 @@ def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell
     Every other seed has a thin line of its own, so that it neither cuts the mean nor goes unseen; a cross ends it where
     it failed.
     """
-    curved = {place: cell for place, cell in cells.items() if any(_points(run) for run in cell.runs)}
+    curved = {place: cell for place, cell in cells.items() if any(learning_curve(run) for run in cell.runs)}
     if not curved:
         return None
     with mpl.rc_context(STYLE):
@@ -297,7 +296,7 @@ def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell
         seeds = _seeds(curved)
         if len(set(seeds.values())) == 1:
             title += f" · seeds: {next(iter(seeds.values()))}"
-        others = [run for cell in curved.values() for run in (*cell.failed, *cell.unfinished) if _points(run)]
+        others = [run for cell in curved.values() for run in (*cell.failed, *cell.unfinished) if learning_curve(run)]
         if others:
             title += " · thin: a seed without a score, ×: failed there"
         figure, panels = _panels(tasks, cells, title, _share_label(cells), "validation accuracy (%)")
@@ -308,7 +307,7 @@ def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell
                 panel.fill_between(mean["share"], mean["min"], mean["max"], color=line["color"], alpha=0.18, lw=0)
                 panel.plot(mean["share"], mean["mean"], **line)
             for run in (*cell.failed, *cell.unfinished):
-                if points := _points(run):
+                if points := learning_curve(run):
                     panel.plot(*zip(*points, strict=True), **line, lw=0.7)
                     if run in cell.failed:
                         panel.plot(*points[-1], "x", color=line["color"], ms=6, mew=1.6)
@@ -324,19 +323,9 @@ def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell
         return figure
 
 
-def _points(run: RunRecord) -> list[tuple[float, float]]:
-    """Share of the published schedule, else of the planned steps, and validation accuracy, both in percent."""
-    steps = run.steps.published or run.steps.planned
-    return [
-        (100 * point.step / steps, 100 * point.validation_accuracy)
-        for point in run.curve
-        if point.validation_accuracy is not None
-    ]
-
-
 def _mean_curve(runs: Iterable[RunRecord]) -> pd.DataFrame:
     """Columns share, mean, min, max (percent) over seeds, at the steps that all of them have a point of."""
-    curves = [points for run in runs if (points := _points(run))]
+    curves = [points for run in runs if (points := learning_curve(run))]
     frame = pd.DataFrame([point for points in curves for point in points], columns=["share", "accuracy"])
     frame = frame.groupby("share")["accuracy"].agg(["mean", "min", "max", "count"]).reset_index()
     return frame.loc[frame["count"] == len(curves)]
@@ -382,7 +371,7 @@ def _accuracy_against(
     with mpl.rc_context(STYLE):
         models, tasks = _names(records, points)
         devices = sorted({run.device.kind for place in points for run in cells[place].finished})
-        shared = {place for place in points if timed and not all(run.alone for run in cells[place].finished)}
+        shared = {place for place in points if timed and not cells[place].alone}
         if timed:
             title += f" · {devices[0]}" + (f" (hollow: {', '.join(devices[1:])})" if len(devices) > 1 else "")
         if shared:

@@ -51,15 +51,6 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     for record in own_steps(records):
         sizes, milliseconds = record.sizes, record.value("step_ms")
         their_records = peers(record, records)
-        least, rate = None, record.value("tokens_per_second")
-        if milliseconds and rate and {"layers", "d_model"} <= sizes.keys():
-            least = floor.step_ms(
-                record.device.kind,
-                tokens=rate * milliseconds / 1000,
-                width=sizes["d_model"],
-                layers=sizes["layers"],
-                bits=sizes.get("activation_bits", 32),
-            )
         size = f"{sizes.get('batch_size')} x {sizes.get('length')}"
         yield [
             md(model_of(record)),
@@ -67,7 +58,7 @@ def _steps(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
             f"{size}, one way" if sizes.get("directions") == 1 else size,
             activations(record),
             link(record, short(milliseconds)),
-            short(least),
+            short(step_floor(record)),
             _bytes(record.value("peak_bytes")),
             _lines(
                 f"{link(peer, short(fastest_step(peer)))} {md(peer.implementation)}, {activations(peer)}"
@@ -86,6 +77,20 @@ def own_steps(records: Sequence[SpeedRecord]) -> list[SpeedRecord]:
         for record in records
         if record.benchmark == "step" and not record.implementation and record.value("step_ms") is not None
     ]
+
+
+def step_floor(record: SpeedRecord) -> float | None:
+    """The floor of one of our steps in milliseconds; None for a device or sizes that are not known."""
+    milliseconds, rate = record.value("step_ms"), record.value("tokens_per_second")
+    if not (milliseconds and rate and {"layers", "d_model"} <= record.sizes.keys()):
+        return None
+    return floor.step_ms(
+        record.device.kind,
+        tokens=rate * milliseconds / 1000,
+        width=record.sizes["d_model"],
+        layers=record.sizes["layers"],
+        bits=record.sizes.get("activation_bits", 32),
+    )
 
 
 def peers(record: SpeedRecord, records: Sequence[SpeedRecord]) -> list[SpeedRecord]:
@@ -182,8 +187,8 @@ OPERATION_HEADS = (
 
 
 @dataclass(frozen=True)
-class _Cell:
-    """Measurements of one backend at one shape."""
+class Variant:
+    """Measurements of one backend of an operation at one shape."""
 
     record: SpeedRecord
     backend: str
@@ -192,55 +197,66 @@ class _Cell:
     def __getitem__(self, metric: str) -> float | None:
         return self.record.value(metric, backend=self.backend, shape=self.shape)
 
+    def floor(self, *, backward: bool) -> float | None:
+        """The floor in milliseconds, forward or with gradients; None for a device that is not known."""
+        kind, operation = self.record.device.kind, self.record.operation
+        return floor.operation_ms(kind, operation, self.shape, backward=backward)
+
+
+def operations(records: Sequence[SpeedRecord]) -> Iterator[tuple[Variant, list[Variant]]]:
+    """Each of our backends at each shape, with those of the authors' code at the same shape on the same device."""
+    variants = [variant for record in records if record.operation for variant in _variants(record)]
+    for ours in variants:
+        if ours.record.implementation:
+            continue
+        same = (ours.record.operation, ours.record.device.kind, ours.shape)
+        yield (
+            ours,
+            [
+                other
+                for other in variants
+                if other.record.implementation
+                and (other.record.operation, other.record.device.kind, other.shape) == same
+            ],
+        )
+
 
 def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     """A row for each of our backends at each shape, with the authors' times of the same shape and device."""
-    cells = [cell for record in records if record.operation for cell in _cells(record)]
-    for cell in cells:
-        record = cell.record
-        if record.implementation:
-            continue
-        same = (record.operation, record.device.kind, cell.shape)
-        their_records = [
-            other
-            for other in cells
-            if other.record.implementation and (other.record.operation, other.record.device.kind, other.shape) == same
-        ]
-        reference = _Cell(record, "associative", cell.shape)
-        least = [
-            floor.operation_ms(record.device.kind, record.operation, cell.shape, backward=b) for b in (False, True)
-        ]
+    for ours, theirs in operations(records):
+        record = ours.record
+        reference = Variant(record, "associative", ours.shape)
         yield [
             md(record.operation),
-            "x".join(map(str, cell.shape)),
-            md(cell.backend),
-            link(record, short(cell["forward_ms"])),
-            short(least[0]),
-            short(cell["forward_backward_ms"]),
-            short(least[1]),
-            _bytes(cell["temporary_bytes"]),
-            _bytes(_with_outputs(cell)),
-            _error(cell["value_error"]),
-            _error(cell["gradient_error"]),
-            _ratios(reference, cell) if cell.backend != "associative" else "–",
+            "x".join(map(str, ours.shape)),
+            md(ours.backend),
+            link(record, short(ours["forward_ms"])),
+            short(ours.floor(backward=False)),
+            short(ours["forward_backward_ms"]),
+            short(ours.floor(backward=True)),
+            _bytes(ours["temporary_bytes"]),
+            _bytes(_with_outputs(ours)),
+            _error(ours["value_error"]),
+            _error(ours["gradient_error"]),
+            _ratios(reference, ours) if ours.backend != "associative" else "–",
             _lines(
                 link(peer.record, f"{short(peer['forward_ms'])} / {short(peer['forward_backward_ms'])}")
                 + f" {md(peer.record.implementation)}"
-                for peer in their_records
+                for peer in theirs
             ),
-            _lines(_ratios(peer, cell) for peer in their_records),
-            _lines(_bytes(peer["temporary_bytes"]) for peer in their_records),
-            _measured(record, *(peer.record for peer in their_records)),
+            _lines(_ratios(peer, ours) for peer in theirs),
+            _lines(_bytes(peer["temporary_bytes"]) for peer in theirs),
+            _measured(record, *(peer.record for peer in theirs)),
         ]
 
 
-def _with_outputs(cell: _Cell) -> float | None:
+def _with_outputs(variant: Variant) -> float | None:
     """What a program needs in addition to its inputs; older records lack it."""
-    temporary, outputs = cell["temporary_bytes"], cell["output_bytes"]
+    temporary, outputs = variant["temporary_bytes"], variant["output_bytes"]
     return None if temporary is None or outputs is None else temporary + outputs
 
 
-def _ratios(theirs: _Cell, ours: _Cell) -> str:
+def _ratios(theirs: Variant, ours: Variant) -> str:
     """How many times faster ours is, forward / with gradients; a dash where they have no time."""
     times = ("forward_ms", "forward_backward_ms")
     if not any(theirs[what] for what in times):
@@ -248,10 +264,10 @@ def _ratios(theirs: _Cell, ours: _Cell) -> str:
     return " / ".join(ratio(theirs[what], ours[what]) for what in times)
 
 
-def _cells(record: SpeedRecord) -> list[_Cell]:
+def _variants(record: SpeedRecord) -> list[Variant]:
     """Every backend at every shape of a record, in the order of the sizes."""
     found = {(tuple(m.shape), m.backend) for m in record.measurements if m.shape and m.backend}
-    return [_Cell(record, backend, shape) for shape, backend in sorted(found)]
+    return [Variant(record, backend, shape) for shape, backend in sorted(found)]
 
 
 LENGTH_HEADS = (

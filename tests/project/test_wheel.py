@@ -71,7 +71,8 @@ def test_a_wheel_holds_every_module_and_every_experiment(built):
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ssm_bench").rglob("*.py")}
     experiments = {f"ssm_bench/experiments/{path.name}" for path in (ROOT / "experiments").glob("*.py")}
     assert modules | experiments <= names
-    assert "ssm_bench/report/published.csv" in names
+    page = {path for kind in ("html", "css", "js") for path in (ROOT / "ssm_bench/report/page").glob(f"*.{kind}")}
+    assert {"ssm_bench/report/published.csv", *(path.relative_to(ROOT).as_posix() for path in page)} <= names
     assert not [name for name in names if name.startswith(("tests/", "results/", "build/"))]
 
 
