@@ -60,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--budget", default="", metavar="TIME", help="spread this time over the cells, like 4h")
     parser.add_argument("--jobs", default="auto", metavar="N", help="worker processes (default: one a GPU, or a core)")
+    parser.add_argument(
+        "--compile-ahead", action="store_true", help="compile the next cell while a cell trains; not on TPUs"
+    )
     parser.add_argument("--no-table", action="store_true", help="do not write the table at the end")
     _options.add_cell_arguments(parser)
 
@@ -131,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
         runner = replace(runner, seconds=budget * len(places) / len(wanted))
     with Stop(deadline) as stop:
         prepare = partial(_options.prepare_jax, options.preset, tell=False, cache=options.compilation_cache)
-        reached = _sweep(wanted, runner, stop, places, prepare)
+        reached = _sweep(wanted, runner, stop, places, prepare, options.compile_ahead)
     return _close(options, len(wanted), [status for _, status in reached])
 
 
@@ -296,7 +299,8 @@ def _run_plan(options: argparse.Namespace) -> int:
             places = workers.places(jobs or per_gpu * len(workers.gpus()), devices)
             crowd = max(Counter(place.gpu for place in places if place.gpu).values(), default=1)
             wanted = [records.timed(group, one, crowd) for group, one in part]
-            statuses += [s for _, s in _sweep(wanted, runner, stop, places[: len(wanted)], prepare)]
+            reached = _sweep(wanted, runner, stop, places[: len(wanted)], prepare, options.compile_ahead)
+            statuses += [status for _, status in reached]
     return _close(options, len(planned), statuses)
 
 
@@ -309,13 +313,15 @@ def _jobs(options: argparse.Namespace) -> int:
 
 
 def _sweep(
-    wanted: list["Cell"], runner: "Runner", stop: "Stop", places: list, prepare: Callable[[], None]
+    wanted: list["Cell"], runner: "Runner", stop: "Stop", places: list, prepare: Callable[[], None], ahead: bool
 ) -> list[tuple["Cell", str]]:
-    """Runs cells in this process, or in worker processes where there are several places."""
+    """Runs cells in this process, or in worker processes where there are several places or cells are compiled ahead."""
     from ssm_bench.sweep import cells, workers
 
-    if len(places) > 1:
-        return workers.sweep(wanted, runner, stop, places, prepare)
+    if ahead and workers.on_tpu():
+        raise UserError("--compile-ahead needs a second process on the device, and a TPU has one: leave it out")
+    if len(places) > 1 or ahead:
+        return workers.sweep(wanted, runner, stop, places, prepare, ahead)
     return cells.sweep(wanted, runner, stop)
 
 

@@ -23,7 +23,7 @@ from ssm_bench.training.devices import check_batch
 from ssm_bench.training.identity import recipe
 from ssm_bench.training.outcome import Outcome
 from ssm_bench.training.recording import make_record
-from ssm_bench.training.run import earlier, open_data, outdated, revision_words, run, with_seed
+from ssm_bench.training.run import earlier, make_trainer, open_data, outdated, revision_words, run, with_seed
 from ssm_bench.training.stop import Stop, Stopped
 
 
@@ -178,6 +178,19 @@ class Runner:
         progress.end("; ".join(map(summary, records)))
         # Of several seeds, the one that needs most attention.
         return min((record.status for record in records), key=STATUSES.index)
+
+    def compile(self, cell: Cell, stop: Stop) -> None:
+        """Compiles the programs of a cell that `run` would train: they are kept in the compilation cache.
+
+        Nothing is compiled with `seconds`, since the share of the schedule is not known yet. Raises what `run` reports.
+        """
+        if self.seconds is not None:
+            return
+        config, dataset = self.config_of(cell, stop)
+        before = self._before(cell, config, dataset)
+        if seeds := [seed for seed in cell.seeds if seed not in before]:
+            several = seeds if len(seeds) > 1 else ()
+            make_trainer(with_seed(config, seeds[0]), dataset, devices=self.devices, seeds=several).compile(stop)
 
     def fail(self, cell: Cell, message: str, progress: Progress) -> str:
         """Leaves the record of a cell whose process died, or only reports it where its steps are unknown."""

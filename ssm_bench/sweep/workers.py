@@ -6,6 +6,7 @@ JAX, which would take hold of all of them.
 
 import contextlib
 import importlib.util
+import math
 import multiprocessing
 import os
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -33,6 +34,10 @@ GRACE = 5.0
 #: Part of a GPU's memory that several workers on it share.
 GPU_MEMORY = 0.9
 
+#: Seconds that a cell has run before the next one is compiled: most programs of its own are compiled then, and a cell
+#: that is skipped has ended.
+AHEAD_AFTER = 15.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -42,19 +47,22 @@ class Place:
         gpu: one or several, as in CUDA_VISIBLE_DEVICES; None: the CPU.
         memory: part of the GPU's memory; None: what JAX takes by itself.
         cores: CPU cores, where a GPU is None.
+        crowded: other processes use it too, so that times do not measure speed.
     """
 
     gpu: str | None = None
     memory: float | None = None
     cores: tuple[int, ...] = ()
+    crowded: bool = False
 
     def settle(self) -> None:
         """Keeps this process, which has not started JAX yet, to its place."""
+        if self.crowded or self.memory is not None:
+            os.environ["SSM_BENCH_SHARED"] = "1"
         if self.gpu is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
             if self.memory is not None:
                 os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{self.memory:.2f}"
-                os.environ["SSM_BENCH_SHARED"] = "1"
         elif self.cores and hasattr(os, "sched_setaffinity"):
             # XLA starts as many threads as it may use cores.
             os.sched_setaffinity(0, self.cores)
@@ -88,6 +96,11 @@ def host_devices() -> int:
     return jax.device_count()
 
 
+def on_tpu() -> bool:
+    """Whether JAX would compute on a TPU, which belongs to one process."""
+    return importlib.util.find_spec("libtpu") is not None and os.environ.get("JAX_PLATFORMS", "tpu") != "cpu"
+
+
 def places(jobs: int = 0, devices: int = 1) -> list[Place]:
     """A place for each of `jobs` workers with so many devices; 0: as many as suit this machine.
 
@@ -97,10 +110,9 @@ def places(jobs: int = 0, devices: int = 1) -> list[Place]:
         UserError: several devices a worker, and more in all than there are.
     """
     found = gpus()
-    tpu = importlib.util.find_spec("libtpu") and os.environ.get("JAX_PLATFORMS", "tpu") != "cpu"
+    tpu = on_tpu()
     if devices > 1:
         there = len(found) or host_devices()
-        # A TPU belongs to one process.
         jobs = jobs or (1 if tpu else max(there // devices, 1))
         if jobs * devices > there:
             raise UserError(f"--jobs x --devices is at most {there}, the devices here; got {jobs} x {devices}")
@@ -127,16 +139,25 @@ class Job:
 
 @dataclass
 class Worker:
-    """A worker process, seen from the sweep; `job` is the one it is busy with, None once it may go."""
+    """A worker process, seen from the sweep.
+
+    Attributes:
+        process: the process.
+        connection: the sweep's end of the pipe.
+        number: its place on the screen.
+        job: the one it is busy with, None once it may go.
+        since: when it got the job, on the monotonic clock.
+    """
 
     process: BaseProcess
     connection: Connection
     number: int
     job: Job | None = None
+    since: float = math.inf
 
     def give(self, job: Job | None) -> None:
         """Hands out a job, or, with None, lets the worker go; one that is dead is noticed when its pipe is read."""
-        self.job = job
+        self.job, self.since = job, math.inf if job is None else time.monotonic()
         with contextlib.suppress(OSError):
             self.connection.send(job)
 
@@ -150,8 +171,62 @@ class Worker:
             return "gone", f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
 
 
+class Ahead:
+    """Compiles the programs of the next cell in a process of its own while workers train.
+
+    The worker that gets the cell finds them in the compilation cache. Whatever goes wrong in that process is left to
+    the worker, which reports it.
+    """
+
+    def __init__(self, runner: Runner, place: Place, end: float | None, prepare: Callable[[], None]):
+        """The arguments are those of a worker."""
+        self.arguments = (place, runner, end, prepare)
+        self.process: BaseProcess | None = None
+        self.begun: set[Cell] = set()
+
+    def look(self, busy: Sequence[Worker], waiting: Sequence[Job]) -> None:
+        """Starts with the next cell if a worker trains and no other cell is being compiled."""
+        ready = any(time.monotonic() - worker.since > AHEAD_AFTER for worker in busy)
+        free = self.process is None or not self.process.is_alive()
+        job = next((job for job in waiting if not job.failure), None)
+        if ready and free and job and job.cell not in self.begun:
+            self.begun.add(job.cell)
+            context = multiprocessing.get_context("spawn")
+            self.process = context.Process(target=compile_ahead, args=(job.cell, *self.arguments), daemon=True)
+            self.process.start()
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.join()
+
+
+def compile_ahead(cell: Cell, place: Place, runner: Runner, end: float | None, prepare: Callable[[], None]) -> None:
+    """The main function of the process of `Ahead`."""
+    place.settle()
+    # Training goes first, on the cores and in the memory of the GPU.
+    os.nice(10)
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    with (
+        contextlib.suppress(Exception),
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stderr(nowhere),
+        _WorkerStop(None if end is None else end - time.monotonic()) as stop,
+    ):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        prepare()
+        runner.compile(cell, stop)
+    leave(0)
+
+
 def sweep(
-    wanted: Sequence[Cell], runner: Runner, stop: Stop, where: Sequence[Place], prepare: Callable[[], None]
+    wanted: Sequence[Cell],
+    runner: Runner,
+    stop: Stop,
+    where: Sequence[Place],
+    prepare: Callable[[], None],
+    ahead: bool = False,
 ) -> list[tuple[Cell, str]]:
     """Runs cells in worker processes; a worker that dies leaves a record of failure, and another takes its place.
 
@@ -161,6 +236,7 @@ def sweep(
         stop: deadline and signals; workers save and leave when it says so.
         where: a place for each worker.
         prepare: settings of JAX, made in each worker.
+        ahead: compile the next cell while the workers train; records then say that they shared their device.
 
     Returns:
         Every cell that was reached, with its status, in the order in which they ended.
@@ -172,18 +248,26 @@ def sweep(
     label = dict(zip(wanted, labels(wanted), strict=True))
 
     def visit(some: Sequence[Cell]) -> list[tuple[Cell, str]]:
-        return _share([Job(cell, label[cell]) for cell in some], runner, stop, where[: len(some)], prepare)
+        return _share([Job(cell, label[cell]) for cell in some], runner, stop, where[: len(some)], prepare, ahead)
 
     return returning(visit, wanted, runner)
 
 
 def _share(
-    jobs: Sequence[Job], runner: Runner, stop: Stop, where: Sequence[Place], prepare: Callable[[], None]
+    jobs: Sequence[Job],
+    runner: Runner,
+    stop: Stop,
+    where: Sequence[Place],
+    prepare: Callable[[], None],
+    ahead: bool,
 ) -> list[tuple[Cell, str]]:
     """Shares jobs out among new workers until all are done or a stop is requested; see `sweep`."""
     waiting = deque(jobs)
     reached: list[tuple[Cell, str]] = []
     screen, crew = Screen(), {}
+    if ahead:
+        where = [replace(place, crowded=True) for place in where]
+    compiling = Ahead(runner, where[0], stop.end, prepare) if ahead else None
 
     def hire(number: int) -> None:
         """A new worker with the next job, if there is one."""
@@ -200,7 +284,7 @@ def _share(
                 return job
         return None
 
-    def replace(worker: Worker, how: str) -> None:
+    def relieve(worker: Worker, how: str) -> None:
         del crew[worker.connection]
         # A signal to all processes, as `timeout` sends it, ends only workers that have not installed a handler yet.
         unborn = stop.signal and -(worker.process.exitcode or 0) in SIGNALS
@@ -225,18 +309,22 @@ def _share(
             if stop.end is not None and time.monotonic() > stop.end + GRACE:
                 screen.line(f"deadline: {len(crew)} of {len(where)} workers did not leave in time and are killed")
                 break
+            if compiling and not stop.reason():
+                compiling.look(list(crew.values()), waiting)
             # A short timeout, since a signal only sets a flag.
             for connection in wait(list(crew), timeout=0.5):
                 worker = crew[connection]
                 kind, words = worker.hear()
                 if kind == "gone":
-                    replace(worker, words)
+                    relieve(worker, words)
                 elif kind == "done":
                     reached.append((worker.job.cell, words))
                     worker.give(next_job())
                 else:
                     getattr(screen, kind)(words, worker.number)
     finally:
+        if compiling:
+            compiling.close()
         for worker in crew.values():
             worker.process.kill()
     return reached

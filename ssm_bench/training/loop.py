@@ -214,6 +214,15 @@ class Trainer:
                 found["score", group[2]] = scores
         return found
 
+    def compile(self, stop: Stop) -> None:
+        """Compiles the programs of a run from its first step on, and trains nothing.
+
+        Raises:
+            Stopped: a stop was requested before the end.
+        """
+        _, chunk = chunk_length(self.settings.steps, self.settings.evaluations, self.settings.chunk)
+        self._compile(self.programs(self.program.initial_state(), chunk), stop)
+
     def _missing(self, state: TrainState, size: int = 0) -> dict[tuple[str, int], Callable[[], jax.stages.Traced]]:
         """Those of `programs` that are not compiled yet."""
         return {key: trace for key, trace in self.programs(state, size).items() if key not in self._programs}

@@ -45,6 +45,8 @@ class StandIn:
             os._exit(3)
         while cell.model in ("long", "saving") and not stop.reason():
             time.sleep(0.02)
+        while cell.model == "until_compiled" and not list(self.notes.glob(f"*-{cell.seed + 1}-compiled")):
+            time.sleep(0.02)
         if cell.model == "saving":
             # A checkpoint takes its time.
             time.sleep(1)
@@ -59,6 +61,12 @@ class StandIn:
         (self.notes / f"{cell.model}-{cell.seed}-left").touch()
         progress.end("done")
         return "partial" if stop.reason() else "ok"
+
+    def compile(self, cell, stop):
+        """Notes the cell, or dies."""
+        (self.notes / f"{cell.model}-{cell.seed}-compiled").touch(exist_ok=False)
+        if cell.model == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def fail(self, cell, message, progress):
         """Notes the message."""

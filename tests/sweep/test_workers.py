@@ -35,11 +35,11 @@ def cells(*models):
     return [Cell(model=m, task="text", seed=s) for s, m in enumerate(models)]
 
 
-def run(stand_in, notes, *models, jobs=2, deadline=None):
+def run(stand_in, notes, *models, jobs=2, deadline=None, ahead=False):
     """The statuses of the cells that were reached, by model."""
     with Stop(deadline) as stop:
         runner = stand_in.StandIn(notes)
-        reached = workers.sweep(cells(*models), runner, stop, [Place()] * jobs, stand_in.nothing)
+        reached = workers.sweep(cells(*models), runner, stop, [Place()] * jobs, stand_in.nothing, ahead)
     return {cell.model: status for cell, status in reached}
 
 
@@ -71,6 +71,24 @@ def test_a_request_to_stop_reaches_every_worker_and_starts_nothing_new(stand_in,
     asking.join()
     assert len(list(tmp_path.glob("long-*-left"))) == 2
     assert not (tmp_path / "never-2-started").exists()
+
+
+def test_the_next_cell_is_compiled_while_one_trains(stand_in, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "AHEAD_AFTER", 0.1)
+    # A process that dies while it compiles does no harm: the death of "killed" is that of its run.
+    reached = run(stand_in, tmp_path, "until_compiled", "until_compiled", "killed", "fine", jobs=1, ahead=True)
+    assert reached == {"until_compiled": "ok", "killed": "error", "fine": "ok"}
+    compiled = {path.name for path in tmp_path.glob("*-compiled")}
+    assert {
+        "until_compiled-1-compiled",
+        "killed-2-compiled",
+    } <= compiled and "until_compiled-0-compiled" not in compiled
+
+
+def test_nothing_is_compiled_ahead_unless_asked(stand_in, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "AHEAD_AFTER", 0.0)
+    assert run(stand_in, tmp_path, "fine", "good", jobs=1) == {"fine": "ok", "good": "ok"}
+    assert not list(tmp_path.glob("*-compiled"))
 
 
 def test_a_deadline_reaches_every_worker(stand_in, tmp_path, monkeypatch):

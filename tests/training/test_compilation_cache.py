@@ -7,6 +7,11 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from ssm_bench.cli import main
+from ssm_bench.cli._options import prepare_jax
+from ssm_bench.sweep import cells
+from ssm_bench.sweep.cells import Cell, Choices, Runner
+from ssm_bench.sweep.progress import Progress
+from ssm_bench.training.stop import Stop
 
 NAMES = (
     *("jax_compilation_cache_dir", "jax_persistent_cache_enable_xla_caches"),
@@ -54,3 +59,26 @@ def test_a_cache_that_cannot_be_written_is_refused_in_one_sentence(tmp_path, cap
     error = capsys.readouterr().err
     assert "--compilation-cache takes a folder that can be written; got" in error and error.count("\n") == 1
     assert not (tmp_path / "results").exists()
+
+
+def test_a_cell_that_was_compiled_ahead_finds_its_programs(tmp_path, monkeypatch, own_cache):
+    monkeypatch.chdir(tmp_path)
+    settings = ("--config.model.layers=1", "--config.train.steps=2", "--config.train.evaluations=1")
+    choices = Choices(preset="quick", data="synthetic", overrides=settings)
+    runner = Runner(choices=choices, results=tmp_path / "results", checkpoints=tmp_path / "checkpoints")
+    cell = Cell(model="fnet", task="image", seed=0)
+
+    def large():
+        return sorted(path.name for path in (tmp_path / "cache").glob("*-cache") if "train" in path.name)
+
+    prepare_jax("quick", cache=tmp_path / "cache")
+    jax.clear_caches()
+    with Stop() as stop:
+        runner.compile(cell, stop)
+        compiled = large()
+        assert compiled and not (tmp_path / "results" / "runs").exists() and not (tmp_path / "checkpoints").exists()
+        jax.clear_caches()
+        assert runner.run(cell, stop, Progress("")) == "ok" and large() == compiled
+        # Nothing is compiled for a cell that is finished: its data are opened and its record is read.
+        monkeypatch.setattr(cells, "make_trainer", None)
+        runner.compile(cell, stop)
