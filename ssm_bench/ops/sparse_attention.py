@@ -178,7 +178,8 @@ def _limit(q: jax.Array, lengths: jax.Array | None) -> jax.Array:
 def _joined(parts: list[Part], dtype: jnp.dtype) -> jax.Array:
     """One softmax over several parts, each of which saw other keys."""
     weights = jax.nn.softmax(jnp.stack([log_sums for _, log_sums in parts]), axis=0)
-    return sum(weight * y for weight, (y, _) in zip(weights, parts, strict=True)).astype(dtype)
+    joined = jnp.sum(weights * jnp.stack([y for y, _ in parts]), axis=0)
+    return joined.astype(dtype)
 
 
 def _block_part(q: jax.Array, k: jax.Array, v: jax.Array, block: int, limit: jax.Array, offset: int = 0) -> Part:

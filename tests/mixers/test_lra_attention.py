@@ -204,7 +204,7 @@ def test_the_order_of_blocks_is_doubly_stochastic_and_can_be_a_permutation():
     [
         (LocalAttention, {"block": 0}, "block must be at least 1; got 0"),
         (LocalAttention, {"heads": 3}, "heads must divide the width 8; got 3"),
-        (SparseAttention, {"pattern": "fxed"}, "unknown pattern 'fxed' .did you mean fixed"),
+        (SparseAttention, {"pattern": "stride"}, "unknown pattern 'stride' .did you mean strided"),
         (SparseAttention, {"block": 4, "summary": 5}, "summary must lie in 0..block, and block is 4; got 5"),
         (SparseAttention, {"global_positions": -1}, "global_positions must be at least 0; got -1"),
         (Longformer, {"window": 0}, "window must be at least 1; got 0"),
