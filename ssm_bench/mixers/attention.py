@@ -126,5 +126,5 @@ class Attention(Mixer):
 
     @property
     def state_size(self) -> int | None:
-        """Keys and values of a window; None without one, when the state grows with the length, or in both directions."""
+        """Keys and values of a window; None without one, as the state grows with the length, or in both directions."""
         return 2 * self.window * self.kv_heads * self.size or None if self.causal else None

@@ -57,6 +57,7 @@ from ssm_bench.ops.sinkhorn import sinkhorn, sinkhorn_attention
 from ssm_bench.ops.sparse_attention import (
     PATTERNS,
     block_attention,
+    column_attention,
     sparse_attention,
     window_attention,
     with_global_rows,
@@ -81,6 +82,7 @@ __all__ = [
     "causal_conv",
     "causal_linear_attention",
     "choose_random_blocks",
+    "column_attention",
     "complex_normal",
     "compute_dtype",
     "delta_rule",

@@ -44,6 +44,28 @@ def block_attention(
     return y.astype(v.dtype)
 
 
+def column_attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, *, stride: int, lengths: jax.Array | None = None
+) -> jax.Array:
+    """Softmax attention along columns: position i sees the positions j with i - j a multiple of `stride`.
+
+    Args:
+        q: queries (b, l, n, d).
+        k: keys, the same shape.
+        v: values, the same shape.
+        stride: positions in a row, at least 1.
+        lengths: true lengths (b,), or None; padded keys get no weight.
+
+    Returns:
+        (b, l, n, d) in the type of v; the values at padded positions mean nothing. Cost O(b l (l / stride) n d).
+
+    Raises:
+        ValueError: a row without positions.
+    """
+    y, _ = _column_part(q, k, v, _checked(stride), _limit(q, lengths))
+    return y.astype(v.dtype)
+
+
 def window_attention(
     q: jax.Array, k: jax.Array, v: jax.Array, *, window: int, first: int = 0, lengths: jax.Array | None = None
 ) -> jax.Array:
@@ -113,7 +135,7 @@ def sparse_attention(
         raise ValueError(f"summary must lie in 0..block, got {summary} and block {block}")
     limit = _limit(q, lengths)
     if pattern == "strided":
-        parts = [*_window_parts(q, k, v, block, limit), _column_part(q, k, v, block, limit)]
+        parts = [*_window_parts(q, k, v, block, limit), _column_part(q, k, v, block, limit, itself=False)]
 
         def seen(i: jax.Array, j: jax.Array) -> jax.Array:
             return (jnp.abs(i - j) < block) | ((i - j) % block == 0)
@@ -205,14 +227,16 @@ def _window_parts(q: jax.Array, k: jax.Array, v: jax.Array, window: int, limit: 
     return [_block_part(q, k, v, window, limit, offset) for offset in (-1, 0, 1)]
 
 
-def _column_part(q: jax.Array, k: jax.Array, v: jax.Array, stride: int, limit: jax.Array) -> Part:
-    """To the other positions at a distance of a multiple of the stride."""
+def _column_part(
+    q: jax.Array, k: jax.Array, v: jax.Array, stride: int, limit: jax.Array, *, itself: bool = True
+) -> Part:
+    """To the positions at a distance of a multiple of the stride, with or without the query's own."""
     length = q.shape[1]
     q, k, v = (jnp.swapaxes(cut(x, stride), 1, 2) for x in (q, k, v))  # (b, stride, c, n, d)
     at = jnp.arange(stride)[:, None] + jnp.arange(q.shape[2]) * stride
     exists = at < limit[:, None, None]
-    others = ~jnp.eye(q.shape[2], dtype=bool)
-    y, log_sums = attended(q, k, v, others & exists[:, :, None])
+    near = itself | ~jnp.eye(q.shape[2], dtype=bool)
+    y, log_sums = attended(q, k, v, near & exists[:, :, None])
     return uncut(jnp.swapaxes(y, 1, 2), length), uncut(jnp.swapaxes(log_sums, 1, 2), length)
 
 

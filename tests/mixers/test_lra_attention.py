@@ -1,6 +1,7 @@
 """The attention models of the Long Range Arena's own table: loops over positions in float64, for true lengths."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
+from ssm_bench.mixers.axial_attention import AxialAttention
 from ssm_bench.mixers.linformer import Linformer
 from ssm_bench.mixers.local_attention import LocalAttention
 from ssm_bench.mixers.longformer import Longformer
@@ -74,6 +76,14 @@ def pattern_loop(mixer, x, sees):
     return y.transpose(1, 0, 2).reshape(len(x), -1) @ kernel(mixer.out)
 
 
+def axial_loop(mixer, x):
+    """Along rows, and then along columns, whose maps take the place of the first ones."""
+    y = pattern_loop(mixer, x, lambda i, j: i // mixer.block == j // mixer.block)
+    maps = ("query", "keys", "values", "out")
+    columns = SimpleNamespace(**{name: getattr(mixer, f"column_{name}") for name in maps})
+    return pattern_loop(columns, y, lambda i, j: (i - j) % mixer.block == 0)
+
+
 def linformer_loop(mixer, x):
     q, k, v = (split(x, m) for m in (mixer.query, mixer.keys, mixer.values))
     mixtures = np.asarray(mixer.mixtures[...], float)
@@ -134,6 +144,7 @@ def synthesizer_loop(mixer, x):
 
 CASES = {name: (kind, options, partial(pattern_loop, sees=sees)) for name, (kind, options, sees) in PATTERNS.items()}
 CASES |= {
+    "axial": (AxialAttention, {"block": 4}, axial_loop),
     "linformer": (Linformer, {"rank": 3, "max_length": MAX_LENGTH}, linformer_loop),
     "sinkhorn": (Sinkhorn, {"block": 4, "iterations": 3, "max_length": MAX_LENGTH}, sinkhorn_loop),
     "random": (Synthesizer, {"max_length": MAX_LENGTH}, synthesizer_loop),
@@ -203,6 +214,7 @@ def test_the_order_of_blocks_is_doubly_stochastic_and_can_be_a_permutation():
     ("kind", "options", "message"),
     [
         (LocalAttention, {"block": 0}, "block must be at least 1; got 0"),
+        (AxialAttention, {"block": 0}, "block must be at least 1; got 0"),
         (LocalAttention, {"heads": 3}, "heads must divide the width 8; got 3"),
         (SparseAttention, {"pattern": "stride"}, "unknown pattern 'stride' .did you mean strided"),
         (SparseAttention, {"block": 4, "summary": 5}, "summary must lie in 0..block, and block is 4; got 5"),
