@@ -1,7 +1,5 @@
 """Softmax attention over whole sequences and over windows, and rotary positions."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
@@ -59,9 +57,10 @@ def attention(
     )
     if choose_backend("auto", path) == "fused":
         return _fused(q, k, v, lengths, causal, window)
-    if window:
+    # Blocks of a wider window would hold more than half of all scores, and all of these at once.
+    if window and window * (4 if causal else 6) <= q.shape[1]:
         return local_attention(q, k, v, window=window, causal=causal, lengths=lengths)
-    return _in_blocks(q, k, v, bias, lengths, causal)
+    return _in_blocks(q, k, v, bias, lengths, causal, window)
 
 
 def compute_dtype(dtype: jnp.dtype | str) -> jnp.dtype:
@@ -74,37 +73,39 @@ def compute_dtype(dtype: jnp.dtype | str) -> jnp.dtype:
 
 
 def _in_blocks(
-    q: jax.Array, k: jax.Array, v: jax.Array, bias: jax.Array | None, lengths: jax.Array | None, causal: bool
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    bias: jax.Array | None,
+    lengths: jax.Array | None,
+    causal: bool,
+    window: int,
 ) -> jax.Array:
-    """Attention of some queries after others; the gradient computes their scores again."""
+    """Attention of some queries after others; the gradient computes their scores again. No window: 0."""
     batch, length, heads, _ = q.shape
     block = min(length, max(1, _BLOCK_SCORES // (batch * heads * length)))
     blocks = -(-length // block)
-    if blocks == 1:
+
+    def attend(queries: jax.Array, at: jax.Array, biases: jax.Array | None) -> jax.Array:
+        distance = at[:, None] - jnp.arange(length)
+        seen = (jnp.abs(distance) < (window or length)) & ((distance >= 0) | (not causal))
+        mask = seen[None, None] if causal or window else None
         return jax.nn.dot_product_attention(
-            q, k, v, bias, key_value_seq_lengths=lengths, is_causal=causal, implementation="xla"
+            queries, k, v, biases, mask, key_value_seq_lengths=lengths, implementation="xla"
         )
 
-    @partial(jax.checkpoint, prevent_cse=False)  # the loop already keeps the two forward passes apart
-    def attend(block_at: tuple[jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
-        queries, at, biases = block_at
-        seen = at[:, None] >= jnp.arange(length) if causal else None
-        return jax.nn.dot_product_attention(
-            queries,
-            k,
-            v,
-            biases,
-            mask=None if seen is None else seen[None, None],
-            key_value_seq_lengths=lengths,
-            implementation="xla",
-        )
+    if blocks == 1:
+        return attend(q, jnp.arange(length), bias)
 
     queries = jnp.pad(q, ((0, 0), (0, blocks * block - length), (0, 0), (0, 0)))
     queries = jnp.moveaxis(queries.reshape(batch, blocks, block, *q.shape[2:]), 1, 0)
     if bias is not None:
         bias = jnp.pad(bias, ((0, 0), (0, blocks * block - length), (0, 0)))
         bias = jnp.moveaxis(bias.reshape(heads, blocks, block, length), 1, 0)
-    y = jax.lax.map(attend, (queries, jnp.arange(blocks * block).reshape(blocks, block), bias))
+    # The loop already keeps the two forward passes apart.
+    attend_again = jax.checkpoint(attend, prevent_cse=False)
+    at = jnp.arange(blocks * block).reshape(blocks, block)
+    y = jax.lax.map(lambda part: attend_again(*part), (queries, at, bias))
     return jnp.moveaxis(y, 0, 1).reshape(batch, blocks * block, *y.shape[3:])[:, :length]
 
 
