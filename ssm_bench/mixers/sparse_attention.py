@@ -48,8 +48,8 @@ class SparseAttention(WholeAttention):
             UserError: an unknown pattern, a negative width, heads that do not divide it, or an option out of range.
         """
         super().__init__(d_model, heads=heads, width=width, rngs=rngs)
-        if pattern not in ops.PATTERNS:
-            raise unknown_choice("pattern", pattern, ops.PATTERNS)
+        if pattern not in ops.SPARSE_PATTERNS:
+            raise unknown_choice("pattern", pattern, ops.SPARSE_PATTERNS)
         for option, value, least in (("block", block, 1), ("global_positions", global_positions, 0)):
             if value < least:
                 raise ArgumentError(option, f"must be at least {least}; got {value}")

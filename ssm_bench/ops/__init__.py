@@ -55,7 +55,7 @@ from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
 from ssm_bench.ops.sinkhorn import sinkhorn, sinkhorn_attention
 from ssm_bench.ops.sparse_attention import (
-    PATTERNS,
+    SPARSE_PATTERNS,
     block_attention,
     column_attention,
     sparse_attention,
@@ -67,7 +67,7 @@ from ssm_bench.ops.ssm_kernels import diagonal_kernel, softmax_recurrence, sum_o
 from ssm_bench.ops.timestep_norm import Moments, timestep_norm
 
 __all__ = [
-    "PATTERNS",
+    "SPARSE_PATTERNS",
     "DPLRSystem",
     "KeySums",
     "MatrixMemory",

@@ -16,7 +16,7 @@ from ssm_bench.ops.precision import widened
 ABSENT = -1e9
 
 #: Who sees whom in `sparse_attention`.
-PATTERNS = ("strided", "fixed")
+SPARSE_PATTERNS = ("strided", "fixed")
 
 # Outputs of queries (..., i, n, d) and the logarithms of the sums of their weights (..., i, n, 1).
 Part = tuple[jax.Array, jax.Array]
@@ -114,7 +114,7 @@ def sparse_attention(
         q: queries (b, l, n, d).
         k: keys, the same shape.
         v: values, the same shape.
-        pattern: one of PATTERNS.
+        pattern: one of SPARSE_PATTERNS.
         block: the stride, or positions in a block, at least 1.
         summary: positions of each block that all see, from 0 to `block`; for "fixed" only.
         first: positions at the beginning that all others see, at least 0.
@@ -145,7 +145,7 @@ def sparse_attention(
         def seen(i: jax.Array, j: jax.Array) -> jax.Array:
             return (i // block == j // block) | (j % block >= block - summary)
     else:
-        raise unknown_choice("pattern", pattern, PATTERNS)
+        raise unknown_choice("pattern", pattern, SPARSE_PATTERNS)
     return _joined([*parts, *_first_part(q, k, v, first, limit, seen)], v.dtype)
 
 
