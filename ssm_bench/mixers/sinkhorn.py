@@ -68,6 +68,6 @@ class Sinkhorn(WholeAttention):
                 f"Sinkhorn takes inputs of up to {places} blocks of {self.block}; got {x.shape[1]} positions"
             )
         # Keys in the padding are zero. Sums of many keys decide which block is taken: they are not rounded.
-        sums = cut(widened(k), self.block).sum(2)
+        sums = cut(widened(k), min(self.block, x.shape[1])).sum(2)
         scores = jnp.swapaxes(self.sort(sums)[..., :blocks], 1, 2)
         return ops.sinkhorn_attention(q, k, v, scores, block=self.block, iterations=self.iterations, lengths=lengths)

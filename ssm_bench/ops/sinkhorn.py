@@ -42,6 +42,7 @@ def sinkhorn_attention(
     if min(block, iterations) < 1:
         raise ValueError(f"block and iterations must be at least 1, got {block} and {iterations}")
     length, dtype = q.shape[1], v.dtype
+    block = min(block, length)
     limit = jnp.full(1, length) if lengths is None else lengths
     true = jnp.arange(length) < limit[:, None]
     q, k, v = (cut(x, block) for x in (q, *(jnp.where(true[..., None, None], x, 0) for x in (k, v))))

@@ -40,7 +40,7 @@ def block_attention(
     Raises:
         ValueError: a block without positions.
     """
-    y, _ = _block_part(q, k, v, _checked(block), _limit(q, lengths))
+    y, _ = _block_part(q, k, v, _checked(block, q), _limit(q, lengths))
     return y.astype(v.dtype)
 
 
@@ -62,7 +62,7 @@ def column_attention(
     Raises:
         ValueError: a row without positions.
     """
-    y, _ = _column_part(q, k, v, _checked(stride), _limit(q, lengths))
+    y, _ = _column_part(q, k, v, _checked(stride, q), _limit(q, lengths))
     return y.astype(v.dtype)
 
 
@@ -89,8 +89,8 @@ def window_attention(
 
     Source: Beltagy et al. 2020, "Longformer" (arXiv 2004.05150), section 3.1.
     """
-    limit = _limit(q, lengths)
-    parts = _window_parts(q, k, v, _checked(window), limit)
+    limit, window = _limit(q, lengths), _checked(window, q)
+    parts = _window_parts(q, k, v, window, limit)
     return _joined([*parts, *_first_part(q, k, v, first, limit, lambda i, j: jnp.abs(i - j) < window)], v.dtype)
 
 
@@ -131,9 +131,10 @@ def sparse_attention(
     Source: Child et al. 2019, "Generating Long Sequences with Sparse Transformers" (arXiv 1904.10509), section 4, with
     merged heads (section 5.2). There positions see earlier ones only.
     """
-    if not 0 <= summary <= _checked(block):
+    if not 0 <= summary <= block:
         raise ValueError(f"summary must lie in 0..block, got {summary} and block {block}")
-    limit = _limit(q, lengths)
+    limit, block = _limit(q, lengths), _checked(block, q)
+    summary = min(summary, block)
     if pattern == "strided":
         parts = [*_window_parts(q, k, v, block, limit), _column_part(q, k, v, block, limit, itself=False)]
 
@@ -186,10 +187,11 @@ def uncut(x: jax.Array, length: int) -> jax.Array:
     return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
 
 
-def _checked(block: int) -> int:
+def _checked(block: int, q: jax.Array) -> int:
+    """The size of a block or window; one that is longer than the sequence sees the same as one that is as long."""
     if block < 1:
         raise ValueError(f"a block or window must have at least 1 position, got {block}")
-    return block
+    return min(block, q.shape[1])
 
 
 def _limit(q: jax.Array, lengths: jax.Array | None) -> jax.Array:

@@ -193,6 +193,21 @@ def test_gradients_of_the_parts_are_those_of_one_masked_softmax(name):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=FLOAT32, atol=FLOAT32), gradients(attend), gradients(masked))
 
 
+def test_blocks_and_windows_longer_than_the_sequence_see_all_of_it():
+    q, k, v = (inputs(seed=s).reshape(2, LENGTH, HEADS, -1) for s in range(3))
+    lengths, long = jnp.array([LENGTH, 6]), 10**9
+    full = jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=lengths)
+    for attend in (
+        partial(ops.block_attention, block=long),
+        partial(ops.window_attention, window=long, first=2),
+        partial(ops.sparse_attention, pattern="strided", block=long),
+        partial(ops.sparse_attention, pattern="fixed", block=long, summary=long - 1),
+    ):
+        y = jax.jit(attend)(q, k, v, lengths=lengths)
+        for row, true in enumerate(lengths):
+            np.testing.assert_allclose(y[row, :true], full[row, :true], rtol=FLOAT32, atol=FLOAT32)
+
+
 def test_the_order_of_blocks_is_doubly_stochastic_and_can_be_a_permutation():
     scores = jax.random.normal(jax.random.key(0), (1, 1, 6, 6))
     order = np.asarray(jax.jit(partial(ops.sinkhorn, iterations=30))(scores, jnp.array([4])))[0, 0]
