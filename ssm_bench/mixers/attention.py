@@ -33,6 +33,7 @@ class Attention(Mixer):
         width: int = 0,
         window: int = 0,
         rotary: bool = False,
+        whole_heads: bool = False,
         output_bias: bool = False,
         bidirectional: bool = True,
         max_steps: int = 1024,
@@ -48,6 +49,7 @@ class Attention(Mixer):
             width: width of all queries together; 0: h.
             window: positions seen to each side, the present one included; 0: all.
             rotary: rotary positions on half of each head, which then needs a multiple of 4 channels.
+            whole_heads: rotary positions on all channels of a head, an even number.
             output_bias: a bias after the last projection, as published with RecurrentGemma.
             bidirectional: False: a position sees itself and earlier ones only.
             max_steps: positions kept in step mode without a window; earlier ones are forgotten.
@@ -65,9 +67,12 @@ class Attention(Mixer):
                 "window", f"must be at least 0 and max_steps at least 1; got window {window} and max_steps {max_steps}"
             )
         size = width // heads
-        if rotary and size % 4:
+        if whole_heads and not rotary:
+            raise ArgumentError("whole_heads", "needs rotary=true; got rotary=false")
+        if rotary and size % (multiple := 2 if whole_heads else 4):
             raise ArgumentError(
-                "rotary", f"needs heads of a multiple of 4 channels; got {heads} heads of {size} in a width of {width}"
+                "rotary",
+                f"needs heads of a multiple of {multiple} channels; got {heads} heads of {size} in a width of {width}",
             )
         self.query = Linear(d_model, width, bias=False, rngs=rngs)
         self.keys = Linear(d_model, kv_heads * size, bias=False, rngs=rngs)
@@ -77,6 +82,7 @@ class Attention(Mixer):
         self.kv_heads = kv_heads
         self.window = window
         self.rotary = rotary
+        self.turned = size if whole_heads else 0
         self.causal = not bidirectional
         self.max_steps = max_steps
 
@@ -84,7 +90,7 @@ class Attention(Mixer):
         """(b, l, h) -> (b, l, h); padded keys get no weight."""
         q, k, v = self._split(self.query(x)), self._split(self.keys(x)), self._split(self.values(x))
         if self.rotary:
-            q, k = (ops.rotary(t, jnp.arange(x.shape[1])) for t in (q, k))
+            q, k = (ops.rotary(t, jnp.arange(x.shape[1]), turned=self.turned) for t in (q, k))
         lengths = None if mask is None else mask.sum(-1).astype(jnp.int32)
         y = ops.attention(q, k, v, causal=self.causal, window=self.window, lengths=lengths)
         return self._join(y, x.dtype)
@@ -112,7 +118,7 @@ class Attention(Mixer):
         values = state["values"].at[rows, seen % positions].set(self._split(self.values(x_t)))
         age = (seen[:, None] - jnp.arange(positions)) % positions
         # Scalar products depend on distances only: with angles by age they stay exact, however long the stream.
-        k = ops.rotary(keys, -age) if self.rotary else keys
+        k = ops.rotary(keys, -age, turned=self.turned) if self.rotary else keys
         q = self._split(self.query(x_t))[:, None]
         exists = (age <= seen[:, None])[:, None, None, :]
         y = jax.nn.dot_product_attention(q, k.astype(q.dtype), values.astype(q.dtype), mask=exists)
@@ -120,5 +126,5 @@ class Attention(Mixer):
 
     @property
     def state_size(self) -> int | None:
-        """Keys and values of a window; None without one: the state grows with the length."""
-        return 2 * self.window * self.kv_heads * self.size or None
+        """Keys and values of a window; None without one, as the state grows with the length, or in both directions."""
+        return 2 * self.window * self.kv_heads * self.size or None if self.causal else None

@@ -5,22 +5,16 @@ from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
-from ssm_bench.network.heads import width_of_heads
-from ssm_bench.network.layers import Linear
-from ssm_bench.network.mixer import Traits, WholeMixer
+from ssm_bench.network.whole_attention import WholeAttention
 
 
-class BigBird(WholeMixer):
+class BigBird(WholeAttention):
     """Multi-head attention, y_i = softmax over j in S(i) of (q_i . k_j / sqrt(d)) v_j (Zaheer et al. 2020).
 
     Time is cut into blocks of w positions. S(i) holds the first block and the last, that of i and its two neighbors,
     and r others, drawn once for each head and block; positions of the first and of the last block see all. The last
     block is the last with a true position. Cost per sequence: O(l w (5 + r) h) operations.
     """
-
-    traits = Traits(
-        parametrization="nonlinear", discretization="none", structure="MIMO", implementation="matrix product"
-    )
 
     def __init__(
         self,
@@ -47,24 +41,16 @@ class BigBird(WholeMixer):
         Raises:
             UserError: a negative width, heads that do not divide it, or an option out of range.
         """
-        width = width_of_heads(width, d_model, heads)
+        super().__init__(d_model, heads=heads, width=width, rngs=rngs)
         for option, value, least in (("block", block, 1), ("random_blocks", random_blocks, 0), ("seed", seed, 0)):
             if value < least:
                 raise ArgumentError(option, f"must be at least {least}; got {value}")
-        self.query = Linear(d_model, width, bias=False, rngs=rngs)
-        self.keys = Linear(d_model, width, bias=False, rngs=rngs)
-        self.values = Linear(d_model, width, bias=False, rngs=rngs)
-        self.out = Linear(width, d_model, bias=False, rngs=rngs)
-        self.heads = heads
         self.block = block
         self.random_blocks = random_blocks
         self.seed = seed
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
-        """(b, l, h) -> (b, l, h); blocks are those of the true length, and padded keys get no weight."""
-        q, k, v = (y.reshape(*x.shape[:2], self.heads, -1) for y in (self.query(x), self.keys(x), self.values(x)))
-        lengths = None if mask is None else mask.sum(-1)
-        y = ops.block_sparse_attention(
+    def attend(self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None) -> jax.Array:
+        """To the first and the last block, to neighbors, and to random blocks; blocks are those of the true length."""
+        return ops.block_sparse_attention(
             q, k, v, block=self.block, random_blocks=self.random_blocks, seed=self.seed, lengths=lengths
         )
-        return self.out(y.reshape(*x.shape[:2], -1))

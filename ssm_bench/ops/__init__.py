@@ -53,11 +53,21 @@ from ssm_bench.ops.recurrence import linear_recurrence
 from ssm_bench.ops.relative import attend, relative_attention, rotary_bias
 from ssm_bench.ops.rg_lru import rg_lru
 from ssm_bench.ops.selective_scan import selective_scan
+from ssm_bench.ops.sinkhorn import sinkhorn, sinkhorn_attention
+from ssm_bench.ops.sparse_attention import (
+    SPARSE_PATTERNS,
+    block_attention,
+    column_attention,
+    sparse_attention,
+    window_attention,
+    with_global_rows,
+)
 from ssm_bench.ops.ssd import ssd
 from ssm_bench.ops.ssm_kernels import diagonal_kernel, softmax_recurrence, sum_of_powers
 from ssm_bench.ops.timestep_norm import Moments, timestep_norm
 
 __all__ = [
+    "SPARSE_PATTERNS",
     "DPLRSystem",
     "KeySums",
     "MatrixMemory",
@@ -67,10 +77,12 @@ __all__ = [
     "attend",
     "attention",
     "bidirectional_conv",
+    "block_attention",
     "block_sparse_attention",
     "causal_conv",
     "causal_linear_attention",
     "choose_random_blocks",
+    "column_attention",
     "complex_normal",
     "compute_dtype",
     "delta_rule",
@@ -123,14 +135,19 @@ __all__ = [
     "s4d_lin",
     "s4d_real",
     "selective_scan",
+    "sinkhorn",
+    "sinkhorn_attention",
     "softmax_key_features",
     "softmax_query_features",
     "softmax_recurrence",
     "softplus_step",
+    "sparse_attention",
     "ssd",
     "sum_of_powers",
     "timestep_norm",
     "truncate_output",
     "unit_length",
     "use_backend",
+    "window_attention",
+    "with_global_rows",
 ]

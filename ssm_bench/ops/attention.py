@@ -1,7 +1,5 @@
 """Softmax attention over whole sequences and over windows, and rotary positions."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
@@ -21,6 +19,7 @@ def attention(
     *,
     causal: bool = False,
     window: int = 0,
+    bias: jax.Array | None = None,
     lengths: jax.Array | None = None,
 ) -> jax.Array:
     """Softmax attention in the precision of its inputs.
@@ -34,26 +33,34 @@ def attention(
         v: values (b, l, m, d).
         causal: position i sees the positions j <= i only.
         window: position i sees the positions j with |i - j| < window only; 0: all.
+        bias: added to the scores of all examples (n, l, l), or None; without a window.
         lengths: true lengths (b,), or None; padded keys get no weight.
 
     Returns:
         (b, l, n, d) in the type of q; the values at padded positions mean nothing. Cost O(b l^2 n d), with a window
         O(b l window n d).
+
+    Raises:
+        ValueError: a bias and a window.
     """
     window = window if window < q.shape[1] else 0
+    if window and bias is not None:
+        raise ValueError(f"a bias needs window 0, got {window}")
+    has_bias = bias is not None
     path = FastPath(
         operation="attention",
-        needs="half precision, and no window that looks ahead",
-        given=f"{q.dtype.name}{f', window {window}' if window else ''}{', causal' if causal else ''}",
-        fits=q.dtype.itemsize < 4 and (causal or not window),
+        needs="half precision, no bias, and no window that looks ahead",
+        given=f"{q.dtype.name}{f', window {window}' * bool(window)}{', causal' * causal}{', bias' * has_bias}",
+        fits=q.dtype.itemsize < 4 and (causal or not window) and not has_bias,
         own=False,
         plain="blocks",
     )
     if choose_backend("auto", path) == "fused":
         return _fused(q, k, v, lengths, causal, window)
-    if window:
+    # Blocks of a wider window would hold more than half of all scores, and all of these at once.
+    if window and window * (4 if causal else 6) <= q.shape[1]:
         return local_attention(q, k, v, window=window, causal=causal, lengths=lengths)
-    return _in_blocks(q, k, v, lengths, causal)
+    return _in_blocks(q, k, v, bias, lengths, causal, window)
 
 
 def compute_dtype(dtype: jnp.dtype | str) -> jnp.dtype:
@@ -65,32 +72,40 @@ def compute_dtype(dtype: jnp.dtype | str) -> jnp.dtype:
     return jnp.dtype(jnp.bfloat16 if half else dtype)
 
 
-def _in_blocks(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None, causal: bool) -> jax.Array:
-    """Attention of some queries after others; the gradient computes their scores again."""
+def _in_blocks(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    bias: jax.Array | None,
+    lengths: jax.Array | None,
+    causal: bool,
+    window: int,
+) -> jax.Array:
+    """Attention of some queries after others; the gradient computes their scores again. No window: 0."""
     batch, length, heads, _ = q.shape
     block = min(length, max(1, _BLOCK_SCORES // (batch * heads * length)))
     blocks = -(-length // block)
-    if blocks == 1:
+
+    def attend(queries: jax.Array, at: jax.Array, biases: jax.Array | None) -> jax.Array:
+        distance = at[:, None] - jnp.arange(length)
+        seen = (jnp.abs(distance) < (window or length)) & ((distance >= 0) | (not causal))
+        mask = seen[None, None] if causal or window else None
         return jax.nn.dot_product_attention(
-            q, k, v, key_value_seq_lengths=lengths, is_causal=causal, implementation="xla"
+            queries, k, v, biases, mask, key_value_seq_lengths=lengths, implementation="xla"
         )
 
-    @partial(jax.checkpoint, prevent_cse=False)  # the loop already keeps the two forward passes apart
-    def attend(block_at: tuple[jax.Array, jax.Array]) -> jax.Array:
-        queries, at = block_at
-        seen = at[:, None] >= jnp.arange(length) if causal else None
-        return jax.nn.dot_product_attention(
-            queries,
-            k,
-            v,
-            mask=None if seen is None else seen[None, None],
-            key_value_seq_lengths=lengths,
-            implementation="xla",
-        )
+    if blocks == 1:
+        return attend(q, jnp.arange(length), bias)
 
     queries = jnp.pad(q, ((0, 0), (0, blocks * block - length), (0, 0), (0, 0)))
     queries = jnp.moveaxis(queries.reshape(batch, blocks, block, *q.shape[2:]), 1, 0)
-    y = jax.lax.map(attend, (queries, jnp.arange(blocks * block).reshape(blocks, block)))
+    if bias is not None:
+        bias = jnp.pad(bias, ((0, 0), (0, blocks * block - length), (0, 0)))
+        bias = jnp.moveaxis(bias.reshape(heads, blocks, block, length), 1, 0)
+    # The loop already keeps the two forward passes apart.
+    attend_again = jax.checkpoint(attend, prevent_cse=False)
+    at = jnp.arange(blocks * block).reshape(blocks, block)
+    y = jax.lax.map(lambda part: attend_again(*part), (queries, at, bias))
     return jnp.moveaxis(y, 0, 1).reshape(batch, blocks * block, *y.shape[3:])[:, :length]
 
 

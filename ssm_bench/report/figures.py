@@ -29,9 +29,11 @@ from ssm_bench.report.aggregate import Cell, learning_curve
 
 COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+#: Of the lines after the first 49.
+FURTHER_MARKERS = ("*", "p", "<", "d", ">", "h", "8")
 DASHES = (
     *("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1.2, 1, 1.2, 1, 1.2))),
-    *((0, (9, 2)), (0, (2, 2.5))),
+    *((0, (9, 2)), (0, (2, 2.5)), (0, (9, 1.5, 3, 1.5)), (0, (4, 3))),
 )
 
 STYLE: dict[Any, Any] = {
@@ -423,9 +425,10 @@ def _look(records: list[RunRecord], model: str) -> dict:
 def style(place: int) -> dict:
     """Color, marker and dash of line number `place`."""
     turn, color = divmod(place, len(COLORS))
+    markers = MARKERS if turn < len(MARKERS) else FURTHER_MARKERS
     return {
         "color": COLORS[color],
-        "marker": MARKERS[(color + turn) % len(MARKERS)],
+        "marker": markers[(color + turn) % len(markers)],
         "ls": DASHES[turn % len(DASHES)],
     }
 

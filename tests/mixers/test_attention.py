@@ -22,11 +22,11 @@ def inputs(length=LENGTH):
     return jax.random.normal(jax.random.key(1), (BATCH, length, WIDTH))
 
 
-def turned(x, t):
-    """One head (d,) at position t with rotary positions, in complex numbers."""
-    quarter = len(x) // 4
-    z = (x[:quarter] + 1j * x[quarter : 2 * quarter]) * np.exp(1j * t * 1e4 ** (-np.arange(quarter) / quarter))
-    return np.concatenate([z.real, z.imag, x[2 * quarter :]])
+def turned(x, t, channels):
+    """One head (d,) at position t with rotary positions on its first channels, in complex numbers."""
+    pairs = channels // 2
+    z = (x[:pairs] + 1j * x[pairs : 2 * pairs]) * np.exp(1j * t * 1e4 ** (-np.arange(pairs) / pairs))
+    return np.concatenate([z.real, z.imag, x[2 * pairs :]])
 
 
 def loop(mixer, x, window, causal):
@@ -34,23 +34,26 @@ def loop(mixer, x, window, causal):
     maps = (mixer.query, mixer.keys, mixer.values, mixer.out)
     query, keys, values, out = (np.asarray(linear.kernel[...], float) for linear in maps)
     x = np.asarray(x, float)
-    size, y = mixer.size, []
+    size, y, channels = mixer.size, [], mixer.turned or mixer.size // 2
     for i in range(len(x)):
         seen = [j for j in range(len(x)) if abs(i - j) < window and (j <= i or not causal)]
         heads = []
         for n in range(query.shape[1] // size):
             shared = slice(*(size * (n * keys.shape[1] // query.shape[1] + np.arange(2))))
-            q = turned((x[i] @ query)[n * size : (n + 1) * size], i)
-            scores = np.array([q @ turned((x[j] @ keys)[shared], j) for j in seen]) / np.sqrt(size)
+            q = turned((x[i] @ query)[n * size : (n + 1) * size], i, channels)
+            scores = np.array([q @ turned((x[j] @ keys)[shared], j, channels) for j in seen]) / np.sqrt(size)
             weights = np.exp(scores - scores.max())
             heads.append(weights @ np.array([(x[j] @ values)[shared] for j in seen]) / weights.sum())
         y.append(np.concatenate(heads) @ out)
     return np.array(y)
 
 
-@pytest.mark.parametrize(("kv_heads", "window", "bidirectional"), [(1, 4, False), (2, 5, True), (4, 0, False)])
-def test_it_is_the_loop(kv_heads, window, bidirectional):
-    mixer = small(kv_heads=kv_heads, window=window, rotary=True, bidirectional=bidirectional)
+@pytest.mark.parametrize(
+    ("kv_heads", "window", "bidirectional", "whole_heads"),
+    [(1, 4, False, False), (2, 5, True, False), (4, 0, False, False), (4, 0, True, True)],
+)
+def test_it_is_the_loop(kv_heads, window, bidirectional, whole_heads):
+    mixer = small(kv_heads=kv_heads, window=window, rotary=True, bidirectional=bidirectional, whole_heads=whole_heads)
     lengths = (LENGTH, 8)
     y = jax.jit(mixer)(inputs(), jnp.arange(LENGTH) < jnp.array(lengths)[:, None])
     for row, length in enumerate(lengths):
@@ -60,7 +63,7 @@ def test_it_is_the_loop(kv_heads, window, bidirectional):
 
 @pytest.mark.parametrize("window", [1, 4, 30])
 def test_streams_of_any_length_need_a_window_of_state(window):
-    mixer = small(kv_heads=2, window=window, rotary=True, bidirectional=False, max_steps=1)
+    mixer = small(kv_heads=2, window=window, rotary=True, bidirectional=False, max_steps=1, whole_heads=window == 4)
     y, state = jax.jit(mixer.extend)(inputs(23), mixer.initial_state(BATCH))
     np.testing.assert_allclose(y, jax.jit(mixer)(inputs(23)), rtol=FLOAT32, atol=FLOAT32)
     carried = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
@@ -96,6 +99,7 @@ def test_without_a_window_the_last_steps_are_kept():
         ({"kv_heads": -1}, "got -1"),
         ({"window": -1}, "got window -1 and max_steps 1024"),
         ({"max_steps": 0}, "max_steps 0"),
+        ({"whole_heads": True}, "whole_heads needs rotary=true; got rotary=false"),
         ({"heads": 8, "rotary": True}, "multiple of 4 channels; got 8 heads of 2 in a width of 16"),
     ],
 )

@@ -47,7 +47,7 @@ def make_mixer(mixer, *, width=WIDTH, **options):
     kind = registry.subclass("mixers", mixer, Mixer) if isinstance(mixer, str) else mixer
     known = inspect.signature(kind.__init__).parameters
     # Long steps, so that the state matters in short sequences.
-    small = {"state_size": 4, "blocks": 1, "heads": 2, "shift_size": 3, "landmarks": 3, "context": 2}
+    small = {"state_size": 4, "blocks": 1, "heads": 2, "shift_size": 3, "landmarks": 3, "context": 2, "block": 5}
     small |= {"dt_min": 0.1, "dt_max": 0.5}
     options = {k: v for k, v in (small | options).items() if k in known}
     return kind(width, **options, rngs=nnx.Rngs(0))

@@ -72,16 +72,17 @@ def test_gradients_are_those_of_the_masked_matrix(causal):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=FLOAT32, atol=FLOAT32), found, expected)
 
 
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("lengths", [None, (13, 7)])
-def test_blocks_of_queries_change_neither_values_nor_gradients(causal, lengths, monkeypatch):
+@pytest.mark.parametrize(
+    ("causal", "window", "lengths"), [(True, 0, None), (False, 0, (13, 7)), (True, 8, (13, 7)), (False, 6, None)]
+)
+def test_blocks_of_queries_change_neither_values_nor_gradients(causal, window, lengths, monkeypatch):
     arguments = draw(0, 13, 4, 2)
     lengths = None if lengths is None else jnp.array(lengths)
     true = jnp.arange(13) < (jnp.full(2, 13) if lengths is None else lengths)[:, None]
 
     def run():
         def loss(q, k, v):
-            y = ops.attention(q, k, v, causal=causal, lengths=lengths)
+            y = ops.attention(q, k, v, causal=causal, window=window, lengths=lengths)
             return jnp.sum(jnp.sin(y) * true[..., None, None]), y
 
         return jax.jit(jax.value_and_grad(loss, argnums=range(3), has_aux=True))(*arguments)
@@ -90,8 +91,22 @@ def test_blocks_of_queries_change_neither_values_nor_gradients(causal, lengths, 
     monkeypatch.setattr(sys.modules["ssm_bench.ops.attention"], "_BLOCK_SCORES", 5 * 2 * 4 * 13)  # 5 queries each
     ((_, y), found) = run()
     jax.tree.map(partial(np.testing.assert_allclose, rtol=FLOAT32, atol=FLOAT32), (y, found), (whole, expected))
-    rows = attention_loop(*arguments, 13, causal, (13, 13) if lengths is None else lengths)
+    rows = attention_loop(*arguments, window or 13, causal, (13, 13) if lengths is None else lengths)
     np.testing.assert_allclose(y * true[..., None, None], rows * true[..., None, None], rtol=FLOAT32, atol=FLOAT32)
+
+
+def test_a_bias_is_the_loop_and_is_cut_into_the_same_blocks(monkeypatch):
+    q, k, v = draw(0, 13, 4, 4)
+    bias = np.random.default_rng(1).normal(size=(4, 13, 13)).astype(np.float32)
+    attend = jax.value_and_grad(lambda *x: jnp.sum(jnp.sin(ops.attention(*x[:3], bias=x[3]))), range(4))
+    whole = jax.jit(attend)(q, k, v, bias)
+    monkeypatch.setattr(sys.modules["ssm_bench.ops.attention"], "_BLOCK_SCORES", 5 * 2 * 4 * 13)  # 5 queries each
+    in_blocks = jax.jit(lambda *x: attend(*x))(q, k, v, bias)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=FLOAT32, atol=FLOAT32), in_blocks, whole)
+    scores = np.einsum("bind,bjnd->bnij", q.astype(float), k) / np.sqrt(q.shape[3]) + bias
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = np.sin(np.einsum("bnij,bjnd->bind", weights / weights.sum(-1, keepdims=True), v)).sum()
+    np.testing.assert_allclose(whole[0], expected, rtol=1e-4)  # a sum of four hundred sines
 
 
 @pytest.mark.parametrize("window", [0, 3])

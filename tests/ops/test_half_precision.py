@@ -114,6 +114,15 @@ def lsh_attention(u):
     return ops.lsh_attention(q, v, chunk=64, buckets=8, rounds=2, seed=0)
 
 
+def sparse_attention(u):
+    return ops.sparse_attention(*heads(u), pattern="fixed", block=32, summary=4, first=1)
+
+
+def sinkhorn_attention(u):
+    scores = normal(7, 2, 2, -(-LENGTH // 64), -(-LENGTH // 64))
+    return ops.sinkhorn_attention(*heads(u), scores, block=64, iterations=4)
+
+
 def nystrom_attention(u):
     return ops.nystrom_attention(*heads(u), landmarks=16)
 
@@ -133,6 +142,8 @@ RETURNING = (
     causal_linear_attention,
     block_sparse_attention,
     lsh_attention,
+    sparse_attention,
+    sinkhorn_attention,
     nystrom_attention,
     ops.fourier_mixing,
 )

@@ -15,6 +15,8 @@ MODELS = (
     "s4", "s4d", "s5", "lru", "s6", "rg_lru", "dss", "mamba",
     "transformer", "linear_transformer", "performer", "reformer", "bigbird", "nystromformer", "luna",
     "mega", "long_conv",
+    "local_attention", "sparse_transformer", "longformer", "linformer", "sinkhorn_transformer", "synthesizer",
+    "rotary_transformer",
 )  # fmt: skip
 
 TASKS = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")

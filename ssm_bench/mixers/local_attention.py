@@ -1,0 +1,40 @@
+"""Local attention: softmax attention inside blocks."""
+
+import jax
+from flax import nnx
+
+from ssm_bench import ops
+from ssm_bench.errors import ArgumentError
+from ssm_bench.network.whole_attention import WholeAttention
+
+
+class LocalAttention(WholeAttention):
+    """Multi-head attention y_i = softmax over j in S(i) of (q_i . k_j / sqrt(d)) v_j, where S(i) is the block of i.
+
+    Time is cut into blocks of w positions, which do not overlap. Cost per sequence: O(l w h) operations. No layer moves
+    information from one block to another.
+
+    Source: the baseline "Local Attention" of Tay et al. 2021, "Long Range Arena" (arXiv 2011.04006).
+    """
+
+    def __init__(self, d_model: int, *, heads: int = 4, width: int = 0, block: int = 50, rngs: nnx.Rngs):
+        """Creates the projections.
+
+        Args:
+            d_model: width h.
+            heads: number of heads; must divide the width of the queries.
+            width: width of all queries together; 0: h.
+            block: positions in a block w, at least 1.
+            rngs: random keys.
+
+        Raises:
+            UserError: a negative width, heads that do not divide it, or a block without positions.
+        """
+        super().__init__(d_model, heads=heads, width=width, rngs=rngs)
+        if block < 1:
+            raise ArgumentError("block", f"must be at least 1; got {block}")
+        self.block = block
+
+    def attend(self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None) -> jax.Array:
+        """Inside blocks."""
+        return ops.block_attention(q, k, v, block=self.block, lengths=lengths)
