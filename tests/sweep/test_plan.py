@@ -367,7 +367,7 @@ def test_small_cells_share_a_gpu_and_others_do_not(command, monkeypatch):
     monkeypatch.setattr(forecast, "here", lambda: HERE)
     calls = []
 
-    def sweep(wanted, runner, stop, places, preset=""):
+    def sweep(wanted, runner, stop, places, prepare, ahead):
         calls.append(([(cell.model, cell.task) for cell in wanted], [(p.gpu, p.memory) for p in places]))
         return [(cell, "ok") for cell in wanted]
 
