@@ -49,6 +49,8 @@ PRESET_TITLES = {
     "quick": "QUICK: toy size, not comparable with published numbers",
     "budget": "BUDGET: a stated share of the published schedule",
     "paper": "PAPER: the published schedules",
+    "pretrained": "PRETRAINED: weights from pretraining on the inputs of the task, then the labels",
+    "pretrained-quick": "PRETRAINED, QUICK: toy size, weights from pretraining on the inputs of the task",
     TABLE: "every cell says its share of the published schedule",
 }
 
