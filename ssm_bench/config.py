@@ -368,6 +368,8 @@ def get_config(model: str, task: Any, *, pretraining: bool = False) -> ConfigDic
     config = base_config(task.name)
     tree = merged(module.defaults(task), recipes(model).get(_base(task.name), {}))
     if pretraining:
+        # A published number of the model is one without pretraining.
+        tree = merged(tree, {"report": {"published_row": "", "published_source": ""}})
         tree = merged(tree, getattr(module, "PRETRAINING", {}).get(_base(task.name), {}))
     # Their options depend on the class in the slot, and are checked where it is known.
     for section in OF_CLASSES:

@@ -36,7 +36,7 @@ from ssm_bench.training.run import checkpoint_folder, make_model, make_trainer
 from ssm_bench.training.step import Program, TrainState, count_parameters
 from ssm_bench.training.stop import Stop
 
-#: Share of hidden positions by the kind of the task, for `pretraining.mask_rate` = 0 (the paper, section 3).
+#: Share of hidden positions by the kind of the task, where neither recipe nor user gives one: those of the paper.
 MASK_RATES = {"pixels": 0.5, "tokens": 0.15}
 
 #: One in so many training inputs is left out of pretraining and scored instead, and at most HELD_OUT.
@@ -343,6 +343,10 @@ class Pretrained:
         config.preset = "pretrained-quick" if config.preset == "quick" else "pretrained"
         for name in ("objective", "mask_rate", "steps", "seed", "checksum"):
             config.pretraining[name] = self.record[name]
+        # The numbers of the model without pretraining are not those to compare with.
+        for name in ("published_row", "published_source"):
+            config.report[name] = self.record["config"]["report"][name]
+        config.report.title = f"{config.report.title or config.model.name} (pretrained)"
         return config
 
     def check_made_by(self, config: ConfigDict) -> None:

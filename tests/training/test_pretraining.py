@@ -102,7 +102,8 @@ def test_predictions_count_at_hidden_positions_or_before_the_end_only(masked):
     logits, inputs = random.normal(size=(3, 7, 5)), random.integers(0, 5, (3, 7))
     lengths, hidden = np.array([7, 1, 4]), random.random((3, 7)) < 0.4
     hidden = hidden if masked else None
-    found = pretraining.scores(*(None if x is None else jnp.asarray(x) for x in (logits, inputs, lengths, hidden)))
+    given = jnp.asarray(logits), jnp.asarray(inputs), jnp.asarray(lengths)
+    found = pretraining.scores(*given, None if hidden is None else jnp.asarray(hidden))
     expected = naive_scores(logits, inputs, lengths, hidden)
     np.testing.assert_allclose([x.sum() for x in found], expected, rtol=FLOAT32)
 
@@ -196,6 +197,9 @@ def test_both_commands_their_record_and_its_table(tmp_path, capsys, monkeypatch)
     assert {name for name in ours.differences if name.startswith("pretraining.")}
     assert any(note.startswith("weights from masked pretraining, 20 steps, seed 0") for note in ours.notes)
     assert ours.config_hash != plain.config_hash
+    assert ours.model.title == "S4 (pretrained)"
+    # Not the number of S4 from scratch.
+    assert ours.model.published and ours.model.published.row == "S4 + self-pretraining"
     assert (table_with(ours), table_with(plain)) == ("pretrained-quick", "quick")
 
 
