@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.sweep.cells import opened
     from ssm_bench.sweep.progress import Progress, parse_duration
     from ssm_bench.sweep.recipe import resolve
-    from ssm_bench.training import pretraining
+    from ssm_bench.training import pretrained, pretraining
     from ssm_bench.training.identity import name_of
     from ssm_bench.training.stop import Stop, Stopped
 
@@ -73,11 +73,11 @@ def run(options: argparse.Namespace) -> int:
         config, dataset = opened(config)
         place = (config.preset, config.task.name, config.model.name, name_of(config, dataset.card["checksum"]))
         folder = options.out or options.results.joinpath("pretrained", *place)
-        if (folder / pretraining.RECORD).exists() and not options.rerun:
-            pretraining.read(folder).check_made_by(config)
+        if (folder / pretrained.RECORD).exists() and not options.rerun:
+            pretrained.read(folder).check_made_by(config)
             print(f"finished before (--rerun runs it again): {folder}")
             return 0
-        if folder.exists() and not (folder / pretraining.RECORD).exists() and any(folder.iterdir()):
+        if folder.exists() and not (folder / pretrained.RECORD).exists() and any(folder.iterdir()):
             raise UserError(f"{folder} exists and holds no pretrained weights: choose another folder with --out")
         progress = Progress(label)
         try:

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     _options.prepare_jax(options.preset, cache=options.compilation_cache)
     from ssm_bench.sweep.cells import Cell, opened, summary
     from ssm_bench.sweep.progress import Progress, parse_duration
-    from ssm_bench.training import pretraining, provenance, tracking
+    from ssm_bench.training import pretrained, provenance, tracking
     from ssm_bench.training.checks import writable
     from ssm_bench.training.run import earlier, outdated, revision_words
     from ssm_bench.training.run import run as run_cell
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     provenance.note()
     with Stop(deadline) as stop:
         config, dataset = opened(config)
-        weights = pretraining.read(options.init_from) if options.init_from else None
+        weights = pretrained.read(options.init_from) if options.init_from else None
         if weights:
             config = weights.continued(config, dataset)
         record = earlier(config, dataset, options.results, devices=devices)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ssm_bench.cli import main
+from ssm_bench.config import experiment
 from ssm_bench.data import spec
 from ssm_bench.errors import UserError
 from ssm_bench.network.build import split
@@ -16,8 +17,9 @@ from ssm_bench.record import store
 from ssm_bench.report.layout import table_with
 from ssm_bench.sweep.cells import opened
 from ssm_bench.sweep.recipe import resolve
-from ssm_bench.training import pretraining
-from ssm_bench.training.run import make_model, make_program, make_trainer
+from ssm_bench.training import pretrained, pretraining
+from ssm_bench.training.loop import Trainer
+from ssm_bench.training.run import make_model, make_program, make_trainer, run
 from ssm_bench.training.stop import Stop
 
 SIZES = (
@@ -60,9 +62,17 @@ def attempt(folder, config, dataset, stop=None):
     return pretraining.pretrain(config, dataset, **where, stop=stop or Stop(), tell=silent)
 
 
-def pretrained(folder, config, dataset):
+def weights_of(folder, config, dataset):
     assert attempt(folder, config, dataset).status == "ok"
-    return pretraining.read(folder / "weights")
+    return pretrained.read(folder / "weights")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Weights of a tiny pretraining."""
+    root = tmp_path_factory.mktemp("pretrained")
+    weights_of(root, *config_of())
+    return root / "weights"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +85,7 @@ def pretrained(folder, config, dataset):
 )
 def test_the_loss_decreases(tmp_path, model, task, objective, overrides):
     config, dataset = config_of(*overrides, "--config.train.steps=60", model=model, task=task, objective=objective)
-    weights = pretrained(tmp_path, config, dataset)
+    weights = weights_of(tmp_path, config, dataset)
     first, last = (point["train_loss"] for point in weights.record["curve"])
     assert last < first - 0.05
     held_out = weights.record["held_out"]
@@ -137,23 +147,23 @@ def test_only_training_inputs_are_read(tmp_path):
         strange[corpus.offsets[i] : corpus.offsets[i + 1]] = corpus.values[corpus.offsets[i] : corpus.offsets[i + 1]]
     changed = replace(dataset, corpus=replace(corpus, values=strange, labels=np.zeros_like(corpus.labels)))
     assert (strange != corpus.values).any()
-    first = pretrained(tmp_path / "a", config, dataset)
-    second = pretrained(tmp_path / "b", config, changed)
+    first = weights_of(tmp_path / "a", config, dataset)
+    second = weights_of(tmp_path / "b", config, changed)
     assert first.record["checksum"] == second.record["checksum"]
 
 
 def test_fine_tuning_starts_from_the_weights_bit_for_bit(tmp_path):
     config, dataset = config_of()
-    weights = pretrained(tmp_path, config, dataset)
+    weights = weights_of(tmp_path, config, dataset)
     tuned = resolve("s4", "text", preset="quick", data="synthetic", seed=5, overrides=SIZES)
     tuned = weights.continued(opened(tuned)[0], dataset)
     trainer = make_trainer(
         tuned, dataset, make=lambda config, dataset, devices: make_program(config, dataset, init=weights.into)
     )
     state = trainer.program.initial_state()
-    found = pretraining.flat({"params": state.params, "stats": state.stats})
-    fresh = pretraining.flat({"params": split(make_model(tuned, dataset)).params})
-    given = {pretraining.name_of_path(path): array for path, array in weights.arrays.items()}
+    found = pretrained.flat({"params": state.params, "stats": state.stats})
+    fresh = pretrained.flat({"params": split(make_model(tuned, dataset)).params})
+    given = {pretrained.name_of_path(path): array for path, array in weights.arrays.items()}
     for name in found:
         if ".head." in name:
             np.testing.assert_array_equal(found[name], fresh[name])
@@ -166,12 +176,51 @@ def test_fine_tuning_starts_from_the_weights_bit_for_bit(tmp_path):
 
 def test_a_stopped_pretraining_resumes_to_the_same_bits(tmp_path):
     config, dataset = config_of(model="transformer")
-    whole = pretrained(tmp_path / "whole", config, dataset)
+    whole = weights_of(tmp_path / "whole", config, dataset)
     outcome = attempt(tmp_path / "parts", config, dataset, StopAfter(2))
     assert outcome.status == "partial" and "checkpoint at step 10 of 20" in outcome.message
     assert not (tmp_path / "parts" / "weights").exists()
-    parts = pretrained(tmp_path / "parts", config, dataset)
+    parts = weights_of(tmp_path / "parts", config, dataset)
     assert parts.record["checksum"] == whole.record["checksum"]
+
+
+def test_a_kill_before_the_weights_are_written_costs_nothing(tmp_path, monkeypatch):
+    config, dataset = config_of()
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrained, "write", lambda *arguments, **named: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            attempt(tmp_path, config, dataset)
+    # No step is left to train: only the checkpoint is read, scored and written.
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_chunk", None)
+        weights = weights_of(tmp_path, config, dataset)
+    assert weights.record["checksum"] == weights_of(tmp_path / "other", config, dataset).record["checksum"]
+
+
+def test_a_stopped_fine_tuning_resumes_to_the_same_record(folder, tmp_path):
+    weights = pretrained.read(folder)
+    config, dataset = opened(resolve("s4", "text", preset="quick", data="synthetic", seed=2, overrides=SIZES))
+    config = weights.continued(config, dataset)
+
+    def tuned(place, stop):
+        where = {"results": tmp_path / place / "results", "checkpoints": tmp_path / place / "ckpt"}
+        return run(config, dataset, **where, stop=stop, tell=silent, init=weights.into)[0]
+
+    whole = tuned("whole", Stop())
+    assert tuned("parts", StopAfter(2)).status == "partial"
+    parts = tuned("parts", Stop())
+    assert parts.status == "ok" and parts.result == whole.result
+    losses = [[point.train_loss for point in record.curve] for record in (whole, parts)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("model", ["s4", "rotary_transformer"])
+def test_every_schedule_of_pretraining_resolves(model):
+    for task in experiment(model).PRETRAINING:
+        config = resolve(model, task, pretraining=True)
+        assert config.train.steps == config.train.published_steps > 0
+        assert 0 < config.pretraining.mask_rate < 1
+        assert config.report.published_row in ("", "S4 + self-pretraining")
 
 
 def command(verb, *arguments):
@@ -203,14 +252,6 @@ def test_both_commands_their_record_and_its_table(tmp_path, capsys, monkeypatch)
     assert (table_with(ours), table_with(plain)) == ("pretrained-quick", "quick")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Weights of a tiny pretraining."""
-    root = tmp_path_factory.mktemp("pretrained")
-    pretrained(root, *config_of())
-    return root / "weights"
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -232,7 +273,7 @@ def test_weights_of_another_pretraining_are_refused(folder, tmp_path, capsys, mo
 
 def test_weights_with_another_vocabulary_or_other_arrays_are_refused(folder):
     config, dataset = config_of()
-    weights = pretraining.read(folder)
+    weights = pretrained.read(folder)
     other = replace(weights, record=weights.record | {"vocabulary": ["<pad>", "a"]})
     with pytest.raises(UserError, match="a vocabulary of 2 tokens; this run has another of"):
         other.continued(config, dataset)
@@ -243,14 +284,14 @@ def test_weights_with_another_vocabulary_or_other_arrays_are_refused(folder):
 
 def test_damaged_or_missing_weights_are_refused(folder, tmp_path):
     with pytest.raises(UserError, match="holds no pretrained weights: No such file"):
-        pretraining.read(tmp_path)
-    for name in (pretraining.ARRAYS, pretraining.RECORD):
+        pretrained.read(tmp_path)
+    for name in (pretrained.ARRAYS, pretrained.RECORD):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    with (tmp_path / pretraining.ARRAYS).open("r+b") as file:
+    with (tmp_path / pretrained.ARRAYS).open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x7f")
     with pytest.raises(UserError, match="has changed since it was written"):
-        pretraining.read(tmp_path)
+        pretrained.read(tmp_path)
 
 
 @pytest.mark.parametrize(
