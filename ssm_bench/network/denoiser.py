@@ -38,7 +38,7 @@ class Denoiser(nnx.Module):
                 for block in tower.blocks:
                     block.initial_state(1)
             except TypeError as error:
-                needs = "causal pretraining needs a causal model (--config.mixer.bidirectional=False)"
+                needs = "causal pretraining needs a causal model, such as one with mixer.bidirectional=False"
                 raise UserError(f"{needs}: {error}") from error
         tower.head_hidden = None
         tower.head = Linear(tower.d_model, values, rngs=rngs)

@@ -27,6 +27,9 @@ ARRAYS, RECORD = "model.safetensors", "pretraining.json"
 #: Version of the layout of RECORD.
 FORMAT = 1
 
+#: The presets of records of runs from pretrained weights: after `quick`, and after any other preset.
+PRESETS = ("pretrained-quick", "pretrained")
+
 #: Settings of the model that may differ between pretraining and fine-tuning: they change no shape below the head.
 FREE = {
     *("model.name", "model.head_width", "model.pooling", "model.dropout", "model.tie_dropout", "model.input_dropout"),
@@ -126,7 +129,7 @@ class Pretrained:
         if self.record["data"]["checksum"] != dataset.card["checksum"]:
             raise UserError(f"{self.folder} is a pretraining on other data of {config.task.name} than this run has")
         config = config.copy_and_resolve_references()
-        config.preset = "pretrained-quick" if config.preset == "quick" else "pretrained"
+        config.preset = PRESETS[0] if config.preset == "quick" else PRESETS[1]
         for name in ("objective", "mask_rate", "steps", "seed", "checksum"):
             config.pretraining[name] = self.record[name]
         # The numbers of the model without pretraining are not those to compare with.

@@ -301,7 +301,7 @@ def test_damaged_or_missing_weights_are_refused(folder, tmp_path):
         (("--preset", "paper"), "unknown --preset of pretrain 'paper'"),
         (("--mask-rate", "1"), "--mask-rate is a share of the positions in (0, 1); got 1.0"),
         (("--objective", "causal", "--mask-rate", "0.5"), "--mask-rate is for the objective masked"),
-        (("--objective", "causal"), "causal pretraining needs a causal model (--config.mixer.bidirectional=False)"),
+        (("--objective", "causal"), "needs a causal model, such as one with mixer.bidirectional=False"),
     ],
 )
 def test_impossible_pretrainings_get_one_sentence(tmp_path, capsys, monkeypatch, arguments, message):
