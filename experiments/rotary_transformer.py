@@ -113,6 +113,41 @@ RECIPES = {
     },
 }
 
+#: Pretraining on the inputs of a task (docs/training.md): the files transformer-lra-*-mlm.yaml of the same code; shares
+#: of hidden positions from the paper. The learning rate is that of the recipe. No published row has these positions.
+PRETRAINING = {
+    "listops": {  # 100 epochs
+        "optimizer": {"warmup": 2_000 / 300_000},
+        "train": {"published_steps": 300_000},
+        "pretraining": {"mask_rate": 0.1},
+    },
+    "text": {  # 32 epochs
+        "optimizer": {"warmup": 5_000 / 24_992},
+        "train": {"published_steps": 24_992},
+        "pretraining": {"mask_rate": 0.15},
+    },
+    "retrieval": {  # 32 epochs
+        "optimizer": {"warmup": 2_000 / 147_072},
+        "train": {"published_steps": 147_072},
+        "pretraining": {"mask_rate": 0.15},
+    },
+    "image": {  # 50 epochs
+        "optimizer": {"warmup": 2_500 / 70_300},
+        "train": {"batch_size": 32, "published_steps": 70_300},
+        "pretraining": {"mask_rate": 0.5},
+    },
+    "pathfinder": {  # 50 epochs
+        "optimizer": {"warmup": 2_500 / 250_000},
+        "train": {"published_steps": 250_000},
+        "pretraining": {"mask_rate": 0.5},
+    },
+    "pathx": {  # 200 epochs
+        "optimizer": {"warmup": 5_000 / 1_000_000},
+        "train": {"published_steps": 1_000_000},
+        "pretraining": {"mask_rate": 0.5},
+    },
+}
+
 
 if __name__ == "__main__":
     from ssm_bench.cli import main

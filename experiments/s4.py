@@ -21,6 +21,7 @@ evaluation (`train.norm_batches`).
 
 import sys
 
+from ssm_bench.config import merged
 from ssm_bench.data import TaskSpec
 
 BIBTEX = """@inproceedings{gu2022s4,
@@ -130,6 +131,53 @@ RECIPES = {
         },
         "train": {"batch_size": 16, "published_steps": 500_000, "evaluations": 50},
     },
+}
+
+#: Pretraining on the inputs of a task (docs/training.md): IdoAmos/not-from-scratch@f919137, the files
+#: configs/experiment/lra/s4-lra-*-mlm.yaml, whose models are those above; shares of hidden positions from the paper,
+#: arXiv 2310.02980. There, pixels are predicted by a mean absolute error on Image.
+_PRETRAINED = {
+    "optimizer": {"schedule": "constant"},
+    "report": {
+        "published_row": "S4 + self-pretraining",
+        "published_source": "Amos et al., arXiv 2310.02980, as quoted in arXiv 2508.20441 Table 4",
+    },
+}
+
+PRETRAINING = {
+    task: merged(_PRETRAINED, changes)
+    for task, changes in {
+        "listops": {
+            "optimizer": {"warmup": 2_000 / 192_000},
+            "train": {"published_steps": 192_000, "evaluations": 100},
+            "pretraining": {"mask_rate": 0.1},
+        },
+        "text": {
+            "optimizer": {"warmup": 1_000 / 50_000},
+            "train": {"published_steps": 50_000, "evaluations": 32},
+            "pretraining": {"mask_rate": 0.15},
+        },
+        "retrieval": {
+            "optimizer": {"warmup": 2_500 / 45_960},
+            "train": {"published_steps": 45_960, "evaluations": 20},
+            "pretraining": {"mask_rate": 0.15},
+        },
+        "image": {
+            "optimizer": {"warmup": 1_000 / 180_000},
+            "train": {"published_steps": 180_000, "evaluations": 200},
+            "pretraining": {"mask_rate": 0.5},
+        },
+        "pathfinder": {
+            "optimizer": {"warmup": 2_500 / 500_000},
+            "train": {"published_steps": 500_000, "evaluations": 200},
+            "pretraining": {"mask_rate": 0.5},
+        },
+        "pathx": {
+            "optimizer": {"warmup": 5_000 / 250_000},
+            "train": {"batch_size": 32, "published_steps": 250_000, "evaluations": 50},
+            "pretraining": {"mask_rate": 0.5},
+        },
+    }.items()
 }
 
 

@@ -97,7 +97,10 @@ COUNT, SIZE, SHARE, FRACTION, POSITIVE = "[1, inf)", "[0, inf)", "[0, 1]", "[0, 
 SETTINGS = (
     Setting("seed", 0, "Seed of initialization, order and dropout.", SIZE),
     Setting(
-        "preset", "custom", "The preset that made the configuration.", choices=("quick", "budget", "paper", "custom")
+        "preset",
+        "custom",
+        "The preset that made the configuration; pretrained: any of them, from pretrained weights.",
+        choices=("quick", "budget", "paper", "custom", "pretrained", "pretrained-quick"),
     ),
     Setting(
         "protocol", "strict", "How splits, padding and model selection are handled.", choices=("strict", "paper", "lra")
@@ -202,6 +205,16 @@ SETTINGS = (
         "Training batches that recompute the statistics of batch norm before an evaluation; 0: running averages.",
         SIZE,
     ),
+    Setting(
+        "pretraining.objective",
+        "none",
+        "What the weights were pretrained for on the inputs of the task, before the labels.",
+        choices=("none", "masked", "causal"),
+    ),
+    Setting("pretraining.mask_rate", 0.0, "Share of the positions that masked pretraining hides.", FRACTION),
+    Setting("pretraining.steps", 0, "Steps of the pretraining that this run continues; 0: none.", SIZE),
+    Setting("pretraining.seed", 0, "Seed of that pretraining.", SIZE),
+    Setting("pretraining.checksum", "", "SHA-256 of its weights."),
     Setting("report.title", "", "Name of the model in tables."),
     Setting("report.bibtex", "", "BibTeX entry of the paper."),
     Setting("report.published_row", "", "Row of the published results to compare with."),
@@ -338,7 +351,7 @@ def has_recipe(model: str, task: str) -> bool:
     return _base(task) in recipes(model)
 
 
-def get_config(model: str, task: Any) -> ConfigDict:
+def get_config(model: str, task: Any, *, pretraining: bool = False) -> ConfigDict:
     """The configuration of a model on a task: its recipe, or its defaults for such a task if it has none.
 
     A task without a recipe has 0 published steps, and takes STEPS_WITHOUT_RECIPE.
@@ -346,6 +359,7 @@ def get_config(model: str, task: Any) -> ConfigDict:
     Args:
         model: an experiment, or the reference of a mixer.
         task: the `TaskSpec` of the task.
+        pretraining: with the changes of the experiment's PRETRAINING, the recipe of pretraining on its inputs.
 
     Raises:
         UserError: unknown model, or an experiment file with a setting that does not exist or has another type.
@@ -353,6 +367,10 @@ def get_config(model: str, task: Any) -> ConfigDict:
     module = experiment(model)
     config = base_config(task.name)
     tree = merged(module.defaults(task), recipes(model).get(_base(task.name), {}))
+    if pretraining:
+        # A published number of the model is one without pretraining.
+        tree = merged(tree, {"report": {"published_row": "", "published_source": ""}})
+        tree = merged(tree, getattr(module, "PRETRAINING", {}).get(_base(task.name), {}))
     # Their options depend on the class in the slot, and are checked where it is known.
     for section in OF_CLASSES:
         config[section] = ConfigDict(tree.pop(section, {}))

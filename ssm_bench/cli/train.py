@@ -1,6 +1,7 @@
 """`ssm-bench train`: one model on one task."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssm_bench.cli import _options
@@ -30,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show-config", action="store_true", help="print the resolved configuration and stop")
     keep = "write the trained model of a finished run to results/models, as `ssm-bench export` does"
     parser.add_argument("--keep-model", action="store_true", help=keep)
+    start = "start from the weights that `ssm-bench pretrain` wrote; the preset of the record is then `pretrained`"
+    parser.add_argument("--init-from", type=Path, metavar="DIR", help=start)
     _options.add_cell_arguments(parser)
 
 
@@ -38,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     _options.prepare_jax(options.preset, cache=options.compilation_cache)
     from ssm_bench.sweep.cells import Cell, opened, summary
     from ssm_bench.sweep.progress import Progress, parse_duration
-    from ssm_bench.training import provenance, tracking
+    from ssm_bench.training import pretrained, provenance, tracking
     from ssm_bench.training.checks import writable
     from ssm_bench.training.run import earlier, outdated, revision_words
     from ssm_bench.training.run import run as run_cell
@@ -57,6 +60,9 @@ def run(options: argparse.Namespace) -> int:
     provenance.note()
     with Stop(deadline) as stop:
         config, dataset = opened(config)
+        weights = pretrained.read(options.init_from) if options.init_from else None
+        if weights:
+            config = weights.continued(config, dataset)
         record = earlier(config, dataset, options.results, devices=devices)
         if record and not options.rerun:
             if not (why := outdated(record)):
@@ -77,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
                 afresh=options.rerun,
                 devices=devices,
                 track=options.track,
+                init=weights.into if weights else None,
             )
         except Stopped as stopped:
             print(f"{stopped} before the model was built: nothing has changed")

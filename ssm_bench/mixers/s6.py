@@ -106,30 +106,39 @@ class S6Cell(nnx.Module):
 
     def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
         """A chunk (b, k, h) and the state before it."""
-        rank, n = self.dt_kernel.shape[0], self._state_size
-        factor, B, C = jnp.split(self.projection(x), [rank, rank + n], axis=-1)
-        if self.frequency is not None:
-            B, C = (ops.as_complex(s.reshape(*s.shape[:-1], -1, 2)) for s in (B, C))
+        delta, B, C = self.coefficients(x)
         y, state = ops.selective_scan(
             x,
-            factor @ self.dt_kernel[...].astype(x.dtype),
+            delta,
             self._spectrum(),
             B,
             C,
             self.D[...],
             delta_bias=self.dt_bias[...],
+            B_bias=self._input_bias(),
             delta_softplus=True,
             h0=state,
             return_last_state=True,
         )
         return y, state
 
+    def coefficients(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """For inputs (b, k, h): step sizes before bias and softplus (b, k, h), B and C (b, k, n)."""
+        rank, n = self.dt_kernel.shape[0], self._state_size
+        factor, B, C = jnp.split(self.projection(x), [rank, rank + n], axis=-1)
+        if self.frequency is not None:
+            B, C = (ops.as_complex(s.reshape(*s.shape[:-1], -1, 2)) for s in (B, C))
+        return factor @ self.dt_kernel[...].astype(x.dtype), B, C
+
     def transitions(self, x: jax.Array) -> jax.Array:
         """exp(delta_t A) for inputs (b, l, h): (b, l, h, n), with the conjugates of complex states last."""
-        factor = self.projection(x)[..., : self.dt_kernel.shape[0]]
-        delta = jax.nn.softplus(factor @ self.dt_kernel[...] + self.dt_bias[...])
+        delta = jax.nn.softplus(self.coefficients(x)[0] + self.dt_bias[...])
         half = jnp.exp(delta[..., None] * self._spectrum())
         return half if self.frequency is None else jnp.concatenate([half, jnp.conj(half)], axis=-1)
+
+    def _input_bias(self) -> jax.Array | None:
+        """What is added to B for each channel (h, n): nothing."""
+        return None
 
     def _spectrum(self) -> jax.Array:
         """A (h, n), or complex (h, n/2); negative real parts by construction."""
@@ -139,4 +148,4 @@ class S6Cell(nnx.Module):
     @property
     def state_size(self) -> int:
         """h n real numbers; two for each complex one."""
-        return self.dt_kernel.shape[1] * self._state_size
+        return self.D.shape[0] * self._state_size

@@ -234,7 +234,34 @@ class Classifier(nnx.Module):
         self, inputs: jax.Array, lengths: jax.Array | None = None, *, train: bool = False, key: jax.Array | None = None
     ) -> jax.Array:
         """The pooled features (b, h) of single documents: inputs (b, l), lengths (b,) or None."""
-        x = self.entered(inputs)
+        x = self.features(inputs, lengths, train=train, key=key)
+        if self.cls is not None:
+            lengths = None if lengths is None else lengths + 1
+        true = None if lengths is None else jnp.arange(x.shape[1]) < lengths[:, None]
+        return self._pooled(x, lengths, true)
+
+    def features(
+        self,
+        inputs: jax.Array,
+        lengths: jax.Array | None = None,
+        *,
+        hidden: tuple[jax.Array, jax.Array] | None = None,
+        train: bool = False,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        """The features of every position of single documents, before pooling.
+
+        Args:
+            inputs: (b, l) token ids or gray levels.
+            lengths: (b,) true lengths, or None where every position is true.
+            hidden: positions (b, l) whose input is replaced, and the vector (h,) in its place; None: none.
+            train: batch norm uses and updates batch statistics.
+            key: random key for dropout, None: no dropout.
+
+        Returns:
+            (b, l, h) float32, with a class token (b, 1 + l, h).
+        """
+        x = self.entered(inputs, hidden)
         front = 0 if self.context is None else self.context.shape[0]
         if self.cls is not None:
             lengths = None if lengths is None else lengths + 1
@@ -247,11 +274,14 @@ class Classifier(nnx.Module):
         x = self._through_blocks(x, seen, block_keys, train=train)[:, front:]
         if self.final_norm is not None:
             x = self.final_norm(x, mask, train=train)
-        return self._pooled(widened(x), lengths, true)
+        return widened(x)
 
-    def entered(self, inputs: jax.Array) -> jax.Array:
+    def entered(self, inputs: jax.Array, hidden: tuple[jax.Array, jax.Array] | None = None) -> jax.Array:
         """What the first block reads, before dropout: (b, l) -> (b, context + l, h), one more with a class token."""
         x = self.encoder(inputs)
+        if hidden is not None:
+            positions, vector = hidden
+            x = jnp.where(positions[..., None], vector.astype(x.dtype), x)
         if self.cls is not None:
             x = _prepended(self.cls[...][None], x)
         x = self._with_positions(x).astype(self.activations)

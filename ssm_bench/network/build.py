@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from ssm_bench import registry
 from ssm_bench.errors import ArgumentError, SettingError, UserError, unknown_choice, unknown_name
 from ssm_bench.network.backbone import ENCODERS, Classifier, Embedding, Numbers, OneHot
+from ssm_bench.network.denoiser import Denoiser
 from ssm_bench.network.layers import make_norm
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.parameters import role_of
@@ -146,7 +147,7 @@ class Split(NamedTuple):
     state_size: int | None
 
 
-def split(model: Classifier) -> Split:
+def split(model: Classifier | Denoiser) -> Split:
     """Takes a model apart, once; from here on it is functions of plain pytrees."""
     graph, params, stats = nnx.split(model, nnx.Param, ...)
     return Split(graph, nnx.to_pure_dict(params), nnx.to_pure_dict(stats), roles(model), model.state_size)

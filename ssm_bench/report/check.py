@@ -85,7 +85,7 @@ def _figures(root: Path | str) -> list[str]:
     strangers = sorted(path for path in figures.glob("[!.]*") if path.name not in names)
     found = [f"{path}: no record makes it; delete it" for path in strangers]
     # Toy runs, which everyone's first command makes, are drawn for those who want to look at them.
-    wanted = sorted(name for name in names if name != "quick" or (figures / name).exists())
+    wanted = sorted(name for name in names if name not in layout.TOYS or (figures / name).exists())
     return found + [sentence for name in wanted for sentence in _figures_of(root, name)]
 
 

@@ -41,6 +41,12 @@ TABLE = "table"
 #: The presets whose runs it shows. Every other preset has a table of its own.
 COMBINED = ("paper", "budget")
 
+#: The presets of toy size, whose numbers are not compared with published ones.
+TOYS = ("quick", "pretrained-quick")
+
+#: The presets whose runs may change any setting of a recipe.
+FREE = ("custom", "pretrained")
+
 #: A cell below this share of its published schedule is gray, and takes no part in the ranking of its column.
 LEAST_SHARE = 0.1
 
@@ -49,6 +55,8 @@ PRESET_TITLES = {
     "quick": "QUICK: toy size, not comparable with published numbers",
     "budget": "BUDGET: a stated share of the published schedule",
     "paper": "PAPER: the published schedules",
+    "pretrained": "PRETRAINED: weights from pretraining on the inputs of the task, then the labels",
+    "pretrained-quick": "PRETRAINED, QUICK: toy size, weights from pretraining on the inputs of the task",
     TABLE: "every cell says its share of the published schedule",
 }
 

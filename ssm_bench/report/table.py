@@ -249,7 +249,7 @@ def _published(run: RunRecord) -> published.PublishedValue | None:
 
 def _comparable(cell: Cell) -> bool:
     """Toy sizes and synthetic data say nothing about a published number."""
-    return all(run.preset != "quick" and run.data.kind != "synthetic" for run in cell.runs)
+    return all(run.preset not in layout.TOYS and run.data.kind != "synthetic" for run in cell.runs)
 
 
 def _averages(models: Iterable[str], cells: dict[tuple[str, str], Cell]) -> dict[tuple[str, str], Entry]:
@@ -341,7 +341,7 @@ def _precision_text(run: RunRecord) -> str:
 
 def _cell_notes(cell: Cell) -> Iterator[str]:
     # Toys have no share of a published schedule either, and the title of their table says so.
-    if any(run.preset == "custom" and not run.steps.published for run in cell.runs):
+    if any(run.preset in layout.FREE and not run.steps.published for run in cell.runs):
         yield "no published recipe; the defaults of the model"
     for run in (*cell.failed, *cell.unfinished):
         message = " ".join(run.message.split())
@@ -377,8 +377,10 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
     if any(entry.young for entry in table.entries.values()):
         yield YOUNG, f"{YOUNG_TEXT}."
     yield PROTOCOL, f"{table.protocol}: {PROTOCOLS.get(table.protocol, 'see the records')}."
-    if any(run.preset == "custom" for run in table.records):
-        yield "Settings", "a custom run may change any setting of its model's recipe; its record holds all of them."
+    for preset in layout.FREE:
+        if any(run.preset == preset for run in table.records):
+            what = f"a {preset} run may change any setting of its model's recipe; its record holds all of them."
+            yield "Settings", what
     majority = [
         f"{title} {'/'.join(shares)}"
         for task, title in table.tasks.items()

@@ -26,6 +26,11 @@ FLAGS = {
     "task.name": "--task",
     "task.data": "--data",
     "model.name": "--model",
+    "pretraining.objective": "--objective of ssm-bench pretrain",
+    "pretraining.mask_rate": "--mask-rate of ssm-bench pretrain",
+    **dict.fromkeys(
+        ("pretraining.steps", "pretraining.seed", "pretraining.checksum"), "--init-from of ssm-bench train"
+    ),
 }
 
 #: Settings that may change without changing the recipe or its schedule.
@@ -48,6 +53,7 @@ def resolve(
     seed: int = 0,
     share: float | None = None,
     overrides: Sequence[str] = (),
+    pretraining: bool = False,
 ) -> ConfigDict:
     """The configuration of one cell: every setting and every option of mixer and scaffold.
 
@@ -63,6 +69,7 @@ def resolve(
         seed: of initialization, order and dropout, not negative.
         share: of the published steps, in (0, 1]; None: that of the preset.
         overrides: `--config.x.y=value` arguments, which take precedence over everything else.
+        pretraining: the recipe of pretraining on the inputs of the task (`ssm_bench.training.pretraining`).
 
     Raises:
         UserError: an unknown name, a value out of range, or a preset that needs a recipe where there is none.
@@ -82,7 +89,7 @@ def resolve(
     if not 0 <= seed < 2**31:
         raise ArgumentError("seed", f"takes a whole number from 0 to 2147483647; got {seed}")
     _check_overrides(preset, overrides)
-    config = get_config(model, wanted)
+    config = get_config(model, wanted, pretraining=pretraining)
     config.preset, config.protocol, config.seed, config.task.data = preset, protocol, seed, data
     # Applied first: the slots, whose classes decide which options exist, and the steps that a share refers to.
     first = ("--config.model.mixer=", "--config.model.scaffold=", "--config.train.published_steps=")

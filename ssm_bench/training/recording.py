@@ -42,6 +42,10 @@ def make_record(
     # A run that failed before its first step has no part yet.
     parts = outcome.origins or [provenance.part(devices, config)]
     notes = [printable(part["note"]) for part in parts if part["note"]]
+    pretraining = settings.get("pretraining", {})
+    if pretraining.get("checksum"):
+        told = "{objective} pretraining, {steps} steps, seed {seed}, checksum {checksum:.12}".format(**pretraining)
+        notes.append(f"weights from {told}")
     last = parts[-1]
     batch, seconds = config.train.batch_size, outcome.seconds
     published = {"row": report.published_row, "source": report.published_source}

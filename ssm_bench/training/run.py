@@ -1,6 +1,6 @@
 """One run from a configuration to its record."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from ssm_bench.data import Dataset, load
 from ssm_bench.errors import UserError
 from ssm_bench.network.backbone import Classifier
-from ssm_bench.network.build import build, split
+from ssm_bench.network.build import Split, build, split
 from ssm_bench.record import RunRecord, store
 from ssm_bench.training import provenance
 from ssm_bench.training.batches import device_data
@@ -66,27 +66,45 @@ def make_model(config: ConfigDict, dataset: Dataset) -> Classifier:
     return build(config, dataset.spec, vocab_size=dataset.vocab_size, pixels=pixels, rngs=rngs)
 
 
-def make_program(config: ConfigDict, dataset: Dataset, *, devices: int = 1) -> Program:
+def make_program(
+    config: ConfigDict, dataset: Dataset, *, devices: int = 1, init: Callable[[Split], Split] | None = None
+) -> Program:
     """The compiled programs of a run on so many devices.
+
+    Args:
+        config: resolved by `open_data`.
+        dataset: its data.
+        devices: how many share every batch.
+        init: gives a new model its initial values; None: those of its constructor.
 
     Raises:
         UserError: a setting that names or sizes something impossible.
     """
     model = split(make_model(config, dataset))
+    model = init(model) if init else model
     optimizer = make_optimizer(config.optimizer, config.train.steps, model.roles)
     ragged = dataset.spec.kind == "tokens"
     return Program(model, optimizer, ragged=ragged, seed=config.seed, placement=place(devices))
 
 
-def make_trainer(config: ConfigDict, dataset: Dataset, *, devices: int = 1, seeds: Sequence[int] = ()) -> Trainer:
+def make_trainer(
+    config: ConfigDict,
+    dataset: Dataset,
+    *,
+    devices: int = 1,
+    seeds: Sequence[int] = (),
+    make: Callable[..., Program] = make_program,
+) -> Trainer:
     """A trainer with its data on its devices, of several seeds in one program if they are given.
+
+    `make` makes the compiled programs, with the arguments of `make_program`.
 
     Raises:
         UserError: as `make_program`, `check_sizes`, `check_batch` and `Together`.
     """
     check_sizes(config, dataset)
     check_batch(config.train.batch_size, devices)
-    programs = [make_program(with_seed(config, seed), dataset, devices=devices) for seed in seeds or [config.seed]]
+    programs = [make(with_seed(config, seed), dataset, devices=devices) for seed in seeds or [config.seed]]
     shared = {
         "data": device_data(dataset, programs[0].placement),
         "splits": dataset.splits,
@@ -123,6 +141,7 @@ def run(
     devices: int = 1,
     seeds: Sequence[int] = (),
     track: str = "",
+    init: Callable[[Split], Split] | None = None,
 ) -> list[RunRecord]:
     """Trains one cell and writes its record; running out of memory and diverging are records too.
 
@@ -137,6 +156,7 @@ def run(
         devices: how many share every batch.
         seeds: several at once, in one program, in place of the configuration's.
         track: where else to report, as `tracking.check` accepts it; "" is nowhere.
+        init: initial values, as for `make_program`.
 
     Returns:
         A record for each seed.
@@ -160,7 +180,8 @@ def run(
         pass
     try:
         # Initial values are computed by many small programs, which take long to compile on some devices.
-        trainer = stop.attempt(partial(make_trainer, config, dataset, devices=devices, seeds=seeds))
+        make = partial(make_program, init=init)
+        trainer = stop.attempt(partial(make_trainer, config, dataset, devices=devices, seeds=seeds, make=make))
         outcomes, model = trainer.outcomes, trainer.program.model
         parameters, state_size = count_parameters(model.params) // len(configs), model.state_size
         with reserved(folders):
@@ -228,7 +249,7 @@ def earlier(config: ConfigDict, dataset: Dataset, results: Path, *, devices: int
 
 
 #: Presets whose records stand for the code of the day; those of others are results, and stay.
-OF_THIS_CODE = ("custom", "quick")
+OF_THIS_CODE = ("custom", "quick", "pretrained-quick")
 
 
 def outdated(record: RunRecord) -> str:

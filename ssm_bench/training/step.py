@@ -104,15 +104,20 @@ class Program:
 
         The statistics are running averages, or, without `running`, those of this batch alone.
         """
+        model = self.merged(params, stats, running=running)
+        documents = data["documents"][examples]
+        lengths = data["lengths"][documents] if self.ragged else None
+        logits = model(data["tokens"][documents][..., :length], lengths, train=train, key=key)
+        return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+
+    def merged(self, params: Any, stats: Any, *, running: bool = True) -> Any:
+        """The model with these arrays; without `running`, batch norm replaces its statistics by those of a batch."""
         model = nnx.merge(self.model.graph, params, stats)
         if not running:
             for _, module in nnx.iter_modules(model):
                 if isinstance(module, BatchNorm):
                     module.decay = 0.0
-        documents = data["documents"][examples]
-        lengths = data["lengths"][documents] if self.ragged else None
-        logits = model(data["tokens"][documents][..., :length], lengths, train=train, key=key)
-        return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+        return model
 
     def gradients(self, data: DeviceData, length: int, state: TrainState, examples: jax.Array) -> tuple[Any, Any, Any]:
         """What a step on examples (b,) needs, their documents cut to `length`.

@@ -26,6 +26,8 @@ FLOAT32 = 1e-5
 FLOAT64 = 1e-12
 
 OPTIONAL = ("D", "z", "delta_bias", "h0")
+# No kernel takes a bias of B.
+WITH_BIAS = (*OPTIONAL, "B_bias")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,7 +75,7 @@ def test_authors_values_and_gradients_in_single_precision(backend):
         assert oracles.relative_error(found, golden[key]) < FLOAT32, key
 
 
-def random_problem(seed, batch=2, length=21, channels=3, n=4, number="real", optional=OPTIONAL):
+def random_problem(seed, batch=2, length=21, channels=3, n=4, number="real", optional=OPTIONAL, groups=()):
     rng = np.random.default_rng(seed)
     normal = lambda *shape: rng.normal(size=shape)  # noqa: E731
     maybe_complex = lambda *shape: normal(*shape) + (1j * normal(*shape) if number == "complex" else 0)  # noqa: E731
@@ -81,24 +83,27 @@ def random_problem(seed, batch=2, length=21, channels=3, n=4, number="real", opt
         "u": normal(batch, length, channels),
         "delta": rng.uniform(-3, 1, (batch, length, channels)),
         "A": -rng.uniform(0, 2, (channels, n)) + (1j * normal(channels, n) * 3 if number == "complex" else 0),
-        "B": maybe_complex(batch, length, n),
-        "C": maybe_complex(batch, length, n),
+        "B": maybe_complex(batch, length, *groups, n),
+        "C": maybe_complex(batch, length, *groups, n),
         "D": normal(channels),
         "z": normal(batch, length, channels),
         "delta_bias": normal(channels),
+        "B_bias": maybe_complex(channels, n),
         "h0": maybe_complex(batch, channels, n),
     }
-    return {key: array for key, array in problem.items() if key not in OPTIONAL or key in optional}
+    return {key: array for key, array in problem.items() if key not in WITH_BIAS or key in optional}
 
 
-def plain_loop(u, delta, A, B, C, D=0.0, z=None, delta_bias=0.0, h0=0.0):
+def plain_loop(u, delta, A, B, C, D=0.0, z=None, delta_bias=0.0, B_bias=0.0, h0=0.0):
     """y and the last state, step by step, always with the softplus."""
+    # For each channel: (b, l, d or 1, n).
+    B, C = (x[:, :, None] if x.ndim == 3 else np.repeat(x, u.shape[2] // x.shape[2], axis=2) for x in (B, C))
     delta = np.log1p(np.exp(delta + delta_bias))
     h = np.zeros((u.shape[0], *A.shape), A.dtype) + h0
     y = np.zeros(u.shape)
     for t in range(u.shape[1]):
-        h = np.exp(delta[:, t, :, None] * A) * h + (delta[:, t] * u[:, t])[..., None] * B[:, t, None]
-        out = (h * C[:, t, None]).sum(-1)
+        h = np.exp(delta[:, t, :, None] * A) * h + (delta[:, t] * u[:, t])[..., None] * (B[:, t] + B_bias)
+        out = (h * C[:, t]).sum(-1)
         y[:, t] = (2 * out.real if np.iscomplexobj(A) else out) + D * u[:, t]
     return y if z is None else y * z / (1 + np.exp(-z)), h
 
@@ -111,14 +116,16 @@ def narrowed(problem):
 @given(
     seed=st.integers(0, 2**32 - 1),
     length=st.sampled_from([1, 2, 15, 16, 17, 48, 50]),
-    sizes=st.sampled_from([(1, 1, 1), (2, 3, 4), (3, 2, 1)]),
+    sizes=st.sampled_from([(1, 1, 1), (2, 3, 4), (3, 2, 1), (2, 4, 3)]),
+    grouped=st.booleans(),
     number=st.sampled_from(["real", "complex"]),
-    optional=st.sets(st.sampled_from(OPTIONAL)),
+    optional=st.sets(st.sampled_from(WITH_BIAS)),
     backend=st.sampled_from(BACKENDS),
 )
-def test_any_shape_is_the_loop(seed, length, sizes, number, optional, backend):
+def test_any_shape_is_the_loop(seed, length, sizes, grouped, number, optional, backend):
     batch, channels, n = sizes
-    problem = random_problem(seed, batch, length, channels, n, number, optional)
+    groups = (2 if channels % 2 == 0 else channels,) if grouped else ()
+    problem = random_problem(seed, batch, length, channels, n, number, optional, groups)
     scan = jax.jit(partial(selective_scan, delta_softplus=True, return_last_state=True, backend=backend))
     y, last = scan(**narrowed(problem))
     expected, expected_last = plain_loop(**problem)
@@ -129,7 +136,7 @@ def test_any_shape_is_the_loop(seed, length, sizes, number, optional, backend):
 
 
 def test_backends_agree_in_value_and_gradient(x64):
-    problem = random_problem(1, number="complex")
+    problem = random_problem(1, channels=4, number="complex", optional=WITH_BIAS, groups=(2,))
 
     def everything(backend):
         def loss(problem):
@@ -146,8 +153,8 @@ def test_backends_agree_in_value_and_gradient(x64):
 
 
 def test_pieces_and_steps_are_the_whole(x64):
-    problem = random_problem(2, length=37, number="complex")
-    state, shared = problem.pop("h0"), {key: problem.pop(key) for key in ("A", "D", "delta_bias")}
+    problem = random_problem(2, length=37, number="complex", optional=WITH_BIAS)
+    state, shared = problem.pop("h0"), {key: problem.pop(key) for key in ("A", "D", "delta_bias", "B_bias")}
     scan = jax.jit(partial(selective_scan, **shared, delta_softplus=True, return_last_state=True))
     y, last = scan(**problem, h0=state)
     parts = []
@@ -206,6 +213,8 @@ def test_low_precision_inputs_keep_a_single_precision_state():
         ({"A": np.ones((5, 4))}, "A must be .* d = 3"),
         ({"delta": np.ones((2, 20, 3))}, r"delta must have shape \(2, 21, 3\).*\(2, 20, 3\)"),
         ({"B": np.ones((2, 21, 3))}, r"B must have shape \(2, 21, 4\)"),
+        ({"B": np.ones((2, 21, 2, 4))}, "the groups of B must divide the 3 channels of u, got 2"),
+        ({"B_bias": np.ones((3, 3))}, r"B_bias must have shape \(3, 4\)"),
         ({"C": np.ones((21, 4))}, r"C must have shape \(2, 21, 4\)"),
         ({"D": np.ones((3, 1))}, r"D must have shape \(3,\)"),
         ({"h0": np.ones((2, 3))}, r"h0 must have shape \(2, 3, 4\)"),

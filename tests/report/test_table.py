@@ -16,6 +16,7 @@ from ssm_bench.report import runs as runs_page
 from ssm_bench.report.runs import changes
 from ssm_bench.report.table import AT_CHANCE, AT_CHANCE_TEXT, AVERAGE, YOUNG, Peer, build, kinds, percent
 from ssm_bench.sweep.presets import PRESETS
+from ssm_bench.training import pretrained
 
 from .samples import budget, paper_protocol, quick, record
 
@@ -68,7 +69,7 @@ def test_a_protocol_that_selects_on_the_test_set_says_so():
 
 
 def test_a_title_is_that_of_a_preset():
-    assert set(layout.PRESET_TITLES) - {layout.TABLE} < set(PRESETS)
+    assert set(layout.PRESET_TITLES) - {layout.TABLE} < {*PRESETS, *pretrained.PRESETS}
     assert set(layout.COMBINED) < set(PRESETS)
 
 

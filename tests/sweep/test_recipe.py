@@ -35,6 +35,7 @@ from ssm_bench.record import store
 from ssm_bench.report.speed import own_steps
 from ssm_bench.sweep.presets import PRESETS, set_share
 from ssm_bench.sweep.recipe import FREE, SHARED_OPTIONS, resolve
+from ssm_bench.training import pretrained
 from ssm_bench.training.identity import recipe
 from ssm_bench.training.loop import chunk_length
 
@@ -318,7 +319,7 @@ def test_a_setting_is_described_and_its_default_is_allowed(setting):
 
 def test_the_choices_of_the_schema_are_those_of_the_code():
     choices = {
-        "preset": tuple(PRESETS),
+        "preset": (*PRESETS, *pretrained.PRESETS),
         "protocol": PROTOCOLS,
         "task.data": DATA,
         "task.tokens": TOKENS,
