@@ -53,8 +53,8 @@ def test_of_the_hidden_width_only_what_products_give_and_take_is_kept(capsys):
 @pytest.mark.parametrize(("dropout", "tied"), [(0.0, False), (0.3, False), (0.3, True)])
 def test_gradients_are_those_of_an_activation_that_is_kept(monkeypatch, dropout, tied):
     graph, state = make(dropout=dropout, tied=tied)
-    again = jax.grad(loss_of(graph), argnums=(0, 1))(state, *inputs())
+    again = jax.jit(jax.grad(loss_of(graph), argnums=(0, 1)))(state, *inputs())
     monkeypatch.setattr(jax, "checkpoint", lambda f: f)
-    kept = jax.grad(loss_of(graph), argnums=(0, 1))(state, *inputs())
+    kept = jax.jit(jax.grad(loss_of(graph), argnums=(0, 1)))(state, *inputs())
     for ours, expected in zip(jax.tree.leaves(again), jax.tree.leaves(kept), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())

@@ -124,7 +124,8 @@ def test_a_long_sequence_is_as_exact_as_a_short_one_and_has_no_array_of_two_axes
 def test_without_a_true_position_values_and_gradients_are_zero():
     q, k, v = narrowed(*draw(0, 6))
     nothing = jnp.zeros((2, 6), bool)
-    value, gradient = jax.value_and_grad(lambda *a: ops.linear_attention(*a, mask=nothing).sum(), (0, 1, 2))(q, k, v)
+    attend = lambda *a: ops.linear_attention(*a, mask=nothing).sum()  # noqa: E731
+    value, gradient = jax.jit(jax.value_and_grad(attend, (0, 1, 2)))(q, k, v)
     assert value == 0 and all(np.all(g == 0) for g in gradient)
 
 
@@ -157,8 +158,8 @@ def test_products_of_softmax_features_have_the_softmax_as_their_mean(causal):
     rng = np.random.default_rng(0)
     q, k = 0.5 * rng.normal(size=(2, 6, 4))
     projection = ops.orthogonal_gaussian(jax.random.key(1), 60_000, 4)
-    queries = ops.softmax_query_features(jnp.asarray(q), projection)
-    keys = ops.softmax_key_features(jnp.asarray(k)[None, :, None], projection, causal=causal)[0, :, 0]
+    queries = jax.jit(ops.softmax_query_features)(jnp.asarray(q), projection)
+    keys = jax.jit(partial(ops.softmax_key_features, causal=causal))(jnp.asarray(k)[None, :, None], projection)[0, :, 0]
     products = queries @ keys.T
     expected = np.exp(q @ k.T / 2)
     expected = expected / expected.sum(-1, keepdims=True)
@@ -176,8 +177,12 @@ def test_features_of_queries_and_keys_of_any_size_give_finite_weights_and_gradie
         causal, _ = ops.causal_linear_attention(q, before, x / size, chunk=8)
         return causal, ops.linear_attention(q, every, x / size)
 
-    values, pull = jax.vjp(attend, x)
-    (gradient,) = pull(jax.tree.map(jnp.ones_like, values))
+    @jax.jit
+    def values_and_gradient(x):
+        values, pull = jax.vjp(attend, x)
+        return values, pull(jax.tree.map(jnp.ones_like, values))
+
+    values, (gradient,) = values_and_gradient(x)
     # Means of values stay among the values.
     assert max(jnp.abs(y).max() for y in values) <= jnp.abs(x / size).max() * (1 + FLOAT32)
     assert np.isfinite(gradient).all()

@@ -157,7 +157,7 @@ def _backward(softplus, interpret, residuals, cotangents):
 
         def put(total, parts):
             # Sums over programs; kept apart and added here they come out the same each time.
-            place, added = (row, segment * steps, 0), parts.sum(1)
+            place, added = (row, segment * steps, jnp.zeros_like(row)), parts.sum(1)
             done = (row + jnp.arange(rows) < new)[:, None, None]
             added = jnp.where(done, lax.dynamic_slice(total, place, added.shape), added)
             return lax.dynamic_update_slice(total, added, place)
