@@ -18,9 +18,9 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
     MPLBACKEND="agg",
-    # Compiled programs are kept in the checkout, never shared with another one.
+    # Compiled programs are kept in the checkout, never shared with another one; small ones too, which most are.
     JAX_COMPILATION_CACHE_DIR=str(ROOT / ".jax_cache"),
-    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.1",
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
     # Programs here run for milliseconds: compiling them fast counts, not how fast they are.
     JAX_DISABLE_MOST_OPTIMIZATIONS="1",
     # Fused loops by XLA's older and quicker emitter, in one piece: it saves two fifths of the time of all tests.
@@ -67,6 +67,25 @@ def x64():
 
     with jax.enable_x64(True):
         yield
+
+
+_programs = {}
+
+
+@pytest.fixture
+def shared_programs(monkeypatch):
+    """Runs of equal settings share the programs that the first of them compiles, which hold no state of a run."""
+    from ssm_bench.training import run
+
+    make = run.make_program
+
+    def shared(config, dataset, *, devices=1):
+        key = (config.to_json(), dataset.vocab_size, dataset.pixel_mean, dataset.pixel_std, devices)
+        if key not in _programs:
+            _programs[key] = make(config, dataset, devices=devices)
+        return _programs[key]
+
+    monkeypatch.setattr(run, "make_program", shared)
 
 
 @pytest.fixture

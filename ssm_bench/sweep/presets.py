@@ -49,8 +49,8 @@ def quick(config: ConfigDict, experiment: ModuleType) -> None:
     train.chunk = 50
     # Toy documents are short, and each length is a program to compile.
     train.lengths = 1
-    # The 500 examples of a split of a stand-in fill one call of the evaluation program, which takes 8 batches.
-    train.eval_batch_size = 63
+    # The 500 examples of a split of a stand-in fit into one call of the evaluation program, which takes 8 batches.
+    train.eval_batch_size = 64
     # This would be another program to compile.
     train.norm_batches = 0
     config.optimizer.warmup = 0.1

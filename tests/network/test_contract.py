@@ -79,9 +79,9 @@ def test_steps_and_chunks_equal_the_whole_sequence_in_double_precision(name, bot
     testing.check_steps(lambda: make_mixer(name, bidirectional=both), tolerance=tolerance)
 
 
-#: Every mixer in two scaffolds, one that takes `bidirectional` in four, and every scaffold around mixers of many kinds:
-#: all pairs would take minutes, and a scaffold knows nothing of its mixer but the interface.
-PAIRS = [(*case, SCAFFOLDS[(place + turn) % len(SCAFFOLDS)]) for turn in (0, 3) for place, case in enumerate(CASES)]
+#: Every mixer in a scaffold beside that of `check_padding`, and every scaffold around mixers of many kinds: all pairs
+#: would take minutes, and a scaffold knows nothing of its mixer but the interface.
+PAIRS = [(*case, SCAFFOLDS[place % len(SCAFFOLDS)]) for place, case in enumerate(CASES)]
 
 
 def test_every_scaffold_meets_mixers_of_either_kind():

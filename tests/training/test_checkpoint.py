@@ -25,6 +25,8 @@ from ssm_bench.training.run import checkpoint_folder
 
 from .test_loop import config_of, run_in
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 HOLD = """
 import sys, time
 from pathlib import Path

@@ -14,6 +14,8 @@ from ssm_bench.training.together import Together
 
 from .test_loop import StopAfter, config_of
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 # The same float32 sums in a program of other shapes, over twenty steps of training.
 TOLERANCE = 2e-5
 
