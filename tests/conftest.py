@@ -79,7 +79,9 @@ def shared_programs(monkeypatch):
 
     make = run.make_program
 
-    def shared(config, dataset, *, devices=1):
+    def shared(config, dataset, *, devices=1, init=None):
+        if init:
+            return make(config, dataset, devices=devices, init=init)
         key = (config.to_json(), dataset.vocab_size, dataset.pixel_mean, dataset.pixel_std, devices)
         if key not in _programs:
             _programs[key] = make(config, dataset, devices=devices)
