@@ -193,6 +193,13 @@ SETTINGS = (
     Setting("train.evaluations", 20, "Evaluations on the validation split, evenly spaced.", COUNT),
     Setting("train.chunk", 50, "Steps per call of the device.", COUNT),
     Setting(
+        "train.data_on",
+        "auto",
+        "Where examples wait for their batch; auto: on the host if they would take more than a quarter of the memory "
+        "of the device. No result depends on it.",
+        choices=("auto", "device", "host"),
+    ),
+    Setting(
         "train.lengths",
         4,
         "Number of lengths that batches of documents are padded to; 1: the longest of the task only.",

@@ -58,13 +58,13 @@ def measure_compile(
                 if steps:
                     findings.add(_step_times(trainer, compiled, steps, repeats))
         if len(trainer.padded) > 1:
-            batches, sizes = trainer.order.batches(0, size)
+            examples, sizes = trainer.order.batches(0, size)
             for length in trainer.padded:
                 tell(f"train {length} alone")
-                arguments = (state, trainer.data, batches, np.zeros_like(sizes), (length,))
+                arguments = (state, *trainer.source.like(examples), np.zeros_like(sizes), (length,))
                 found, _ = built(lambda arguments=arguments: trainer.program.train.trace(*arguments))
                 findings.add({f"train_{metric}": value for metric, value in found.items()}, shape=(length,))
-    findings.add({"batch_size": trainer.batch, "length": trainer.data["tokens"].shape[1]} | sizes_of(config))
+    findings.add({"batch_size": trainer.batch, "length": trainer.source.length} | sizes_of(config))
     return findings
 
 
@@ -100,11 +100,12 @@ def cold() -> Iterator[None]:
 
 def _step_times(trainer: Trainer, compiled: jax.stages.Compiled, steps: int, repeats: int) -> dict[str, float]:
     """Milliseconds of a step of a training program of so many steps: on the clock, and of this process on all cores."""
-    state, batches = trainer.program.initial_state(), trainer.order.batches(0, steps)
+    state, (examples, sizes) = trainer.program.initial_state(), trainer.order.batches(0, steps)
+    batches = (*trainer.source.take(examples), sizes)
     times = []
     for _ in range(repeats + 1):
         begun = time.perf_counter(), time.process_time()
-        state, metrics = compiled(state, trainer.data, *batches)
+        state, metrics = compiled(state, *batches)
         np.asarray(metrics)
         times.append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
     passed, used = 1000 * np.median(times[1:], 0) / steps

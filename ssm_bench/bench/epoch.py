@@ -28,17 +28,19 @@ def measure_epoch(trainer: Trainer, *, chunk: int, stop: Stop, tell: Callable[[i
     chunk = min(chunk, planned)
     state = program.initial_state()
     begun = time.perf_counter()
-    compiled = program.train.lower(state, trainer.data, *order.batches(0, chunk), trainer.padded).compile()
+    examples, sizes = order.batches(0, chunk)
+    batches = (*trainer.source.take(examples), sizes)
+    compiled = program.train.lower(state, *batches, trainer.padded).compile()
     compile_seconds = time.perf_counter() - begun
     # The first call of a program loads it.
-    state, metrics = compiled(state, trainer.data, *order.batches(0, chunk))
+    state, metrics = compiled(state, *batches)
     np.asarray(metrics)
-    longest = trainer.data["tokens"].shape[1]
+    longest = trainer.source.length
     done, positions, seconds = 0, 0, 0.0
     while done + chunk <= planned and not (done and stop.reason(seconds / done * chunk)):
         begun = time.perf_counter()
         examples, sizes = order.batches(done, chunk)
-        state, metrics = compiled(state, trainer.data, examples, sizes)
+        state, metrics = compiled(state, *trainer.source.take(examples), sizes)
         np.asarray(metrics)
         seconds += time.perf_counter() - begun
         positions += int(np.minimum(np.take(trainer.padded, sizes), longest).sum())

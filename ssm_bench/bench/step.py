@@ -33,28 +33,29 @@ def measure_step(trainer: Trainer, *, scan_steps: int = 100, repeats: int = 3, b
     kinds = {"step_ms": scan_steps} | ({} if brief else {"step_ms_one_per_call": 1})
     for name, count in kinds.items():
         state, (examples, sizes) = program.initial_state(), trainer.order.batches(0, count)
+        batches = (*trainer.source.take(examples), sizes)
         begun = time.perf_counter()
-        compiled = program.train.lower(state, trainer.data, examples, sizes, trainer.padded).compile()
+        compiled = program.train.lower(state, *batches, trainer.padded).compile()
         found.setdefault("compile_seconds", round(time.perf_counter() - begun, 2))
         # No more single steps than the long scans had, which may be slow.
         calls = repeats if count > 1 else repeats * min(20, scan_steps)
         times = []
         for _ in range(calls + 1):
             begun = time.perf_counter()
-            state, metrics = compiled(state, trainer.data, examples, sizes)
+            state, metrics = compiled(state, *batches)
             np.asarray(metrics)
             times.append((time.perf_counter() - begun) / count)
         per_step[name] = float(np.median(times[1:]))
         memory = compiled.memory_analysis()
         if memory is not None and name == "step_ms":
             found["temporary_bytes"] = int(memory.temp_size_in_bytes)
-    length = trainer.data["tokens"].shape[1] * trainer.data["documents"].shape[1]
+    length = batches[0]["tokens"].shape[1] * batches[0]["documents"].shape[1]
     found |= {name: round(1000 * seconds, 4) for name, seconds in per_step.items()}
     sequences = trainer.batch * len(trainer.outcomes)
     found["sequences_per_second"] = round(sequences / per_step["step_ms"], 2)
     found["tokens_per_second"] = round(sequences * length / per_step["step_ms"], 1)
     found["batch_size"] = trainer.batch
-    found["length"] = trainer.data["tokens"].shape[1]
+    found["length"] = trainer.source.length
     if (peak := provenance.peak_memory_bytes()) is not None:
         found["peak_bytes"] = peak
     return found

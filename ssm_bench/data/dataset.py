@@ -135,19 +135,25 @@ class Dataset:
         """Deviation to divide a gray level by, in 0..255."""
         return self.spec.pixel_std
 
-    def padded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Every document padded on the right with 0.
+    def padded(self, documents: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Documents padded on the right with 0.
+
+        Args:
+            documents: their numbers (n,); None: all documents.
 
         Returns:
-            tokens (n_documents, spec.max_length), of the dtype of `values`, and lengths (n_documents,) int32.
+            tokens (n, spec.max_length), of the dtype of `values`, and lengths (n,) int32.
         """
-        lengths = np.diff(self.offsets).astype(np.int32)
-        if (lengths == self.spec.max_length).all():
-            return self.values.reshape(len(lengths), self.spec.max_length), lengths
-        tokens = np.full((len(lengths), self.spec.max_length), PAD, self.values.dtype)
-        for row, start, stop in zip(tokens, self.offsets[:-1].tolist(), self.offsets[1:].tolist(), strict=True):
+        length = self.spec.max_length
+        if documents is None:
+            documents = np.arange(len(self.offsets) - 1)
+            if (np.diff(self.offsets) == length).all():
+                return self.values.reshape(-1, length), np.full(len(documents), length, np.int32)
+        starts, stops = self.offsets[documents], self.offsets[documents + 1]
+        tokens = np.full((len(documents), length), PAD, self.values.dtype)
+        for row, start, stop in zip(tokens, starts.tolist(), stops.tolist(), strict=True):
             row[: stop - start] = self.values[start:stop]
-        return tokens, lengths
+        return tokens, (stops - starts).astype(np.int32)
 
     def decode(self, example: int) -> str:
         """An example as text, its documents apart; an image as rows of shades."""

@@ -13,7 +13,7 @@ from typing import Any
 from ssm_bench.config import base_config, leaves
 
 #: Sections and settings that are outside of a recipe: they change no result, or have a place of their own in a path.
-NOT_NAMED = ("report", "seed", "preset", "model.scan_layers")
+NOT_NAMED = ("report", "seed", "preset", "model.scan_layers", "train.data_on")
 
 #: The value at which a setting is left out of a hash, where that is not its default.
 #:

@@ -144,10 +144,11 @@ def probe(config: ConfigDict, dataset: Dataset, *, devices: int = 1) -> float:
     """Seconds of one training step on this machine, without compilation."""
     trainer = make_trainer(config, dataset, devices=devices)
     state = trainer.program.initial_state()
-    batches = trainer.order.batches(0, PROBE_STEPS)
-    state, metrics = trainer.program.train(state, trainer.data, *batches, trainer.padded)
+    examples, sizes = trainer.order.batches(0, PROBE_STEPS)
+    batches = (*trainer.source.take(examples), sizes)
+    state, metrics = trainer.program.train(state, *batches, trainer.padded)
     np.asarray(metrics)
     begun = time.monotonic()
-    _, metrics = trainer.program.train(state, trainer.data, *batches, trainer.padded)
+    _, metrics = trainer.program.train(state, *batches, trainer.padded)
     np.asarray(metrics)
     return (time.monotonic() - begun) / PROBE_STEPS

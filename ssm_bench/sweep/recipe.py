@@ -36,6 +36,7 @@ FLAGS = {
 #: Settings that may change without changing the recipe or its schedule.
 FREE_ALWAYS = (
     *("train.evaluations", "train.chunk", "train.lengths", "train.eval_batch_size", "train.norm_batches"),
+    "train.data_on",
     "model.precision",
 )
 

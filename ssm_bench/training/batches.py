@@ -1,30 +1,6 @@
-"""Batches: the data on the device, and the order in which training sees it."""
+"""Batches: the order in which training sees the examples, and the groups in which splits are scored."""
 
-from typing import Any
-
-import jax
 import numpy as np
-
-from ssm_bench.training.devices import Placement
-
-DeviceData = dict[str, jax.Array]
-
-
-def device_data(dataset: Any, placement: Placement) -> DeviceData:
-    """Copies a data set to every device once: integer documents, lengths, examples and labels.
-
-    Returns:
-        tokens (documents, l) uint8 or uint16, lengths (documents,), documents (examples, 1 or 2), labels.
-    """
-    tokens, lengths = dataset.padded()
-    arrays = {
-        "tokens": tokens,
-        "lengths": lengths,
-        "documents": np.asarray(dataset.documents, np.int32),
-        "labels": np.asarray(dataset.labels, np.int32),
-    }
-    return jax.device_put(arrays, placement.whole)
-
 
 #: Batches whose examples are sorted by length together: more would pad a few hundredths less, and mix lengths less.
 WINDOW = 32

@@ -2,33 +2,25 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from ssm_bench.errors import UserError
 from ssm_bench.training import provenance
-from ssm_bench.training.batches import DeviceData, TrainingOrder, evaluation_batches, padded_lengths
 from ssm_bench.training.checkpoint import Checkpoints
 from ssm_bench.training.outcome import Outcome
-from ssm_bench.training.step import Program, TrainState
-from ssm_bench.training.stop import Stop, Stopped, in_threads
+from ssm_bench.training.scoring import SCORING, Scorer, Traces, compiled
+from ssm_bench.training.step import TrainState
+from ssm_bench.training.stop import Stop, Stopped
 from ssm_bench.training.tracking import Tracking
 
 #: Seconds between checkpoints: what a kill can cost at most, in addition to one chunk.
 CHECKPOINT_SECONDS = 60.0
-
-#: Time to score an example, relative to the time to train on it. Records of runs on an H100 say 0.35 (S5 on Retrieval)
-#: and 0.39 (S4D on Image).
-SCORING = 0.4
-
-#: Batches in one call of the evaluation program.
-EVALUATION_GROUP = 8
 
 Tell = Callable[[int, int, float, str], None]
 
@@ -45,59 +37,8 @@ def chunk_length(steps: int, evaluations: int, wanted: int) -> tuple[int, int]:
     return chunk * chunks, chunk
 
 
-def _compiled(programs: Mapping[tuple[str, int], Callable[[], jax.stages.Traced]]) -> dict[Any, jax.stages.Compiled]:
-    """Programs compiled side by side, so that all of them take little longer than the largest."""
-    # Traced in this thread, since tracing depends on contexts such as `use_backend` and runs Python only.
-    lowered = {key: trace().lower() for key, trace in programs.items()}
-    return dict(zip(lowered, in_threads(jax.stages.Lowered.compile, lowered.values()), strict=True))
-
-
-class Trainer:
+class Trainer(Scorer):
     """One run of one model on one data set."""
-
-    def __init__(
-        self,
-        program: Program,
-        data: DeviceData,
-        splits: Mapping[str, np.ndarray],
-        config: ConfigDict,
-        *,
-        lengths: np.ndarray,
-        origin: dict[str, Any] | None = None,
-        checksum: str = "",
-    ):
-        """Takes the compiled programs, the data on the device, and example indices of train, validation, test.
-
-        Args:
-            program: the compiled programs.
-            data: the data on the device.
-            splits: example indices of train, validation and test.
-            config: the whole configuration.
-            lengths: of every example, its longer document's if it has two.
-            origin: what trains, as `provenance.part` describes it.
-            checksum: of the data; a checkpoint of other data is refused.
-        """
-        self.program = program
-        self.data = data
-        self.splits = splits
-        self.settings = config.train
-        self.batch = config.train.batch_size
-        self.lengths = lengths
-        self.padded = (data["tokens"].shape[1],)
-        # Where padding reaches an output, as in the authors' code, its length is part of the model.
-        if program.ragged and config.train.lengths > 1 and config.protocol != "paper":
-            self.padded = padded_lengths(lengths, config.train.lengths)
-        self.order = TrainingOrder(splits["train"], lengths, batch=self.batch, seed=config.seed, padded=self.padded)
-        longest, devices = max(len(examples) for examples in splits.values()), program.placement.devices
-        self.eval_batch = math.ceil(min(config.train.eval_batch_size or self.batch, longest) / devices) * devices
-        self.outcome = Outcome(checksum=checksum)
-        self.outcomes = [self.outcome]
-        self.origin = origin
-        # Seconds to score one example; estimated from the training steps before the first scoring.
-        self._example_seconds = 0.0
-        # By the keys of `programs`.
-        self._programs: dict[tuple[str, int], jax.stages.Compiled] = {}
-        self._groups: dict[str, list[tuple[np.ndarray, np.ndarray, int]]] = {}
 
     def fit(self, checkpoints: Checkpoints, stop: Stop, tell: Tell, tracking: Tracking | None = None) -> Outcome:
         """Trains from the newest checkpoint, or from the start, to the end, the deadline or a non-finite loss.
@@ -191,29 +132,6 @@ class Trainer:
         self.resume(progress)
         return TrainState(*tree["state"]), tree["best"]
 
-    def programs(self, state: TrainState, size: int = 0) -> dict[tuple[str, int], Callable[[], jax.stages.Traced]]:
-        """The programs that the rest of the run needs, each with the function that traces it.
-
-        Args:
-            state: before the next chunk.
-            size: steps of the next chunk; 0: only the test split is left to score.
-
-        Returns:
-            By ("train", number of steps), ("statistics", number of batches) and ("score", length).
-        """
-        found: dict[tuple[str, int], Callable[[], jax.stages.Traced]] = {}
-        if size:
-            batches = self.order.batches(self.outcome.step, size)
-            found["train", size] = partial(self.program.train.trace, state, self.data, *batches, self.padded)
-        if size and (count := self._norm_batches(state)):
-            fixed = (state.params, state.stats, self.data, *self.order.batches(self.outcome.step, count), self.padded)
-            found["statistics", count] = partial(self.program.statistics.trace, *fixed)
-        for split in ("validation", "test") if size else ("test",):
-            for group in self._groups_of(split):
-                scores = partial(self.program.evaluate.trace, state.params, state.stats, self.data, *group)
-                found["score", group[2]] = scores
-        return found
-
     def compile(self, stop: Stop) -> None:
         """Compiles the programs of a run from its first step on, and trains nothing.
 
@@ -223,11 +141,11 @@ class Trainer:
         _, chunk = chunk_length(self.settings.steps, self.settings.evaluations, self.settings.chunk)
         self._compile(self.programs(self.program.initial_state(), chunk), stop)
 
-    def _missing(self, state: TrainState, size: int = 0) -> dict[tuple[str, int], Callable[[], jax.stages.Traced]]:
+    def _missing(self, state: TrainState, size: int = 0) -> Traces:
         """Those of `programs` that are not compiled yet."""
         return {key: trace for key, trace in self.programs(state, size).items() if key not in self._programs}
 
-    def _compile(self, missing: Mapping[tuple[str, int], Callable[[], jax.stages.Traced]], stop: Stop) -> float:
+    def _compile(self, missing: Traces, stop: Stop) -> float:
         """Compiles programs; returns the seconds it took.
 
         Raises:
@@ -235,23 +153,25 @@ class Trainer:
         """
         begun = time.monotonic()
         try:
-            compiled = stop.attempt(partial(_compiled, missing))
+            made = stop.attempt(partial(compiled, missing))
         except Stopped as stopped:
             seconds = time.monotonic() - begun
             raise Stopped(f"{stopped} while compiling, which was not finished after {seconds:.0f} s") from None
         finally:
             self.outcome.seconds["compile"] += time.monotonic() - begun
-        self._programs |= compiled
-        for (kind, _), program in compiled.items():
+        self._programs |= made
+        for (kind, _), program in made.items():
             if kind == "train" and (needed := provenance.needed_memory_bytes(program)):
                 self.outcome.peak_memory = max(self.outcome.peak_memory or 0, needed)
         return time.monotonic() - begun
 
     def _train_chunk(self, state: TrainState, size: int) -> tuple[TrainState, np.ndarray, float]:
         """The state after `size` steps, their losses and accuracies (size, 2), and the seconds they took."""
-        batches, sizes = self.order.batches(self.outcome.step, size)
+        step, left = self.outcome.step, self.settings.steps - self.outcome.step - size
+        examples, sizes = self.order.batches(step, size)
+        following = self.order.batches(step + size, min(size, left))[0] if self.source.streams and left else None
         begun = time.monotonic()
-        state, metrics = self._programs["train", size](state, self.data, batches, sizes)
+        state, metrics = self._programs["train", size](state, *self.source.take(examples, following), sizes)
         metrics = np.asarray(metrics, np.float64)
         return state, metrics, max(time.monotonic() - begun, 1e-9)
 
@@ -266,25 +186,6 @@ class Trainer:
     def resume(self, progress: dict[str, Any]) -> None:
         """Restores the progress of a checkpoint."""
         self.outcome.resume(progress)
-
-    def statistics(self, state: TrainState) -> Any:
-        """The batch statistics to evaluate with: the running ones, or those of `train.norm_batches` batches.
-
-        The batches are those that follow in the training order. Training itself never reads these statistics.
-        """
-        if not (count := self._norm_batches(state)):
-            return state.stats
-        begun = time.monotonic()
-        batches, sizes = self.order.batches(self.outcome.step, count)
-        arguments = (state.params, state.stats, self.data, batches, sizes)
-        stats = self._call(("statistics", count), self.program.statistics, *arguments, static=self.padded)
-        stats = jax.block_until_ready(stats)
-        self.outcome.seconds["evaluate"] += time.monotonic() - begun
-        return stats
-
-    def _norm_batches(self, state: TrainState) -> int:
-        """Number of batches for the batch statistics of a validation; 0: the running ones."""
-        return self.settings.norm_batches if jax.tree.leaves(state.stats) else 0
 
     def _validate(self, state: TrainState, best: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """Adds a point to the curve, and keeps the parameters where validation is the best so far."""
@@ -303,45 +204,6 @@ class Trainer:
     def _test(self, best: dict[str, Any]) -> str:
         """Takes the final scores; a message ends the run."""
         return self.outcome.tested(*self.score(best["params"], best["stats"], "test"))
-
-    def score(self, params: Any, stats: Any, split: str) -> Any:
-        """Accuracy in [0, 1] and mean loss over every example of a split: (2,)."""
-        begun = time.monotonic()
-        # All groups are dispatched before the first result is fetched.
-        sums = [
-            self._call(("score", length), self.program.evaluate, params, stats, self.data, *group, static=length)
-            for *group, length in self._groups_of(split)
-        ]
-        sums = np.sum(np.asarray(sums, np.float64), 0)
-        seconds = time.monotonic() - begun
-        self.outcome.seconds["evaluate"] += seconds
-        self._example_seconds = seconds / len(self.splits[split])
-        return sums[..., :2] / sums[..., 2:]
-
-    def _call(self, key: tuple[str, int], function: Callable[..., Any], *arguments: Any, static: Any) -> Any:
-        """The result of a compiled program, or of its function where `fit` has not compiled it, as in `ssm-bench eval`.
-
-        Args:
-            key: of the program.
-            function: from `Program`.
-            arguments: arrays.
-            static: the last argument of the function, which is part of the compiled program.
-        """
-        if program := self._programs.get(key):
-            return program(*arguments)
-        return function(*arguments, static)
-
-    def _groups_of(self, split: str) -> list[tuple[np.ndarray, np.ndarray, int]]:
-        """Batches, weights and length of every call that scores a split."""
-        if split not in self._groups:
-            self._groups[split] = evaluation_batches(
-                self.splits[split], self.lengths, self.eval_batch, self.padded, EVALUATION_GROUP
-            )
-        return self._groups[split]
-
-    def _scoring_seconds(self, split: str) -> float:
-        """How long scoring a split should take, by the last scoring or else by the training steps; 0 before both."""
-        return self._example_seconds * len(self.splits[split])
 
     def _partial(self, message: str) -> Outcome:
         """Ends a run that continues later."""

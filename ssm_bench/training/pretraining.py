@@ -21,13 +21,13 @@ from ssm_bench.network.build import GRAY_LEVELS, Split, split
 from ssm_bench.network.denoiser import Denoiser
 from ssm_bench.ops.sharding import divided
 from ssm_bench.training import pretrained
-from ssm_bench.training.batches import DeviceData
 from ssm_bench.training.checkpoint import Checkpoints, reserved
 from ssm_bench.training.checks import writable
 from ssm_bench.training.devices import place
 from ssm_bench.training.optimizer import make_optimizer
 from ssm_bench.training.outcome import Outcome
 from ssm_bench.training.run import checkpoint_folder, make_model, make_trainer
+from ssm_bench.training.sources import DeviceData
 from ssm_bench.training.step import Program, TrainState
 from ssm_bench.training.stop import Stop
 
@@ -80,7 +80,7 @@ class PretrainingProgram(Program):
     ):
         """Logits (b, l, values) of the documents of examples, hidden as for scoring, and the batch statistics."""
         inputs, lengths = self.inputs(data, examples, length)
-        hidden = self.hidden_for_scoring(examples, inputs.shape)
+        hidden = self.hidden_for_scoring(data["numbers"][examples], inputs.shape)
         return self.predict(params, stats, inputs, lengths, hidden, train=train, key=key, running=running)
 
     def _evaluate(
@@ -91,7 +91,7 @@ class PretrainingProgram(Program):
         def one(sums, batch):
             examples, weight = batch
             inputs, lengths = self.inputs(data, examples, length)
-            hidden = self.hidden_for_scoring(examples, inputs.shape)
+            hidden = self.hidden_for_scoring(data["numbers"][examples], inputs.shape)
             logits, _ = self.predict(params, stats, inputs, lengths, hidden, train=False)
             of_examples = jnp.repeat(weight, len(inputs) // len(examples))
             found = [(x.sum(1) * of_examples).sum() for x in scores(logits, inputs, lengths, hidden)]
@@ -106,7 +106,7 @@ class PretrainingProgram(Program):
         return data["tokens"][documents][:, :length], data["lengths"][documents] if self.ragged else None
 
     def hidden_for_scoring(self, examples: jax.Array, shape: tuple[int, ...]) -> jax.Array | None:
-        """The hidden positions of the documents of examples, a function of the example alone."""
+        """The hidden positions of the documents of examples, given by their numbers in the data set."""
         if not self.mask_rate:
             return None
         of_example = (shape[0] // len(examples), shape[1])

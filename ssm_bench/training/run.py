@@ -15,7 +15,6 @@ from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.build import Split, build, split
 from ssm_bench.record import RunRecord, store
 from ssm_bench.training import provenance
-from ssm_bench.training.batches import device_data
 from ssm_bench.training.checkpoint import Checkpoints, lock_file, reserved
 from ssm_bench.training.checks import check_sizes, writable
 from ssm_bench.training.devices import check_batch, place
@@ -24,6 +23,7 @@ from ssm_bench.training.loop import Tell, Trainer
 from ssm_bench.training.optimizer import make_optimizer
 from ssm_bench.training.outcome import Outcome
 from ssm_bench.training.recording import make_record
+from ssm_bench.training.sources import source_of
 from ssm_bench.training.step import Program, count_parameters
 from ssm_bench.training.stop import Stop
 from ssm_bench.training.together import SeedsProgram, Together
@@ -95,7 +95,7 @@ def make_trainer(
     seeds: Sequence[int] = (),
     make: Callable[..., Program] = make_program,
 ) -> Trainer:
-    """A trainer with its data on its devices, of several seeds in one program if they are given.
+    """A trainer with the source of its batches, of several seeds in one program if they are given.
 
     `make` makes the compiled programs, with the arguments of `make_program`.
 
@@ -106,7 +106,7 @@ def make_trainer(
     check_batch(config.train.batch_size, devices)
     programs = [make(with_seed(config, seed), dataset, devices=devices) for seed in seeds or [config.seed]]
     shared = {
-        "data": device_data(dataset, programs[0].placement),
+        "source": source_of(dataset, programs[0].placement, config.train.data_on),
         "splits": dataset.splits,
         "config": config,
         "lengths": np.diff(dataset.offsets)[dataset.documents].max(1),

@@ -12,8 +12,8 @@ from flax import nnx
 from ssm_bench.network.build import Split
 from ssm_bench.network.layers import BatchNorm
 from ssm_bench.ops.sharding import divided
-from ssm_bench.training.batches import DeviceData
 from ssm_bench.training.devices import Placement, place
+from ssm_bench.training.sources import DeviceData
 
 
 class TrainState(NamedTuple):

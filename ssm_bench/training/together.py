@@ -16,10 +16,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ssm_bench.errors import UserError
-from ssm_bench.training.batches import DeviceData, TrainingOrder
+from ssm_bench.training.batches import TrainingOrder
 from ssm_bench.training.checkpoint import Checkpoints
 from ssm_bench.training.loop import Trainer
 from ssm_bench.training.outcome import Outcome
+from ssm_bench.training.sources import DeviceData, Source
 from ssm_bench.training.step import Program, TrainState
 
 
@@ -90,13 +91,13 @@ class SeedsOrder:
 class Together(Trainer):
     """The runs of several seeds; `outcomes` are theirs, and `outcome` holds the clocks and the step of all."""
 
-    def __init__(self, program: SeedsProgram, data: Any, splits: Any, config: ConfigDict, **rest: Any):
+    def __init__(self, program: SeedsProgram, source: Source, splits: Any, config: ConfigDict, **rest: Any):
         """As a `Trainer`.
 
         Raises:
             UserError: dropout masks would be others than those of a run alone.
         """
-        super().__init__(program, data, splits, config, **rest)
+        super().__init__(program, source, splits, config, **rest)
         model = config.model
         if len(self.padded) > 1 and (model.input_dropout or (model.dropout and not model.tie_dropout)):
             raise UserError(

@@ -35,7 +35,7 @@ def test_a_training_step_can_be_made_for_a_tpu():
     trainer = make_trainer(config, dataset)
     with use_backend("associative"):
         traced = trainer.program.train.trace(
-            trainer.program.initial_state(), trainer.data, *trainer.order.batches(0, 2), trainer.padded
+            trainer.program.initial_state(), trainer.source.data, *trainer.order.batches(0, 2), trainer.padded
         )
         assert "stablehlo.while" in traced.lower(lowering_platforms=("tpu",)).as_text()
 

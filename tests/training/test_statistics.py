@@ -29,7 +29,7 @@ def test_statistics_are_the_mean_over_single_batches():
     batches, sizes = trainer.order.batches(0, 3)
     single = [
         trainer.program.statistics(
-            state.params, state.stats, trainer.data, batches[i : i + 1], sizes[i : i + 1], trainer.padded
+            state.params, state.stats, trainer.source.data, batches[i : i + 1], sizes[i : i + 1], trainer.padded
         )
         for i in range(3)
     ]
@@ -45,8 +45,8 @@ def test_statistics_normalize_the_batch_they_come_from():
     stats = trainer.statistics(state)
     batches, sizes = trainer.order.batches(0, 1)
     examples, length = batches[0], trainer.padded[sizes[0]]
-    trained, _ = program.logits(state.params, state.stats, trainer.data, examples, length, train=True)
-    scored, _ = program.logits(state.params, stats, trainer.data, examples, length, train=False)
+    trained, _ = program.logits(state.params, state.stats, trainer.source.data, examples, length, train=True)
+    scored, _ = program.logits(state.params, stats, trainer.source.data, examples, length, train=False)
     np.testing.assert_allclose(scored, trained, rtol=ROUNDING, atol=ROUNDING)
 
 

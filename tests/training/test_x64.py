@@ -7,8 +7,8 @@ import pytest
 from ssm_bench.config import experiment_names
 from ssm_bench.data import load
 from ssm_bench.sweep.recipe import resolve
-from ssm_bench.training.batches import device_data
 from ssm_bench.training.run import make_program
+from ssm_bench.training.sources import Resident
 
 #: One model of each pair of mixer and scaffold.
 MODELS = sorted(
@@ -29,7 +29,7 @@ def test_steps_and_scores_keep_the_types_of_what_they_change(name, dataset):
 
     def train():
         program = make_program(config, dataset)
-        data, state = device_data(dataset, program.placement), program.initial_state()
+        data, state = Resident(dataset, program.placement).data, program.initial_state()
         after, metrics = program._train(state, data, examples, sizes, (32,))
         scores = program._evaluate(state.params, state.stats, data, examples, jnp.ones((2, 4)), 32)
         return state, after, metrics, scores
