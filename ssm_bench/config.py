@@ -188,6 +188,13 @@ SETTINGS = (
     Setting("optimizer.groups.output_matrix", "global+decay", "Group of the output matrix C.", choices=GROUPS),
     Setting("optimizer.groups.feedthrough", "global+decay", "Group of the feedthrough D.", choices=GROUPS),
     Setting("train.batch_size", 32, "Examples per step.", COUNT),
+    Setting(
+        "train.accumulate",
+        1,
+        "Microbatches that a batch is divided into, whose gradients are averaged, so that a larger batch fits into "
+        "memory.",
+        COUNT,
+    ),
     Setting("train.published_steps", 0, "Steps of the recipe; 0: the task has no recipe.", SIZE),
     Setting("train.steps", 0, "Steps of this run; 0: those of the recipe.", COUNT),
     Setting("train.evaluations", 20, "Evaluations on the validation split, evenly spaced.", COUNT),
@@ -445,6 +452,11 @@ def leaves(tree: dict[str, Any], joint: str = ".", prefix: str = "") -> dict[str
         name = prefix + key
         found |= leaves(value, joint, name + joint) if isinstance(value, dict) else {name: value}
     return found
+
+
+def divisors(number: int) -> str:
+    """The divisors of a positive number, in words for an error message."""
+    return ", ".join(str(n) for n in range(1, number + 1) if number % n == 0)
 
 
 def check_choice(setting: str, value: Any, allowed: Sequence[str]) -> None:

@@ -276,7 +276,7 @@ def check(wanted: Sequence[Cell], runner: Runner) -> None:
         if runner.seconds is not None:
             check_budget(config)
         if runner.devices > 1:
-            check_batch(config.train.batch_size, runner.devices)
+            check_batch(config.train, runner.devices)
     writable(runner.results, runner.checkpoints)
     provenance.note()
 

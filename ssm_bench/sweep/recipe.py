@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
-from ssm_bench.config import check_choice, experiment, get_config, has_recipe, override
+from ssm_bench.config import check_choice, divisors, experiment, get_config, has_recipe, override
 from ssm_bench.data import spec
 from ssm_bench.data.dataset import DATA, PROTOCOLS
 from ssm_bench.errors import ArgumentError, SettingError, UserError, unknown_choice, unknown_name
@@ -36,7 +36,7 @@ FLAGS = {
 #: Settings that may change without changing the recipe or its schedule.
 FREE_ALWAYS = (
     *("train.evaluations", "train.chunk", "train.lengths", "train.eval_batch_size", "train.norm_batches"),
-    "train.data_on",
+    *("train.data_on", "train.accumulate"),
     "model.precision",
 )
 
@@ -126,6 +126,18 @@ def resolve(
     config = override(config, [a for a in overrides if a not in chosen])
     if config.model.norm != "batch":
         config.train.norm_batches = 0
+    elif config.train.accumulate > 1:
+        raise SettingError(
+            "train.accumulate",
+            "must be 1 with model.norm=batch, whose statistics cover the whole batch, not a microbatch; got "
+            f"{config.train.accumulate}",
+        )
+    if config.train.batch_size % config.train.accumulate:
+        raise SettingError(
+            "train.accumulate",
+            f"must divide train.batch_size, here {config.train.batch_size}: it can be "
+            f"{divisors(config.train.batch_size)}; got {config.train.accumulate}",
+        )
     if wanted.kind != "tokens" or protocol == "paper":
         # It has no effect there, and must not give the same run another name.
         config.train.lengths = 1

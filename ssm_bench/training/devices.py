@@ -6,7 +6,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
 
+from ssm_bench.config import divisors
 from ssm_bench.errors import UserError
 from ssm_bench.ops.sharding import AXIS
 
@@ -47,14 +49,18 @@ def place(devices: int = 1) -> Placement:
     return Placement(mesh, NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, AXIS)))
 
 
-def check_batch(batch: int, devices: int) -> None:
+def check_batch(train: ConfigDict, devices: int) -> None:
     """Refuses a batch that so many devices can not share evenly.
 
+    Args:
+        train: the section of a configuration.
+        devices: their number.
+
     Raises:
-        UserError: the batch is one.
+        UserError: the batch, or each of its microbatches, is one.
     """
+    batch, what = train.batch_size // train.accumulate, "--config.train.batch_size"
+    if train.accumulate > 1:
+        what += " / --config.train.accumulate"
     if batch % devices:
-        allowed = ", ".join(str(n) for n in range(1, batch + 1) if batch % n == 0)
-        raise UserError(
-            f"--devices must divide --config.train.batch_size, here {batch}: it can be {allowed}; got {devices}"
-        )
+        raise UserError(f"--devices must divide {what}, here {batch}: it can be {divisors(batch)}; got {devices}")

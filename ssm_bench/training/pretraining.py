@@ -17,6 +17,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from ssm_bench.data import Dataset
+from ssm_bench.errors import SettingError
 from ssm_bench.network.build import GRAY_LEVELS, Split, split
 from ssm_bench.network.denoiser import Denoiser
 from ssm_bench.ops.sharding import divided
@@ -173,7 +174,13 @@ def with_objective(config: ConfigDict, kind: str, objective: str, mask_rate: flo
         kind: of the task, "tokens" or "pixels".
         objective: "masked" or "causal".
         mask_rate: None: that of the recipe, or that of MASK_RATES.
+
+    Raises:
+        SettingError: gradient accumulation.
     """
+    if config.train.accumulate > 1:
+        what = "must be 1 in a pretraining, whose loss is a mean over the predicted positions of the whole batch; got"
+        raise SettingError("train.accumulate", f"{what} {config.train.accumulate}")
     config = config.copy_and_resolve_references()
     rate = config.pretraining.mask_rate if mask_rate is None else mask_rate
     config.pretraining.objective = objective

@@ -84,7 +84,9 @@ def make_program(
     model = init(model) if init else model
     optimizer = make_optimizer(config.optimizer, config.train.steps, model.roles)
     ragged = dataset.spec.kind == "tokens"
-    return Program(model, optimizer, ragged=ragged, seed=config.seed, placement=place(devices))
+    # Configurations of records may be older than the setting.
+    accumulate = config.train.get("accumulate", 1)
+    return Program(model, optimizer, ragged=ragged, seed=config.seed, accumulate=accumulate, placement=place(devices))
 
 
 def make_trainer(
@@ -103,7 +105,7 @@ def make_trainer(
         UserError: as `make_program`, `check_sizes`, `check_batch` and `Together`.
     """
     check_sizes(config, dataset)
-    check_batch(config.train.batch_size, devices)
+    check_batch(config.train, devices)
     programs = [make(with_seed(config, seed), dataset, devices=devices) for seed in seeds or [config.seed]]
     shared = {
         "source": source_of(dataset, programs[0].placement, config.train.data_on),
@@ -277,7 +279,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 def memory_advice(config: ConfigDict, dataset: Dataset) -> str:
     """What to do where memory ran out."""
-    return (
-        f"out of memory with batches of {config.train.batch_size} and length {dataset.spec.max_length}: "
-        "try --config.train.batch_size or --config.train.eval_batch_size at half the value"
-    )
+    advice = "try --config.train.batch_size or --config.train.eval_batch_size at half the value"
+    if config.model.norm != "batch":
+        advice += f", or --config.train.accumulate={2 * config.train.accumulate}"
+    return f"out of memory with batches of {config.train.batch_size} and length {dataset.spec.max_length}: {advice}"

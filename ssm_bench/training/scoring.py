@@ -72,7 +72,8 @@ class Scorer:
             self.padded = padded_lengths(lengths, config.train.lengths)
         self.order = TrainingOrder(splits["train"], lengths, batch=self.batch, seed=config.seed, padded=self.padded)
         longest, devices = max(len(examples) for examples in splits.values()), program.placement.devices
-        self.eval_batch = math.ceil(min(config.train.eval_batch_size or self.batch, longest) / devices) * devices
+        wanted = config.train.eval_batch_size or self.batch // config.train.accumulate
+        self.eval_batch = math.ceil(min(wanted, longest) / devices) * devices
         self.outcome = Outcome(checksum=checksum)
         self.outcomes = [self.outcome]
         self.origin = origin

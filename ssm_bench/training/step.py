@@ -42,6 +42,7 @@ class Program:
         *,
         ragged: bool,
         seed: int,
+        accumulate: int = 1,
         placement: Placement | None = None,
     ):
         """Takes what every call shares.
@@ -51,6 +52,7 @@ class Program:
             optimizer: an optax transformation.
             ragged: whether documents differ in length, so that the model needs to know the lengths.
             seed: of dropout.
+            accumulate: microbatches of a batch, whose gradients are averaged.
             placement: on which devices; None: on one.
         """
         self.placement = placement or place()
@@ -59,6 +61,7 @@ class Program:
         self.optimizer = optimizer
         self.ragged = ragged
         self.seed = seed
+        self.accumulate = accumulate
         # Where arguments and results stand is all that is said: the compiler divides the work, and adds up what
         # concerns the whole batch, gradients and batch statistics.
         self.train = jax.jit(
@@ -131,8 +134,27 @@ class Program:
         self, seed: int | jax.Array, data: DeviceData, length: int, state: TrainState, examples: jax.Array
     ) -> tuple[Any, Any, Any]:
         """`gradients` with a seed of dropout."""
-        labels = data["labels"][examples]
         key = jax.random.fold_in(jax.random.key(seed), state.step)
+        if self.accumulate == 1:
+            return self._gradients_at_once(key, data, length, state, examples)
+
+        def add(sums: Any, microbatch: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
+            number, part = microbatch
+            gradients, _, metrics = self._gradients_at_once(jax.random.fold_in(key, number), data, length, state, part)
+            return jax.tree.map(jnp.add, sums, gradients), metrics
+
+        # Every n-th example, so that each device divides its own part of the batch.
+        parts = examples.reshape(-1, self.accumulate).T
+        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        sums, metrics = jax.lax.scan(add, zeros, (jnp.arange(self.accumulate), parts))
+        # Without batch norm, which `resolve` refuses, a step leaves the batch statistics as they are.
+        return jax.tree.map(lambda total: total / self.accumulate, sums), state.stats, metrics.mean(0)
+
+    def _gradients_at_once(
+        self, key: jax.Array, data: DeviceData, length: int, state: TrainState, examples: jax.Array
+    ) -> tuple[Any, Any, Any]:
+        """`gradients` in one pass, with a key of dropout."""
+        labels = data["labels"][examples]
 
         def loss_of(params):
             logits, stats = self.logits(params, state.stats, data, examples, length, train=True, key=key)

@@ -42,7 +42,7 @@ class SeedsProgram(Program):
         first = programs[0]
         params, stats = (stacked([getattr(p.model, name) for p in programs]) for name in ("params", "stats"))
         model = first.model._replace(params=params, stats=stats)
-        super().__init__(model, first.optimizer, ragged=first.ragged, seed=first.seed)
+        super().__init__(model, first.optimizer, ragged=first.ragged, seed=first.seed, accumulate=first.accumulate)
         self.seeds = jnp.array([p.seed for p in programs], jnp.int32)
 
     def initial_state(self) -> TrainState:
