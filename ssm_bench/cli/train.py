@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssm_bench.cli import _options
+from ssm_bench.errors import UserError
 
 if TYPE_CHECKING:
     from ssm_bench.record import RunRecord
@@ -34,44 +35,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start = "start from the weights that `ssm-bench pretrain` wrote; the preset of the record is then `pretrained`"
     parser.add_argument("--init-from", type=Path, metavar="DIR", help=start)
     _options.add_cell_arguments(parser)
+    several = parser.add_argument_group("one run by several processes", "start the same command once for each")
+    where = "address of process 0, or auto: as SLURM, Open MPI or Kubernetes say"
+    several.add_argument("--coordinator", default="", metavar="HOST:PORT", help=where)
+    several.add_argument("--processes", default="", metavar="N", help="number of processes")
+    several.add_argument("--process", default="", metavar="I", help="number of this one, from 0")
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb; returns the code that `EXAMPLE` lists."""
     _options.prepare_jax(options.preset, cache=options.compilation_cache)
+    from ssm_bench.record import validate
     from ssm_bench.sweep.cells import Cell, opened, summary
-    from ssm_bench.sweep.progress import Progress, parse_duration
-    from ssm_bench.training import pretrained, provenance, tracking
+    from ssm_bench.sweep.progress import Progress, Silent, parse_duration
+    from ssm_bench.training import pretrained, processes, provenance, tracking
     from ssm_bench.training.checks import writable
     from ssm_bench.training.run import earlier, outdated, revision_words
     from ssm_bench.training.run import run as run_cell
-    from ssm_bench.training.stop import Stop, Stopped
+    from ssm_bench.training.stop import Stopped
 
-    devices = _options.count("--devices", options.devices)
+    devices = _devices(options)
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
     choices = _options.choices(options)
     config = choices.config(Cell(model=options.model, task=options.task, seed=options.seed))
+    first = processes.first()
     if options.show_config:
-        print(config)
+        if first:
+            print(config)
         return 0
-    # Before data are downloaded or generated, which may take long.
-    tracking.check(options.track)
-    writable(options.results, options.checkpoints)
-    provenance.note()
-    with Stop(deadline) as stop:
-        config, dataset = opened(config)
+
+    def check() -> None:
+        # Before data are downloaded or generated, which may take long.
+        tracking.check(options.track)
+        writable(options.results, options.checkpoints)
+        provenance.note()
+
+    def opened_here() -> tuple:
+        found, dataset = opened(config)
         weights = pretrained.read(options.init_from) if options.init_from else None
-        if weights:
-            config = weights.continued(config, dataset)
+        return weights.continued(found, dataset) if weights else found, dataset, weights
+
+    def finished() -> dict | None:
         record = earlier(config, dataset, options.results, devices=devices)
-        if record and not options.rerun:
+        return record and record.to_dict()
+
+    processes.lead(check)
+    with processes.stop_at(deadline) as stop:
+        config, dataset, weights = processes.everywhere(opened_here)
+        # Of several processes, the first may be the only one that sees the folder of results.
+        record = None if options.rerun else processes.lead(finished)
+        if record:
+            record = validate(record)
             if not (why := outdated(record)):
                 words = f"{summary(record)}, {revision_words(record)}"
-                print(f"finished before (--rerun runs it again): {words}")
-                _keep(record, options)
+                if first:
+                    print(f"finished before (--rerun runs it again): {words}")
+                    _keep(record, options)
                 return STATUS_CODES.get(record.status, 1)
-            print(f"runs again: {why}")
-        progress = Progress(f"{options.model} {options.task} seed {options.seed}")
+            if first:
+                print(f"runs again: {why}")
+        progress = Progress(f"{options.model} {options.task} seed {options.seed}", None if first else Silent())
         try:
             (record,) = run_cell(
                 config,
@@ -86,12 +109,52 @@ def run(options: argparse.Namespace) -> int:
                 init=weights.into if weights else None,
             )
         except Stopped as stopped:
-            print(f"{stopped} before the model was built: nothing has changed")
+            if first:
+                print(f"{stopped} before the model was built: nothing has changed")
             return STATUS_CODES["partial"]
         progress.end(summary(record))
-    print(summary(record))
-    _keep(record, options)
+    if first:
+        print(summary(record))
+        _keep(record, options)
     return STATUS_CODES.get(record.status, 1)
+
+
+def _devices(options: argparse.Namespace) -> int:
+    """How many devices train, those of all processes of the run, which meet here.
+
+    Raises:
+        UserError: a number that does not fit, or processes that do not meet.
+    """
+    if not options.coordinator:
+        for flag in ("process", "processes"):
+            if getattr(options, flag):
+                raise UserError(f"--{flag} goes with --coordinator, the address of process 0")
+        return _options.count("--devices", options.devices)
+    import jax
+
+    from ssm_bench.training import processes
+
+    if options.coordinator == "auto":
+        if options.process or options.processes:
+            raise UserError("--coordinator auto finds --processes and --process by itself: leave them out")
+        processes.join("auto")
+    else:
+        host, _, port = options.coordinator.rpartition(":")
+        if not host or not port.isdecimal():
+            raise UserError(f"--coordinator takes HOST:PORT, or auto; got {options.coordinator!r}")
+        number = _options.count("--processes", options.processes)
+        # No text of digits is shorter than that of a number below it.
+        known = [str(i) for i in range(number)] if len(options.process) <= len(str(number)) else []
+        if options.process not in known:
+            raise UserError(f"--process takes a whole number from 0 to {number - 1}; got {options.process!r}")
+        processes.join(options.coordinator, number, int(options.process))
+    devices = jax.device_count()
+    if options.devices not in ("1", str(devices)):
+        raise UserError(
+            f"--devices is {devices} with --coordinator, all devices of all processes: leave it out; got "
+            f"{options.devices}"
+        )
+    return devices
 
 
 def _keep(record: "RunRecord", options: argparse.Namespace) -> None:

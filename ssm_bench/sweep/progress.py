@@ -41,6 +41,13 @@ class Screen:
             print(text, end=end, file=sys.stderr, flush=True)
 
 
+class Silent(Screen):
+    """Shows nothing: of several processes that train one run, the first tells."""
+
+    def _print(self, text: str, end: str = "\n") -> None:
+        pass
+
+
 class Progress:
     """Shows the progress of a cell: step, rate, time left."""
 

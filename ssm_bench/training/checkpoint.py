@@ -10,7 +10,8 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,26 +140,38 @@ class Checkpoints:
 
         draft = self.folder / ".draft"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # What a killed process left.
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir()
+            self._once(partial(self._begin, draft))
             with _quiet_orbax():
                 ocp.save(str(draft / "tree"), tree)
             about = {"run": self.folder.name, "progress": progress, "arrays": _arrays(tree)}
-            (draft / "progress.json").write_text(json.dumps(about))
-            (draft / CHECKSUMS).write_text(json.dumps(_checksums(draft)))
-            for damaged in {*self._damaged, step}.intersection(self.steps()):
-                self._set_aside(damaged)
-            draft.rename(self.folder / str(step))
+            self._once(partial(self._finish, draft, step, about))
             self._newest, self._damaged = step, []
-            for old in self.steps()[:-KEPT]:
-                self._remove(self.folder / str(old))
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise
         except Exception as error:  # Orbax raises ValueError for a full disk, and at times a bare Exception.
             shutil.rmtree(draft, ignore_errors=True)
             raise UserError(f"can not write a checkpoint into {self.folder}: {_reason(error)}") from error
+
+    def _once(self, work: Callable[[], None]) -> None:
+        """Does work on files; of several processes that save together, one does it."""
+        work()
+
+    def _begin(self, draft: Path) -> None:
+        """Makes the hidden folder of a checkpoint."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # What a killed process left.
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+
+    def _finish(self, draft: Path, step: int, about: dict[str, Any]) -> None:
+        """Adds what is not arrays, makes the checkpoint visible, and deletes old ones."""
+        (draft / "progress.json").write_text(json.dumps(about))
+        (draft / CHECKSUMS).write_text(json.dumps(_checksums(draft)))
+        for damaged in {*self._damaged, step}.intersection(self.steps()):
+            self._set_aside(damaged)
+        draft.rename(self.folder / str(step))
+        for old in self.steps()[:-KEPT]:
+            self._remove(self.folder / str(old))
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
         """The newest undamaged checkpoint as (tree, progress), or None if there is no checkpoint.

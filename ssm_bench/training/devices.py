@@ -1,7 +1,7 @@
 """One run on several devices: parameters and data whole on each of them, every batch divided among them."""
 
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -31,9 +31,31 @@ class Placement(NamedTuple):
         """Number of devices."""
         return self.mesh.size
 
+    def divided(self, batches: np.ndarray) -> np.ndarray | jax.Array:
+        """Arrays (steps, batch) as an argument of a program that takes them as `batches`."""
+        # With one process, a program moves its arguments itself.
+        return batches if self.batches.is_fully_addressable else put(batches, self.batches)
+
+
+def put(tree: Any, sharding: NamedSharding) -> Any:
+    """A tree of arrays on devices, of which those of other processes get theirs from there.
+
+    Args:
+        tree: arrays, whole and equal in every process.
+        sharding: where to.
+    """
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def one(array: Any) -> jax.Array:
+        array = np.asarray(array)
+        return jax.make_array_from_callback(array.shape, sharding, lambda part: array[part])
+
+    return jax.tree.map(one, tree)
+
 
 def place(devices: int = 1) -> Placement:
-    """The placement on the first devices of this process.
+    """The placement on the first devices, or on all devices of all processes of a run.
 
     Raises:
         UserError: more devices than there are.

@@ -93,7 +93,7 @@ class Trainer(Scorer):
             words = f"loss {np.nanmean(metrics[-1, ..., 0]):.3f}"
             if evaluates:
                 best, words = self._validate(state, best)
-            if time.monotonic() - saved > CHECKPOINT_SECONDS or outcome.step == steps:
+            if stop.agreed(time.monotonic() - saved > CHECKPOINT_SECONDS or outcome.step == steps):
                 checkpoints.save(outcome.step, {"state": state, "best": best}, self.progress())
                 saved = time.monotonic()
             if tracking:

@@ -1,6 +1,7 @@
 """One run from a configuration to its record."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from ssm_bench.training.identity import name_of
 from ssm_bench.training.loop import Tell, Trainer
 from ssm_bench.training.optimizer import make_optimizer
 from ssm_bench.training.outcome import Outcome
+from ssm_bench.training.processes import check_alike, checkpoints_of, first, lead
 from ssm_bench.training.recording import make_record
 from ssm_bench.training.sources import source_of
 from ssm_bench.training.step import Program, count_parameters
@@ -155,7 +157,7 @@ def run(
         stop: deadline and signals.
         tell: progress, as for `Trainer.fit`.
         afresh: train again even if there is a finished record.
-        devices: how many share every batch.
+        devices: how many share every batch, those of all processes.
         seeds: several at once, in one program, in place of the configuration's.
         track: where else to report, as `tracking.check` accepts it; "" is nowhere.
         init: initial values, as for `make_program`.
@@ -171,29 +173,37 @@ def run(
     state_size, parameters = None, 0
     configs = [with_seed(config, seed) for seed in seeds] or [config]
     outcomes = [Outcome() for _ in configs]
-    tracking = Tracking(track, configs, [name_of(each, dataset.card["checksum"]) for each in configs], results)
+    names = [name_of(each, dataset.card["checksum"]) for each in configs]
+    check_alike(f"{' '.join(names)}, code {provenance.code_of_run(config)}")
+    tracking = Tracking(track if first() else "", configs, names, results)
     # Of every seed, however many are in one program.
     folders = [checkpoint_folder(each, dataset, checkpoints) for each in configs]
     folder = checkpoint_folder(config, dataset, checkpoints, seeds)
-    check_record(configs, dataset, results, devices=devices)
-    writable(folder)
-    # Before memory is taken that the other process has, and without making a folder that may not be needed.
-    with reserved([folder for folder in folders if lock_file(folder).exists()]):
-        pass
+    manager = checkpoints_of(folder)
+
+    def look() -> None:
+        check_record(configs, dataset, results, devices=devices)
+        writable(folder)
+        # Before memory is taken that the other process has, and without making a folder that may not be needed.
+        with reserved([folder for folder in folders if lock_file(folder).exists()]):
+            pass
+
+    def begin(stack: ExitStack) -> None:
+        stack.enter_context(reserved(folders))
+        # An unfinished run continues: with a deadline it would never end otherwise.
+        before = [earlier(each, dataset, results, devices=devices) for each in configs]
+        if any(record and (afresh or (outdated(record) and not _of_this_code(manager, config))) for record in before):
+            manager.clear()
+
+    lead(look)
     try:
         # Initial values are computed by many small programs, which take long to compile on some devices.
         make = partial(make_program, init=init)
         trainer = stop.attempt(partial(make_trainer, config, dataset, devices=devices, seeds=seeds, make=make))
         outcomes, model = trainer.outcomes, trainer.program.model
         parameters, state_size = count_parameters(model.params) // len(configs), model.state_size
-        with reserved(folders):
-            manager = Checkpoints(folder)
-            # An unfinished run continues: with a deadline it would never end otherwise.
-            before = [earlier(each, dataset, results, devices=devices) for each in configs]
-            if any(
-                record and (afresh or (outdated(record) and not _of_this_code(manager, config))) for record in before
-            ):
-                manager.clear()
+        with ExitStack() as stack:
+            lead(partial(begin, stack))
             trainer.fit(manager, stop, tell, tracking)
             if isinstance(trainer, Together):
                 trainer.hand_over(manager, folders)
@@ -212,7 +222,7 @@ def run(
         make_record(each, dataset, outcome, devices=devices, together=seeds, **sizes)
         for each, outcome in zip(configs, outcomes, strict=True)
     ]
-    for record in records:
+    for record in records if first() else ():
         store.write(record, results)
     return records
 

@@ -104,7 +104,8 @@ class Scorer:
             found["statistics", count] = partial(self.program.statistics.trace, *arguments)
         for split in ("validation", "test") if size else ("test",):
             for examples, weights, length in self._groups_of(split):
-                arguments = (state.params, state.stats, *self.source.like(examples), weights, length)
+                like = jax.ShapeDtypeStruct(weights.shape, weights.dtype)
+                arguments = (state.params, state.stats, *self.source.like(examples), like, length)
                 found["score", length] = partial(self.program.evaluate.trace, *arguments)
         return found
 
@@ -134,7 +135,7 @@ class Scorer:
         # All groups are dispatched before the first result is fetched.
         for (examples, weights, length), following in zip_longest(groups, groups[1:]):
             data, places = self.source.take(examples, following and following[0])
-            arguments = (params, stats, data, places, weights)
+            arguments = (params, stats, data, places, self.program.placement.divided(weights))
             sums.append(self._call(("score", length), self.program.evaluate, *arguments, static=length))
             if self.source.streams:
                 # No more than three groups are on the device: the previous one is done before another is loaded.

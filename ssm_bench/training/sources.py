@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from ssm_bench.data import Dataset
-from ssm_bench.training.devices import Placement
+from ssm_bench.training.devices import Placement, put
 from ssm_bench.training.memory import device_memory
 
 DeviceData = dict[str, jax.Array]
@@ -25,16 +25,17 @@ class Resident:
         """Copies the data set to every device."""
         numbers = np.arange(len(dataset.labels))
         arrays = _arrays(*dataset.padded(), dataset.documents, dataset.labels, numbers)
-        self.data = jax.device_put(arrays, placement.whole)
+        self.data = put(arrays, placement.whole)
         self.length = dataset.spec.max_length
+        self._placement = placement
 
-    def take(self, examples: np.ndarray, ahead: np.ndarray | None = None) -> tuple[DeviceData, np.ndarray]:
+    def take(self, examples: np.ndarray, ahead: np.ndarray | None = None) -> tuple[DeviceData, Any]:
         """The data on the device, and the indices of these examples in it."""
-        return self.data, examples
+        return self.data, self._placement.divided(examples)
 
-    def like(self, examples: np.ndarray) -> tuple[Any, np.ndarray]:
+    def like(self, examples: np.ndarray) -> tuple[Any, jax.ShapeDtypeStruct]:
         """What `take` returns, or arrays of the same shapes and types without values."""
-        return self.data, examples
+        return self.data, jax.ShapeDtypeStruct(examples.shape, examples.dtype)
 
 
 class Streamed:
@@ -54,7 +55,7 @@ class Streamed:
         self._thread = ThreadPoolExecutor(1, "batches")
         self._ahead: tuple[np.ndarray, Future[DeviceData]] | None = None
 
-    def take(self, examples: np.ndarray, ahead: np.ndarray | None = None) -> tuple[DeviceData, np.ndarray]:
+    def take(self, examples: np.ndarray, ahead: np.ndarray | None = None) -> tuple[DeviceData, Any]:
         """The data of a call on the device, and the indices of its examples in them.
 
         Args:
@@ -67,9 +68,9 @@ class Streamed:
             data = self._load(examples)
         if ahead is not None:
             self._ahead = ahead, self._thread.submit(self._load, ahead)
-        return data, _renumbered(examples)
+        return data, self._placement.divided(_renumbered(examples))
 
-    def like(self, examples: np.ndarray) -> tuple[Any, np.ndarray]:
+    def like(self, examples: np.ndarray) -> tuple[Any, jax.ShapeDtypeStruct]:
         """What `take` returns, with shapes and types in place of data."""
         documents = examples.size * self.dataset.documents.shape[1]
         shapes = {
@@ -79,13 +80,14 @@ class Streamed:
             "labels": ((examples.size,), np.int32),
             "numbers": ((examples.size,), np.int32),
         }
-        return {name: jax.ShapeDtypeStruct(*one) for name, one in shapes.items()}, _renumbered(examples)
+        structs = {name: jax.ShapeDtypeStruct(*one) for name, one in shapes.items()}
+        return structs, jax.ShapeDtypeStruct(examples.shape, np.int32)
 
     def _load(self, examples: np.ndarray) -> DeviceData:
         numbers = examples.ravel()
         documents, labels = self.dataset.documents[numbers], self.dataset.labels[numbers]
         arrays = _arrays(*self.dataset.padded(documents.ravel()), _renumbered(documents), labels, numbers)
-        return jax.device_put(arrays, self._placement.whole)
+        return put(arrays, self._placement.whole)
 
 
 Source = Resident | Streamed

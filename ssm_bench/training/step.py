@@ -12,7 +12,7 @@ from flax import nnx
 from ssm_bench.network.build import Split
 from ssm_bench.network.layers import BatchNorm
 from ssm_bench.ops.sharding import divided
-from ssm_bench.training.devices import Placement, place
+from ssm_bench.training.devices import Placement, place, put
 from ssm_bench.training.sources import DeviceData
 
 
@@ -57,7 +57,7 @@ class Program:
         """
         self.placement = placement or place()
         _, whole, batches = self.placement
-        self.model = model._replace(**jax.device_put({"params": model.params, "stats": model.stats}, whole))
+        self.model = model._replace(**put({"params": model.params, "stats": model.stats}, whole))
         self.optimizer = optimizer
         self.ragged = ragged
         self.seed = seed
@@ -89,7 +89,7 @@ class Program:
         params = jax.tree.map(jnp.copy, self.model.params)
         stats = jax.tree.map(jnp.copy, self.model.stats)
         state = TrainState(params, stats, self.optimizer.init(params), jnp.zeros((), jnp.int32))
-        return jax.device_put(state, self.placement.whole)
+        return put(state, self.placement.whole)
 
     def logits(
         self,

@@ -62,6 +62,10 @@ class Stop:
             return "deadline"
         return ""
 
+    def agreed(self, wish: bool) -> bool:
+        """Whether to do what depends on the clock of a process; several processes that train one run do the same."""
+        return wish
+
     def attempt(self, work: Callable[[], Result]) -> Result:
         """The result of work of unknown duration, such as compiling, which is abandoned when a stop is requested.
 

@@ -1,0 +1,171 @@
+"""One run by several processes (`jax.distributed`): what they agree on, and what process 0 does for all of them.
+
+Every process makes the same calls of the device in the same order, so each decision that depends on a clock, a signal
+or a file is shared before it takes effect. With one process, everything here is a plain call.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import jax
+import numpy as np
+
+from ssm_bench.errors import UserError
+from ssm_bench.training.checkpoint import Checkpoints
+from ssm_bench.training.stop import Stop, Stopped
+
+Result = TypeVar("Result")
+
+#: Bytes of a text that `gathered` shares: a sentence, whose rest is cut.
+TEXT = 1024
+
+
+def join(coordinator: str, processes: int | None = None, process: int | None = None) -> None:
+    """Makes this process one of several that train one run; called before JAX computes anything.
+
+    Args:
+        coordinator: "HOST:PORT" of process 0, the same for all; "auto": as SLURM, Open MPI or Kubernetes say.
+        processes: how many there are.
+        process: the number of this one, from 0.
+
+    Raises:
+        UserError: they do not find each other.
+    """
+    # Without it, processes on CPUs cannot exchange arrays.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        if coordinator == "auto":
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(coordinator, processes, process)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--coordinator {coordinator}: the processes of the run did not meet: {reason}") from error
+
+
+def first() -> bool:
+    """Whether this process does what is done once: messages, checkpoints and records."""
+    return jax.process_index() == 0
+
+
+def gathered(text: str) -> list[str]:
+    """The texts of all processes, in the order of their numbers."""
+    if jax.process_count() == 1:
+        return [text]
+    from jax.experimental.multihost_utils import process_allgather
+
+    # Of one length, since all processes exchange arrays of one shape.
+    row = np.frombuffer(text.encode()[:TEXT].ljust(TEXT, b"\0"), np.uint8)
+    rows = np.asarray(process_allgather(row))
+    return [found.tobytes().rstrip(b"\0").decode(errors="ignore") for found in rows]
+
+
+def from_first(content: bytes) -> bytes:
+    """The bytes that process 0 has."""
+    if jax.process_count() == 1:
+        return content
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    size = int(broadcast_one_to_all(np.int32(len(content))))
+    row = np.frombuffer(content, np.uint8) if first() else np.zeros(size, np.uint8)
+    return np.asarray(broadcast_one_to_all(row)).tobytes()
+
+
+def lead(work: Callable[[], Result]) -> Result:
+    """The result of work, JSON values, that process 0 does for all.
+
+    Raises:
+        UserError: it failed, in every process.
+    """
+    if jax.process_count() == 1:
+        return work()
+    answer, failure = {}, None
+    if first():
+        try:
+            answer["result"] = work()
+        except Exception as error:
+            failure, answer["error"] = error, str(error) or type(error).__name__
+    answer = json.loads(from_first(json.dumps(answer).encode()))
+    if failure:
+        raise failure
+    if "error" in answer:
+        raise UserError(f"process 0: {answer['error']}")
+    return answer["result"]
+
+
+def everywhere(work: Callable[[], Result]) -> Result:
+    """The result of work that every process does.
+
+    Raises:
+        UserError: it failed in one of them, so that none waits for it.
+    """
+    result, failure, message = None, None, ""
+    try:
+        result = work()
+    except UserError as error:
+        failure, message = error, str(error)
+    messages = gathered(message)
+    if failure:
+        raise failure
+    if wrong := [number for number, each in enumerate(messages) if each]:
+        raise UserError(f"process {wrong[0]}: {messages[wrong[0]]}")
+    return result  # type: ignore[return-value]
+
+
+def check_alike(identity: str) -> None:
+    """Refuses processes that were not started with the same command.
+
+    Args:
+        identity: of what this one is about to train.
+
+    Raises:
+        UserError: it differs from that of process 0.
+    """
+    found = gathered(identity)
+    for number, other in enumerate(found):
+        if other != found[0]:
+            raise UserError(
+                "all processes of a run need the same settings, data and code; process 0 has "
+                f"{found[0]}, process {number} {other}"
+            )
+
+
+class SharedStop(Stop):
+    """A request to stop that reaches any of the processes stops all of them, before the same step."""
+
+    def reason(self, ahead: float = 0.0) -> str:
+        """As for `Stop`; all processes ask at the same points of the run, and get the same answer."""
+        return next(filter(None, gathered(super().reason(ahead))), "")
+
+    def agreed(self, wish: bool) -> bool:
+        """Whether one of the processes wishes it."""
+        return any(gathered("yes" if wish else ""))
+
+    def attempt(self, work: Callable[[], Result]) -> Result:
+        """The result of work, which is not abandoned: the processes would abandon it at different moments.
+
+        Raises:
+            Stopped: a stop was requested before it began.
+        """
+        if reason := self.reason():
+            raise Stopped(reason)
+        return work()
+
+
+class SharedCheckpoints(Checkpoints):
+    """Checkpoints in a folder that all processes share: Orbax saves and loads arrays in all of them at once."""
+
+    def _once(self, work: Callable[[], None]) -> None:
+        lead(work)
+
+
+def checkpoints_of(folder: Path) -> Checkpoints:
+    """The checkpoints of a run by this process, or by several."""
+    return Checkpoints(folder) if jax.process_count() == 1 else SharedCheckpoints(folder)
+
+
+def stop_at(deadline: float | None) -> Stop:
+    """The stop of a run by this process, or by several."""
+    return Stop(deadline) if jax.process_count() == 1 else SharedStop(deadline)
