@@ -45,14 +45,19 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
         raise UserError(f"--coordinator {coordinator}: the processes of the run did not meet: {reason}") from error
 
 
+def several() -> bool:
+    """Whether this process has joined others; it does not start JAX."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
 def first() -> bool:
-    """Whether this process does what is done once: messages, checkpoints and records."""
-    return jax.process_index() == 0
+    """Whether this process does what is done once: messages and records."""
+    return not several() or jax.process_index() == 0
 
 
 def gathered(text: str) -> list[str]:
     """The texts of all processes, in the order of their numbers."""
-    if jax.process_count() == 1:
+    if not several():
         return [text]
     from jax.experimental.multihost_utils import process_allgather
 
@@ -64,7 +69,7 @@ def gathered(text: str) -> list[str]:
 
 def from_first(content: bytes) -> bytes:
     """The bytes that process 0 has."""
-    if jax.process_count() == 1:
+    if not several():
         return content
     from jax.experimental.multihost_utils import broadcast_one_to_all
 
@@ -79,7 +84,7 @@ def lead(work: Callable[[], Result]) -> Result:
     Raises:
         UserError: it failed, in every process.
     """
-    if jax.process_count() == 1:
+    if not several():
         return work()
     answer, failure = {}, None
     if first():
@@ -163,9 +168,9 @@ class SharedCheckpoints(Checkpoints):
 
 def checkpoints_of(folder: Path) -> Checkpoints:
     """The checkpoints of a run by this process, or by several."""
-    return Checkpoints(folder) if jax.process_count() == 1 else SharedCheckpoints(folder)
+    return SharedCheckpoints(folder) if several() else Checkpoints(folder)
 
 
 def stop_at(deadline: float | None) -> Stop:
     """The stop of a run by this process, or by several."""
-    return Stop(deadline) if jax.process_count() == 1 else SharedStop(deadline)
+    return SharedStop(deadline) if several() else Stop(deadline)
