@@ -27,6 +27,7 @@ EXAMPLE = """examples:
   ssm-bench sweep --preset paper --dry-run --gpus 8,64                the published schedules on 8 and 64 devices
   ssm-bench sweep --preset paper --status                             what is done, under way, failed and missing
   ssm-bench sweep --preset paper --engine slurm --nodes 4 --time 4h   four nodes of a cluster share the cells
+  ssm-bench sweep --preset paper --engine ray                         cells as tasks of a Ray cluster
 
 Worker processes share the cells, as many as --jobs says: by default one a GPU or one a CPU core. With --devices N
 each of them trains on N GPUs at a time.
@@ -37,7 +38,7 @@ A sweep that is stopped (Ctrl-C, --deadline) resumes with the same command."""
 MOST_JOBS = 1024
 
 #: Where the cells of a sweep run.
-ENGINES = ("local", "slurm")
+ENGINES = ("local", "slurm", "ray")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +72,10 @@ def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say where the sweep runs, which its tasks on a cluster do not get."""
     words = "list the cells and what they will cost, run none; with --engine slurm: print the job script"
     parser.add_argument("--dry-run", action="store_true", help=words)
-    parser.add_argument("--engine", default="local", help="local (default), or slurm: submit an array job (sbatch)")
+    parser.add_argument("--engine", default="local", help="local (default), slurm: submit an array job, or ray")
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", help="ray: head of the cluster (default: RAY_ADDRESS, or here)"
+    )
     parser.add_argument("--nodes", metavar="N", help="slurm: tasks of the array, each on one node (default: 1)")
     parser.add_argument("--time", metavar="TIME", help="slurm: time limit of a task, like 4h; it is requeued after it")
     parser.add_argument("--partition", help="slurm: partition (default: that of the cluster)")
@@ -112,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
     wanted = _with_recipes(cells.cells(models, tasks, seeds, together=options.together), options.preset)
     if options.status:
         return _status(options, _planned(options, models, tasks, seeds, cluster=True))
-    if options.dry_run and options.engine == "local":
+    if options.dry_run and options.engine != "slurm":
         counts = [_options.count("--gpus", text) for text in options.gpus]
         print(forecast.report(_planned(options, models, tasks, seeds), counts))
         return 0
@@ -129,11 +133,15 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.engine == "slurm":
         return _submit(options, wanted, runner)
+    prepare = partial(_options.prepare_jax, options.preset, tell=False, cache=options.compilation_cache)
+    if options.engine == "ray":
+        with Stop(deadline) as stop:
+            reached = _on_ray(options, wanted, runner, stop, prepare)
+        return _close(options, len(wanted), [status for _, status in reached])
     places = workers.places(jobs, devices)[: len(wanted)]
     if budget:
         runner = replace(runner, seconds=budget * len(places) / len(wanted))
     with Stop(deadline) as stop:
-        prepare = partial(_options.prepare_jax, options.preset, tell=False, cache=options.compilation_cache)
         reached = _sweep(wanted, runner, stop, places, prepare, options.compile_ahead)
     return _close(options, len(wanted), [status for _, status in reached])
 
@@ -184,12 +192,20 @@ def _check_engine(options: argparse.Namespace) -> None:
     if options.status and (options.dry_run or options.engine != "local"):
         other = "--dry-run" if options.dry_run else f"--engine {options.engine}"
         raise UserError(f"--status runs nothing: leave out {other}")
-    if options.engine == "local":
-        for name in ("nodes", "time", "partition", "gpus_per_node", "sbatch"):
-            if getattr(options, name) is not None:
-                raise UserError(f"--{name.replace('_', '-')} goes with --engine slurm")
+    of_engine = {"slurm": ("nodes", "time", "partition", "gpus_per_node", "sbatch"), "ray": ("address",)}
+    for engine, names in of_engine.items():
+        for name in names:
+            if engine != options.engine and getattr(options, name) is not None:
+                raise UserError(f"--{name.replace('_', '-')} goes with --engine {engine}")
+    if options.engine != "slurm":
         if options.gpus and not options.dry_run:
             raise UserError("--gpus goes with --dry-run; how many GPUs a sweep uses is set by --jobs and --devices")
+        if options.engine == "ray" and options.budget:
+            raise UserError("--budget does not go with --engine ray: it divides the time of one machine: give --share")
+        if options.engine == "ray" and options.compile_ahead:
+            raise UserError("--compile-ahead does not go with --engine ray, which leaves no second process on a device")
+        if options.engine == "ray" and options.jobs != "auto":
+            raise UserError("--jobs does not go with --engine ray, which runs as many cells as there are GPUs or cores")
         return
     for name, instead in {
         "deadline": "give --time, the time limit of a task",
@@ -209,6 +225,16 @@ def _status(options: argparse.Namespace, planned: list[tuple["Group", "Outlook"]
 
     print(status.report(planned, options.checkpoints, slurm.queued(slurm.job_name(options.results))))
     return 0
+
+
+def _on_ray(
+    options: argparse.Namespace, wanted: list["Cell"], runner: "Runner", stop: "Stop", prepare: Callable[[], None]
+) -> list[tuple["Cell", str]]:
+    """Runs cells as tasks of a Ray cluster, which run in folders of their own."""
+    from ssm_bench.sweep import ray
+
+    runner = replace(runner, results=options.results.resolve(), checkpoints=options.checkpoints.resolve())
+    return ray.sweep(wanted, runner, stop, prepare, address=options.address or "")
 
 
 def _submit(options: argparse.Namespace, wanted: list["Cell"], runner: "Runner") -> int:
@@ -278,7 +304,7 @@ def _run_plan(options: argparse.Namespace) -> int:
     planned = records.planned(chosen, options.models, options.tasks)
     if options.status:
         return _status(options, planned)
-    if options.dry_run and options.engine == "local":
+    if options.dry_run and options.engine != "slurm":
         print(forecast.report(planned, [_options.count("--gpus", text) for text in options.gpus]))
         return 0
     runner = cells.Runner(
@@ -294,6 +320,11 @@ def _run_plan(options: argparse.Namespace) -> int:
     prepare = partial(_options.prepare_jax, tell=False, cache=options.compilation_cache)
     statuses: list[str] = []
     with Stop(deadline) as stop:
+        if options.engine == "ray":
+            # Ray shares out whole GPUs, whatever `per_gpu` says.
+            timed = [records.timed(group, one, 1) for group, one in planned]
+            reached = _on_ray(options, timed, runner, stop, prepare)
+            return _close(options, len(planned), [status for _, status in reached])
         # Workers take their part of a GPU's memory when they start, so other parts need other workers.
         for per_gpu, part in groupby(planned, key=lambda pair: pair[0].per_gpu):
             places = workers.places(jobs or per_gpu * len(workers.gpus()), devices)
