@@ -38,7 +38,9 @@ def compile_step(model: str, task: str, preset: str, place: jax.sharding.Shardin
     choices = Choices(preset=preset, data="synthetic", overrides=("--config.train.lengths=1",))
     config, dataset = opened(choices.config(Cell(model=model, task=task, seed=0)))
     trainer = make_trainer(config, dataset)
-    inputs = (trainer.program.initial_state(), trainer.source.data, *map(jnp.asarray, trainer.order.batches(0, 2)))
+    examples, sizes = trainer.order.batches(0, 2)
+    data, places = trainer.source.take(examples)
+    inputs = (trainer.program.initial_state(), data, jnp.asarray(places), jnp.asarray(sizes))
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), inputs)
     # The program itself is bound to the devices of this machine.
     train = jax.jit(inspect.unwrap(trainer.program.train), donate_argnums=0, static_argnames="padded")

@@ -261,6 +261,7 @@ SIZE = {
     "model.precision": "float32",
     "task.max_length": 0,
     "train.batch_size": 0,
+    "train.accumulate": 1,
 }
 
 
