@@ -298,7 +298,7 @@ def _run_plan(options: argparse.Namespace) -> int:
             if name not in there:
                 raise unknown_name(f"{flag} of {options.plan}", name, there)
     chosen = [group for group in groups if not options.groups or group.group in options.groups]
-    cluster = options.status or options.engine == "slurm"
+    cluster = options.status or options.engine != "local"
     device = forecast.UNKNOWN if cluster else forecast.here()
     records = forecast.Forecast.read(options.results, options.checkpoints, device)
     planned = records.planned(chosen, options.models, options.tasks)

@@ -174,6 +174,19 @@ def test_fine_tuning_starts_from_the_weights_bit_for_bit(tmp_path):
     assert "params.encoder.table" in changed and len(changed) > 5
 
 
+def test_hidden_inputs_do_not_depend_on_where_the_data_are(tmp_path):
+    scores = []
+    for data_on in ("device", "host"):
+        outcome = attempt(tmp_path / data_on, *config_of(f"--config.train.data_on={data_on}"))
+        scores.append([outcome.result, [{**point, "seconds": 0} for point in outcome.curve]])
+    assert scores[0] == scores[1]
+
+
+def test_microbatches_are_refused():
+    with pytest.raises(UserError, match="^train.accumulate must be 1 in a pretraining, .*; got 2$"):
+        config_of("--config.train.accumulate=2", "--config.model.norm=layer")
+
+
 def test_a_stopped_pretraining_resumes_to_the_same_bits(tmp_path):
     config, dataset = config_of(model="transformer")
     whole = weights_of(tmp_path / "whole", config, dataset)
