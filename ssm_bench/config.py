@@ -146,6 +146,13 @@ SETTINGS = (
         SIZE,
     ),
     Setting(
+        "model.window",
+        0,
+        "Positions that a model sees at once: sequences are cut into pieces of this length, which pass the blocks one "
+        "by one, and pooling averages over all pieces; 0: no cut.",
+        SIZE,
+    ),
+    Setting(
         "model.paper_padding",
         "everywhere",
         "What sees padding under protocol paper.",

@@ -15,17 +15,23 @@ EXAMPLE = """examples:
   ssm-bench analyze memory --model s4,s5,lru,s6,transformer --task text
   ssm-bench analyze hippo
   ssm-bench analyze damping
+  ssm-bench analyze probes
 
 spectrum draws the eigenvalues of the discrete dynamics on the unit disk, and their time constants.
 memory draws the gradient of the output at the last position by the input k steps back, and the smallest k that holds
 90 % of it.
 hippo reconstructs a random signal from the states of HiPPO-LegS, LegT, FouT and LagT, and draws the error by order.
 damping runs two sequences of two tokens through a mass on a spring with low, high and negative damping.
+locality draws accuracy against the number of positions that a model sees at once, selectivity accuracy against the
+initial time constant, and probes accuracy by model, probe and state size: from the records of a plan, which
+`ssm-bench sweep --plan` trains (experiments/locality.yaml, selectivity.yaml and probes.yaml, or --plan).
 Models have their initial parameters and published sizes, and read synthetic data; --data and --config.x.y=value change
 that. --run adds a trained model: its record, or the folder that `ssm-bench export` wrote.
 Each writes results/analysis/<name>.svg and the tables that it is drawn from as CSV."""
 
-KINDS = ("spectrum", "memory", "hippo", "damping")
+#: Kinds that read the records of a plan, whose file has their name.
+OF_PLANS = ("locality", "selectivity", "probes")
+KINDS = ("spectrum", "memory", "hippo", "damping", *OF_PLANS)
 #: Kinds that look at models.
 OF_MODELS = ("spectrum", "memory")
 
@@ -50,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--length", default="1024", metavar="N", help="their length at most (default: 1024)")
     parser.add_argument("--part", default="", help="of memory: mixer (default) or block, with all that surrounds it")
+    parser.add_argument(
+        "--plan", type=Path, help=f"of {', '.join(OF_PLANS)}: whose records (default: that of the kind)"
+    )
     parser.add_argument("--name", default="", help="of the files (default: the kind of analysis)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)")
     _options.accept_overrides(parser)
@@ -59,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     """Computes, prints a summary and writes the files.
 
     Raises:
-        UserError: an unknown name or an impossible size, no model, or files that can not be read or written.
+        UserError: an unknown name or an impossible size, no model, no record, or files that can not be read or written.
     """
     if options.what not in KINDS:
         raise unknown_name("analyze", options.what, KINDS)
@@ -68,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
     for flag, given in (("model", options.model), ("run", options.runs)):
         if given and options.what not in OF_MODELS:
             raise UserError(f"analyze {options.what} takes no --{flag}; it is for {', '.join(OF_MODELS)}")
+    if options.plan and options.what not in OF_PLANS:
+        raise UserError(f"analyze {options.what} takes no --plan; it is for {', '.join(OF_PLANS)}")
     if options.part and options.what != "memory":
         raise UserError(f"analyze {options.what} takes no --part; it is for memory")
     if options.seed < 0:
@@ -80,9 +91,8 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.training.checks import writable
 
     writable(options.results)
-    tables, figure = {"spectrum": _spectrum, "memory": _memory, "hippo": _hippo, "damping": _damping}[options.what](
-        options
-    )
+    draw = {"spectrum": _spectrum, "memory": _memory, "hippo": _hippo, "damping": _damping}
+    tables, figure = draw.get(options.what, _plan)(options)
     for path in analysis.write(options.name or options.what, tables, figure, options.results):
         print(f"wrote {path}")
     return 0
@@ -145,6 +155,43 @@ def _damping(options: argparse.Namespace) -> Any:
         print(f"{name}: largest |λ| {modulus:.4f}; the states are {first:.3g} apart at first, {last:.3g} at the end")
     title = "Two sequences with opposite first and equal second tokens, through a mass on a spring with a damper"
     return {"": curves, "-summary": eigenvalues}, analysis.draw_damping(curves, eigenvalues, title)
+
+
+#: What the figures of plans show.
+PLAN_TITLES = {
+    "locality": "Accuracy against the positions that a model sees at once · hollow: no limit",
+    "selectivity": "Accuracy against the initial time constant · 95 % intervals over seeds",
+    "probes": "Accuracy by model and probe · dotted: chance",
+}
+
+
+def _plan(options: argparse.Namespace) -> Any:
+    from ssm_bench.analysis import designed
+    from ssm_bench.config import experiments_folder
+    from ssm_bench.report import analysis
+    from ssm_bench.sweep import forecast, plan
+
+    compute, draw = {
+        "locality": (designed.locality, analysis.draw_locality),
+        "selectivity": (designed.selectivity, analysis.draw_selectivity),
+        "probes": (designed.probes, analysis.draw_probes),
+    }[options.what]
+    path = options.plan or experiments_folder() / f"{options.what}.yaml"
+    cells = [cell for group in plan.read(path) for cell in group.cells]
+    known = forecast.Forecast.read(options.results, Path("checkpoints"), forecast.UNKNOWN)
+    found = [known.finished(cell) for cell in cells]
+    records = [run for runs in found for run in runs]
+    if not records:
+        shown = options.plan or f"experiments/{path.name}"
+        raise UserError(
+            f"analyze {options.what}: {options.results} has no finished run of {shown}; train some with "
+            f"`ssm-bench sweep --plan {shown}`"
+        )
+    table = compute(records)
+    print(f"{sum(map(bool, found))} of {len(cells)} cells of the plan are finished")
+    print(table.to_string(index=False, float_format="{:.4g}".format))
+    devices = ", ".join(sorted({run.device.kind for run in records}))
+    return {"": table}, draw(table, f"{PLAN_TITLES[options.what]} · {devices}")
 
 
 def _subjects(options: argparse.Namespace) -> Any:

@@ -32,11 +32,12 @@ class LongConv(LongConvolution):
         threshold: float = 0.003,
         kernel_dropout: float = 0.0,
         init: str = "random",
+        window: int = 0,
         bidirectional: bool = True,
         max_length: int = 1024,
         rngs: nnx.Rngs,
     ):
-        """Creates the kernels (1 or 2, h, max_length) and D (h).
+        """Creates the kernels (1 or 2, h, window) and D (h).
 
         Args:
             d_model: width h.
@@ -44,30 +45,34 @@ class LongConv(LongConvolution):
             kernel_dropout: rate on the taps in training.
             init: "random", normal with standard deviation 0.002; "double_exp", normal with 0.02, decaying in time at
                 rates that grow from channel to channel.
+            window: taps of each kernel, positions seen to each side, the present one included; 0: all.
             bidirectional: convolve in both directions.
-            max_length: taps of the kernel.
+            max_length: positions of the longest sequence.
             rngs: random keys.
 
         Raises:
-            UserError: an unknown choice, a negative threshold or an impossible rate.
+            UserError: an unknown choice, a negative threshold or window, or an impossible rate.
         """
         if init not in INITS:
             raise unknown_choice("init", init, INITS)
         if threshold < 0:
             raise ArgumentError("threshold", f"must be at least 0; got {threshold}")
+        if window < 0:
+            raise ArgumentError("window", f"must be at least 0; got {window}")
+        taps = min(window or max_length, max_length)
         if not 0 <= kernel_dropout < 1:
             raise ArgumentError("kernel_dropout", f"must lie in [0, 1); got {kernel_dropout}")
-        drawn = jax.random.normal(rngs.params(), (2 if bidirectional else 1, d_model, max_length))
-        scale = np.full((d_model, max_length), 0.002)
+        drawn = jax.random.normal(rngs.params(), (2 if bidirectional else 1, d_model, taps))
+        scale = np.full((d_model, taps), 0.002)
         if init == "double_exp":
             rates = (d_model // 2) ** (np.arange(d_model) / d_model)
-            scale = 0.02 * np.exp(-rates[:, None] * np.arange(max_length) / max_length)
+            scale = 0.02 * np.exp(-rates[:, None] * np.arange(taps) / taps)
         # The kernel reads the outputs off a state that holds the past inputs.
         self.kernel = OutputMatrix(drawn * scale)
         self.D = Feedthrough(jax.random.normal(rngs.params(), (d_model,)))
         self.threshold = threshold
         self.kernel_dropout = kernel_dropout
-        self.taps = max_length
+        self.taps = taps
         self.causal = not bidirectional
 
     def _kernels(self, key: jax.Array | None) -> jax.Array:

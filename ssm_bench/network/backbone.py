@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jax.core import Tracer
 
-from ssm_bench.errors import UserError, unknown_choice
+from ssm_bench.errors import ArgumentError, UserError, unknown_choice
 from ssm_bench.network.layer_loop import alike, in_a_loop
 from ssm_bench.network.layers import Linear, dropout, rows_of, split_key
 from ssm_bench.network.parameters import Exempt
@@ -111,8 +111,10 @@ class Classifier(nnx.Module):
     """encoder -> positions -> blocks -> final norm -> pooling -> head.
 
     With a context, learned vectors pass the blocks in front of every sequence, as true positions of it, and are left
-    out of what follows. With two documents an example both pass the same tower, and the head sees
-    [x1, x2, x1 - x2, x1 * x2].
+    out of what follows. With a window of w positions, the sequence is cut into pieces of w positions after the
+    positional encoding, the blocks read each piece by itself, and pooling averages over all of them: whatever the mixer
+    and the depth, what is averaged depends on w positions at most. With two documents an example both pass the same
+    tower, and the head sees [x1, x2, x1 - x2, x1 * x2].
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class Classifier(nnx.Module):
         final_norm: nnx.Module | None = None,
         pooling: str = "mean",
         context: int = 0,
+        window: int = 0,
         head_width: int = 0,
         input_dropout: float = 0.0,
         mask_padding: bool = True,
@@ -151,6 +154,7 @@ class Classifier(nnx.Module):
             pooling: one of POOLINGS; "mean" and "last" look at true positions only.
             context: learned vectors p in front of the sequence and its class token; 0: none. They stand for no
                 position, and pooling does not see them.
+            window: positions w that the blocks see at once; 0: all. It needs mean pooling and no context.
             head_width: hidden width of the head; 0: linear (one document) or h (two documents).
             input_dropout: rate on what enters the first block, in [0, 1).
             mask_padding: True: padding reaches nothing. False: only pooling knows the lengths, as in the
@@ -161,8 +165,14 @@ class Classifier(nnx.Module):
             rngs: random keys.
 
         Raises:
-            UserError: an unknown choice.
+            UserError: an unknown choice, or a window with another pooling or with a context.
         """
+        if window and (pooling != "mean" or context):
+            raise ArgumentError(
+                "window",
+                "needs pooling 'mean' and context 0, since pieces share nothing but their mean; "
+                f"got window {window}, pooling {pooling!r} and context {context}",
+            )
         if positions not in POSITIONS:
             raise unknown_choice("positions", positions, POSITIONS)
         if pooling not in POOLINGS:
@@ -187,6 +197,7 @@ class Classifier(nnx.Module):
         self.head = Linear(hidden or features, classes, rngs=rngs)
         self.d_model = d_model
         self.pooling = pooling
+        self.window = window
         self.documents = documents
         self.input_dropout = input_dropout
         self.mask_padding = mask_padding
@@ -262,30 +273,45 @@ class Classifier(nnx.Module):
             (b, l, h) float32, with a class token (b, 1 + l, h).
         """
         x = self.entered(inputs, hidden)
+        batch, length = inputs.shape[0], inputs.shape[1] + (self.cls is not None)
         front = 0 if self.context is None else self.context.shape[0]
         if self.cls is not None:
             lengths = None if lengths is None else lengths + 1
-        true = None if lengths is None else jnp.arange(x.shape[1] - front) < lengths[:, None]
+        true = None if lengths is None else jnp.arange(length) < lengths[:, None]
         mask = seen = true if self.mask_padding else None
         if self.context is not None:
             seen = None if mask is None else jnp.pad(mask, ((0, 0), (front, 0)), constant_values=True)
+        if self.window and (mask is not None or length % self.window):
+            seen = self._cut(jnp.ones((batch, length), bool) if mask is None else mask)
         input_key, *block_keys = split_key(key, 1 + len(self.blocks))
         x = dropout(x, self.input_dropout, input_key)
         x = self._through_blocks(x, seen, block_keys, train=train)[:, front:]
+        if self.window:
+            x = x.reshape(batch, -1, self.d_model)[:, :length]
         if self.final_norm is not None:
             x = self.final_norm(x, mask, train=train)
         return widened(x)
 
     def entered(self, inputs: jax.Array, hidden: tuple[jax.Array, jax.Array] | None = None) -> jax.Array:
-        """What the first block reads, before dropout: (b, l) -> (b, context + l, h), one more with a class token."""
+        """What the first block reads, before dropout: (b, l) -> (b, context + l, h), one more with a class token.
+
+        With a window w: the pieces (b n, w, h), where the last of the n pieces of a sequence is padded.
+        """
         x = self.encoder(inputs)
         if hidden is not None:
             positions, vector = hidden
             x = jnp.where(positions[..., None], vector.astype(x.dtype), x)
         if self.cls is not None:
             x = _prepended(self.cls[...][None], x)
-        x = self._with_positions(x).astype(self.activations)
+        x = self._cut(self._with_positions(x).astype(self.activations))
         return x if self.context is None else _prepended(self.context[...].astype(x.dtype), x)
+
+    def _cut(self, x: jax.Array) -> jax.Array:
+        """Sequences (b, l, ...) as pieces (b n, w, ...) of the window, the last ones padded with zeros."""
+        if not self.window:
+            return x
+        padded = jnp.pad(x, [(0, 0), (0, -x.shape[1] % self.window), *[(0, 0)] * (x.ndim - 2)])
+        return padded.reshape(-1, self.window, *x.shape[2:])
 
     def _through_blocks(
         self, x: jax.Array, mask: jax.Array | None, keys: list[jax.Array | None], *, train: bool
@@ -330,10 +356,10 @@ class Classifier(nnx.Module):
         """What a causal model remembers before the first position of a stream: states of blocks, pooling, position.
 
         Raises:
-            TypeError: a mixer is not causal, or the model reads two documents, a class token or a context.
+            TypeError: a mixer is not causal, or the model reads two documents, a class token, a context or a window.
         """
-        if self.documents == 2 or self.pooling == "cls" or self.context is not None:
-            raise TypeError("streams are for single documents with mean or last pooling and without a context")
+        if self.documents == 2 or self.pooling == "cls" or self.context is not None or self.window:
+            raise TypeError("streams are for single documents with mean or last pooling, without a context or a window")
         return {
             "blocks": [block.initial_state(batch) for block in self.blocks],
             "pooled": jnp.zeros((batch, self.d_model)),

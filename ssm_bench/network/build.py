@@ -83,7 +83,8 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         return _made("model", make_norm, model.norm, width, decay=model.norm_decay, masked=padding != "norms")
 
     max_length = config.task.max_length or spec.max_length
-    sequence = {"max_length": model.context + (model.pooling == "cls") + max_length, "context": model.context}
+    longest = model.window or model.context + (model.pooling == "cls") + max_length
+    sequence = {"max_length": longest, "context": model.context}
     asked = inspect.signature(mixer_class.__init__).parameters
     mixer_options |= {k: v for k, v in sequence.items() if k in asked}
 
@@ -120,6 +121,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         final_norm=norm(model.d_model) if model.final_norm else None,
         pooling=model.pooling,
         context=model.context,
+        window=model.window,
         head_width=model.head_width,
         input_dropout=model.input_dropout,
         mask_padding=padding != "everywhere",

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ssm_bench.record import store
 from ssm_bench.report import figures, layout
@@ -189,6 +191,114 @@ def draw_damping(curves: pd.DataFrame, eigenvalues: pd.DataFrame, title: str) ->
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figures.legend(figure, handles, labels)
         return figure
+
+
+def draw_locality(table: pd.DataFrame, title: str) -> Figure:
+    """Accuracy against the positions seen at once, one panel for each task; hollow marks: no limit.
+
+    Args:
+        table: as `ssm_bench.analysis.designed.locality` returns it.
+        title: of the figure.
+    """
+    table = table.assign(series=table["model"] + ", " + table["limit"])
+    return _accuracy_curves(table, "positions", "positions seen at once w", title, hollow="unlimited")
+
+
+def draw_selectivity(table: pd.DataFrame, title: str) -> Figure:
+    """Accuracy against the initial time constant, one panel for each task, one line for each model.
+
+    Args:
+        table: as `ssm_bench.analysis.designed.selectivity` returns it.
+        title: of the figure.
+    """
+    return _accuracy_curves(table.assign(series=table["model"]), "steps", "initial time constant (steps)", title)
+
+
+def draw_probes(table: pd.DataFrame, title: str) -> Figure:
+    """Accuracy by model, one panel for each probe, and against the state size where a model has several.
+
+    Args:
+        table: as `ssm_bench.analysis.designed.probes` returns it; the first row of a model and a probe is shown above.
+        title: of the figure.
+    """
+    first = table.drop_duplicates(["task", "model"])
+    tasks, models = list(dict.fromkeys(table["task"])), list(dict.fromkeys(table["model"]))
+    sizes = table.dropna(subset=["state_size"]).groupby(["task", "model"], sort=False)
+    sizes = sizes.filter(lambda of_model: of_model["state_size"].nunique() > 1)
+    below = list(dict.fromkeys(sizes["task"]))
+    with mpl.rc_context(STYLE):
+        rows, lower = math.ceil(len(tasks) / PANELS_A_ROW), math.ceil(len(below) / PANELS_A_ROW)
+        figure = _figure(title, height=(0.17 * len(models) + 0.75) * rows + 1.9 * lower + 0.6)
+        heights = [0.17 * len(models) + 0.75] * rows + [1.9] * lower
+        grid = figure.add_gridspec(rows + lower, PANELS_A_ROW, height_ratios=heights)
+        for place, task in enumerate(tasks):
+            panel = figure.add_subplot(grid[divmod(place, PANELS_A_ROW)])
+            for height, model in enumerate(models):
+                of_model = first.loc[(first["task"] == task) & (first["model"] == model)]
+                color = figures.style(height)["color"]
+                panel.barh(
+                    [height] * len(of_model), of_model["accuracy"], xerr=_bars(of_model), color=color, height=0.7
+                )
+            panel.axvline(table.loc[table["task"] == task, "chance"].iloc[0], **_CHANCE)
+            panel.set(xlim=(0, 100), ylim=(len(models) - 0.4, -0.6), yticks=range(len(models)))
+            panel.set_yticklabels(models if place % PANELS_A_ROW == 0 else [])
+            panel.set_title(task, loc="left", fontweight="bold")
+            panel.grid(axis="y", visible=False)
+            if place + PANELS_A_ROW >= len(tasks):
+                panel.set_xlabel("test accuracy (%)")
+        for place, task in enumerate(below):
+            row, column = divmod(place, PANELS_A_ROW)
+            panel = figure.add_subplot(grid[rows + row, column])
+            _curves(panel, sizes.loc[sizes["task"] == task].rename(columns={"model": "series"}), "state_size", models)
+            panel.set_title(task, loc="left", fontweight="bold")
+            panel.set_xlabel("state size (numbers per sequence)")
+            if column == 0:
+                panel.set_ylabel("test accuracy (%)")
+        return figure
+
+
+#: The line of chance.
+_CHANCE: dict[str, Any] = {"color": figures.CHANCE_COLOUR, "lw": 0.8, "ls": (0, (1, 1.5))}
+
+
+def _accuracy_curves(table: pd.DataFrame, across: str, label: str, title: str, hollow: str = "") -> Figure:
+    """Accuracy against the column `across` on a logarithmic axis, one panel for each task, one line for each series."""
+    tasks, series = list(dict.fromkeys(table["task"])), list(dict.fromkeys(table["series"]))
+    with mpl.rc_context(STYLE):
+        columns = min(2, len(tasks))
+        rows = math.ceil(len(tasks) / columns)
+        figure = _figure(title, height=2.1 * rows + 0.8)
+        panels = figure.subplots(rows, columns, squeeze=False)
+        for place, panel in enumerate(panels.flat):
+            if place >= len(tasks):
+                panel.set_visible(False)
+                continue
+            _curves(panel, table.loc[table["task"] == tasks[place]], across, series, hollow)
+            panel.set_title(tasks[place], loc="left", fontweight="bold")
+            panel.set_xlabel(label)
+            if place % columns == 0:
+                panel.set_ylabel("test accuracy (%)")
+        handles = [Line2D([], [], **figures.style(place), ms=4) for place in range(len(series))]
+        figures.legend(figure, [*handles, Line2D([], [], **_CHANCE)], [*series, "chance"])
+        return figure
+
+
+def _curves(panel: Axes, table: pd.DataFrame, across: str, series: list[str], hollow: str = "") -> None:
+    """The lines of one panel; the place of a name in `series` is its color."""
+    for name, line in table.groupby("series", sort=False):
+        line = line.sort_values(across)
+        look = figures.style(series.index(str(name)))
+        panel.errorbar(line[across].astype(float), line["accuracy"], yerr=_bars(line), ms=4, capsize=2, **look)
+        if hollow:
+            ends: dict[str, Any] = look | {"ls": "", "ms": 4, "mfc": "white", "zorder": 3}
+            panel.plot(across, "accuracy", data=line.loc[line[hollow]], **ends)
+    panel.axhline(table["chance"].iloc[0], **_CHANCE)
+    panel.set_xscale("log")
+
+
+def _bars(table: pd.DataFrame) -> np.ndarray:
+    """Half-widths (n,), zero where there is one seed."""
+    return table["half_width"].astype(float).fillna(0.0).to_numpy()
 
 
 def _figure(title: str, *, height: float) -> Figure:

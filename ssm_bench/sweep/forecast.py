@@ -133,13 +133,25 @@ class Forecast:
             device=rate.device if rate else None,
         )
 
+    def finished(self, cell: Cell) -> list[RunRecord]:
+        """The records of a cell that have an accuracy, at most one a seed, whichever code made them."""
+        assert cell.choices is not None
+        config = cell.choices.config(cell)
+        found = [[run for run in self._records(config, seed) if run.status == "ok"] for seed in cell.seeds]
+        return [max(of_seed, key=lambda run: run.created) for of_seed in found if of_seed]
+
     def _record(self, config: ConfigDict, seed: int) -> RunRecord | None:
-        """The record of a run, finished ones first."""
+        """The record of a run that a sweep would not repeat, finished ones first."""
+        found = [run for run in self._records(config, seed) if not outdated(run)]
+        return max(found, key=lambda run: (run.status in FINISHED, run.created), default=None)
+
+    def _records(self, config: ConfigDict, seed: int) -> list[RunRecord]:
+        """All records of a run."""
         hashes = {config_hash(recipe(each)) for each in when_opened(config)}
         place = config.preset, config.protocol, config.model.name, config.task.name, seed
         task = find(config.task.name)
         checksum = _checksum(task, config)
-        found = [
+        return [
             run
             for run in self.runs
             if (run.preset, run.protocol, run.model.name, run.task.name, run.seed) == place
@@ -147,8 +159,6 @@ class Forecast:
             and checksum in (None, run.data.checksum)
             and not _superseded(task, run)
         ]
-        found = [run for run in found if not outdated(run)]
-        return max(found, key=lambda run: (run.status in FINISHED, run.created), default=None)
 
     def _left(self, config: ConfigDict, record: RunRecord | None) -> int:
         """Steps that a run still has to do: all of them where its checkpoint is not on this machine."""

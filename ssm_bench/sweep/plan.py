@@ -83,8 +83,10 @@ class _Loader(yaml.SafeLoader):
         return text
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, (place, _) in zip(keys, node.value, strict=True):
+        # "<<: *name" inserts the keys of another mapping, of which those given here change some.
+        places = [place for place, _ in node.value if place.tag != "tag:yaml.org,2002:merge"]
+        keys = [self.construct_object(place, deep=True) for place in places]
+        for key, place in zip(keys, places, strict=True):
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} twice", place.start_mark)
         return super().construct_mapping(node, deep)

@@ -50,12 +50,18 @@ def direct(kernels, D, x):
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize(
     ("kind", "options", "kernel"),
-    [(LongConv, {"init": "double_exp", "threshold": 0.01}, squashed), (SGConv, {"piece": 2}, joined)],
+    [
+        (LongConv, {"init": "double_exp", "threshold": 0.01}, squashed),
+        (LongConv, {"init": "double_exp", "threshold": 0.001, "window": 4}, squashed),
+        (SGConv, {"piece": 2}, joined),
+    ],
 )
 def test_it_is_the_direct_sum(kind, options, kernel, bidirectional):
     mixer = kind(WIDTH, **options, bidirectional=bidirectional, max_length=LENGTH, rngs=nnx.Rngs(0))
     x = np.random.default_rng(0).normal(size=(LENGTH, WIDTH))
     kernels = kernel(mixer)
+    # Taps that are not there are zero.
+    kernels = np.pad(kernels, ((0, 0), (0, 0), (0, max(0, LENGTH - kernels.shape[-1]))))
     assert np.abs(kernels[..., 1:LENGTH]).max() > 1e-3
     y = jax.jit(mixer)(jnp.asarray(x[None], jnp.float32))[0]
     np.testing.assert_allclose(y, direct(kernels, np.asarray(mixer.D[...], float), x), rtol=FLOAT32, atol=FLOAT32)

@@ -72,6 +72,20 @@ def test_a_context_is_seen_and_left_out_of_the_mean():
         np.testing.assert_allclose(features[row], expected, rtol=FLOAT32, atol=FLOAT32)
 
 
+def test_a_window_is_all_that_a_position_sees():
+    features, x, _ = encoded(Sums, pooling="mean", window=4)
+    for row, length in enumerate(LENGTHS):
+        pieces = [x[row, start : min(start + 4, length)] for start in range(0, length, 4)]
+        expected = sum(len(piece) * piece.sum(0) for piece in pieces) / length
+        np.testing.assert_allclose(features[row], expected, rtol=FLOAT32, atol=FLOAT32)
+
+
+@pytest.mark.parametrize("options", [{"pooling": "last"}, {"pooling": "cls"}, {"context": 2}])
+def test_a_window_needs_mean_pooling_and_no_context(options):
+    with pytest.raises(UserError, match="window needs pooling 'mean' and context 0"):
+        encoded(Sums, window=2, **options)
+
+
 def test_sinusoidal_positions_are_those_of_the_paper():
     """PE(p, 2i) = sin(p / 10000^(2i/h)), PE(p, 2i + 1) the cosine: Vaswani et al. 2017, section 3.5."""
     table = sinusoidal_positions(50, 6)

@@ -18,6 +18,9 @@ from ssm_bench.network.build import build
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.training.provenance import PACKAGE
 
+# Activations are float32; sums of other shapes round otherwise.
+FLOAT32 = 2e-5
+
 
 @pytest.mark.parametrize(
     ("mixer", "scaffold", "setting", "sentence"),
@@ -42,6 +45,34 @@ def test_an_impossible_option_is_told_with_its_section(mixer, scaffold, setting,
         build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
 
 
+@pytest.mark.parametrize("model", ["transformer", "s4d"])
+def test_a_window_makes_a_bag_of_pieces_of_any_model(model):
+    """With a window the features are the mean of those of the pieces, one by one, and padding reaches nothing."""
+    settings = "model.norm=layer", "model.layers=2", "model.positions=none", "task.max_length=24", "model.pooling=mean"
+
+    def made(*more):
+        config = resolve(model, "listops", preset="quick", overrides=[f"--config.{s}" for s in (*settings, *more)])
+        return build(config, spec("listops"), vocab_size=20, pixels=(0.0, 1.0), rngs=nnx.Rngs(0))
+
+    whole, cut = made(), made("model.window=8")
+    tokens = jax.random.randint(jax.random.key(0), (2, 21), 1, 20)
+    # Whole pieces of padding, a piece that is padded in part, and one that ends at position 21.
+    lengths = np.array([5, 21])
+
+    @nnx.jit
+    def value_and_gradient(model):
+        return nnx.value_and_grad(lambda model: model.encode(tokens, jnp.asarray(lengths)).sum())(model)
+
+    features, gradient = jax.jit(cut.encode)(tokens, jnp.asarray(lengths)), value_and_gradient(cut)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    for row, length in enumerate(lengths):
+        parts = [tokens[row : row + 1, i : min(i + 8, length)] for i in range(0, length, 8)]
+        expected = sum(part.shape[1] * whole.encode(part)[0] for part in parts) / length
+        np.testing.assert_allclose(features[row], expected, rtol=FLOAT32, atol=FLOAT32)
+    every = jax.jit(cut.encode)(tokens)
+    np.testing.assert_allclose(every[1], features[1], rtol=FLOAT32, atol=FLOAT32)
+
+
 @pytest.mark.parametrize(
     ("settings", "length"),
     [
@@ -49,6 +80,7 @@ def test_an_impossible_option_is_told_with_its_section(mixer, scaffold, setting,
         (("model.pooling=cls",), 25),
         (("model.context=3",), 27),
         (("model.pooling=cls", "model.context=3"), 28),
+        (("model.window=8",), 8),
         (("mixer.truncate=false",), 0),
     ],
 )

@@ -19,7 +19,8 @@ from ssm_bench.training.identity import recipe
 from ssm_bench.training.stop import Stop
 from tests.report.samples import record
 
-CAMPAIGN = Path(__file__).parents[2] / "experiments" / "campaign.yaml"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+CAMPAIGN = EXPERIMENTS / "campaign.yaml"
 
 TINY = """
 - group: tiny
@@ -173,10 +174,19 @@ def test_a_plan_is_forecast_run_and_skipped(command, tmp_path):
     assert code == 0 and "2 cells: 1 finished, 1 left; 1 of these take" in out
 
 
-def test_the_campaign_is_a_sound_plan(tmp_path, capsys):
-    assert main(["sweep", "--plan", str(CAMPAIGN), "--dry-run", "--results", str(tmp_path)]) == 0
+def test_a_group_inserts_the_settings_of_another_and_changes_some(tmp_path):
+    first = "{train.steps: 4, model.layers: 1}"
+    groups = "- {group: %s, models: [s5], tasks: [text], preset: custom, overrides: %s}\n"
+    path = tmp_path / "plan.yaml"
+    path.write_text(groups % ("a", "&basis " + first) + groups % ("b", "{<<: *basis, model.layers: 2}"))
+    assert plan.read(path)[1].overrides == {"train.steps": 4, "model.layers": 2}
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_plan_is_sound(path, tmp_path, capsys):
+    assert main(["sweep", "--plan", str(path), "--dry-run", "--results", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    groups = plan.read(CAMPAIGN)
+    groups = plan.read(path)
     assert printed.count("\n") == 2 + sum(len(group.cells) for group in groups)
 
 
