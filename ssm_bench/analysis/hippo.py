@@ -86,12 +86,18 @@ def recall(name: str, n: int, u: np.ndarray) -> np.ndarray:
 
 def _state(A: np.ndarray, B: np.ndarray, u: np.ndarray, dt: float) -> np.ndarray:
     """The state (n,) of x' = A x + B u after steps of dt with constant inputs: zero-order hold, exact."""
+    A_bar, B_bar = zero_order_hold(A, B, dt)
+    state = np.zeros(len(B))
+    for sample in u:
+        state = A_bar @ state + B_bar * sample
+    return state
+
+
+def zero_order_hold(A: np.ndarray, B: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
+    """A_bar (n, n) and B_bar (n,) of the recurrence that is exact where u is constant within each step."""
     n = len(B)
     both = expm(np.block([[A, B[:, None]], [np.zeros((1, n + 1))]]) * dt)
-    state = np.zeros(n)
-    for sample in u:
-        state = both[:n, :n] @ state + both[:n, n] * sample
-    return state
+    return both[:n, :n], both[:n, n]
 
 
 def _scaled_state(n: int, u: np.ndarray) -> np.ndarray:

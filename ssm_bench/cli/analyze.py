@@ -14,6 +14,7 @@ EXAMPLE = """examples:
   ssm-bench analyze spectrum --run results/models/quick/listops/s5/NAME --name spectrum-s5
   ssm-bench analyze memory --model s4,s5,lru,s6,transformer --task text
   ssm-bench analyze hippo
+  ssm-bench analyze views
   ssm-bench analyze damping
   ssm-bench analyze probes
 
@@ -21,6 +22,7 @@ spectrum draws the eigenvalues of the discrete dynamics on the unit disk, and th
 memory draws the gradient of the output at the last position by the input k steps back, and the smallest k that holds
 90 % of it.
 hippo reconstructs a random signal from the states of HiPPO-LegS, LegT, FouT and LagT, and draws the error by order.
+views computes the output of one linear system as a differential equation, a recurrence and a convolution.
 damping runs two sequences of two tokens through a mass on a spring with low, high and negative damping.
 locality draws accuracy against the number of positions that a model sees at once, selectivity accuracy against the
 initial time constant, and probes accuracy by model, probe and state size: from the records of a plan, which
@@ -31,7 +33,7 @@ Each writes results/analysis/<name>.svg and the tables that it is drawn from as 
 
 #: Kinds that read the records of a plan, whose file has their name.
 OF_PLANS = ("locality", "selectivity", "probes")
-KINDS = ("spectrum", "memory", "hippo", "damping", *OF_PLANS)
+KINDS = ("spectrum", "memory", "hippo", "views", "damping", *OF_PLANS)
 #: Kinds that look at models.
 OF_MODELS = ("spectrum", "memory")
 
@@ -91,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.training.checks import writable
 
     writable(options.results)
-    draw = {"spectrum": _spectrum, "memory": _memory, "hippo": _hippo, "damping": _damping}
+    draw = {"spectrum": _spectrum, "memory": _memory, "hippo": _hippo, "views": _views, "damping": _damping}
     tables, figure = draw.get(options.what, _plan)(options)
     for path in analysis.write(options.name or options.what, tables, figure, options.results):
         print(f"wrote {path}")
@@ -142,6 +144,20 @@ def _hippo(options: argparse.Namespace) -> Any:
         print(f"{name}: relative error {found}")
     title = f"The history of a signal (gray), reconstructed from the HiPPO state of order {PICTURED}"
     return {"": curves, "-summary": errors}, analysis.draw_hippo(curves, errors, title)
+
+
+def _views(options: argparse.Namespace) -> Any:
+    from ssm_bench.analysis.views import ORDER, views
+    from ssm_bench.report import analysis
+
+    curves, differences = views(seed=options.seed)
+    for row in differences.to_dict("records"):
+        print(
+            f"{row['steps']:,.0f} steps: recurrence and differential equation differ by {row['recurrent']:.2g}, "
+            f"convolution and recurrence by {row['convolutional']:.2g}, the bilinear rule by {row['bilinear']:.2g}"
+        )
+    title = f"One linear system of {ORDER} states in three views · gray: its input"
+    return {"": curves, "-summary": differences}, analysis.draw_views(curves, differences, title)
 
 
 def _damping(options: argparse.Namespace) -> Any:

@@ -162,6 +162,38 @@ def draw_hippo(curves: pd.DataFrame, errors: pd.DataFrame, title: str) -> Figure
         return figure
 
 
+def draw_views(curves: pd.DataFrame, differences: pd.DataFrame, title: str) -> Figure:
+    """One output in three views above, their differences against the step below.
+
+    Args:
+        curves: as `ssm_bench.analysis.views.views` returns them.
+        differences: likewise.
+        title: of the figure.
+    """
+    names = [name for name in curves.columns if name not in ("time", "signal")]
+    with mpl.rc_context(STYLE):
+        figure = _figure(title, height=4.6)
+        grid = figure.add_gridspec(2, len(names))
+        for place, name in enumerate(names):
+            panel = figure.add_subplot(grid[0, place])
+            panel.plot(curves["time"], curves["signal"], color=figures.CHANCE_COLOUR, lw=0.8)
+            panel.plot(curves["time"], curves[name], color=figures.style(place + 1)["color"])
+            panel.set_title(name, loc="left", fontweight="bold")
+            panel.set_xlabel("time")
+        panel = figure.add_subplot(grid[1, :])
+        lines = {
+            "bilinear": "bilinear recurrence to continuous",
+            "recurrent": "recurrent to continuous",
+            "convolutional": "convolutional to recurrent",
+        }
+        for place, (name, label) in enumerate(lines.items()):
+            panel.plot(differences["dt"], differences[name], **figures.style(place), label=label, ms=4, mec="white")
+        panel.set(xscale="log", yscale="log", xlabel="step dt", ylabel="relative difference")
+        handles, labels = panel.get_legend_handles_labels()
+        figures.legend(figure, handles, labels)
+        return figure
+
+
 def draw_damping(curves: pd.DataFrame, eigenvalues: pd.DataFrame, title: str) -> Figure:
     """Positions of both sequences above, the distance of their states below, one column for each system.
 

@@ -7,12 +7,13 @@ import pytest
 from flax import nnx
 from numpy.polynomial.laguerre import lagvander
 
-from ssm_bench.analysis import hippo
+from ssm_bench.analysis import hippo, views
 from ssm_bench.analysis.damping import damping
 from ssm_bench.analysis.memory import distances, effective_length, gradients
 from ssm_bench.analysis.spectrum import describe, time_constants
 from ssm_bench.cli import main
 from ssm_bench.mixers.lru import LRU
+from ssm_bench.mixers.lssl import LSSL
 from ssm_bench.mixers.rg_lru import RGLRU
 from ssm_bench.mixers.s4 import S4
 from ssm_bench.mixers.s4d import S4D
@@ -150,6 +151,29 @@ def test_damping_decides_what_is_left_of_the_first_token():
         assert kept > 1 if ratio < 0 else kept < 1e-6 if ratio > 1 else 0.1 < kept < 1
 
 
+def test_the_three_views_of_a_linear_system_are_one_function():
+    _, differences = views.views()
+    # Sums of at most 1,024 terms in float64, and Runge-Kutta of order 4 with 32 steps a step.
+    assert differences["convolutional"].max() < 1e-12
+    assert differences["recurrent"].iloc[-1] < 1e-9 and differences["recurrent"].max() < 1e-4
+    # The bilinear rule is of the second order: half the step, a quarter of the difference.
+    ratio = differences["bilinear"].to_numpy()[:-1] / differences["bilinear"].to_numpy()[1:]
+    assert 3.5 < ratio[-1] < 4.5
+
+
+def test_the_lssl_is_the_bilinear_view():
+    mixer = LSSL(2, state_size=8, bidirectional=False, rngs=nnx.Rngs(0))
+    u = np.random.default_rng(0).normal(size=40)
+    A, B, dt = (np.asarray(part, float) for part in mixer._system())
+    C, D = np.asarray(mixer.C[...], float), np.asarray(mixer.D[...], float)
+    y = jax.jit(mixer)(jax.numpy.asarray(np.stack([u, u], -1)[None], "float32"))[0]
+    for channel in range(2):
+        discrete = views.bilinear(A, B, dt[channel])
+        for view in (views.recurrent, views.convolutional):
+            wanted = view(*discrete, C[0, channel], u) + D[channel] * u
+            np.testing.assert_allclose(y[:, channel], wanted, rtol=1e-4, atol=1e-4)
+
+
 SIZES = ["--task", "text", "--preset", "quick", "--sequences", "2", "--length", "64", "--config.model.layers=1"]
 
 
@@ -188,6 +212,12 @@ def test_hippo_writes_a_figure_and_its_tables(tmp_path, capsys):
     assert analyze("hippo", folder=tmp_path) == 0
     assert "LegS: relative error" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "analysis/hippo-summary.csv")) == len(hippo.NAMES) * len(hippo.ORDERS)
+    assert not of_analysis(tmp_path)
+
+
+def test_views_writes_a_figure_and_its_tables(tmp_path, capsys):
+    assert analyze("views", folder=tmp_path) == 0
+    assert "1,024 steps: recurrence and differential equation differ by" in capsys.readouterr().out
     assert not of_analysis(tmp_path)
 
 
