@@ -196,7 +196,8 @@ def _plan(options: argparse.Namespace) -> Any:
     cells = [cell for group in plan.read(path) for cell in group.cells]
     known = forecast.Forecast.read(options.results, Path("checkpoints"), forecast.UNKNOWN)
     found = [known.finished(cell) for cell in cells]
-    records = [run for runs in found for run in runs]
+    # Two cells of a plan may be the same run.
+    records = list({(run.model.name, run.task.name, run.name): run for runs in found for run in runs}.values())
     if not records:
         shown = options.plan or f"experiments/{path.name}"
         raise UserError(
