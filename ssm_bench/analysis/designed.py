@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from ssm_bench.analysis import subject
 from ssm_bench.analysis.spectrum import spectrum
-from ssm_bench.record import RunRecord
+from ssm_bench.record import RunRecord, completed
 from ssm_bench.report import aggregate
 
 #: What limits the context -> the setting that does, where 0 stands for no limit. Pieces are those of the whole model; a
@@ -94,7 +94,7 @@ def initial_decay(run: RunRecord) -> dict[str, float]:
     Raises:
         UserError: a mixer that defines no eigenvalues.
     """
-    config = ConfigDict(run.to_dict()["config"])
+    config = ConfigDict(completed(run.config))
     config.task.data, config.task.examples = "synthetic", 1000
     _, summary = spectrum([subject.initialized(config, sequences=1, length=LENGTH)])
     return {"modulus": float(np.median(summary["modulus_50"])), "steps": float(np.median(summary["steps_50"]))}

@@ -15,6 +15,7 @@ from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.scaffold import Scaffold, run_part
+from ssm_bench.record import completed
 from ssm_bench.training.run import make_model, open_data
 from ssm_bench.training.trained import TrainedModel
 
@@ -58,7 +59,7 @@ def trained(model: TrainedModel, *, sequences: int, length: int) -> Subject:
     Raises:
         UserError: the data are not there, or have another vocabulary now.
     """
-    config, dataset = open_data(ConfigDict(model.config))
+    config, dataset = open_data(ConfigDict(completed(model.config)))
     name = config.model.name
     if dataset.vocabulary != model.vocabulary:
         raise UserError(f"the vocabulary of {config.task.name} is not the one that {name} was trained with")

@@ -1,6 +1,6 @@
 """The hand-over point between running and reporting: one JSON file per run. Never imports JAX."""
 
-from ssm_bench.record.identity import config_hash, differences, run_name
+from ssm_bench.record.identity import completed, config_hash, differences, run_name
 from ssm_bench.record.schema import (
     SCHEMA_VERSION,
     SPEED_VERSION,
@@ -17,6 +17,7 @@ __all__ = [
     "Measurement",
     "RunRecord",
     "SpeedRecord",
+    "completed",
     "config_hash",
     "differences",
     "run_name",

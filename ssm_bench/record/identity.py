@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from ssm_bench.config import base_config, leaves
+from ssm_bench.config import base_config, leaves, merged
 
 #: Sections and settings that are outside of a recipe: they change no result, or have a place of their own in a path.
 NOT_NAMED = ("report", "seed", "preset", "model.scan_layers", "train.data_on")
@@ -34,6 +34,19 @@ OF_CLASSES = ("mixer", "scaffold")
 def base_defaults() -> dict[str, Any]:
     """Full name -> default of every setting but the options of mixers and scaffolds."""
     return leaves(base_config("").to_dict())
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of an earlier version with the settings that exist since then, at what its runs did.
+
+    Options of mixers and scaffolds stay as they are: their classes have the defaults.
+    """
+    defaults = base_config("").to_dict()
+    for name, value in UNNAMED.items():
+        section, _, option = name.partition(".")
+        if section not in OF_CLASSES:
+            defaults[section][option] = value
+    return merged(defaults, config)
 
 
 def differences(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from ssm_bench.data import TaskSpec
 from ssm_bench.errors import UserError
 from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.build import build, split
-from ssm_bench.record import RunRecord, store, validate
+from ssm_bench.record import RunRecord, completed, store, validate
 from ssm_bench.training.checkpoint import Checkpoints
 from ssm_bench.training.run import checkpoint_folder, make_program, open_data
 
@@ -77,7 +78,7 @@ class TrainedModel:
 
     @cached_property
     def _graph(self) -> Any:
-        return split(_build(ConfigDict(self.config), self.spec, self.vocabulary)).graph
+        return split(_build(self.config, self.spec, self.vocabulary)).graph
 
     @cached_property
     def _apply(self) -> Any:
@@ -146,7 +147,7 @@ def of_checkpoint(record: RunRecord, checkpoints: Path) -> TrainedModel:
     Raises:
         ValueError: there is no checkpoint, or the data that sized the model have changed.
     """
-    config, dataset = open_data(ConfigDict(record.config))
+    config, dataset = open_data(ConfigDict(completed(record.config)))
     folder = checkpoint_folder(config, dataset, checkpoints)
     if dataset.card["checksum"] != record.data.checksum:
         raise UserError(f"the data of {record.task.name} are not those of the record {record.name}")
@@ -181,7 +182,7 @@ def of_folder(folder: Path | str) -> TrainedModel:
         raise UserError(f"{folder} holds no exported model: {error.strerror}: {error.filename}") from error
     except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise UserError(f"{folder} holds no exported model: {type(error).__name__}: {error}") from error
-    made = split(_build(ConfigDict(config), spec, vocabulary))
+    made = split(_build(config, spec, vocabulary))
     wanted = _flat({"params": made.params, "stats": made.stats})
     for name in sorted({*wanted, *arrays}):
         shapes = [array[name].shape if name in array else "none" for array in (arrays, wanted)]
@@ -194,9 +195,9 @@ def of_folder(folder: Path | str) -> TrainedModel:
     return TrainedModel(config, spec, vocabulary, tree["params"], tree["stats"], record)
 
 
-def _build(config: ConfigDict, spec: TaskSpec, vocabulary: tuple[str, ...]) -> Classifier:
-    pixels = (spec.pixel_mean, spec.pixel_std)
-    return build(config, spec, vocab_size=len(vocabulary), pixels=pixels, rngs=nnx.Rngs(config.seed))
+def _build(config: Mapping[str, Any], spec: TaskSpec, vocabulary: tuple[str, ...]) -> Classifier:
+    settings, pixels = ConfigDict(completed(config)), (spec.pixel_mean, spec.pixel_std)
+    return build(settings, spec, vocab_size=len(vocabulary), pixels=pixels, rngs=nnx.Rngs(settings.seed))
 
 
 def _name(path: tuple[Any, ...]) -> str:

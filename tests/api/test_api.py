@@ -96,6 +96,16 @@ def test_the_command_line_exports_and_keeps_models(run, folder, batch, capsys):
     np.testing.assert_array_equal(ssm_bench.load(kept)(*batch), run.model(*batch))
 
 
+def test_a_model_of_an_earlier_version_is_loaded(run, tmp_path, batch):
+    """Settings that were added since have the values at which the model is what it was."""
+    saved = run.model.save(tmp_path / "saved")
+    known = json.loads((saved / "config.json").read_text())
+    for config in (known["config"], known["record"]["config"]):
+        del config["model"]["window"], config["train"]["norm_batches"]
+    (saved / "config.json").write_text(json.dumps(known))
+    np.testing.assert_array_equal(ssm_bench.load(saved)(*batch), run.model(*batch))
+
+
 @pytest.mark.parametrize("damage", ["no folder", "cut", "no json", "no field", "shape", "format"])
 def test_a_folder_that_is_no_model_is_refused(run, tmp_path, damage):
     saved = run.model.save(tmp_path / "saved")

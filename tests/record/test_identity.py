@@ -125,3 +125,10 @@ def test_data_and_seeds_have_their_place_in_a_name():
 )
 def test_differences_that_are_not_the_config_s_are_found(config, listed, said):
     assert contradiction(config, listed).startswith(said) and bool(contradiction(config, listed)) == bool(said)
+
+
+def test_a_configuration_of_an_earlier_version_keeps_its_differences():
+    config = {"model": {"name": "s5", "d_model": 64, "mixer": "s5"}, "mixer": {"blocks": 2}, "train": {"steps": 3}}
+    whole = identity.completed(config)
+    assert whole["model"]["window"] == 0 and whole["train"]["lengths"] == 1 and whole["mixer"] == {"blocks": 2}
+    assert differences(whole, identity.base_defaults()) == differences(config, identity.base_defaults())
