@@ -223,7 +223,13 @@ def _status(options: argparse.Namespace, planned: list[tuple["Group", "Outlook"]
     """Lists the cells and how far each is."""
     from ssm_bench.sweep import slurm, status
 
-    print(status.report(planned, options.checkpoints, slurm.queued(slurm.job_name(options.results))))
+    tasks = None
+    try:
+        tasks = slurm.queued(slurm.job_name(options.results))
+    except UserError as error:
+        # SLURM may be installed without a cluster, or not answer: records and locks tell the rest.
+        print(f"warning: the tasks of SLURM are unknown: {error}", file=sys.stderr)
+    print(status.report(planned, options.checkpoints, tasks))
     return 0
 
 

@@ -57,7 +57,8 @@ CASES = {
         scan(4),
         None,
         scan(3),
-        "float32 or complex64 with n a power of two from 4 to 256; got cpu and float32 with n = 3",
+        "float32 or complex64 with n a power of two from 4 to 256, B and C (b, l, n) and no B_bias; got cpu and "
+        "float32 with n = 3",
     ),
     "rg_lru": Case(
         rg_lru,
