@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")
     try:
         _check_working_directory()
-        code = _run(arguments)
+        with _failures.repeated_interrupts():
+            code = _run(arguments)
         if sys.stdout:
             sys.stdout.flush()  # a full disk or a closed pipe is found here, not when the interpreter exits
         return code

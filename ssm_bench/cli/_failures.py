@@ -3,9 +3,12 @@
 import contextlib
 import errno
 import os
+import signal
 import sys
 import tempfile
+import threading
 import traceback
+from collections.abc import Iterator
 
 from ssm_bench.errors import ArgumentError, SettingError, UserError, printable
 
@@ -23,6 +26,35 @@ _PATH_ERRORS = {
 }
 
 _LONGEST = 400
+
+#: Seconds until a lost Ctrl-C is repeated.
+_AGAIN = 0.05
+
+
+@contextlib.contextmanager
+def repeated_interrupts() -> Iterator[None]:
+    """Repeats a Ctrl-C that Python would print and ignore.
+
+    An exception in a callback ends nothing, such as in the one that JAX adds to the garbage collector. The signal is
+    sent again when the callback has ended.
+    """
+    earlier, timers = sys.unraisablehook, []
+
+    def hook(ignored: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(ignored.exc_type, KeyboardInterrupt):
+            earlier(ignored)
+            return
+        timers.append(threading.Timer(_AGAIN, os.kill, (os.getpid(), signal.SIGINT)))
+        timers[-1].start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = earlier
+        # The command has ended by itself.
+        for timer in timers:
+            timer.cancel()
 
 
 def report(error: BaseException) -> int:

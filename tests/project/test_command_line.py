@@ -7,9 +7,11 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -18,13 +20,39 @@ from hypothesis import strategies as st
 
 import ssm_bench
 from ssm_bench.cli import main, verbs
-from ssm_bench.cli._failures import report
+from ssm_bench.cli._failures import _AGAIN, report
 from ssm_bench.cli._options import TOY_COMPILER, prepare_jax
 from ssm_bench.cli._options import _check_platform as check_platform
 from ssm_bench.config import experiment_names
 from ssm_bench.errors import UserError, printable
 
 ROOT = Path(__file__).parents[2]
+
+
+class Interrupted:
+    """Gets a Ctrl-C in a callback of the interpreter, which ignores exceptions."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_in_a_callback_of_the_interpreter_is_not_lost(monkeypatch, capsys):
+    def run(options):
+        Interrupted()
+        time.sleep(60)
+
+    monkeypatch.setattr(importlib.import_module("ssm_bench.cli.verify"), "run", run)
+    hook = sys.unraisablehook
+    assert main(["verify"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert sys.unraisablehook is hook
+
+
+def test_an_interrupt_in_a_callback_at_the_end_of_a_command_does_no_harm(monkeypatch, capsys):
+    monkeypatch.setattr(importlib.import_module("ssm_bench.cli.verify"), "run", lambda options: Interrupted() and 0)
+    assert main(["verify"]) == 0
+    time.sleep(2 * _AGAIN)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("verb", verbs())
