@@ -2,12 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
-from ssm_bench.mixers.s6 import S6Cell
+from ssm_bench.mixers.s6 import S6Cell, check_state_size, initial_spectrum
 from ssm_bench.network.directions import RecurrentMixer
 from ssm_bench.network.mixer import Traits
 from ssm_bench.network.parameters import Feedthrough, InputMatrix, Spectrum, StepSize
@@ -54,9 +53,7 @@ class B2S6(RecurrentMixer):
         Raises:
             UserError: impossible sizes or steps.
         """
-        if state_size < 1 or (complex_states and state_size % 2):
-            allowed = "even and at least 2, counting conjugate pairs" if complex_states else "at least 1"
-            raise ArgumentError("state_size", f"must be {allowed}; got {state_size}")
+        check_state_size(state_size, complex_states)
         if blocks < 1 or d_model % blocks:
             raise ArgumentError("blocks", f"must divide the width {d_model}; got {blocks}")
 
@@ -83,13 +80,9 @@ class B2S6Cell(S6Cell):
         rngs: nnx.Rngs,
     ):
         """Creates log(-A), or its real and imaginary parts (n); maps from each block; biases of each channel; D (h)."""
-        if complex_states:
-            eigenvalues = ops.s4d_lin(state_size)
-            self.log_decay = Spectrum(jnp.log(-np.real(eigenvalues)))
-            self.frequency = Spectrum(jnp.asarray(np.imag(eigenvalues)))
-        else:
-            self.log_decay = Spectrum(jnp.log(jnp.arange(1.0, state_size + 1)))
-            self.frequency = None
+        log_decay, frequency = initial_spectrum(state_size, complex_states)
+        self.log_decay = Spectrum(log_decay)
+        self.frequency = None if frequency is None else Spectrum(frequency)
         states, size = self.log_decay.shape[0], width // blocks
         init = jax.nn.initializers.lecun_normal(batch_axis=0)
         #: To B (n, complex numbers as real pairs) and C (one real number for each state), side by side.

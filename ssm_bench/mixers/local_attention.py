@@ -11,8 +11,8 @@ from ssm_bench.network.whole_attention import WholeAttention
 class LocalAttention(WholeAttention):
     """Multi-head attention y_i = softmax over j in S(i) of (q_i . k_j / sqrt(d)) v_j, where S(i) is the block of i.
 
-    Time is cut into blocks of w positions, which do not overlap. Cost per sequence: O(l w h) operations. No layer moves
-    information from one block to another.
+    The sequence is divided into disjoint blocks of w positions, and no layer exchanges information between them.
+    Cost per sequence: O(l w h) operations.
 
     Source: the baseline "Local Attention" of Tay et al. 2021, "Long Range Arena" (arXiv 2011.04006).
     """

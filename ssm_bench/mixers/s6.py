@@ -54,9 +54,7 @@ class S6(RecurrentMixer):
         Raises:
             UserError: impossible sizes or steps.
         """
-        if state_size < 1 or (complex_states and state_size % 2):
-            allowed = "even and at least 2, counting conjugate pairs" if complex_states else "at least 1"
-            raise ArgumentError("state_size", f"must be {allowed}; got {state_size}")
+        check_state_size(state_size, complex_states)
         if dt_rank < 0:
             raise ArgumentError("dt_rank", f"must be at least 1, or 0 for a rank by the width; got {dt_rank}")
         rank = dt_rank or math.ceil(d_model / 16)
@@ -69,6 +67,25 @@ class S6(RecurrentMixer):
     def eigenvalues(self, x: jax.Array) -> jax.Array:
         """exp(delta_t A) at each position, (b, l, h, n)."""
         return self.forward.transitions(x)
+
+
+def check_state_size(state_size: int, complex_states: bool) -> None:
+    """Refuses a number of states that no cell can have.
+
+    Raises:
+        ArgumentError: it is below 1, or odd with complex states, which come in conjugate pairs.
+    """
+    if state_size < 1 or (complex_states and state_size % 2):
+        allowed = "even and at least 2, counting conjugate pairs" if complex_states else "at least 1"
+        raise ArgumentError("state_size", f"must be {allowed}; got {state_size}")
+
+
+def initial_spectrum(state_size: int, complex_states: bool) -> tuple[jax.Array, jax.Array | None]:
+    """log(-Re A) and Im A of the initial A: -1/2 + i pi j, one of each conjugate pair (n/2), or -j and None (n)."""
+    if not complex_states:
+        return jnp.log(jnp.arange(1.0, state_size + 1)), None
+    eigenvalues = ops.s4d_lin(state_size)
+    return jnp.log(-np.real(eigenvalues)), jnp.asarray(np.imag(eigenvalues))
 
 
 class S6Cell(nnx.Module):
@@ -84,13 +101,9 @@ class S6Cell(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Creates log(-A), or its real and imaginary parts, (h, n); the projections; and D (h)."""
-        if complex_states:
-            eigenvalues = np.tile(ops.s4d_lin(state_size), (width, 1))
-            self.log_decay = Spectrum(jnp.log(-np.real(eigenvalues)))
-            self.frequency = Spectrum(jnp.asarray(np.imag(eigenvalues)))
-        else:
-            self.log_decay = Spectrum(jnp.log(jnp.tile(jnp.arange(1.0, state_size + 1), (width, 1))))
-            self.frequency = None
+        log_decay, frequency = initial_spectrum(state_size, complex_states)
+        self.log_decay = Spectrum(jnp.tile(log_decay, (width, 1)))
+        self.frequency = None if frequency is None else Spectrum(jnp.tile(frequency, (width, 1)))
         #: To the factor of delta (rank), B (n) and C (n), side by side; complex numbers as real pairs.
         self.projection = Linear(width, dt_rank + 2 * state_size, bias=False, rngs=rngs)
         bound = dt_rank**-0.5

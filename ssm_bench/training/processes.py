@@ -149,7 +149,7 @@ class SharedStop(Stop):
         return any(gathered("yes" if wish else ""))
 
     def attempt(self, work: Callable[[], Result]) -> Result:
-        """The result of work, which is not abandoned: the processes would abandon it at different moments.
+        """The result of work. A stop does not abandon it, since each process would do so at a different time.
 
         Raises:
             Stopped: a stop was requested before it began.

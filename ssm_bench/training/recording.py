@@ -41,6 +41,8 @@ def make_record(
     settings, named = config.to_dict(), recipe(config)
     # A run that failed before its first step has no part yet.
     parts = outcome.origins or [provenance.part(devices, config)]
+    # Other programs may have started on the device since the run began.
+    shared_since = bool(outcome.origins) and provenance.shared()
     notes = [printable(part["note"]) for part in parts if part["note"]]
     pretraining = settings.get("pretraining", {})
     if pretraining.get("checksum"):
@@ -93,8 +95,7 @@ def make_record(
                 "peak_memory_bytes": outcome.peak_memory,
             },
             "computed": outcome.computed,
-            # Other programs may have started since the run began.
-            "device": last["device"] | {"shared": any(part["shared"] for part in parts) or provenance.shared()},
+            "device": last["device"] | {"shared": any(part["shared"] for part in parts) or shared_since},
             "versions": last["versions"],
             "revision": last["revision"],
             "code": last["code"],

@@ -4,7 +4,7 @@ import html
 import json
 from typing import Any
 
-#: Elements without content, which are not closed.
+#: HTML elements that have no content and no end tag.
 VOID = ("input", "meta")
 
 
