@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, UserError
 from ssm_bench.network.whole_attention import WholeAttention
 
@@ -58,4 +59,4 @@ class Linformer(WholeAttention):
             raise UserError(f"Linformer takes inputs of up to max_length {rows} positions; got {length}")
         mixtures = self.mixtures[:length].astype(x.dtype)
         k, v = (jnp.einsum("lr,blnd->brnd", mixtures, t) for t in (k, v))
-        return jax.nn.dot_product_attention(q, k, v)
+        return ops.attention(q, k, v)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, UserError
 from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
@@ -77,4 +78,4 @@ class Luna(WholeMixer):
     def _attend(self, query: jax.Array, keys: jax.Array, values: jax.Array, lengths: jax.Array) -> jax.Array:
         """Softmax attention from (b, m, h) to the first `lengths` (b,) of (b, k, h): (b, m, h)."""
         q, k, v = (t.reshape(*t.shape[:2], self.heads, -1) for t in (query, keys, values))
-        return jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=lengths).reshape(query.shape)
+        return ops.attention(q, k, v, lengths=lengths).reshape(query.shape)

@@ -29,20 +29,24 @@ def attention(
 
     Args:
         q: queries (b, l, n, d).
-        k: keys (b, l, m, d), where m divides n: heads share keys in groups.
-        v: values (b, l, m, d).
-        causal: position i sees the positions j <= i only.
-        window: position i sees the positions j with |i - j| < window only; 0: all.
-        bias: added to the scores of all examples (n, l, l), or None; without a window.
-        lengths: true lengths (b,), or None; padded keys get no weight.
+        k: keys (b, s, m, d), where m divides n: heads share keys in groups. s is l for attention within one sequence.
+        v: values (b, s, m, d).
+        causal: position i sees the positions j <= i only; s must be l.
+        window: position i sees the positions j with |i - j| < window only; 0: all. With a window, s must be l.
+        bias: added to the scores of all examples (n, l, s), or None; without a window.
+        lengths: true lengths of the keys (b,), or None; padded keys get no weight.
 
     Returns:
-        (b, l, n, d) in the type of q; the values at padded positions mean nothing. Cost O(b l^2 n d), with a window
+        (b, l, n, d) in the type of q; the values at padded positions mean nothing. Cost O(b l s n d), with a window
         O(b l window n d).
 
     Raises:
-        ValueError: a bias and a window.
+        ValueError: a bias and a window, or causal or windowed attention to another sequence.
     """
+    if (causal or window) and k.shape[1] != q.shape[1]:
+        raise ValueError(
+            f"causal and window need as many keys as queries, got {k.shape[1]} keys and {q.shape[1]} queries"
+        )
     window = window if window < q.shape[1] else 0
     if window and bias is not None:
         raise ValueError(f"a bias needs window 0, got {window}")
@@ -83,11 +87,12 @@ def _in_blocks(
 ) -> jax.Array:
     """Attention of some queries after others; the gradient computes their scores again. No window: 0."""
     batch, length, heads, _ = q.shape
-    block = min(length, max(1, _BLOCK_SCORES // (batch * heads * length)))
+    keys = k.shape[1]
+    block = min(length, max(1, _BLOCK_SCORES // (batch * heads * keys)))
     blocks = -(-length // block)
 
     def attend(queries: jax.Array, at: jax.Array, biases: jax.Array | None) -> jax.Array:
-        distance = at[:, None] - jnp.arange(length)
+        distance = at[:, None] - jnp.arange(keys)
         seen = (jnp.abs(distance) < (window or length)) & ((distance >= 0) | (not causal))
         mask = seen[None, None] if causal or window else None
         return jax.nn.dot_product_attention(
@@ -101,7 +106,7 @@ def _in_blocks(
     queries = jnp.moveaxis(queries.reshape(batch, blocks, block, *q.shape[2:]), 1, 0)
     if bias is not None:
         bias = jnp.pad(bias, ((0, 0), (0, blocks * block - length), (0, 0)))
-        bias = jnp.moveaxis(bias.reshape(heads, blocks, block, length), 1, 0)
+        bias = jnp.moveaxis(bias.reshape(heads, blocks, block, keys), 1, 0)
     # The loop already keeps the two forward passes apart.
     attend_again = jax.checkpoint(attend, prevent_cse=False)
     at = jnp.arange(blocks * block).reshape(blocks, block)
@@ -114,13 +119,15 @@ def _fused(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None, 
 
     It takes even lengths and heads of a multiple of 8 channels only: missing ones are filled with zeros.
     """
-    length, size = q.shape[1], q.shape[3]
-    if length % 2:
-        lengths = jnp.full(q.shape[0], length, jnp.int32) if lengths is None else lengths
-    gaps = ((0, 0), (0, length % 2), (0, 0), (0, -size % 8))
-    padded = [jnp.pad(t, gaps).astype(jnp.bfloat16) for t in (q, k, v)]
+    (batch, length, _, size), keys = q.shape, k.shape[1]
+    if keys % 2 and lengths is None:
+        lengths = jnp.full(batch, keys, jnp.int32)
+
+    def padded(x: jax.Array) -> jax.Array:
+        return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, -size % 8))).astype(jnp.bfloat16)
+
     y = jax.nn.dot_product_attention(
-        *padded,
+        *(padded(x) for x in (q, k, v)),
         scale=size**-0.5,
         key_value_seq_lengths=lengths,
         is_causal=causal,

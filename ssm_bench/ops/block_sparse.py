@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssm_bench.ops.attention import attention
+
 
 def block_sparse_attention(
     q: jax.Array,
@@ -86,9 +88,8 @@ def block_sparse_attention(
 
     q = cut(q)
     y = jax.nn.dot_product_attention(q.reshape(-1, block, heads, size), seen(cut(k)), seen(cut(v)), mask=mask)
-    full = jax.nn.dot_product_attention(
-        ends(q).reshape(batch, 2 * block, heads, size), k, v, key_value_seq_lengths=lengths
-    ).reshape(batch, 2, block, heads, size)
+    full = attention(ends(q).reshape(batch, 2 * block, heads, size), k, v, lengths=lengths)
+    full = full.reshape(batch, 2, block, heads, size)
     number = at[:, None, None, None]
     y = jnp.where(number == last[:, None, None, None, None], full[:, 1:], y.reshape(q.shape))
     y = jnp.where(number == 0, full[:, :1], y)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ssm_bench.errors import unknown_choice
+from ssm_bench.ops.attention import attention
 from ssm_bench.ops.precision import widened
 
 #: The score of a key that is not seen. Finite: a query in the padding may see nothing.
@@ -157,7 +158,7 @@ def with_global_rows(
 
     Padded keys get no weight. Cost O(b l g n d).
     """
-    rows = jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=lengths)
+    rows = attention(q, k, v, lengths=lengths)
     return jnp.concatenate([rows, y[:, q.shape[1] :]], 1)
 
 

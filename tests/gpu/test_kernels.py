@@ -216,3 +216,20 @@ def test_gradients_of_what_is_gathered_have_the_same_bits_each_time(attend):
     first = jax.tree.map(np.asarray, gradient(*inputs))
     for again in (gradient(*inputs) for _ in range(3)):
         jax.tree.map(np.testing.assert_array_equal, first, again)
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(64, LENGTH), (LENGTH, 63)])
+def test_attention_to_another_sequence_in_half_precision(queries, keys):
+    random = np.random.default_rng(0)
+    wide = [jnp.asarray(normal(random, 2, length, 4, 16), jnp.bfloat16) for length in (queries, keys, keys)]
+    lengths = jnp.array([keys, keys // 3])
+
+    def run(*arrays):
+        value, pull = jax.vjp(partial(ops.attention, lengths=lengths), *arrays)
+        return dict(zip(("value", "q", "k", "v"), (value, *pull(jnp.ones_like(value))), strict=True))
+
+    found = jax.jit(run)(*wide)
+    with jax.enable_x64(True):
+        expected = run(*(jnp.asarray(x, jnp.float64) for x in wide))
+    errors = largest_error(found, jax.tree.map(np.asarray, expected))
+    assert max(errors.values()) < BFLOAT16, errors

@@ -109,6 +109,42 @@ def test_a_bias_is_the_loop_and_is_cut_into_the_same_blocks(monkeypatch):
     np.testing.assert_allclose(whole[0], expected, rtol=1e-4)  # a sum of four hundred sines
 
 
+@pytest.mark.parametrize(("queries", "keys"), [(5, 13), (13, 5)])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_queries_of_one_sequence_see_the_keys_of_another(queries, keys, blocks, monkeypatch):
+    (q, _, _), (_, k, v) = draw(0, queries, 4, 2), draw(1, keys, 4, 2)
+    lengths = np.array([keys, 3])
+    if blocks:
+        monkeypatch.setattr(sys.modules["ssm_bench.ops.attention"], "_BLOCK_SCORES", 2 * 2 * 4 * keys)  # 2 queries each
+    y = jax.jit(lambda *x: ops.attention(*x, lengths=jnp.asarray(lengths)))(q, k, v)
+    expected = attention_loop(q, k, v, queries + keys, False, lengths)
+    np.testing.assert_allclose(y, expected, rtol=FLOAT32, atol=FLOAT32)
+
+
+@pytest.mark.parametrize("odd", [True, False])
+def test_attention_to_another_sequence_is_fused_on_gpus(odd, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    q, k = (jnp.zeros((2, length + odd, 4, 4), jnp.bfloat16) for length in (6, 12))
+    seen = []
+
+    def kernel(query, keys, values, *, key_value_seq_lengths, implementation, **_):
+        seen.append((implementation, query.shape, keys.shape, values.shape, key_value_seq_lengths is not None))
+        return query
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", kernel)
+    assert ops.attention(q, k, k).shape == q.shape
+    # Lengths are even and heads have 8 channels; the true lengths hide the key that was added.
+    even = [(2, length + 2 * odd, 4, 8) for length in (6, 12)]
+    assert seen == [("cudnn", even[0], even[1], even[1], odd)]
+
+
+@pytest.mark.parametrize("options", [{"causal": True}, {"window": 3}])
+def test_positions_of_another_sequence_have_no_distance(options):
+    q, k, v = (jnp.zeros((1, length, 1, 2)) for length in (4, 6, 6))
+    with pytest.raises(ValueError, match="as many keys as queries, got 6 keys and 4 queries"):
+        ops.attention(q, k, v, **options)
+
+
 @pytest.mark.parametrize("window", [0, 3])
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
