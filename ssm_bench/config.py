@@ -298,6 +298,11 @@ def _files() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in experiments_folder().glob("[a-z]*.py")))
 
 
+def _has_file(name: str) -> bool:
+    """Whether `_files` has this name, without listing the folder: configurations are made by the hundred."""
+    return name.isidentifier() and "a" <= name[0] <= "z" and (experiments_folder() / f"{name}.py").is_file()
+
+
 def experiment_names() -> tuple[str, ...]:
     """The models that can be run, sorted: experiment files, and the experiments and mixers of plug-ins."""
     return tuple(sorted({*_files(), *registry.plugins("experiments"), *registry.plugins("mixers")}))
@@ -330,9 +335,9 @@ def experiment(name: str) -> ModuleType:
     """
     if registry.is_reference(name):
         return _of_mixer(name, name.partition(":")[2], registry.module("mixers", name).__doc__)
-    if name not in experiment_names():
+    own = _has_file(name)
+    if not (own or name in registry.plugins("experiments") or name in registry.plugins("mixers")):
         raise unknown_name("model", name, experiment_names())
-    own = name in _files()
     if _is_mixer(name):
         entry = registry.plugins("mixers")[name][0]
         return _of_mixer(name, entry.attr or name, registry.plugin("mixers", name, own=False).__doc__)
@@ -343,7 +348,7 @@ def experiment(name: str) -> ModuleType:
 
 def _is_mixer(name: str) -> bool:
     """Whether a model is the mixer of a plug-in that has no experiment."""
-    return name in registry.plugins("mixers") and name not in {*_files(), *registry.plugins("experiments")}
+    return name in registry.plugins("mixers") and not (_has_file(name) or name in registry.plugins("experiments"))
 
 
 def _of_mixer(mixer: str, title: str, description: str | None) -> ModuleType:

@@ -97,6 +97,17 @@ def _list_missing(results: Path, preset: str | None, protocol: str | None) -> in
     return 0
 
 
+def _cluster_page(results: Path, readme: Path) -> dict[Path, str]:
+    """Path -> text of the page that plans the whole table on many GPUs; empty where there is no such page."""
+    path = readme.parent / "docs" / "cluster.md"
+    if not path.is_file():
+        return {}
+    from ssm_bench.report import publish
+    from ssm_bench.sweep import scaling
+
+    return {path: publish.readme_text(path.read_text(encoding="utf-8"), scaling.blocks(results), str(path))}
+
+
 def _contents(
     results: Path, preset: str | None, protocol: str | None, readme: Path | None
 ) -> tuple[list["Table"], dict[Path, str], list[str]]:
@@ -115,6 +126,7 @@ def _contents(
     texts = publish.contents(made, results, page, speeds if everything else None)
     if everything and page is not None:
         texts |= publish.speed_contents(speeds, page)
+        texts |= _cluster_page(results, page)
     return made, texts, bad
 
 

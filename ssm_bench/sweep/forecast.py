@@ -1,6 +1,7 @@
 """What is missing of a plan and how long it will take, from records; no data set is opened and nothing is computed."""
 
 import contextlib
+import math
 import subprocess
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -54,11 +55,19 @@ def here() -> Device:
 
 @dataclass(frozen=True)
 class Rate:
-    """What training costs: seconds a step, evaluations included, and seconds of compiling; and where this is from."""
+    """What training costs, and where this is from.
+
+    Attributes:
+        step: seconds a step, evaluations included.
+        compiling: seconds of compiling.
+        device: where it was measured.
+        task: the task whose time was scaled to the size of this one; "": the time was measured.
+    """
 
     step: float
     compiling: float
     device: Device
+    task: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class Outlook:
         done: part of its steps that the seeds have done, in [0, 1].
         seconds: expected for the rest on one device that runs nothing else; None: no record says.
         device: where the expectation was measured.
+        scaled_from: the task on which it was measured, if not on that of the cell.
     """
 
     cell: Cell
@@ -78,6 +88,7 @@ class Outlook:
     done: float
     seconds: float | None
     device: Device | None
+    scaled_from: str = ""
 
     @property
     def finished(self) -> bool:
@@ -131,6 +142,7 @@ class Forecast:
             done=1 - sum(left) / (config.train.steps * len(left)),
             seconds=seconds,
             device=rate.device if rate else None,
+            scaled_from=rate.task if rate else "",
         )
 
     def finished(self, cell: Cell) -> list[RunRecord]:
@@ -171,7 +183,7 @@ class Forecast:
         return config.train.steps
 
     def rate(self, config: ConfigDict) -> Rate | None:
-        """The cost of a step of this configuration; None where no record says.
+        """The cost of a step of this configuration; None where no record of the model has one.
 
         Records of this kind of device come first, then of the platform, then any. Among these come runs that had their
         device to themselves, then speed records (batches padded to one length), then runs that shared their device,
@@ -199,6 +211,29 @@ class Forecast:
             for record in speed.own_steps(self.speeds):
                 if of_recipe(record, opened) and (milliseconds := record.value("step_ms")):
                     add(record, 1, milliseconds / 1000, record.value("compile_seconds"))
+        return max(candidates, key=lambda candidate: candidate[0])[1] if candidates else self._scaled(config)
+
+    def _scaled(self, config: ConfigDict) -> Rate | None:
+        """The cost of a step in proportion to its size, from the run of the model whose size is nearest.
+
+        Most steps are limited by memory traffic, which grows with positions x layers x width. The products of wide
+        layers and softmax attention over long sequences grow faster: their times are underestimated from smaller runs.
+        """
+        if config.preset == "quick":
+            return None
+        size = _positions(when_opened(config)[0].to_dict())
+        candidates: list[tuple[tuple, Rate]] = []
+        for run in self.runs:
+            trained = run.steps.done and run.cost.seconds_train
+            # What a CPU needs says nothing of a GPU, and nobody trains at full size on a CPU.
+            full_size = run.preset != "quick" and run.device.platform != "cpu"
+            if trained and full_size and run.model.name == config.model.name:
+                factor = size / _positions(run.config)
+                device = Device(run.device.platform, run.device.kind)
+                seconds = run.cost.seconds_train + (run.cost.seconds_evaluate or 0.0)
+                rate = Rate(factor * seconds / run.steps.done, run.cost.seconds_compile or 0.0, device, run.task.name)
+                order = device.platform == self.here.platform, device == self.here, run.alone, -abs(math.log(factor))
+                candidates.append((order, rate))
         return max(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
 
     def planned(
@@ -237,7 +272,8 @@ class Forecast:
             one: its outlook.
             crowd: how many cells share a device; in the worst case they take turns.
         """
-        known = one.seconds is not None and one.device is not None and one.device.platform == self.here.platform
+        measured = one.seconds is not None and one.device is not None and not one.scaled_from
+        known = measured and one.device.platform == self.here.platform
         if one.finished or group.resume or not known or one.seconds is None:
             return one.cell
         return replace(one.cell, seconds=one.seconds * crowd)
@@ -280,6 +316,13 @@ def _size(config: dict[str, Any]) -> list[Any]:
     return [settings.get(name, default) for name, default in SIZE.items()]
 
 
+def _positions(config: dict[str, Any]) -> float:
+    """Positions of a batch x layers x width."""
+    settings = leaves(config)
+    names = "task.max_length", "train.batch_size", "model.layers", "model.d_model"
+    return find(settings["task.name"]).spec.documents * math.prod(settings[name] for name in names)
+
+
 HEADS = ("group", "model", "task", "preset", "share", "precision", "seeds", "status", "done", "expected")
 
 
@@ -288,6 +331,7 @@ def report(planned: Sequence[tuple[Group, Outlook]], devices: Sequence[int] = ()
     rows: list[tuple[str, ...]] = [HEADS]
     for group, one in planned:
         expected = "unknown" if one.seconds is None else duration(one.seconds)
+        source = f"{f'scaled from {one.scaled_from}, ' * bool(one.scaled_from)}{one.device.kind}" if one.device else ""
         rows.append(
             (
                 group.group,
@@ -299,7 +343,7 @@ def report(planned: Sequence[tuple[Group, Outlook]], devices: Sequence[int] = ()
                 ",".join(map(str, one.cell.seeds)),
                 one.status,
                 f"{100 * one.done:.0f} %",
-                "-" if one.finished else f"{expected}{f' ({one.device.kind})' if one.device else ''}",
+                "-" if one.finished else f"{expected}{f' ({source})' if source else ''}",
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -308,6 +352,8 @@ def report(planned: Sequence[tuple[Group, Outlook]], devices: Sequence[int] = ()
     known = [one.seconds for one in left if one.seconds is not None]
     total = f"{len(planned)} cells: {len(planned) - len(left)} finished, {len(left)} left"
     if left:
-        total += f"; {len(known)} of these take {duration(sum(known))} of one device, {len(left) - len(known)} unknown"
+        scaled = sum(bool(one.scaled_from) for one in left)
+        times = f"take {duration(sum(known))} of one device{f' ({scaled} scaled from other tasks)' * bool(scaled)}"
+        total += f"; {len(known)} of these {times}, {len(left) - len(known)} unknown"
     schedules = [schedule(known, count).sentence() for count in devices] if known else []
     return "\n".join([*lines, total, *schedules])

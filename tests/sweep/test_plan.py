@@ -11,7 +11,7 @@ from ssm_bench.cli import main
 from ssm_bench.cli import sweep as sweep_verb
 from ssm_bench.data.dataset import find
 from ssm_bench.record import config_hash, store, validate, validate_speed
-from ssm_bench.sweep import cells, forecast, plan, workers
+from ssm_bench.sweep import cells, forecast, plan, scaling, workers
 from ssm_bench.sweep.cells import Cell
 from ssm_bench.sweep.forecast import Device, Forecast
 from ssm_bench.sweep.recipe import when_opened
@@ -328,8 +328,41 @@ def test_the_nearest_measurement_is_the_one_that_counts():
     smaller, forward = speed_record(sizes={"batch_size": 2}), speed_record(sizes={"directions": 1})
     assert step(speeds=[half, changed, smaller, forward]) is None
     assert step(speeds=[speed_record(sizes={"activation_bits": 32, "directions": 2})]) == 0.02
-    wide = a_record(group(), step=0.1, seed=5, changed={"model": {"d_model": 999}})
-    assert outlook(group(), [wide]).seconds is None
+
+
+def test_without_a_measurement_the_nearest_size_is_scaled():
+    width, steps = opened(group()).model.d_model, a_record(group()).steps.planned
+
+    def run(factor, **more):
+        return a_record(group(), seed=5, changed={"model": {"d_model": factor * width}}, **more)
+
+    one = outlook(group(), [run(2, step=0.1), run(8, step=9.0), run(2, step=9.0, platform="cpu")])
+    assert one.scaled_from == "text" and one.seconds == pytest.approx(10 + 0.1 / 2 * steps)
+    # An estimate is shown, and keeps no cell from starting.
+    known = Forecast([run(2)], [], Path(), HERE)
+    assert known.timed(group(), one, 1).seconds == 0.0
+    assert "(scaled from text, NVIDIA H200)" in forecast.report([(group(), one)])
+    # Quick runs are no basis for full sizes, nor runs of another model.
+    quick = msgspec.structs.replace(run(2), preset="quick")
+    other = msgspec.structs.replace(run(2), model=msgspec.structs.replace(run(2).model, name="s4"))
+    assert outlook(group(), [quick, other]).seconds is None
+
+
+def test_the_whole_table_is_scheduled_on_many_gpus(tmp_path):
+    """Two cells have a measured time, their model's others a scaled one, and all other models none."""
+    for each in (a_record(group(), seed=1), a_record(group(), seed=2)):
+        store.write(each, tmp_path)
+    found = scaling.blocks(tmp_path)
+    assert found["scaling-device"] == "One NVIDIA H200 per cell."
+    text = next(line for line in found["scaling-tasks"].splitlines() if line.startswith("| Text |"))
+    measured, scaled, unknown = map(int, text.split("|")[2:5])
+    assert (measured, scaled) == (1, 0) and unknown > 20
+    listops = next(line for line in found["scaling-tasks"].splitlines() if line.startswith("| ListOps |"))
+    assert listops.split("|")[2:4] == [" 0 ", " 1 "]
+    rows = [line.split("|") for line in found["scaling-gpus"].splitlines()[2:]]
+    assert [row[2].strip() for row in rows] == ["1", "8", "64", "512"] * 2
+    assert {row[1].strip() for row in rows} == {"without Path-X, 5 cells", "all tasks, 6 cells"}
+    assert scaling.blocks(tmp_path / "empty")["scaling-gpus"] == "No record yet."
 
 
 def test_groups_stay_in_order_and_long_cells_start_first():
