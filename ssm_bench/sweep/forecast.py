@@ -265,15 +265,15 @@ class Forecast:
         return found
 
     def timed(self, group: Group, one: Outlook, crowd: int) -> Cell:
-        """A cell with the time that it needs before a deadline; zero where it is unknown, or the cell is to be resumed.
+        """A cell with the time that it needs before a deadline; zero if no run measured it, or the cell is to be resumed.
 
         Args:
             group: of the cell.
             one: its outlook.
             crowd: how many cells share a device; in the worst case they take turns.
         """
-        measured = one.seconds is not None and one.device is not None and not one.scaled_from
-        known = measured and one.device.platform == self.here.platform
+        known = one.seconds is not None and one.device is not None and one.device.platform == self.here.platform
+        known = known and not one.scaled_from
         if one.finished or group.resume or not known or one.seconds is None:
             return one.cell
         return replace(one.cell, seconds=one.seconds * crowd)
