@@ -265,7 +265,7 @@ class Forecast:
         return found
 
     def timed(self, group: Group, one: Outlook, crowd: int) -> Cell:
-        """A cell with the time that it needs before a deadline; zero if no run measured it, or the cell is to be resumed.
+        """A cell with the time that it needs before a deadline; zero if not measured, or if the cell is to be resumed.
 
         Args:
             group: of the cell.
