@@ -147,9 +147,9 @@ def test_each_analysis_has_its_panels_and_points(shown):
 
 
 def test_a_point_and_a_trained_model_open_their_records(shown):
-    shown.evaluate(
-        "document.querySelector('#panels-selectivity a').dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true}))"
-    )
+    # An SVG link has no method click().
+    click = "new MouseEvent('click', {bubbles: true, cancelable: true})"
+    shown.evaluate(f"document.querySelector('#panels-selectivity a').dispatchEvent({click})")
     shown.wait("document.querySelector('dialog').open")
     told = shown.evaluate("document.querySelector('dialog').innerText")
     assert "LRU on Pathfinder" in told and "60.50 ± 6.35 %" in told and "Seed 1: 61.00 %" in told
