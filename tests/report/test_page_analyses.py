@@ -90,13 +90,18 @@ def test_every_number_of_an_experiment_leads_to_its_runs(analyzed):
             assert (places[0], places) in found.links
     for told in ("31.00 ± 2.48", "grows", "chance 50", "All 3 numbers", "1,024"):
         assert told in "".join(found.text), told
-    assert "no results yet" not in text
+    assert "not analyzed yet" not in text
 
 
-def test_signals_are_thinned_and_unknown_tables_change_nothing(analyzed):
+def test_signals_are_thinned_and_other_or_damaged_tables_are_not_drawn(analyzed):
+    before = Page(written(analyzed)).names.count("h3")
     pd.DataFrame({"a": [1]}).to_csv(analyzed / "analysis" / "other.csv", index=False)
     pd.DataFrame({"task": [], "model": []}).to_csv(analyzed / "analysis" / "empty.csv", index=False)
-    analyses = Page(written(analyzed)).data["analyses"]
+    damaged = pd.read_csv(analyzed / "analysis" / "probes.csv").assign(accuracy="high")
+    damaged.to_csv(analyzed / "analysis" / "damaged.csv", index=False)
+    found = Page(written(analyzed))
+    assert found.names.count("h3") == before
+    analyses = found.data["analyses"]
     assert 100 < len(analyses["hippo"]["time"]) <= content.SAMPLES
     assert analyses["spectrum-summary"]["steps_95"] == [3, 4, None]
 

@@ -71,7 +71,7 @@ function disk(model, points, summary) {
     svg("svg", { viewBox: `0 0 ${size} ${size}`, role: "img", "aria-label": `Eigenvalues of ${model}: ${close} with a modulus from 0.99 to 1` },
       svg("path", { class: "grid", d: `M${middle - radius} ${middle}H${middle + radius}M${middle} ${middle - radius}V${middle + radius}` }),
       svg("circle", { class: "axis", cx: middle, cy: middle, r: radius, fill: "none" }),
-      svg("path", { class: "spectrum", d: dots, style: colorOf(model.endsWith(TRAINED) ? 1 : 0) })));
+      svg("path", { class: points.length < 200 ? "spectrum few" : "spectrum", d: dots, style: colorOf(model.endsWith(TRAINED) ? 1 : 0) })));
 }
 
 /** Time constants of all models on one axis, a row for each layer: the median, and a bar over the middle 90 %. */
@@ -104,7 +104,7 @@ function memoryPanels(rows, summary) {
   return [...grouped(rows, "model")].map(([model, points]) => {
     const lengths = summary.filter((row) => row.model === model);
     return lineChart(
-      { title: model, note: lengths.slice(0, 3).map((row) => row.memory).join(", "), ...SMALL,
+      { title: model, note: lengths.slice(0, 3).map((row) => row.memory).join(", ") + (lengths.length > 3 ? ", …" : ""), ...SMALL,
         x: { log: true, low: 1, high: farthest, label: "1 + k" },
         y: { log: true, low: largest * 1e-7, high: largest * 3, write: power },
         dotted: lengths.map((row) => [row.memory + 1, -2 - (row.layer % SLOTS)]) },

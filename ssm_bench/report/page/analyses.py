@@ -37,6 +37,10 @@ class Kind:
     size: str = ""
 
 
+#: Columns of text; all others are numbers.
+TEXT = {"task", "model", "limit", "system", "matrix", "records"}
+
+
 def _columns(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
@@ -49,7 +53,7 @@ PROPERTIES = (
         "Eigenvalues of the discrete dynamics in the unit disk. The closer to the circle, the longer a model "
         "remembers: an eigenvalue λ decays by a factor of e in −1 / log |λ| steps, its time constant. The corner of a "
         "disk is the share of eigenvalues with 0.99 ≤ |λ| < 1. The last panel shows time constants: the median and "
-        "the middle 90 %.",
+        "the middle 90 %. Models have their initial parameters unless their name says trained.",
         _columns("model layer real imaginary"),
         _columns("model layer eigenvalues close steps_05 steps_50 steps_95"),
         "small",
@@ -59,7 +63,7 @@ PROPERTIES = (
         "Memory",
         "Size of the gradient of the last output with respect to the input k steps earlier, one line for each layer. "
         "The corner and the dotted line are the effective memory length: the distances up to it hold 90 % of the sum "
-        "over all.",
+        "over all. Models have their initial parameters unless their name says trained.",
         _columns("model layer back gradient"),
         _columns("model layer memory"),
         "small",
@@ -134,9 +138,14 @@ def _names(kind: Kind, analyses: dict[str, pd.DataFrame]) -> list[str]:
     def matches(name: str, table: pd.DataFrame) -> bool:
         # HiPPO and the views differ in their summaries only.
         summary = analyses.get(f"{name}-summary", pd.DataFrame())
-        return len(table) > 0 and kind.columns <= set(table) and kind.summary <= set(summary)
+        return len(table) > 0 and kind.columns <= set(table) and kind.summary <= set(summary) and _numeric(table)
 
     return [name for name, table in analyses.items() if matches(name, table)]
+
+
+def _numeric(table: pd.DataFrame) -> bool:
+    """Whether all but the columns of text are numbers; a damaged table may hold anything."""
+    return all(pd.api.types.is_numeric_dtype(table[name]) for name in set(table) - TEXT)
 
 
 def _analysis(kind: Kind, name: str, results: Results, prefix: Prefix) -> Html:
@@ -159,11 +168,11 @@ def without(results: Results) -> Html:
             element(
                 "p",
                 element("b", f"{kind.title}: "),
-                "no results yet. ",
+                "not analyzed yet. ",
                 element("code", f"ssm-bench sweep --plan experiments/{kind.name}.yaml"),
                 " trains the models, then ",
                 element("code", f"ssm-bench analyze {kind.name}"),
-                " computes them.",
+                " computes the numbers.",
             )
             for kind in missing
         )
@@ -171,8 +180,10 @@ def without(results: Results) -> Html:
 
 
 def figures(results: Results, prefix: Prefix) -> Html:
-    """Links to the figures of all analyses."""
+    """Links to the figures of all analyses; without any analysis, the command that makes them."""
     if not results.figures:
+        if any(_names(kind, results.analyses) for kind in PROPERTIES):
+            return Html("")
         return element(
             "p",
             "No analysis yet. ",
