@@ -138,14 +138,11 @@ def _names(kind: Kind, analyses: dict[str, pd.DataFrame]) -> list[str]:
     def matches(name: str, table: pd.DataFrame) -> bool:
         # HiPPO and the views differ in their summaries only.
         summary = analyses.get(f"{name}-summary", pd.DataFrame())
-        return len(table) > 0 and kind.columns <= set(table) and kind.summary <= set(summary) and _numeric(table)
+        complete = len(table) > 0 and kind.columns <= set(table) and kind.summary <= set(summary)
+        # A damaged table may hold anything.
+        return complete and all(map(pd.api.types.is_numeric_dtype, (table[column] for column in kind.columns - TEXT)))
 
     return [name for name, table in analyses.items() if matches(name, table)]
-
-
-def _numeric(table: pd.DataFrame) -> bool:
-    """Whether all but the columns of text are numbers; a damaged table may hold anything."""
-    return all(pd.api.types.is_numeric_dtype(table[name]) for name in set(table) - TEXT)
 
 
 def _analysis(kind: Kind, name: str, results: Results, prefix: Prefix) -> Html:
@@ -256,7 +253,7 @@ def _list(name: str, title: str, results: Results, prefix: Prefix) -> Html:
     heads = [tables.head(*_HEADS[column]) for column in shown]
     heads += [tables.head("Test, %", "number"), tables.head("Seeds", "number")]
     listed = tables.sortable(title, heads, rows, class_="list experiment", id=f"numbers-{name}")
-    return element("details", element("summary", f"All {len(rows)} numbers"), listed, class_="numbers")
+    return element("details", element("summary", f"All {len(rows)} numbers as a table"), listed, class_="numbers")
 
 
 def _known(results: Results) -> set[str]:

@@ -61,6 +61,8 @@ function accuracyPoint(row, words, slot, x, up, hollow) {
       d: `M${x} ${up(Math.max(0, row.accuracy - row.half_width))}V${up(Math.min(100, row.accuracy + row.half_width))}`,
     }) : null,
     mark(slot, x, up(row.accuracy), hollow),
+    // A finger needs more room than a mark has.
+    svg("circle", { class: "touch", cx: x, cy: up(row.accuracy), r: 11 }),
   ];
   const point = row.records?.length ? linked(row.records, `${words}, ${told}`, ...shapes) : svg("g", {}, ...shapes);
   tips.set(point, () => [make("b", {}, words), told, row.seeds > 1 ? `, ${row.seeds} seeds` : ""]);
