@@ -202,6 +202,13 @@ SETTINGS = (
         "memory.",
         COUNT,
     ),
+    Setting(
+        "train.segment",
+        0,
+        "Positions per segment of truncated backpropagation through time: a step reads its sequences segment by "
+        "segment, carries the states, and cuts their gradient between segments; 0: whole sequences.",
+        SIZE,
+    ),
     Setting("train.published_steps", 0, "Steps of the recipe; 0: the task has no recipe.", SIZE),
     Setting("train.steps", 0, "Steps of this run; 0: those of the recipe.", COUNT),
     Setting("train.evaluations", 20, "Evaluations on the validation split, evenly spaced.", COUNT),

@@ -102,6 +102,20 @@ def sinusoidal_positions(length: int, width: int) -> np.ndarray:
     return np.stack([np.sin(angles), np.cos(angles)], -1).reshape(length, -1)[:, :width].astype(np.float32)
 
 
+def as_documents(inputs: jax.Array, lengths: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
+    """The documents of a batch, all first ones and then all second ones, and their lengths.
+
+    Args:
+        inputs: (b, documents, l).
+        lengths: (b, documents), or None.
+
+    Returns:
+        (b documents, l), and (b documents) or None.
+    """
+    inputs = jnp.swapaxes(inputs, 0, 1).reshape(-1, *inputs.shape[2:])
+    return inputs, None if lengths is None else jnp.swapaxes(lengths, 0, 1).reshape(-1)
+
+
 def _prepended(vectors: jax.Array, x: jax.Array) -> jax.Array:
     """x (b, l, h) with the same vectors (k, h) before every sequence: (b, k + l, h)."""
     return jnp.concatenate([jnp.broadcast_to(vectors, (x.shape[0], *vectors.shape)), x], 1)
@@ -134,6 +148,7 @@ class Classifier(nnx.Module):
         window: int = 0,
         head_width: int = 0,
         input_dropout: float = 0.0,
+        tie_dropout: bool = True,
         mask_padding: bool = True,
         precision: str = "float32",
         scan_layers: str = "auto",
@@ -157,6 +172,7 @@ class Classifier(nnx.Module):
             window: positions w that the blocks see at once; 0: all. It needs mean pooling and no context.
             head_width: hidden width of the head; 0: linear (one document) or h (two documents).
             input_dropout: rate on what enters the first block, in [0, 1).
+            tie_dropout: whether the blocks use one dropout mask for all positions.
             mask_padding: True: padding reaches nothing. False: only pooling knows the lengths, as in the
                 authors' code of S5; padded positions are then part of the scans and of batch statistics.
             precision: type of the activations, one of PRECISIONS. With "bf16" parameters, states, statistics, pooling
@@ -200,6 +216,7 @@ class Classifier(nnx.Module):
         self.window = window
         self.documents = documents
         self.input_dropout = input_dropout
+        self.tie_dropout = tie_dropout
         self.mask_padding = mask_padding
         self.activations = PRECISIONS[precision]
         self.scan_layers = scan_layers
@@ -226,17 +243,13 @@ class Classifier(nnx.Module):
                 f"the classifier takes inputs (batch, documents, length) with documents {self.documents}; "
                 f"got the shape {inputs.shape}"
             )
-        batch = inputs.shape[0]
-        # All first documents, then all second ones, pass the tower as one batch.
-        inputs = jnp.swapaxes(inputs, 0, 1).reshape(batch * self.documents, *inputs.shape[2:])
-        lengths = None if lengths is None else jnp.swapaxes(lengths, 0, 1).reshape(-1)
-        x = self.encode(inputs, lengths, train=train, key=key)
-        if self.documents == 2:
-            first, second = jnp.split(x, 2)
-            x = jnp.concatenate([first, second, first - second, first * second], -1)
-        return self._classified(x)
+        return self.classify(self.encode(*as_documents(inputs, lengths), train=train, key=key))
 
-    def _classified(self, features: jax.Array) -> jax.Array:
+    def classify(self, features: jax.Array) -> jax.Array:
+        """Logits (b, c) of the pooled features (b documents, h), in the order of `as_documents`."""
+        if self.documents == 2:
+            first, second = jnp.split(features, 2)
+            features = jnp.concatenate([first, second, first - second, first * second], -1)
         if self.head_hidden is not None:
             features = jax.nn.gelu(self.head_hidden(features))
         return self.head(features)
@@ -337,9 +350,11 @@ class Classifier(nnx.Module):
         else:
             return x
         # A slice past the end would silently be another one; where `begin` is traced, the end alone is not known.
-        end = x.shape[1] + (0 if isinstance(begin, Tracer) else int(begin))
+        known = not isinstance(begin, Tracer)
+        end = x.shape[1] + (int(begin) if known else 0)
         if end > len(table):
             raise UserError(f"the model has a table of {len(table)} positions; the inputs reach position {end}")
+        table = table if known else jnp.pad(table, ((0, x.shape[1]), (0, 0)))
         return x + jax.lax.dynamic_slice_in_dim(table, begin, x.shape[1])
 
     def _pooled(self, x: jax.Array, lengths: jax.Array | None, true: jax.Array | None) -> jax.Array:
@@ -378,24 +393,53 @@ class Classifier(nnx.Module):
 
         Raises:
             UserError: inputs of another rank, or none; or past the end of a table of positions. Inside `jax.jit` and
-                the like it cannot be told: a chunk past the end gets the last positions of the table, silently.
+                the like it cannot be told: positions past the end silently get no encoding.
         """
         if inputs.ndim < 2 or not inputs.shape[1]:
             raise UserError(
                 f"a stream continues with inputs (batch, length), length at least 1; got the shape {inputs.shape}"
             )
-        x = self._with_positions(self.encoder(inputs), state["seen"]).astype(self.activations)
+        x, blocks = self.extend_features(inputs, state["blocks"], state["seen"])
         seen = state["seen"] + x.shape[1]
-        blocks = []
-        for block, before in zip(self.blocks, state["blocks"], strict=True):
-            x, after = block.extend(x, before)
-            blocks.append(after)
-        if self.final_norm is not None:
-            x = self.final_norm(x, None)
-        x = widened(x)
         pooled = state["pooled"] + x.sum(1) if self.pooling == "mean" else x[:, -1]
         features = pooled / seen if self.pooling == "mean" else pooled
-        return self._classified(features), {"blocks": blocks, "pooled": pooled, "seen": seen}
+        return self.classify(features), {"blocks": blocks, "pooled": pooled, "seen": seen}
+
+    def extend_features(
+        self,
+        inputs: jax.Array,
+        states: list[Any],
+        begin: jax.Array | int,
+        *,
+        mask: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, list[Any]]:
+        """The features of the next positions of single documents, before pooling.
+
+        Args:
+            inputs: (b, k) token ids or gray levels.
+            states: of the blocks, after the positions before.
+            begin: the number of those positions.
+            mask: (b, k) bool, true at positions of the sequence, padding on the right; None: no padding.
+            key: random key for dropout, the same for all chunks of a sequence; None: no dropout. Masks for all
+                positions are those of `features`.
+
+        Returns:
+            (b, k, h) float32, and the next states of the blocks.
+        """
+        keys = split_key(key, 1 + len(self.blocks))
+        # A mask with a number for each position is another one in each chunk.
+        of_chunk = [None if each is None else jax.random.fold_in(each, begin) for each in keys]
+        input_key, block_keys = of_chunk[0], (keys if self.tie_dropout else of_chunk)[1:]
+        x = self._with_positions(self.encoder(inputs), begin).astype(self.activations)
+        x = dropout(x, self.input_dropout, input_key)
+        after = []
+        for block, before, block_key in zip(self.blocks, states, block_keys, strict=True):
+            x, state = block.extend(x, before, mask=mask, key=block_key)
+            after.append(state)
+        if self.final_norm is not None:
+            x = self.final_norm(x, mask)
+        return widened(x), after
 
     @property
     def state_size(self) -> int | None:

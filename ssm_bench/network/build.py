@@ -124,6 +124,7 @@ def build(config: ConfigDict, spec: Any, *, vocab_size: int, pixels: tuple[float
         window=model.window,
         head_width=model.head_width,
         input_dropout=model.input_dropout,
+        tie_dropout=model.tie_dropout,
         mask_padding=padding != "everywhere",
         precision=model.precision,
         scan_layers=model.scan_layers,

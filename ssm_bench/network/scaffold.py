@@ -96,12 +96,15 @@ def run_part(
     return _checked_output(part, x, part(x, mask, key=key, **more))
 
 
-def extend_part(part: Part, x: jax.Array, state: Any, **more: jax.Array) -> tuple[jax.Array, Any]:
-    """Runs a part on a chunk (b, k, w), which has no padding; returns its output and the next state.
+def extend_part(
+    part: Part, x: jax.Array, state: Any, mask: jax.Array | None = None, **more: jax.Array
+) -> tuple[jax.Array, Any]:
+    """Runs a part on a chunk (b, k, w), with zeros at padded positions; returns its output and the next state.
 
     Raises:
         UserError: the part returns another shape or type than that of x.
     """
+    x = x if mask is None else jnp.where(mask[..., None], x, 0)
     y, state = part.extend(x, state, **more)
     return _checked_output(part, x, y), state
 
@@ -182,20 +185,29 @@ class Scaffold(nnx.Module, abc.ABC):
         """
         return {part: getattr(self, part).initial_state(batch) for part in self.temporal}
 
-    def extend(self, x: jax.Array, state: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
+    def extend(
+        self, x: jax.Array, state: dict[str, Any], *, mask: jax.Array | None = None, key: jax.Array | None = None
+    ) -> tuple[jax.Array, dict[str, Any]]:
         """Continues a sequence by a chunk, as `Mixer.extend` does.
 
+        Args:
+            x: the residual stream of the chunk (b, k, h).
+            state: what the positions before left behind.
+            mask: (b, k) bool, true at positions of the sequence, padding on the right; None: no padding. After padding,
+                the state has no meaning.
+            key: random key for dropout around the parts, not inside them; None: no dropout.
+
         Raises:
-            UserError: inputs of another shape or type, or a part that returns another one.
+            UserError: inputs or a mask of another shape or type, or a part that returns another one.
         """
-        check_inputs(type(self).__name__, x, None, self.d_model)
+        check_inputs(type(self).__name__, x, mask, self.d_model)
         new = dict(state)
 
         def along(part: str, u: jax.Array, key: jax.Array | None, **more: jax.Array) -> jax.Array:
-            y, new[part] = extend_part(getattr(self, part), u, state[part], **more)
+            y, new[part] = extend_part(getattr(self, part), u, state[part], mask, **more)
             return y
 
-        return self.block(x, along, mask=None, train=False, key=None), new
+        return self.block(x, along, mask=mask, train=False, key=key), new
 
     @property
     def state_size(self) -> int | None:

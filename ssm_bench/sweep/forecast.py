@@ -308,6 +308,7 @@ SIZE = {
     "task.max_length": 0,
     "train.batch_size": 0,
     "train.accumulate": 1,
+    "train.segment": 0,
 }
 
 

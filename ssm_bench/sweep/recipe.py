@@ -12,6 +12,7 @@ from ssm_bench.errors import ArgumentError, SettingError, UserError, unknown_cho
 from ssm_bench.network.build import SLOTS, options_of
 from ssm_bench.report import published
 from ssm_bench.sweep.presets import PRESETS, default_data, set_share
+from ssm_bench.training.segments import check as check_segments
 
 #: Options with the same meaning in every mixer. They are kept when another mixer replaces that of a recipe; all others
 #: take the defaults of the new mixer. `state_size` is not among them: S5 counts both states of each conjugate pair, the
@@ -138,6 +139,7 @@ def resolve(
             f"must divide train.batch_size, here {config.train.batch_size}: it can be "
             f"{divisors(config.train.batch_size)}; got {config.train.accumulate}",
         )
+    check_segments(config)
     if wanted.kind != "tokens" or protocol == "paper":
         # It has no effect there, and must not give the same run another name.
         config.train.lengths = 1

@@ -107,11 +107,9 @@ def _needs(config: ConfigDict, spec: Any, vocab_size: int, memory: int) -> tuple
     def forward(params: Any, stats: Any, inputs: jax.Array) -> jax.Array:
         return nnx.merge(kept[0], params, stats)(inputs, None, train=True, key=jax.random.key(0))
 
-    shape = (
-        config.train.batch_size // config.train.accumulate,
-        spec.documents,
-        config.task.max_length or spec.max_length,
-    )
+    length = config.task.max_length or spec.max_length
+    batch, positions = config.train.batch_size // config.train.accumulate, config.train.segment or length
+    shape = (batch, spec.documents, min(length, positions))
     program = jax.make_jaxpr(forward)(params, stats, jax.ShapeDtypeStruct(shape, jnp.uint8))
     largest = max((_bytes(value.aval) for value in _values(program.jaxpr)), default=0)
     return "activations", max(need, largest / _FUSED)

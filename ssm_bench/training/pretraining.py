@@ -176,8 +176,10 @@ def with_objective(config: ConfigDict, kind: str, objective: str, mask_rate: flo
         mask_rate: None: that of the recipe, or that of MASK_RATES.
 
     Raises:
-        SettingError: gradient accumulation.
+        SettingError: gradient accumulation, or segments.
     """
+    if config.train.segment:
+        raise SettingError("train.segment", f"must be 0 in a pretraining; got {config.train.segment}")
     if config.train.accumulate > 1:
         what = "must be 1 in a pretraining, whose loss is a mean over the predicted positions of the whole batch; got"
         raise SettingError("train.accumulate", f"{what} {config.train.accumulate}")

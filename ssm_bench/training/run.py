@@ -25,6 +25,7 @@ from ssm_bench.training.optimizer import make_optimizer
 from ssm_bench.training.outcome import Outcome
 from ssm_bench.training.processes import check_alike, checkpoints_of, first, lead
 from ssm_bench.training.recording import make_record
+from ssm_bench.training.segments import check_model
 from ssm_bench.training.sources import source_of
 from ssm_bench.training.step import Program, count_parameters
 from ssm_bench.training.stop import Stop
@@ -82,13 +83,22 @@ def make_program(
     Raises:
         UserError: a setting that names or sizes something impossible.
     """
-    model = split(make_model(config, dataset))
+    network = make_model(config, dataset)
+    check_model(network, config)
+    model = split(network)
     model = init(model) if init else model
     optimizer = make_optimizer(config.optimizer, config.train.steps, model.roles)
     ragged = dataset.spec.kind == "tokens"
-    # Configurations of records may be older than the setting.
-    accumulate = config.train.get("accumulate", 1)
-    return Program(model, optimizer, ragged=ragged, seed=config.seed, accumulate=accumulate, placement=place(devices))
+    return Program(
+        model,
+        optimizer,
+        ragged=ragged,
+        seed=config.seed,
+        # Configurations of records may be older than these settings.
+        accumulate=config.train.get("accumulate", 1),
+        segment=config.train.get("segment", 0),
+        placement=place(devices),
+    )
 
 
 def make_trainer(

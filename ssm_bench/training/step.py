@@ -12,6 +12,7 @@ from flax import nnx
 from ssm_bench.network.build import Split
 from ssm_bench.network.layers import BatchNorm
 from ssm_bench.ops.sharding import divided
+from ssm_bench.training import segments
 from ssm_bench.training.devices import Placement, place, put
 from ssm_bench.training.sources import DeviceData
 
@@ -43,6 +44,7 @@ class Program:
         ragged: bool,
         seed: int,
         accumulate: int = 1,
+        segment: int = 0,
         placement: Placement | None = None,
     ):
         """Takes what every call shares.
@@ -53,6 +55,7 @@ class Program:
             ragged: whether documents differ in length, so that the model needs to know the lengths.
             seed: of dropout.
             accumulate: microbatches of a batch, whose gradients are averaged.
+            segment: positions between which gradients of states are cut; 0: they are not.
             placement: on which devices; None: on one.
         """
         self.placement = placement or place()
@@ -62,6 +65,7 @@ class Program:
         self.ragged = ragged
         self.seed = seed
         self.accumulate = accumulate
+        self.segment = segment
         # Where arguments and results stand is all that is said: the compiler divides the work, and adds up what
         # concerns the whole batch, gradients and batch statistics.
         self.train = jax.jit(
@@ -107,10 +111,13 @@ class Program:
 
         The statistics are running averages, or, without `running`, those of this batch alone.
         """
-        model = self.merged(params, stats, running=running)
         documents = data["documents"][examples]
-        lengths = data["lengths"][documents] if self.ragged else None
-        logits = model(data["tokens"][documents][..., :length], lengths, train=train, key=key)
+        inputs, lengths = data["tokens"][documents][..., :length], data["lengths"][documents] if self.ragged else None
+        if self.segment:
+            graph, segment = self.model.graph, self.segment
+            return segments.logits(graph, params, stats, inputs, lengths, segment=segment, key=key), stats
+        model = self.merged(params, stats, running=running)
+        logits = model(inputs, lengths, train=train, key=key)
         return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
 
     def merged(self, params: Any, stats: Any, *, running: bool = True) -> Any:

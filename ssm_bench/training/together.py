@@ -42,7 +42,8 @@ class SeedsProgram(Program):
         first = programs[0]
         params, stats = (stacked([getattr(p.model, name) for p in programs]) for name in ("params", "stats"))
         model = first.model._replace(params=params, stats=stats)
-        super().__init__(model, first.optimizer, ragged=first.ragged, seed=first.seed, accumulate=first.accumulate)
+        shared = {name: getattr(first, name) for name in ("ragged", "seed", "accumulate", "segment")}
+        super().__init__(model, first.optimizer, **shared)
         self.seeds = jnp.array([p.seed for p in programs], jnp.int32)
 
     def initial_state(self) -> TrainState:
