@@ -212,7 +212,8 @@ class Measurement(_Part, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         metric: what was measured; the name carries the unit, as in `step_ms`.
         backend: of the operation or the step.
-        shape: of the inputs of an operation; or the length of the input, or the position in a stream.
+        shape: of the inputs of an operation; or the length of the input, in segments also that of one; or the position
+            in a stream.
         value: null where there is none.
     """
 
@@ -237,7 +238,7 @@ class SpeedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
 
     schema_version: Literal[2]
     kind: Literal["speed"]
-    benchmark: Literal["step", "epoch", "compare", "length", "scan", "stream", "compile"]
+    benchmark: Literal["step", "epoch", "compare", "length", "segments", "scan", "stream", "compile"]
     name: Name
     model: Name | None
     task: Name | None

@@ -15,26 +15,29 @@ EXAMPLE = """examples:
   ssm-bench bench epoch --model s5 --task text
   ssm-bench bench compare --model s5 --task listops
   ssm-bench bench length --models s5,s4d,transformer --lengths 256,1024,4096,16384
+  ssm-bench bench segments --models s5,lru --lengths 16384,131072,1048576 --segment 4096
   ssm-bench bench scan --op selective_scan --backends auto,associative
   ssm-bench bench stream --models s5,lru,transformer --lengths 1024,16384,1048576
   ssm-bench bench compile --model s5 --task text
 
 step times the training step, alone and in the loop. epoch counts the sequences a second over an epoch of real data,
 whose documents differ in length. compare times the step with each of several backends, in one run. length times it
-against the length of the input, with as many tokens in every batch. scan times one operation, forward and with its
-gradient, and says how exact it is. stream times a token against its position in a single stream, with the causal
-version of each model; the Transformer keeps a cache of the whole stream. compile times how long the programs of a run
-take to trace, lower and compile without a cache; with --steps also a step.
+against the length of the input, with as many tokens in every batch. segments times it on one long sequence, at once
+and in segments with a carried state (train.segment), with the causal version of each model. scan times one operation,
+forward and with its gradient, and says how exact it is. stream times a token against its position in a single stream,
+with the causal version of each model; the Transformer keeps a cache of the whole stream. compile times how long the
+programs of a run take to trace, lower and compile without a cache; with --steps also a step.
 Sizes are the published ones on synthetic data; --config.x.y=value changes those of models, --shapes those of scan.
 A record with other settings than the published ones needs a --name; precision alone is in the default name."""
 
 #: Each is a module here, with `run`.
-KINDS = ("step", "epoch", "compare", "length", "scan", "stream", "compile")
+KINDS = ("step", "epoch", "compare", "length", "segments", "scan", "stream", "compile")
 
 #: Where the kinds differ in what is left out.
 DEFAULTS = {
     "stream": {"task": "listops", "lengths": "1024,16384,131072,1048576"},
     "length": {"task": "text", "lengths": "256,1024,4096,16384", "steps": 20},
+    "segments": {"task": "text", "lengths": "16384,65536,262144,1048576"},
     "compare": {"steps": 50},
     "compile": {"steps": 0, "data": "auto"},
 }
@@ -43,33 +46,41 @@ DEFAULTS = {
 #: Flags that only some kinds take.
 ONLY = {
     "model": ("step", "epoch", "compare", "compile"),
-    "models": ("length", "stream"),
-    "lengths": ("length", "stream"),
+    "models": ("length", "segments", "stream"),
+    "lengths": ("length", "segments", "stream"),
     "tokens": ("length",),
+    "segment": ("segments",),
     "op": ("scan",),
     "shapes": ("scan",),
     "backends": ("scan", "compare"),
     "data": ("epoch", "compile"),
     "brief": ("step",),
     "seeds": ("step",),
-    "deadline": ("epoch", "length", "scan", "stream"),
+    "deadline": ("epoch", "length", "segments", "scan", "stream"),
 }
 
 #: What stands for a flag that was not given.
-UNGIVEN = {"tokens": 65536, "data": "real", "seeds": 1}
+UNGIVEN = {"tokens": 65536, "segment": 4096, "data": "real", "seeds": 1}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
-    parser.add_argument("what", help="step, epoch, compare, length, scan, stream or compile, as below")
+    parser.add_argument("what", help="step, epoch, compare, length, segments, scan, stream or compile, as below")
     parser.add_argument("--model", default="", help="the model of step, epoch, compare and compile")
-    parser.add_argument("--models", type=_options.names, default=[], help="of length and stream, comma-separated")
-    parser.add_argument("--task", default="", help="whose recipe is taken (length: default text, stream: listops)")
+    parser.add_argument(
+        "--models", type=_options.names, default=[], help="of length, segments and stream, comma-separated"
+    )
+    parser.add_argument(
+        "--task", default="", help="whose recipe is taken (length, segments: default text, stream: listops)"
+    )
     steps = "steps in the one long scan (default: 100; compare: 50, length: 20; compile: none is timed)"
     parser.add_argument("--steps", type=int, help=steps)
     parser.add_argument("--repeats", type=int, default=3, help="timings, of which the median counts (default: 3)")
-    parser.add_argument("--lengths", default="", help="of the input in length, positions in stream: like 1024,16384")
+    parser.add_argument(
+        "--lengths", default="", help="of the input in length and segments, positions in stream: like 1024,16384"
+    )
     parser.add_argument("--tokens", type=int, help=f"in a batch of length (default: {UNGIVEN['tokens']})")
+    parser.add_argument("--segment", type=int, help=f"positions, of segments (default: {UNGIVEN['segment']})")
     parser.add_argument("--op", default="", help="of scan: selective_scan, rg_lru, linear_recurrence, diagonal_ssm")
     parser.add_argument("--shapes", type=_options.names, default=[], help="of scan: sizes, like 32x4096x256x64,...")
     parser.add_argument("--backends", type=_options.names, default=[], help="of scan, compare: auto,associative")
@@ -84,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name",
         default="",
-        help="of the record, in length and stream before -<model> (default: like step-<model>-<task>-<platform>)",
+        help="of the record, with --models before -<model> (default: like step-<model>-<task>-<platform>)",
     )
     parser.add_argument("--protocol", default="strict", help="strict (default), paper or lra")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
@@ -99,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     for flag, kinds in ONLY.items():
         if options.what not in kinds and getattr(options, flag):
             raise UserError(f"bench {options.what} takes no --{flag}; it is for {', '.join(kinds)}")
-    for flag in ("steps", "repeats", "tokens", "seeds"):
+    for flag in ("steps", "repeats", "tokens", "segment", "seeds"):
         if (given := getattr(options, flag)) is not None and given < 1:
             raise UserError(f"--{flag} must be at least 1; got {given}")
     for name, value in (UNGIVEN | {"steps": 100} | DEFAULTS.get(options.what, {})).items():
