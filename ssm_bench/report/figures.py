@@ -21,6 +21,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from msgspec import structs
 
 from ssm_bench.data.task import LRA
 from ssm_bench.record import RunRecord, SpeedRecord, store
@@ -105,9 +106,10 @@ def draw_speeds(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
     """File name -> content of the figures: a token in a stream, and a training step against the length.
 
     Each shows one task's sizes, as many tokens in every batch, and one device. Speed records that `ssm-bench bench
-    stream` and `bench length` did not write are left out.
+    stream`, `bench length` and `bench segments` did not write are left out.
     """
-    records, figures = list(records), {}
+    records = list(records)
+    figures = _segment_figures(record for record in records if record.benchmark == SEGMENTS.name)
     for kind in (STREAM, LENGTH):
         shown: dict[tuple[str, int, str, str], dict[str, SpeedRecord]] = {}
         for record in records:
@@ -128,6 +130,30 @@ def draw_speeds(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
     return _files(figures)
 
 
+def _segment_figures(records: Iterable[SpeedRecord]) -> dict[str, Figure]:
+    """Name -> figure of a training step in segments and at once, for each task and device."""
+    shown: dict[tuple[str, str, str], list[SpeedRecord]] = {}
+    for record in records:
+        place = (record.task or "", record.device.platform, record.device.kind)
+        shown.setdefault(place, []).append(record)
+    figures = {}
+    for (task, platform, device), of_place in sorted(shown.items()):
+        # Settings of all records are a part of the title.
+        common = set.intersection(*(set(record.overrides.items()) for record in of_place))
+        lines = {}
+        for record in of_place:
+            changed = [f"--{name}={value}" for name, value in record.overrides.items() if (name, value) not in common]
+            for segment in sorted({tuple(shape[1:]) for shape in record.shapes("temporary_bytes")}):
+                how = f"segments of {segment[0]:,}" if segment else "whole"
+                part = [m for m in record.measurements if tuple(m.shape[1:]) == segment]
+                lines[", ".join([record.model or "", *changed, how])] = structs.replace(record, measurements=part)
+        settings = [f"--{name}={value}" for name, value in sorted(common)]
+        title = " · ".join([SEGMENTS.title, f"sizes of {layout.TASKS.get(task, task)}", *settings, device])
+        name = f"{SEGMENTS.name}-{task}-{platform}"
+        figures[f"{name}-{len(figures)}" if name in figures else name] = _speeds(lines, title, SEGMENTS)
+    return figures
+
+
 @dataclass(frozen=True)
 class _Kind:
     """One kind of figure of speed: which benchmark it shows, and a panel for each metric, with its title."""
@@ -143,6 +169,12 @@ STREAM = _Kind(
     "One token of a single stream, against its position",
     "position in the stream (tokens)",
     (("latency_ms", "time of a token (ms)"), ("state_bytes", "state (bytes)")),
+)
+SEGMENTS = _Kind(
+    "segments",
+    "A training step on one sequence, at once and in segments",
+    "length of the sequence (tokens)",
+    (("step_ms", "time of a step (ms)"), ("temporary_bytes", "temporary memory (bytes)")),
 )
 LENGTH = _Kind(
     "length",

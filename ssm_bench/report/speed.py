@@ -22,6 +22,7 @@ def blocks(records: Iterable[SpeedRecord]) -> dict[str, str]:
         "speed-backends": table(COMPARE_HEADS, _compared(records)),
         "speed-operations": table(OPERATION_HEADS, _operations(records)),
         "speed-lengths": table(LENGTH_HEADS, _lengths(records)),
+        "speed-segments": table(SEGMENT_HEADS, _segments(records)),
         "speed-streams": table(STREAM_HEADS, _streams(records)),
         "speed-compile": table(COMPILE_HEADS, _compiled(records)),
     }
@@ -289,6 +290,32 @@ def _lengths(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
                 f"{record.sizes.get('tokens') or '–'}",
                 f"{shape[0]}",
                 f"{record.value('batch_size', shape=shape)}",
+                link(record, short(record.value("step_ms", shape=shape))),
+                short(record.value("tokens_per_second", shape=shape)),
+                _bytes(record.value("temporary_bytes", shape=shape)),
+                _measured(record),
+            ]
+
+
+SEGMENT_HEADS = (
+    *("Model", "Task", "Activations", "Length", "Segment", "ms a step", "Tokens a second"),
+    *("Temporary memory", "Measured"),
+)
+
+
+def _segments(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
+    """A row for each length of each `bench segments`, in segments and at once; one that did not fit has no time."""
+    for record in records:
+        if record.benchmark != "segments":
+            continue
+        for shape in record.shapes("temporary_bytes"):
+            length, *segment = shape
+            yield [
+                md(model_of(record)),
+                md(record.task or ""),
+                activations(record),
+                f"{length:,}",
+                f"{segment[0]:,}" if segment else "whole",
                 link(record, short(record.value("step_ms", shape=shape))),
                 short(record.value("tokens_per_second", shape=shape)),
                 _bytes(record.value("temporary_bytes", shape=shape)),

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from ssm_bench.bench import length, operations, step
+from ssm_bench.bench import length, operations, segments, step
 from ssm_bench.cli import main
 from ssm_bench.record import config_hash, store
 from ssm_bench.report.speed import NOTHING, blocks
@@ -119,6 +119,24 @@ def test_lengths_keep_the_tokens_of_a_batch(tmp_path, monkeypatch):
         assert (record.value("step_ms", shape=(tokens,)) or 0) > 0
     assert main(["figures"]) == 0
     assert list((tmp_path / "results/figures/speed").glob("length-*.svg"))
+
+
+def test_segments_have_times_and_memory_next_to_whole_sequences(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("bench", "segments", "--models", "lru", "--segment", "16", "--lengths", "32", "--repeats", "1")
+    assert main([*arguments, *SIZES, "--name", "small"]) == 0
+    (record,) = store.read_all_speed("results")
+    assert record.name == "small-lru" and record.task == "text" and record.notes == []
+    for shape in ((32, 16), (32,)):
+        assert (record.value("step_ms", shape=shape) or 0) > 0 and record.value("temporary_bytes", shape=shape)
+    monkeypatch.setattr(segments.stream, "free_bytes", lambda: 10.0)
+    assert main([*arguments, *SIZES, "--name", "none"]) == 0
+    record = next(record for record in store.read_all_speed("results") if record.name == "none-lru")
+    assert record.value("step_ms", shape=(32, 16)) is None and record.value("temporary_bytes", shape=(32, 16))
+    assert record.notes[0] == "no time for 32 in segments of 16: it does not fit in memory"
+    capsys.readouterr()
+    assert main([*arguments, *SIZES, "--name", "x", "--config.model.norm=batch"]) == 2
+    assert "model.norm must be layer or rms or scale where train.segment is not 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

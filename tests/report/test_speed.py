@@ -14,7 +14,7 @@ PAGE = "# Speed\n\n" + "\n".join(
     f"<!-- table:begin {name} --><!-- table:end -->"
     for name in (
         *("speed-steps", "speed-epochs", "speed-backends", "speed-operations", "speed-lengths", "speed-streams"),
-        "speed-compile",
+        *("speed-segments", "speed-compile"),
     )
 )
 
@@ -220,6 +220,25 @@ def test_a_stream_has_a_row_for_each_position():
     near, far = rows(speed.blocks([stream])["speed-streams"])
     assert near[2:6] == ["64", "[0.1](../results/speed/stream-s5-gpu.json)", "0.6", "1 MiB"]
     assert far[2:6] == ["1,048,576", "[–](../results/speed/stream-s5-gpu.json)", "–", "1 GiB"]
+
+
+def test_segments_have_a_row_for_each_length_and_way_and_a_figure():
+    found = at((1024, 64), {"step_ms": 3.0, "temporary_bytes": 2**20})
+    found |= at((1024,), {"step_ms": 2.0, "temporary_bytes": 2**30}) | at((2**20,), {"temporary_bytes": 2**40})
+    overrides = {"config.model.d_model": "32"}
+    records = [
+        record(f"segments-{m}", found, benchmark="segments", model=m, task="text", overrides=overrides | extra)
+        for m, extra in (("s5", {"config.mixer.blocks": "1"}), ("lru", {}))
+    ]
+    shown = rows(speed.blocks(records[:1])["speed-segments"])
+    assert [row[3:6] for row in shown] == [
+        ["1,024", "whole", "[2](../results/speed/segments-s5.json)"],
+        ["1,024", "64", "[3](../results/speed/segments-s5.json)"],
+        ["1,048,576", "whole", "[–](../results/speed/segments-s5.json)"],
+    ]
+    drawn = figures.draw_speeds(records)["segments-text-gpu.svg"].decode()
+    for words in ("config.model.d_model=32", "config.mixer.blocks=1, segments of 64", "lru, whole"):
+        assert words in drawn
 
 
 def test_compilation_has_a_row_with_the_sum_of_its_evaluations_and_each_length_alone():
