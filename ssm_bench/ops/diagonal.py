@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.precision import widened
 from ssm_bench.ops.recurrence import linear_recurrence
-from ssm_bench.ops.sharding import per_device
+from ssm_bench.ops.sharding import per_device, sequence_devices
 
 
 def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, backend: str = "auto") -> jax.Array:
@@ -39,8 +39,8 @@ def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, 
         needs="float32 or bfloat16 inputs with complex64 eigenvalues",
         given=f"{u.dtype.name} with {log_a.dtype.name}",
         fits=log_a.dtype == jnp.complex64 and u.dtype in (jnp.float32, jnp.bfloat16),
-        # A warp is too wide for states that come in ones and twos.
-        worth=len(log_a) % 4 == 0,
+        # A warp is too wide for states that come in ones and twos; the kernel reads whole sequences.
+        worth=len(log_a) % 4 == 0 and sequence_devices() == 1,
     )
     backend = choose_backend(backend, path)
     if backend == "fused":

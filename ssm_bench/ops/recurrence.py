@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssm_bench.ops.backends import FastPath, choose_backend
-from ssm_bench.ops.sharding import per_device
+from ssm_bench.ops.sharding import per_device, sequence_devices
 
 
 def linear_recurrence(
@@ -46,6 +46,9 @@ def linear_recurrence(
         UserError: an unknown backend, or "fused" where it cannot run.
         ValueError: shapes that do not fit.
 
+    Inside `divided` with a mesh that has the axis SEQUENCE_AXIS (`ssm_bench.ops.sharding`), time is divided among its
+    devices, which exchange their states (`ssm_bench.ops.sequence_parallel`).
+
     Gradients are those of autodiff, computed by the recurrence run the other way (reverse mode only).
     Source: Blelloch 1990, "Prefix sums and their applications"; for the adjoint, Martin and Cundy 2018
     (arXiv 1709.04057).
@@ -71,6 +74,12 @@ def linear_recurrence(
 
     given = [coefficient, b] if h0 is None else [coefficient, b, h0]
     dtype = jnp.result_type(jnp.float32, *given)
+    if sequence_devices() > 1:
+        from ssm_bench.ops.sequence_parallel import divided_recurrence
+
+        state = jnp.zeros_like(b[:, 0]) if h0 is None else jnp.broadcast_to(h0, (len(b), *b.shape[2:]))
+        options = {"logarithmic": logarithmic, "reverse": reverse, "backend": backend}
+        return divided_recurrence(coefficient.astype(dtype), b.astype(dtype), state.astype(dtype), **options)
     path = FastPath(
         operation="linear_recurrence",
         needs="float32 or complex64",
