@@ -9,8 +9,8 @@ from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 
-# Set before anything imports JAX, and inherited by the processes that tests start. On a CPU each process has one thread:
-# the tests run side by side, and sums come out the same on any number of cores.
+# Set before anything imports JAX, and inherited by the processes that tests start. On a CPU each process has one
+# thread: the tests run side by side, and sums come out the same on any number of cores.
 os.environ.update(
     OMP_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
