@@ -184,9 +184,11 @@ def test_hidden_inputs_do_not_depend_on_where_the_data_are(tmp_path):
     assert scores[0] == scores[1]
 
 
-def test_microbatches_are_refused():
+def test_microbatches_and_segments_are_refused():
     with pytest.raises(UserError, match="^train.accumulate must be 1 in a pretraining, .*; got 2$"):
         config_of("--config.train.accumulate=2", "--config.model.norm=layer")
+    with pytest.raises(UserError, match="^train.segment must be 0 in a pretraining; got 8$"):
+        config_of("--config.train.segment=8", "--config.model.norm=layer", "--config.mixer.bidirectional=false")
 
 
 def test_a_stopped_pretraining_resumes_to_the_same_bits(tmp_path):
