@@ -1,9 +1,8 @@
-"""A sequence mixer in twenty lines: an exponential moving average of every channel."""
+"""A sequence mixer in fifteen lines: an exponential moving average of every channel."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.network.mixer import Mixer, Traits
@@ -21,19 +20,15 @@ class EMA(Mixer):
         self.d_model = d_model
         self.logit = Spectrum(jnp.log(jnp.geomspace(1.0, longest, d_model)))
 
-    def __call__(
-        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
-    ) -> Float[Array, "b l h"]:
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
         """(b, l, h) -> (b, l, h)."""
         return self.extend(x, self.initial_state(len(x)))[0]
 
-    def initial_state(self, batch: int) -> Float[Array, "{batch} h"]:
+    def initial_state(self, batch: int) -> jax.Array:
         """Zeros (b, h)."""
         return jnp.zeros((batch, self.d_model))
 
-    def extend(
-        self, x: Float[Array, "b k h"], state: Float[Array, "b h"]
-    ) -> tuple[Float[Array, "b k h"], Float[Array, "b h"]]:
+    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
         """A chunk (b, k, h) and the state before it give (b, k, h) and the state after it."""
         decay = jax.nn.sigmoid(self.logit[...])
         h = ops.linear_recurrence(decay, (1 - decay) * x, h0=state)
