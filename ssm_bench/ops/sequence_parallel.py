@@ -3,14 +3,21 @@
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
+from jaxtyping import Array, Inexact
 
 from ssm_bench.ops.recurrence import linear_recurrence
 from ssm_bench.ops.sharding import AXIS, SEQUENCE_AXIS
 
 
 def divided_recurrence(
-    a: jax.Array, b: jax.Array, h0: jax.Array, *, logarithmic: bool, reverse: bool, backend: str
-) -> jax.Array:
+    a: Inexact[Array, "..."],
+    b: Inexact[Array, "b l *state"],
+    h0: Inexact[Array, "b *state"],
+    *,
+    logarithmic: bool,
+    reverse: bool,
+    backend: str,
+) -> Inexact[Array, "b l *state"]:
     """`linear_recurrence` with the time axis divided among the devices of the axis SEQUENCE_AXIS of the present mesh.
 
     Each device solves the recurrence on its own part from a zero state. The last states of all parts and the factors
@@ -37,11 +44,11 @@ def divided_recurrence(
     if b.shape[1] % devices:
         raise ValueError(f"a sequence of {b.shape[1]} steps cannot be divided evenly among {devices} devices")
 
-    def solve(a: jax.Array, b: jax.Array, h0: jax.Array | None = None) -> jax.Array:
+    def solve(a: Array, b: Array, h0: Array | None = None) -> Array:
         coefficient, log_a = (None, a) if logarithmic else (a, None)
         return linear_recurrence(coefficient, b, log_a=log_a, h0=h0, reverse=reverse, backend=backend)
 
-    def on_device(a: jax.Array, b: jax.Array, h0: jax.Array) -> jax.Array:
+    def on_device(a: Array, b: Array, h0: Array) -> Array:
         states = solve(a, b)
         # What is left of a state of one before the part.
         nothing = jnp.zeros(

@@ -102,9 +102,9 @@ def logits(
     size = min(segment, tokens.shape[1])
     padded = lengths is not None or tokens.shape[1] % size != 0
     lengths = jnp.full(len(tokens), tokens.shape[1]) if lengths is None else lengths
-    tokens = jnp.pad(tokens, ((0, 0), (0, -tokens.shape[1] % size)))
+    tokens = jnp.pad(tokens, ((0, 0), (0, -tokens.shape[1] % size), *[(0, 0)] * (tokens.ndim - 2)))
     # Segments come first, as the scan takes them.
-    segments = jnp.moveaxis(tokens.reshape(len(tokens), -1, size), 1, 0)
+    segments = jnp.moveaxis(tokens.reshape(len(tokens), -1, size, *tokens.shape[2:]), 1, 0)
     begins = size * jnp.arange(len(segments))
     part = partial(_pooled_part, graph, padded and model.mask_padding)
     states = [block.initial_state(len(tokens)) for block in model.blocks]
