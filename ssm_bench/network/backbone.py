@@ -105,7 +105,7 @@ def sinusoidal_positions(length: int, width: int) -> Float32[np.ndarray, "{lengt
 
 def as_documents(
     inputs: Real[Array, "b documents l *channels"], lengths: Int[Array, "b documents"] | None
-) -> tuple[Real[Array, "b_documents l *channels"], Int[Array, "b_documents"] | None]:
+) -> tuple[Real[Array, "b_documents l *channels"], Int[Array, " b_documents"] | None]:
     """The documents of a batch, all first ones and then all second ones, and their lengths.
 
     Args:

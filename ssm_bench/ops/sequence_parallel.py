@@ -12,7 +12,7 @@ from ssm_bench.ops.sharding import AXIS, SEQUENCE_AXIS
 def divided_recurrence(
     a: Inexact[Array, "..."],
     b: Inexact[Array, "b l *state"],
-    h0: Inexact[Array, "b *state"],
+    h0: Inexact[Array, "#b *#state"],
     *,
     logarithmic: bool,
     reverse: bool,
