@@ -106,7 +106,7 @@ def train(
         The run. Its record may say "diverged", "oom" or "partial".
 
     Raises:
-        ValueError: an unknown name, a setting out of range, missing data, a folder that can not be written, or a
+        ValueError: an unknown name, a setting out of range, missing data, a folder that cannot be written, or a
             tracker that is not installed.
         TypeError: a class that is no mixer.
 
@@ -162,7 +162,7 @@ def load(path: Path | str, *, checkpoints: Path | str | None = None) -> TrainedM
         The model: `model(tokens, lengths)` gives logits, `model.params` the parameters.
 
     Raises:
-        ValueError: there is no such model, or it can not be read.
+        ValueError: there is no such model, or it cannot be read.
     """
     return trained.of_folder(path) if Path(path).is_dir() else trained.of_record(path, checkpoints)
 

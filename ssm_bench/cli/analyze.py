@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     """Computes, prints a summary and writes the files.
 
     Raises:
-        UserError: an unknown name or an impossible size, no model, no record, or files that can not be read or written.
+        UserError: an unknown name or an impossible size, no model, no record, or files that cannot be read or written.
     """
     if options.what not in KINDS:
         raise unknown_name("analyze", options.what, KINDS)

@@ -226,7 +226,7 @@ def _export(options: argparse.Namespace) -> int:
     try:
         name, folder = tfds_builders.build(options.task, options.tokens, options.data_dir.expanduser())
     except OSError as error:
-        raise UserError(f"can not write to --data-dir {options.data_dir}: {error.strerror or error}") from error
+        raise UserError(f"cannot write to --data-dir {options.data_dir}: {error.strerror or error}") from error
     print(f"{name}, {folder}")
     print(
         f'read it with: tfds.data_source("{name}", data_dir="{options.data_dir}", '

@@ -88,7 +88,7 @@ def _written(text: str, out: Path | None) -> int:
 
 
 def _described(names: Iterable[str], find: Callable[[str], object]) -> list[tuple[str, str]]:
-    """Each name with the first line of what describes it; a plug-in that can not be imported says so on its line."""
+    """Each name with the first line of what describes it; a plug-in that cannot be imported says so on its line."""
     rows = []
     for name in names:
         try:

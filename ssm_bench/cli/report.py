@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Writes or serves the page; returns the exit code.
 
     Raises:
-        UserError: there is no such folder, flags contradict each other, or the file or the port can not be used.
+        UserError: there is no such folder, flags contradict each other, or the file or the port cannot be used.
     """
     from ssm_bench.report import page
 

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """Prints a line for every problem; returns 1 if there is one, else 0.
 
     Raises:
-        UserError: there is no such folder, or `store.migrate` can not move a record.
+        UserError: there is no such folder, or `store.migrate` cannot move a record.
     """
     from ssm_bench.cli.table import readme_of
     from ssm_bench.errors import UserError, printable

@@ -190,13 +190,13 @@ def write_text(text: str, path: Path) -> Path:
     """Writes a text file through a temporary neighbor and a rename, creating folders on the way.
 
     Raises:
-        UserError: it can not be written.
+        UserError: it cannot be written.
     """
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
         # The rename would replace a device such as /dev/null, or a pipe, by a file.
         if path.exists() and not path.is_file():
-            raise UserError(f"can not write the file {path}: there is something else than a file")
+            raise UserError(f"cannot write the file {path}: there is something else than a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("w", encoding="utf-8", newline="\n") as file:
@@ -207,7 +207,7 @@ def write_text(text: str, path: Path) -> Path:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"can not write the file {path}: {error.strerror}") from error
+        raise UserError(f"cannot write the file {path}: {error.strerror}") from error
     return path
 
 

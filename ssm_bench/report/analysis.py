@@ -27,7 +27,7 @@ def write(name: str, tables: Mapping[str, pd.DataFrame], figure: Figure, root: P
         root: the folder of all results.
 
     Raises:
-        UserError: a file that can not be written.
+        UserError: a file that cannot be written.
     """
     folder = layout.analyses_of(root)
     texts = {

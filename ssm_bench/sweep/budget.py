@@ -91,7 +91,7 @@ def planned_share(
         lock = FileLock(file.with_suffix(".lock")).acquire()
     except OSError as error:
         raise UserError(
-            f"can not lock the plan {file}: {error.strerror}; use another folder for --checkpoints"
+            f"cannot lock the plan {file}: {error.strerror}; use another folder for --checkpoints"
         ) from error
     with lock:
         if (share := _kept(file)) is not None:

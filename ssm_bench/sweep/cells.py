@@ -267,7 +267,7 @@ def check(wanted: Sequence[Cell], runner: Runner) -> None:
     """Finds what would spoil cells before any of them starts.
 
     Raises:
-        UserError: a mistake in names or settings, a folder that can not be written to, a note that is not text, or a
+        UserError: a mistake in names or settings, a folder that cannot be written to, a note that is not text, or a
             tracker that is not installed.
     """
     tracking.check(runner.track)

@@ -114,7 +114,7 @@ class Forecast:
 
     @classmethod
     def read(cls, results: Path, checkpoints: Path, here: Device) -> "Forecast":
-        """Reads all records; those that can not be read, which `ssm-bench verify` names, are left out."""
+        """Reads all records; those that cannot be read, which `ssm-bench verify` names, are left out."""
         bad: list[str] = []
         runs, speeds = store.read_all(results, skip=bad.append), store.read_all_speed(results, skip=bad.append)
         return cls(runs, speeds, checkpoints, here)

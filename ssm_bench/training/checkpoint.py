@@ -45,7 +45,7 @@ def reserved(folders: Sequence[Path]) -> Iterator[None]:
 
     Raises:
         UnderWay: another process has locked one of them.
-        UserError: a lock can not be created, for example in a folder of another user.
+        UserError: a lock cannot be created, for example in a folder of another user.
     """
     with contextlib.ExitStack() as stack:
         for folder in folders:
@@ -63,7 +63,7 @@ def reserved(folders: Sequence[Path]) -> Iterator[None]:
                 ) from None
             except OSError as error:
                 raise UserError(
-                    f"can not lock {file}: {_reason(error)}; choose another folder with --checkpoints"
+                    f"cannot lock {file}: {_reason(error)}; choose another folder with --checkpoints"
                 ) from error
         yield
 
@@ -131,7 +131,7 @@ class Checkpoints:
             progress: plain JSON.
 
         Raises:
-            UserError: it can not be written, for example because the disk is full.
+            UserError: it cannot be written, for example because the disk is full.
         """
         if step == self._newest:
             return  # A checkpoint is a function of the step.
@@ -150,7 +150,7 @@ class Checkpoints:
             raise
         except Exception as error:  # Orbax raises ValueError for a full disk, and at times a bare Exception.
             shutil.rmtree(draft, ignore_errors=True)
-            raise UserError(f"can not write a checkpoint into {self.folder}: {_reason(error)}") from error
+            raise UserError(f"cannot write a checkpoint into {self.folder}: {_reason(error)}") from error
 
     def _once(self, work: Callable[[], None]) -> None:
         """Does work on files; of several processes that save together, one does it."""
@@ -201,7 +201,7 @@ class Checkpoints:
             raise
         except Exception as error:
             raise UserError(
-                f"the checkpoint {folder} is undamaged, but this version of Orbax can not read it "
+                f"the checkpoint {folder} is undamaged, but this version of Orbax cannot read it "
                 f"({_reason(error)}): delete {self.folder} to start this run again"
             ) from error
 
@@ -242,14 +242,14 @@ class Checkpoints:
         """Deletes all checkpoints, damaged ones too.
 
         Raises:
-            UserError: one can not be deleted.
+            UserError: one cannot be deleted.
         """
         try:
             shutil.rmtree(self.folder)
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise UserError(f"can not delete the checkpoints in {self.folder}: {_reason(error)}") from error
+            raise UserError(f"cannot delete the checkpoints in {self.folder}: {_reason(error)}") from error
         self._newest, self._damaged = None, []
 
     def _set_aside(self, step: int) -> None:
@@ -300,13 +300,13 @@ def _problem(folder: Path) -> str:
                 return f"{name} has changed since it was saved"
     except PermissionError as error:
         raise UserError(
-            f"can not read the checkpoint {folder}: {error.strerror}; choose another folder with --checkpoints"
+            f"cannot read the checkpoint {folder}: {error.strerror}; choose another folder with --checkpoints"
         ) from error
     except FileNotFoundError as error:
         name = Path(str(error.filename)).relative_to(folder)
         return "it has no checksums" if str(name) == CHECKSUMS else f"{name} is missing"
     except (OSError, ValueError) as error:
-        return f"its checksums or files can not be read: {_reason(error)}"
+        return f"its checksums or files cannot be read: {_reason(error)}"
     if "progress.json" not in kept or not any(name.startswith("tree/") for name in kept):
         return "its list of checksums is incomplete"
     # Another seed's checkpoint has the same arrays: only this name distinguishes it.

@@ -31,12 +31,12 @@ def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
 
 
 def writable(*folders: Path) -> None:
-    """Refuses folders for output that can not be made or written to, before the work whose output they take.
+    """Refuses folders for output that cannot be made or written to, before the work whose output they take.
 
     It makes none: what is refused afterwards leaves nothing behind.
 
     Raises:
-        UserError: of the first that can not.
+        UserError: of the first that cannot.
     """
     for folder in folders:
         path = folder.absolute()
@@ -47,5 +47,5 @@ def writable(*folders: Path) -> None:
                 pass
         except OSError as error:
             raise UserError(
-                f"can not write to the folder {folder}: choose another with --results or --checkpoints"
+                f"cannot write to the folder {folder}: choose another with --results or --checkpoints"
             ) from error

@@ -72,7 +72,7 @@ def place(devices: int = 1) -> Placement:
 
 
 def check_batch(train: ConfigDict, devices: int) -> None:
-    """Refuses a batch that so many devices can not share evenly.
+    """Refuses a batch that so many devices cannot share evenly.
 
     Args:
         train: the section of a configuration.

@@ -116,7 +116,7 @@ class Trainer(Scorer):
         """The newest checkpoint's training state and best parameters, or the initial ones.
 
         Raises:
-            UserError: the checkpoint can not be read, or was trained on other data.
+            UserError: the checkpoint cannot be read, or was trained on other data.
         """
         state = self.program.initial_state()
         best = {"params": self.program.model.params, "stats": self.program.model.stats}

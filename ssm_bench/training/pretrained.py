@@ -92,7 +92,7 @@ def write(
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
     except OSError as error:
-        raise UserError(f"can not write pretrained weights to {folder}: {error.strerror}") from error
+        raise UserError(f"cannot write pretrained weights to {folder}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Stop:
     def attempt(self, work: Callable[[], Result]) -> Result:
         """The result of work of unknown duration, such as compiling, which is abandoned when a stop is requested.
 
-        Python can not end a thread: abandoned work continues until the process ends, so a command calls `leave` last.
+        Python cannot end a thread: abandoned work continues until the process ends, so a command calls `leave` last.
 
         Args:
             work: called in a thread; it must not change what is used after it was abandoned.
@@ -98,7 +98,7 @@ class Stop:
         self.signal = name
 
     def __enter__(self) -> "Stop":
-        """Installs the handlers; outside the main thread signals can not be caught, and stay as they are."""
+        """Installs the handlers; outside the main thread signals cannot be caught, and stay as they are."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 # `nohup` ignores SIGHUP on behalf of its command.

@@ -89,7 +89,7 @@ class TrainedModel:
         """Writes the model as a folder: arrays (safetensors), configuration (JSON) and a model card (Markdown).
 
         Raises:
-            ValueError: the folder exists and holds something else, or can not be written.
+            ValueError: the folder exists and holds something else, or cannot be written.
         """
         from safetensors.numpy import save_file
 
@@ -113,7 +113,7 @@ class TrainedModel:
             shutil.rmtree(folder, ignore_errors=True)
             draft.rename(folder)
         except OSError as error:
-            raise UserError(f"can not write the model to {folder}: {error.strerror}") from error
+            raise UserError(f"cannot write the model to {folder}: {error.strerror}") from error
         return folder
 
 

@@ -1,4 +1,4 @@
-"""Which share of its schedule a cell gets for its time, and what becomes of one that can not be timed."""
+"""Which share of its schedule a cell gets for its time, and what becomes of one that cannot be timed."""
 
 import json
 import os
@@ -125,7 +125,7 @@ def test_a_plan_is_written_in_one_stroke(tmp_path, probes, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(store.os, "fsync", full)
-        with pytest.raises(UserError, match=r"can not write the file .*plan.*: No space left on device"):
+        with pytest.raises(UserError, match=r"cannot write the file .*plan.*: No space left on device"):
             share_of(tmp_path, 100)
     assert not list(tmp_path.rglob("plan/*.json"))
 
@@ -218,7 +218,7 @@ def test_a_plan_of_another_user_is_one_sentence(tmp_path, probes, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(budget.FileLock, "acquire", refused)
-    with pytest.raises(UserError, match="^can not lock the plan .*: Permission denied; use another folder for --check"):
+    with pytest.raises(UserError, match="^cannot lock the plan .*: Permission denied; use another folder for --check"):
         share_of(tmp_path, 100)
 
 

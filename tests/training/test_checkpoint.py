@@ -261,7 +261,7 @@ except UserError as error:
 
 def test_a_save_that_the_system_refuses_is_one_sentence_and_loses_nothing(tmp_path):
     told = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert told.stdout == f"can not write a checkpoint into {tmp_path}: File too large\n" and told.stderr == ""
+    assert told.stdout == f"cannot write a checkpoint into {tmp_path}: File too large\n" and told.stderr == ""
     assert Checkpoints(tmp_path).steps() == [1]
     assert Checkpoints(tmp_path).progress() == {"step": 1}
 
@@ -290,7 +290,7 @@ def test_a_full_disk_ends_a_run_with_one_sentence(tmp_path, monkeypatch, capsys,
         command += ["--models", "transformer", "--tasks", "text", "--jobs", "1", "--no-table"]
     assert main([verb, *command]) == (2 if verb == "train" else 1)
     printed = capsys.readouterr()
-    sentence = f"error: can not write a checkpoint into {tmp_path}/checkpoints/"
+    sentence = f"error: cannot write a checkpoint into {tmp_path}/checkpoints/"
     assert printed.err.count(sentence) == 1 and ": No space left on device" in printed.err
     assert "Traceback" not in printed.err
     assert not (tmp_path / "results").exists()
@@ -305,21 +305,21 @@ def test_files_of_another_user_are_one_sentence(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_sha256", refused)
         with pytest.raises(
-            UserError, match="^can not read the checkpoint .*: Permission denied; choose another folder"
+            UserError, match="^cannot read the checkpoint .*: Permission denied; choose another folder"
         ):
             Checkpoints(tmp_path / "run").restore(TREE)
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.shutil, "rmtree", refused)
-        with pytest.raises(UserError, match="^can not delete the checkpoints in .*: Permission denied"):
+        with pytest.raises(UserError, match="^cannot delete the checkpoints in .*: Permission denied"):
             Checkpoints(tmp_path / "run").clear()
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.FileLock, "acquire", refused)
         with (
-            pytest.raises(UserError, match="^can not lock .*: Permission denied; choose another folder with --check"),
+            pytest.raises(UserError, match="^cannot lock .*: Permission denied; choose another folder with --check"),
             reserved([tmp_path / "run"]),
         ):
             pass
     # A folder in place of the lock is another kind of the same mistake.
     lock_file(tmp_path / "other").mkdir()
-    with pytest.raises(UserError, match="^can not lock .*: Is a directory"), reserved([tmp_path / "other"]):
+    with pytest.raises(UserError, match="^cannot lock .*: Is a directory"), reserved([tmp_path / "other"]):
         pass
