@@ -73,8 +73,8 @@ def _corruptions(figures: dict[str, int]) -> str:
     return (
         f"{figures['corruptions']} damaged files: {of('data')}, {of('checkpoints')}. If a checkpoint is damaged, the "
         "run resumes from the previous one. Bits are flipped; files are truncated, extended, zeroed in part or "
-        "entirely, overwritten with noise, ones or other JSON, deleted, exchanged, or replaced by files of another run, "
-        "a folder or a pipe."
+        "entirely, overwritten with noise, ones or other JSON, deleted, exchanged, or replaced by files of another "
+        "run, a folder or a pipe."
     )
 
 
@@ -99,7 +99,8 @@ def _readers(figures: dict[str, int]) -> str:
     killed = figures.get("replacements that were killed", 0)
     return (
         f"Two processes opened a set {figures['sets opened meanwhile']} times while it was replaced "
-        f"{figures['replacements']} times ({killed} replacements were killed). Each time, they read either the old or the new set."
+        f"{figures['replacements']} times ({killed} replacements were killed). Each time, they "
+        "read either the old or the new set."
     )
 
 

@@ -365,7 +365,7 @@ def test_verify_tells_figures_that_are_gone_changed_or_nobody_s(results, capsys)
     capsys.readouterr()
     assert main(["verify", "--results", str(results)]) == 1
     assert capsys.readouterr().out.splitlines()[:-1] == [
-        f"{preset}: no record makes it; delete it",
+        f"{preset}: belongs to no record; delete it",
         f"{nobody}: no figure of these records; delete it",
         *(f"{path}: not as it was drawn; run `ssm-bench figures`" for path in (gone, changed)),
     ]

@@ -190,16 +190,16 @@ def test_options_that_an_experiment_leaves_out_are_written_out():
         ({"task": "txt"}, r"unknown task 'txt' \(did you mean text"),
         ({"preset": "quik"}, r"unknown preset 'quik' \(did you mean quick"),
         ({"protocol": "loose"}, r"unknown protocol 'loose'.*paper, strict"),
-        ({"share": 1.5}, r"share is a share .* got 1.5"),
-        ({"share": 0.5, "preset": "quick"}, r"share is a share .* a quick run has none"),
-        ({"overrides": ["--config.seed=1"]}, r"seed has a flag of its own: --seed"),
+        ({"share": 1.5}, r"share must be in \(0, 1\]; got 1.5"),
+        ({"share": 0.5, "preset": "quick"}, r"share cannot be set under the preset quick"),
+        ({"overrides": ["--config.seed=1"]}, r"seed cannot be changed with --config: use --seed"),
         (
             {"preset": "budget", "overrides": ["--config.model.layers=2"]},
             r"changes the .* recipe.*the preset custom",
         ),
         (
             {"share": 0.01, "preset": "paper"},
-            r"^share is a share .* a paper run takes all; got 0.01; use the preset budget or custom$",
+            r"^share cannot be set under the preset paper, .*; got 0.01; use the preset budget or custom$",
         ),
         (
             {"preset": "paper", "overrides": ["--config.train.steps=100"]},
@@ -207,9 +207,9 @@ def test_options_that_an_experiment_leaves_out_are_written_out():
         ),
         (
             {"preset": "paper", "overrides": ["--config.model.layers=2"]},
-            r"free under paper: train.evaluations, .*the preset custom",
+            r"settings that may change under paper: train.evaluations, .*the preset custom",
         ),
-        ({"seed": -1}, r"seed takes a whole number from 0 .* got -1"),
+        ({"seed": -1}, r"seed must be a whole number from 0 .* got -1"),
         ({"overrides": ["--config.model.mixer=s7"]}, r"unknown model.mixer 's7' \(did you mean"),
     ],
 )
@@ -285,7 +285,7 @@ def test_every_preset_resolves_every_cell(preset):
 
 @pytest.mark.parametrize("name", ["published_row", "published_source"])
 def test_a_row_that_was_not_published_is_refused_before_training(name):
-    with pytest.raises(UserError, match=r"published_row names a row of the published results.*nope"):
+    with pytest.raises(UserError, match=r"published_row must be empty or a row of the published results.*nope"):
         resolve("s5", "text", overrides=(f"--config.report.{name}=nope",))
     assert resolve("s5", "text", overrides=("--config.report.published_row=",)).report.published_row == ""
 

@@ -42,7 +42,7 @@ def test_a_run_under_way_is_refused_until_its_process_is_gone(tmp_path):
     folder = checkpoint_folder(config, dataset, tmp_path / "ckpt")
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(UnderWay, match=f"^this run is under way in process {holder.pid} on .*: wait for its end, or"):
+    with pytest.raises(UnderWay, match=f"^this run is under way in process {holder.pid} on .*: wait until it ends, or"):
         run_in(tmp_path, config, dataset)
     assert not folder.exists() and not (tmp_path / "results").exists()
     # Another seed is another run.
@@ -194,7 +194,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(two_checkpo
         assert found_in(folder) == 10
     finally:
         logging.getLogger("ssm_bench").removeHandler(handler)
-    assert re.fullmatch(r"damaged checkpoint in .* \(step 20: .*\): using that of step 10 instead\n", said.getvalue())
+    assert re.fullmatch(r"damaged checkpoint in .* \(step 20: .*\): using step 10 instead\n", said.getvalue())
 
 
 def test_a_checkpoint_of_another_run_is_refused(two_checkpoints, tmp_path):
@@ -235,7 +235,7 @@ def test_without_an_undamaged_checkpoint_one_sentence_says_how_to_start_again(tm
 def test_arrays_of_other_code_are_one_sentence(tmp_path, capfd):
     saved(tmp_path, 10)
     for like in (TREE | {"w": jnp.zeros(2)}, TREE | {"x": jnp.zeros(4)}, TREE | {"x": jnp.zeros(5000, jnp.int32)}):
-        with pytest.raises(UserError, match="^the checkpoint .* holds other arrays than this model and optimizer"):
+        with pytest.raises(UserError, match="^the checkpoint .* has different arrays than this model and optimizer"):
             Checkpoints(tmp_path).restore(like)
     assert capfd.readouterr().err == ""
 
@@ -304,9 +304,7 @@ def test_files_of_another_user_are_one_sentence(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_sha256", refused)
-        with pytest.raises(
-            UserError, match="^cannot read the checkpoint .*: Permission denied; choose another folder"
-        ):
+        with pytest.raises(UserError, match="^cannot read the checkpoint .*: Permission denied; choose another folder"):
             Checkpoints(tmp_path / "run").restore(TREE)
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.shutil, "rmtree", refused)
