@@ -84,7 +84,7 @@ def _figures(root: Path | str) -> list[str]:
     names |= {layout.TABLE} if presets & set(layout.COMBINED) else set()
     strangers = sorted(path for path in figures.glob("[!.]*") if path.name not in names)
     found = [f"{path}: belongs to no record; delete it" for path in strangers]
-    # Toy runs, which everyone's first command makes, are drawn for those who want to look at them.
+    # Figures of toy runs, which the first command of most users creates, are optional.
     wanted = sorted(name for name in names if name not in layout.TOYS or (figures / name).exists())
     return found + [sentence for name in wanted for sentence in _figures_of(root, name)]
 
@@ -112,7 +112,7 @@ def _analyses(root: Path | str) -> list[str]:
 
 
 def _unlike(hashes: Path, there: dict[str, Path], stranger: str, command: str) -> list[str]:
-    """What differs between a file of hashes and the files next to it."""
+    """The differences between a file of hashes and the files next to it."""
     expected = {line.partition("  ")[2]: line for line in hashes.read_text(encoding="utf-8").splitlines()}
     found = [f"{path}: {stranger}; delete it" for file, path in there.items() if file not in expected]
     for file, line in expected.items():
