@@ -11,6 +11,10 @@ The recipes are the v3 files of state-spaces/s4@e757cef (configs/experiment/lra/
 published row: HiPPO-LegS, bidirectional, one state matrix per channel except on Image, where channels share two. Path-X
 uses the learning rate and warm-up of the papers, 0.0005 and 10,000 steps; the current file says 0.001 and 50,000.
 
+Variants: `--preset custom --config.mixer.init=fout` is S4-FouT (published: ListOps 57.88, Text
+86.34, Retrieval 89.66, Image 89.07, Pathfinder 94.46, Path-X fails; arXiv 2206.12037, as quoted in arXiv 2508.20441,
+Table 4).
+
 Known deviations: under the strict protocol Text holds out a tenth of the training set for validation, and padding does
 not affect any output. Dense layers are initialized LeCun-normal; PyTorch's default is uniform. On ListOps the authors'
 runs end after 40 epochs, at step 76,800 of a cosine of 80,000 steps, and on Retrieval at step 45,960 of 50,000; here

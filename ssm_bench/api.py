@@ -15,7 +15,7 @@ from ssm_bench.report import publish, render
 from ssm_bench.report.table import Table
 from ssm_bench.sweep.cells import Cell, Choices, opened
 from ssm_bench.sweep.progress import Progress
-from ssm_bench.training import provenance, tracking, trained
+from ssm_bench.training import pretrained, provenance, tracking, trained
 from ssm_bench.training import run as runs
 from ssm_bench.training.checks import writable
 from ssm_bench.training.stop import Stop
@@ -73,6 +73,7 @@ def train(
     seconds: float | None = None,
     rerun: bool = False,
     keep_model: bool = False,
+    init_from: Path | str | None = None,
     track: str = "",
     results: Path | str = "results",
     checkpoints: Path | str = "checkpoints",
@@ -96,6 +97,8 @@ def train(
         seconds: time limit; the function saves and returns before it, and the run is then "partial".
         rerun: whether to repeat a finished run.
         keep_model: whether to write the trained model to results/models, like `ssm-bench train --keep-model`.
+        init_from: a folder written by `ssm-bench pretrain`; training starts from its weights, and the preset of the
+            record is "pretrained". None: training starts from a random initialization.
         track: also report progress to "tensorboard", "trackio" or "wandb".
         results: the folder of records.
         checkpoints: the folder of checkpoints.
@@ -106,8 +109,8 @@ def train(
         The run. Its record may say "diverged", "oom" or "partial".
 
     Raises:
-        ValueError: an unknown name, a setting out of range, missing data, a folder that cannot be written, or a
-            tracker that is not installed.
+        ValueError: an unknown name, a setting out of range, missing data, weights that do not fit, a folder that
+            cannot be written, or a tracker that is not installed.
         TypeError: a class that is not derived from `Mixer`.
 
     Example:
@@ -130,6 +133,9 @@ def train(
     provenance.note()
     with Stop(seconds) as stop:
         config, dataset = opened(config)
+        weights = None if init_from is None else pretrained.read(Path(init_from))
+        if weights:
+            config = weights.continued(config, dataset)
         record = runs.earlier(config, dataset, results, devices=devices)
         if record is None or rerun or runs.outdated(record):
             tell = Progress(f"{name} {task} seed {seed}") if progress else lambda *_: None
@@ -143,6 +149,7 @@ def train(
                 afresh=rerun,
                 devices=devices,
                 track=track,
+                init=weights.into if weights else None,
             )
     found = Run(record, store.home(record, results), checkpoints)
     if keep_model and record.status == "ok":

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict, FieldReference, config_flags
 
 from ssm_bench import registry
 from ssm_bench.errors import SettingError, UserError, unknown_choice, unknown_name
@@ -442,19 +442,28 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
             raise SettingError(name, f"needs a value: {argument}=VALUE")
         command = ["ssm-bench", argument]
         values = flags.FlagValues()
-        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=command)
+        # The flag prints all settings of what it is given, which takes longer than everything else here.
+        config_flags.DEFINE_config_dict("config", _alone(config, name), flag_values=values, sys_argv=command)
         try:
             values(command)
         except (flags.Error, TypeError, ValueError) as error:
             like = f"a value of type {type(known[name]).__name__}, like {known[name]!r}"
             raise SettingError(name, f"takes {like}; got {value!r}") from error
-        config = values.config
-        changed = leaves(config.to_dict())[name]
+        changed = leaves(values.config.to_dict())[name]
+        config.update_from_flattened_dict({name: changed})
         if name in SCHEMA:
             SCHEMA[name].check(changed)
         else:
             check_number(name, changed)
     return config
+
+
+def _alone(config: ConfigDict, name: str) -> ConfigDict:
+    """A configuration of one setting only, with its value and its type."""
+    head, inside, rest = name.partition(".")
+    if inside:
+        return ConfigDict({head: _alone(config[head], rest)})
+    return ConfigDict({head: FieldReference(config[head], config.get_type(head))})
 
 
 def leaves(tree: dict[str, Any], joint: str = ".", prefix: str = "") -> dict[str, Any]:

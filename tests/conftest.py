@@ -9,25 +9,30 @@ from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 
-# Set before anything imports JAX, and inherited by the processes that tests start. One thread for each process:
-# the tests run side by side, and sums come out the same on any number of cores.
+# Set before anything imports JAX, and inherited by the processes that tests start. On a CPU each process has one
+# thread: the tests run side by side, and sums come out the same on any number of cores.
 os.environ.update(
-    # `make test-gpu` asks for another platform.
-    JAX_PLATFORMS=os.environ.get("SSM_BENCH_TEST_PLATFORM", "cpu"),
-    NPROC="1",
     OMP_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
     MPLBACKEND="agg",
     # Compiled programs are kept in the checkout, never shared with another one; small ones too, which most are.
     JAX_COMPILATION_CACHE_DIR=str(ROOT / ".jax_cache"),
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-    # Programs here run for milliseconds: compiling them fast counts, not how fast they are.
-    JAX_DISABLE_MOST_OPTIMIZATIONS="1",
-    # Fused loops by XLA's older and quicker emitter, in one piece: it saves two fifths of the time of all tests.
-    XLA_FLAGS=(
-        "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters --xla_cpu_parallel_codegen_split_count=1"
-    ),
 )
+if platform := os.environ.get("SSM_BENCH_TEST_PLATFORM"):
+    # `make test-gpu`. References are computed on the CPU.
+    os.environ["JAX_PLATFORMS"] = f"{platform},cpu"
+else:
+    os.environ.update(
+        JAX_PLATFORMS="cpu",
+        NPROC="1",
+        # Programs here run for milliseconds: compiling them fast counts, not how fast they are.
+        JAX_DISABLE_MOST_OPTIMIZATIONS="1",
+        # Fused loops by XLA's older and quicker emitter, in one piece: it saves two fifths of the time of all tests.
+        XLA_FLAGS=(
+            "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters --xla_cpu_parallel_codegen_split_count=1"
+        ),
+    )
 # A width that no terminal changes.
 os.environ["COLUMNS"] = "120"
 # Many tests start processes, and compiling all modules each time would take most of their time.

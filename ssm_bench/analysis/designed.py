@@ -2,7 +2,7 @@
 
 The plans are `experiments/locality.yaml`, `experiments/selectivity.yaml` and `experiments/probes.yaml`. Each function
 takes the finished records of one plan and returns one row for each setting: the mean test accuracy over seeds and its
-95 % half-width in percent, both as in the tables.
+95 % half-width in percent, both as in the tables, and the paths of the records in the folder of results.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from ssm_bench.analysis import subject
 from ssm_bench.analysis.spectrum import spectrum
-from ssm_bench.record import RunRecord, completed
+from ssm_bench.record import RunRecord, completed, store
 from ssm_bench.report import aggregate
 
 #: What limits the context -> the setting that does, where 0 stands for no limit. Pieces are those of the whole model; a
@@ -33,8 +33,8 @@ def locality(records: Sequence[RunRecord]) -> pd.DataFrame:
 
     Returns:
         Columns task, model, limit (one of LIMITS), positions (the length of the task without a limit), unlimited,
-        accuracy, half_width, seeds, chance. A run without a limit has a row for each limit that other runs of its model
-        have.
+        accuracy, half_width, seeds, chance, records. A run without a limit has a row for each limit that
+        other runs of its model have.
     """
     of_runs = [{limit: _setting(run, name) for limit, name in LIMITS.items()} for run in records]
     limits_of: dict[str, set[str]] = {}
@@ -60,7 +60,8 @@ def probes(records: Iterable[RunRecord]) -> pd.DataFrame:
     """Accuracy by model, probe and state size.
 
     Returns:
-        Columns task, model, state_size (missing where it grows with the length), accuracy, half_width, seeds, chance.
+        Columns task, model, state_size (missing where it grows with the length), accuracy, half_width, seeds, chance,
+        records.
     """
     found = _accuracies(
         ({"task": run.task.title, "model": run.model.title, "state_size": run.model.state_size}, run) for run in records
@@ -76,7 +77,7 @@ def selectivity(records: Sequence[RunRecord]) -> pd.DataFrame:
 
     Returns:
         Columns task, model, modulus (of the median eigenvalue), steps (its time constant), accuracy, half_width, seeds,
-        chance.
+        chance, records.
     """
     decays: dict[str, dict[str, float]] = {}
     found = []
@@ -109,5 +110,6 @@ def _accuracies(found: Iterable[tuple[dict[str, Any], RunRecord]]) -> pd.DataFra
     for description, runs in groups.items():
         mean, half_width = aggregate.mean_interval([aggregate.accuracy(run) for run in runs])
         scores = {"accuracy": mean, "half_width": half_width, "seeds": len(runs), "chance": 100 / runs[0].task.classes}
+        scores |= {"records": " ".join(store.home(run, "").as_posix() for run in runs)}
         rows.append(dict(description) | scores)
     return pd.DataFrame(rows)

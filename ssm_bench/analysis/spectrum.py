@@ -29,7 +29,8 @@ def spectrum(subjects: Iterable[Subject], *, seed: int = 0) -> tuple[pd.DataFram
     Returns:
         Points, with columns model, layer, real and imaginary, at most POINTS of a model; and a summary of all
         eigenvalues, one row a layer: `inside`, the share with |λ| < 1; `close`, the share with CLOSE <= |λ| < 1;
-        quantiles of |λ| and of the time constant -1 / log |λ| in steps, infinite from |λ| = 1 on.
+        quantiles of |λ| and of the time constant -1 / log |λ| in steps, infinite from |λ| = 1 on;
+        `records`, the path of the record of a trained model.
 
     Raises:
         UserError: a mixer that defines no eigenvalues.
@@ -38,7 +39,7 @@ def spectrum(subjects: Iterable[Subject], *, seed: int = 0) -> tuple[pd.DataFram
     for subject in subjects:
         found = [_eigenvalues(subject, layer.block.mixer, layer.mixed) for layer in layers(subject)]
         for index, values in enumerate(found):
-            summary.append({"model": subject.title, "layer": index} | describe(values))
+            summary.append({"model": subject.title, "layer": index} | describe(values) | {"records": subject.record})
             shown = np.random.default_rng(seed).choice(
                 values, min(len(values), max(1, POINTS // len(found))), replace=False, shuffle=False
             )

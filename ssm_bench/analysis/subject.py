@@ -15,7 +15,7 @@ from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.network.backbone import Classifier
 from ssm_bench.network.scaffold import Scaffold, run_part
-from ssm_bench.record import completed
+from ssm_bench.record import completed, store
 from ssm_bench.training.run import make_model, open_data
 from ssm_bench.training.trained import TrainedModel
 
@@ -29,12 +29,14 @@ class Subject:
         title: of the model in figures.
         model: the Flax module.
         inputs: integers (b, l), without padding.
+        record: the path of the record of its training in the folder of results; empty: it has its initial parameters.
     """
 
     name: str
     title: str
     model: Classifier
     inputs: np.ndarray
+    record: str = ""
 
 
 def initialized(config: ConfigDict, *, sequences: int, length: int) -> Subject:
@@ -64,7 +66,8 @@ def trained(model: TrainedModel, *, sequences: int, length: int) -> Subject:
     if dataset.vocabulary != model.vocabulary:
         raise UserError(f"the vocabulary of {config.task.name} is not the one that {name} was trained with")
     title = f"{model.record.model.title}, trained"
-    return Subject(name, title, model.module, longest(dataset, sequences, length))
+    place = store.home(model.record, "").as_posix()
+    return Subject(name, title, model.module, longest(dataset, sequences, length), place)
 
 
 def longest(dataset: Dataset, count: int, length: int) -> np.ndarray:

@@ -206,7 +206,7 @@ def _plan(options: argparse.Namespace) -> Any:
         )
     table = compute(records)
     print(f"{sum(map(bool, found))} of {len(cells)} cells of the plan are finished")
-    print(table.to_string(index=False, float_format="{:.4g}".format))
+    print(table.drop(columns="records").to_string(index=False, float_format="{:.4g}".format))
     devices = ", ".join(sorted({run.device.kind for run in records}))
     return {"": table}, draw(table, f"{PLAN_TITLES[options.what]} · {devices}")
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -86,7 +87,9 @@ class Attention(Mixer):
         self.causal = not bidirectional
         self.max_steps = max_steps
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h); padded keys get no weight."""
         q, k, v = self._split(self.query(x)), self._split(self.keys(x)), self._split(self.values(x))
         if self.rotary:
@@ -95,13 +98,13 @@ class Attention(Mixer):
         y = ops.attention(q, k, v, causal=self.causal, window=self.window, lengths=lengths)
         return self._join(y, x.dtype)
 
-    def _split(self, x: jax.Array) -> jax.Array:
+    def _split(self, x: Array) -> Array:
         return x.reshape(*x.shape[:-1], -1, self.size)
 
-    def _join(self, y: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    def _join(self, y: Array, dtype: jnp.dtype) -> Array:
         return self.out(y.astype(dtype).reshape(*y.shape[:-2], -1)).astype(dtype)
 
-    def initial_state(self, batch: int) -> dict[str, jax.Array]:
+    def initial_state(self, batch: int) -> dict[str, Array]:
         """An empty ring of keys and values (b, positions, kv_heads, d), and the number of positions seen."""
         if not self.causal:
             return super().initial_state(batch)
@@ -109,7 +112,7 @@ class Attention(Mixer):
         ring = jnp.zeros(shape, self.keys.kernel[...].dtype)
         return {"keys": ring, "values": ring, "seen": jnp.zeros(batch, jnp.int32)}
 
-    def step(self, x_t: jax.Array, state: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def step(self, x_t: Float[Array, "b h"], state: dict[str, Array]) -> tuple[Float[Array, "b h"], dict[str, Array]]:
         """Attends from one new position (b, h) to those in the ring."""
         if not self.causal:
             return super().step(x_t, state)

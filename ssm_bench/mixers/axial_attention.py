@@ -1,8 +1,8 @@
 """Axial attention: softmax attention along the rows and then along the columns of a grid."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -43,7 +43,9 @@ class AxialAttention(WholeAttention):
         self.column_out = Linear(width, d_model, bias=False, rngs=rngs)
         self.block = block
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h); padded keys get no weight."""
         x = super().__call__(x, mask)
         q, k, v = (self.split(m(x)) for m in (self.column_query, self.column_keys, self.column_values))
@@ -51,6 +53,13 @@ class AxialAttention(WholeAttention):
         y = ops.column_attention(q, k, v, stride=self.block, lengths=lengths)
         return self.column_out(y.reshape(*x.shape[:2], -1))
 
-    def attend(self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    def attend(
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l n d"],
+        k: Float[Array, "b l n d"],
+        v: Float[Array, "b l n d"],
+        lengths: Int[Array, " b"] | None,
+    ) -> Float[Array, "b l n d"]:
         """Along rows."""
         return ops.block_attention(q, k, v, block=self.block, lengths=lengths)

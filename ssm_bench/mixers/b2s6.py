@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float, Inexact
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -62,7 +63,7 @@ class B2S6(RecurrentMixer):
 
         super().__init__(cell, bidirectional=bidirectional)
 
-    def eigenvalues(self, x: jax.Array) -> jax.Array:
+    def eigenvalues(self, x: Float[Array, "b l h"]) -> Inexact[Array, "b l h n"]:
         """exp(delta_t A) at each position, (b, l, h, n)."""
         return self.forward.transitions(x)
 
@@ -95,7 +96,9 @@ class B2S6Cell(S6Cell):
         self.D = Feedthrough(jnp.ones(width))
         self._state_size = state_size
 
-    def coefficients(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def coefficients(
+        self, x: Float[Array, "b k h"]
+    ) -> tuple[Float[Array, "b k h"], Inexact[Array, "b k blocks n"], Inexact[Array, "b k blocks n"]]:
         """For inputs (b, k, h): step sizes before bias and softplus (b, k, h), B and C (b, k, blocks, n)."""
         blocks = x.reshape(*x.shape[:-1], *self.dt_kernel.shape)
         delta = (blocks * self.dt_kernel[...].astype(x.dtype)).sum(-1, keepdims=True)
@@ -104,11 +107,11 @@ class B2S6Cell(S6Cell):
         B = B if self.frequency is None else ops.as_complex(B.reshape(*B.shape[:-1], -1, 2))
         return jnp.broadcast_to(delta, blocks.shape).reshape(x.shape), B, C
 
-    def _input_bias(self) -> jax.Array:
+    def _input_bias(self) -> Array:
         """What is added to B for each channel: (h, n), or complex (h, n/2)."""
         return self.B_bias[...] if self.frequency is None else ops.as_complex(self.B_bias[...])
 
-    def _spectrum(self) -> jax.Array:
+    def _spectrum(self) -> Array:
         """A for each channel (h, n), or complex (h, n/2): the same for all."""
         A = super()._spectrum()
         return jnp.broadcast_to(A, (self.D.shape[0], *A.shape))

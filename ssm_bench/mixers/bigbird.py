@@ -1,7 +1,7 @@
 """BigBird: softmax attention to a few blocks of positions, some of them drawn at random."""
 
-import jax
 from flax import nnx
+from jaxtyping import Array, Float, Int
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -49,7 +49,14 @@ class BigBird(WholeAttention):
         self.random_blocks = random_blocks
         self.seed = seed
 
-    def attend(self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    def attend(
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l n d"],
+        k: Float[Array, "b l n d"],
+        v: Float[Array, "b l n d"],
+        lengths: Int[Array, " b"] | None,
+    ) -> Float[Array, "b l n d"]:
         """To the first and the last block, to neighbors, and to random blocks; blocks are those of the true length."""
         return ops.block_sparse_attention(
             q, k, v, block=self.block, random_blocks=self.random_blocks, seed=self.seed, lengths=lengths

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, UserError, unknown_choice
@@ -90,7 +91,7 @@ class DSS(ConvolutionMixer):
         log_dt = ops.log_uniform_step(rngs.params(), (d_model, 1), dt_min, dt_max)
         self.log_dt = StepSize(jnp.tile(log_dt, (1, 2 if separate_steps else 1)))
 
-    def _kernels(self, length: int) -> jax.Array:
+    def _kernels(self, length: int) -> Array:
         Lambda, dt = self._system()
         B, C = jnp.ones_like(Lambda), ops.as_complex(self.C[...])
         if self.version == "exp":
@@ -103,7 +104,7 @@ class DSS(ConvolutionMixer):
             )
         return ops.diagonal_kernel(Lambda, B, C, dt, length, discretization="dss", horizon=self.kernel_length)
 
-    def _discrete(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _discrete(self) -> tuple[Array, Array, Array]:
         Lambda, dt = self._system()
         if self.version == "exp":
             log_a, gain = ops.discretize_zoh(Lambda, dt[:, None])
@@ -111,14 +112,12 @@ class DSS(ConvolutionMixer):
             log_a, gain = ops.softmax_recurrence(Lambda, dt[:, None], self.kernel_length)
         return jnp.exp(log_a), gain, ops.as_complex(self.C[0])
 
-    def _advance(
-        self, system: tuple[jax.Array, jax.Array, jax.Array], x_t: jax.Array, state: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    def _advance(self, system: tuple[Array, Array, Array], x_t: Array, state: Array) -> tuple[Array, Array]:
         a, gain, C = system
         state = a * state + gain * x_t[..., None]
         return jnp.sum(jnp.real(C) * jnp.real(state) - jnp.imag(C) * jnp.imag(state), axis=-1), state
 
-    def _system(self) -> tuple[jax.Array, jax.Array]:
+    def _system(self) -> tuple[Array, Array]:
         """The continuous system of each channel: Lambda (h, n) and dt (h)."""
         decay, frequency = (deal(part[...], len(self.D[...])) for part in (self.decay, self.frequency))
         decay = jnp.exp(decay) if self.version == "exp" else decay

@@ -1,7 +1,7 @@
 """Fourier mixing: the mixer of FNet, which has no parameters."""
 
-import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
@@ -30,7 +30,9 @@ class Fourier(WholeMixer):
             rngs: random keys, of which none is taken.
         """
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h), each example transformed at its true length.
 
         Raises:

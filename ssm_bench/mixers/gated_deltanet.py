@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 from ssm_bench import ops
 from ssm_bench.network.directions import RecurrentMixer
@@ -78,8 +79,13 @@ class GatedDeltaNetCell(MemoryCell):
         self.largest = largest
 
     def recur(
-        self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, memory: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l heads m"],
+        k: Float[Array, "b l heads m"],
+        v: Float[Array, "b l heads d"],
+        memory: Float[Array, "b heads m d"],
+    ) -> tuple[Float[Array, "b l heads d"], Float[Array, "b heads m d"]]:
         """The delta rule with decay."""
         step = jax.nn.softplus(widened(x @ self.dt_kernel[...].astype(x.dtype)) + self.dt_bias[...])
         beta = self.largest * jax.nn.sigmoid(widened(self.beta(x)))

@@ -2,6 +2,7 @@
 
 import jax
 from flax import nnx
+from jaxtyping import Array, Float
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -72,8 +73,13 @@ class GLACell(MemoryCell):
         self.temperature = temperature
 
     def recur(
-        self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, memory: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l heads m"],
+        k: Float[Array, "b l heads m"],
+        v: Float[Array, "b l heads d"],
+        memory: Float[Array, "b heads m d"],
+    ) -> tuple[Float[Array, "b l heads d"], Float[Array, "b heads m d"]]:
         """Decayed linear attention."""
         logits = widened(self.decay_out(self.decay_in(x))).reshape(k.shape)
         log_decay = jax.nn.log_sigmoid(logits) / self.temperature

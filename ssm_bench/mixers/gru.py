@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -52,11 +53,13 @@ class GRUCell(nnx.Module):
         self.recurrent_bias = Exempt(jnp.zeros(n))
         self.output = Linear(n, d_model, rngs=rngs) if n != d_model else None
 
-    def initial_state(self, batch: int) -> jax.Array:
+    def initial_state(self, batch: int) -> Float[Array, "{batch} n"]:
         """Zeros (b, n)."""
         return jnp.zeros((batch, self.recurrent.shape[0]), self.recurrent[...].dtype)
 
-    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: Float[Array, "b n"]
+    ) -> tuple[Float[Array, "b k h"], Float[Array, "b n"]]:
         """A chunk (b, k, h) and the state before it."""
         h = ops.gru(self.input(x), self.recurrent[...], self.recurrent_bias[...], state)
         y = h.astype(x.dtype)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float, Inexact
 
 from ssm_bench import ops
 from ssm_bench.network.bounded_gate import LowerBound
@@ -64,12 +65,14 @@ class HGRNCell(nnx.Module):
         self.norm = LayerNorm(parts * width)
         self.out = Linear(parts * width, width, rngs=rngs)
 
-    def initial_state(self, batch: int) -> jax.Array:
+    def initial_state(self, batch: int) -> Inexact[Array, "{batch} h"]:
         """Zeros (b, h), complex or real."""
         zeros = jnp.zeros((batch, self.forget.kernel.shape[1]), self.out.kernel[...].dtype)
         return zeros if self.theta is None else jax.lax.complex(zeros, zeros)
 
-    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: Inexact[Array, "b h"]
+    ) -> tuple[Float[Array, "b k h"], Inexact[Array, "b h"]]:
         """A chunk (b, k, h) and the state before it."""
         c, (forget, log_forget) = widened(jax.nn.silu(self.inputs(x))), self.lower_bound(self.forget(x))
         if self.theta is None:

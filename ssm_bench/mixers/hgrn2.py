@@ -2,6 +2,7 @@
 
 import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float
 
 from ssm_bench import ops
 from ssm_bench.network.bounded_gate import LowerBound
@@ -58,8 +59,13 @@ class HGRN2Cell(MemoryCell):
         self.lower_bound = LowerBound(sizes.keys, depth)
 
     def recur(
-        self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, memory: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l heads m"],
+        k: Float[Array, "b l heads m"],
+        v: Float[Array, "b l heads d"],
+        memory: Float[Array, "b heads m d"],
+    ) -> tuple[Float[Array, "b l heads d"], Float[Array, "b heads m d"]]:
         """Decayed linear attention."""
         forget, log_forget = (t.reshape(k.shape) for t in self.lower_bound(k.reshape(x.shape)))
         q = jax.nn.silu(q) * q.shape[-1] ** -0.5
@@ -69,6 +75,8 @@ class HGRN2Cell(MemoryCell):
 class AllHeads(RMSNorm):
     """An RMS norm of all heads together."""
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l heads d"], mask: Bool[Array, "b l"] | None = None, *, train: bool = False
+    ) -> Float[Array, "b l heads d"]:
         """(b, l, heads, d) -> (b, l, heads, d)."""
         return super().__call__(x.reshape(*x.shape[:2], -1)).reshape(x.shape)

@@ -1,7 +1,7 @@
 """Linear attention: the mixer of the Linear Transformer, with features elu(x) + 1."""
 
-import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float
 
 from ssm_bench import ops
 from ssm_bench.network.feature_attention import FeatureAttention
@@ -45,10 +45,10 @@ class LinearAttention(FeatureAttention):
         """As many as a head has channels."""
         return self.size
 
-    def query_features(self, q: jax.Array) -> jax.Array:
+    def query_features(self, q: Float[Array, "b l n d"]) -> Float[Array, "b l n d"]:
         """elu(q) + 1."""
         return ops.elu_features(q)
 
-    def key_features(self, k: jax.Array, mask: jax.Array | None) -> jax.Array:
+    def key_features(self, k: Float[Array, "b l n d"], mask: Bool[Array, "b l"] | None) -> Float[Array, "b l n d"]:
         """elu(k) + 1."""
         return ops.elu_features(k)

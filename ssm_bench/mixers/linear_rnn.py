@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -58,7 +59,9 @@ class LinearRNN(Mixer):
         self.D = Feedthrough(_normal(rngs, (d_model,), 1.0))
         self.causal = not bidirectional
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h), whole sequences."""
         b = self._inputs(x)
         y = self._outputs(ops.dense_recurrence(self.A[...], b), self.C[...][0], x)
@@ -66,22 +69,24 @@ class LinearRNN(Mixer):
             y = y + self._outputs(ops.dense_recurrence(self.A[...], b, reverse=True), self.C[...][1], x)
         return self._with_feedthrough(y, x)
 
-    def _inputs(self, x: jax.Array) -> jax.Array:
+    def _inputs(self, x: Array) -> Array:
         return x @ self.B[...].T.astype(x.dtype)
 
-    def _outputs(self, states: jax.Array, C: jax.Array, x: jax.Array) -> jax.Array:
+    def _outputs(self, states: Array, C: Array, x: Array) -> Array:
         return states.astype(x.dtype) @ C.T.astype(x.dtype)
 
-    def _with_feedthrough(self, y: jax.Array, x: jax.Array) -> jax.Array:
+    def _with_feedthrough(self, y: Array, x: Array) -> Array:
         return (y + self.D[...] * x).astype(x.dtype)
 
-    def initial_state(self, batch: int) -> jax.Array:
+    def initial_state(self, batch: int) -> Float[Array, "{batch} n"]:
         """Zeros (b, n)."""
         if not self.causal:
             return super().initial_state(batch)
         return jnp.zeros((batch, self.A.shape[0]), self.A[...].dtype)
 
-    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: Float[Array, "b n"]
+    ) -> tuple[Float[Array, "b k h"], Float[Array, "b n"]]:
         """A chunk (b, k, h) at once."""
         if not self.causal:
             return super().extend(x, state)
@@ -94,5 +99,5 @@ class LinearRNN(Mixer):
         return self.A.shape[0] * self.C.shape[0]
 
 
-def _normal(rngs: nnx.Rngs, shape: tuple[int, ...], variance: float) -> jax.Array:
+def _normal(rngs: nnx.Rngs, shape: tuple[int, ...], variance: float) -> Array:
     return math.sqrt(variance) * jax.random.normal(rngs.params(), shape)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float, Int
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, UserError
@@ -48,7 +49,14 @@ class Linformer(WholeAttention):
             raise ArgumentError("rank", f"must be at least 1; got {rank}")
         self.mixtures = nnx.Param(jax.random.normal(rngs.params(), (max_length, rank)) / max_length**0.5)
 
-    def attend(self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    def attend(
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l n d"],
+        k: Float[Array, "b l n d"],
+        v: Float[Array, "b l n d"],
+        lengths: Int[Array, " b"] | None,
+    ) -> Float[Array, "b l n d"]:
         """To the mixtures; keys and values in the padding are zero and add nothing to them.
 
         Raises:

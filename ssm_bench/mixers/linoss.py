@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Complex, Float
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, unknown_choice
@@ -61,7 +62,7 @@ class Oscillators(nnx.Module):
     def __init__(self, width: int, count: int, discretization: str, rngs: nnx.Rngs):
         """Creates A and the steps (n), B (n, h), C (h, n), as real pairs, and D (h)."""
 
-        def uniform(shape: tuple[int, ...], bound: float) -> jax.Array:
+        def uniform(shape: tuple[int, ...], bound: float) -> Array:
             return jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound)
 
         self.A = Spectrum(jax.random.uniform(rngs.params(), (count,)))
@@ -71,7 +72,7 @@ class Oscillators(nnx.Module):
         self.D = Feedthrough(jax.random.normal(rngs.params(), (width,)))
         self.implicit = discretization == "im"
 
-    def _system(self) -> tuple[jax.Array, jax.Array]:
+    def _system(self) -> tuple[Array, Array]:
         """Transitions (n, 2, 2) of velocity and position, and what a unit force adds to them (n, 2)."""
         A, dt = jax.nn.relu(self.A[...]), jax.nn.sigmoid(self.step_logit[...])
         if not self.implicit:
@@ -83,12 +84,14 @@ class Oscillators(nnx.Module):
         solved = 1 / (1 + dt**2 * A)
         return jnp.stack(rows, 1) * solved[:, None, None], jnp.stack([dt, dt**2], -1) * solved[:, None]
 
-    def initial_state(self, batch: int) -> jax.Array:
+    def initial_state(self, batch: int) -> Complex[Array, "{batch} n 2"]:
         """At rest: complex zeros (b, n, 2)."""
         count = self.A.shape[0]
         return jnp.zeros((batch, count, 2), jnp.result_type(self.A[...], jnp.complex64))
 
-    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: Complex[Array, "b n 2"]
+    ) -> tuple[Float[Array, "b k h"], Complex[Array, "b n 2"]]:
         """A chunk (b, k, h) and the state before it."""
         transition, force = self._system()
         # Complex products as real ones of twice the width.
@@ -96,7 +99,7 @@ class Oscillators(nnx.Module):
         real, imaginary = jnp.split((x @ B.T.astype(x.dtype)).astype(state.real.dtype), 2, axis=-1)
         added = jax.lax.complex(real, imaginary)[..., None] * force
 
-        def run(transition: jax.Array, added: jax.Array, before: jax.Array) -> jax.Array:
+        def run(transition: Array, added: Array, before: Array) -> Array:
             return ops.dense_recurrence(transition, added, h0=before)
 
         states = jax.vmap(run, in_axes=(0, 2, 1), out_axes=2)(transition, added, state)

@@ -1,7 +1,7 @@
 """Local attention: softmax attention inside blocks."""
 
-import jax
 from flax import nnx
+from jaxtyping import Array, Float, Int
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -35,6 +35,13 @@ class LocalAttention(WholeAttention):
             raise ArgumentError("block", f"must be at least 1; got {block}")
         self.block = block
 
-    def attend(self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    def attend(
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l n d"],
+        k: Float[Array, "b l n d"],
+        v: Float[Array, "b l n d"],
+        lengths: Int[Array, " b"] | None,
+    ) -> Float[Array, "b l n d"]:
         """Inside blocks."""
         return ops.block_attention(q, k, v, block=self.block, lengths=lengths)

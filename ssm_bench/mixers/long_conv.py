@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, PRNGKeyArray
 
 from ssm_bench.errors import ArgumentError, unknown_choice
 from ssm_bench.network.layers import dropout, split_key
@@ -75,7 +76,7 @@ class LongConv(LongConvolution):
         self.taps = taps
         self.causal = not bidirectional
 
-    def _kernels(self, key: jax.Array | None) -> jax.Array:
+    def _kernels(self, key: PRNGKeyArray | None) -> Array:
         kernel = self.kernel[...]
         squashed = jnp.sign(kernel) * jax.nn.relu(jnp.abs(kernel) - self.threshold)
         return dropout(squashed, self.kernel_dropout, split_key(key, 1)[0])

@@ -1,7 +1,7 @@
 """Longformer: softmax attention to a window, and to and from a few global positions."""
 
-import jax
 from flax import nnx
+from jaxtyping import Array, Float, Int
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -53,7 +53,14 @@ class Longformer(WholeAttention):
         self.window = window
         self.global_positions = global_positions
 
-    def attend(self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    def attend(
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l n d"],
+        k: Float[Array, "b l n d"],
+        v: Float[Array, "b l n d"],
+        lengths: Int[Array, " b"] | None,
+    ) -> Float[Array, "b l n d"]:
         """To the window and the global positions, and from the global positions to all."""
         first = self.global_positions
         y = ops.window_attention(q, k, v, window=self.window, first=first, lengths=lengths)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -66,7 +67,7 @@ class LRU(DiagonalMixer):
         self.D = Feedthrough(jax.random.normal(rngs.params(), (d_model,)))
         self.causal = not bidirectional
 
-    def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _system(self) -> tuple[Array, Array, Array]:
         """The recurrence: log lambda (n), gamma B (n, h), C (1 or 2, h, n)."""
         log_a = jax.lax.complex(-jnp.exp(self.nu[...]), jnp.exp(self.theta[...]))
         B = ops.as_complex(self.B[...])

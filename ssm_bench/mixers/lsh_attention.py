@@ -1,7 +1,7 @@
 """LSH attention: the mixer of the Reformer, softmax attention among positions with similar queries."""
 
-import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -74,7 +74,9 @@ class LSHAttention(WholeMixer):
         self.rounds = rounds
         self.seed = seed
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h); padded positions are sorted behind all others and get no weight."""
         q, v = (y.reshape(*x.shape[:2], self.heads, -1) for y in (self.query(x), self.values(x)))
         y = ops.lsh_attention(

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -60,22 +61,20 @@ class LSSL(ConvolutionMixer):
         self.D = Feedthrough(jax.random.normal(rngs.params(), (d_model,)))
         self.log_dt = StepSize(ops.log_uniform_step(rngs.params(), (d_model,), dt_min, dt_max))
 
-    def _kernels(self, length: int) -> jax.Array:
+    def _kernels(self, length: int) -> Array:
         A, B, dt = self._system()
         return ops.dense_kernel(A, B, self.C[...], dt, length)
 
-    def _discrete(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _discrete(self) -> tuple[Array, Array, Array]:
         return *ops.discretize_dense(*self._system()), self.C[0]
 
-    def _advance(
-        self, system: tuple[jax.Array, jax.Array, jax.Array], x_t: jax.Array, state: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    def _advance(self, system: tuple[Array, Array, Array], x_t: Array, state: Array) -> tuple[Array, Array]:
         excess, B, C = system
         change = jnp.einsum("hij,bhj->bhi", excess, state, precision=jax.lax.Precision.HIGHEST)
         state = state + change + B * x_t[..., None]
         return jnp.sum(C * state, axis=-1), state
 
-    def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _system(self) -> tuple[Array, Array, Array]:
         """The continuous system: A (n, n), B (n) and dt (h)."""
         dt = jnp.exp(self.log_dt[...])
         if self.A is None or self.B is None:

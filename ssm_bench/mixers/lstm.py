@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -55,12 +56,14 @@ class LSTMCell(nnx.Module):
         self.recurrent = nnx.Param(jnp.concatenate([orthogonal(rngs.params(), (n, n)) for _ in range(4)], axis=1))
         self.output = Linear(n, d_model, rngs=rngs) if n != d_model else None
 
-    def initial_state(self, batch: int) -> tuple[jax.Array, jax.Array]:
+    def initial_state(self, batch: int) -> tuple[Float[Array, "{batch} n"], Float[Array, "{batch} n"]]:
         """Zeros h and c, (b, n) each."""
         zeros = jnp.zeros((batch, self.recurrent.shape[0]), self.recurrent[...].dtype)
         return zeros, zeros
 
-    def extend(self, x: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: tuple[Float[Array, "b n"], Float[Array, "b n"]]
+    ) -> tuple[Float[Array, "b k h"], tuple[Float[Array, "b n"], Float[Array, "b n"]]]:
         """A chunk (b, k, h) and the state before it."""
         h, state = ops.lstm(self.input(x) + self.bias[...], self.recurrent[...], *state)
         y = h.astype(x.dtype)

@@ -1,8 +1,8 @@
 """Linear unified nested attention: the mixer of Luna."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, UserError
@@ -58,7 +58,9 @@ class Luna(WholeMixer):
         self.context = context
         self.heads = heads
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, p + l, h) -> (b, p + l, h); padded keys get no weight.
 
         Raises:
@@ -75,7 +77,7 @@ class Luna(WholeMixer):
         unpacked = self._attend(self.query(x), self.keys(packed), self.values(packed), seen)
         return jnp.concatenate([packed, self.out(unpacked)], 1)
 
-    def _attend(self, query: jax.Array, keys: jax.Array, values: jax.Array, lengths: jax.Array) -> jax.Array:
+    def _attend(self, query: Array, keys: Array, values: Array, lengths: Array) -> Array:
         """Softmax attention from (b, m, h) to the first `lengths` (b,) of (b, k, h): (b, m, h)."""
         q, k, v = (t.reshape(*t.shape[:2], self.heads, -1) for t in (query, keys, values))
         return ops.attention(q, k, v, lengths=lengths).reshape(query.shape)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, UserError, unknown_choice
@@ -92,7 +93,7 @@ class Mega(Mixer):
         def projection(inputs: int, outputs: int) -> Linear:
             return Linear(inputs, outputs, variance=INITIAL_STD**2 * inputs, rngs=rngs)
 
-        def normal(*shape: int) -> jax.Array:
+        def normal(*shape: int) -> Array:
             return INITIAL_STD * jax.random.normal(rngs.params(), shape)
 
         self.average = DampedEMA(
@@ -117,12 +118,12 @@ class Mega(Mixer):
 
     def __call__(
         self,
-        x: jax.Array,
-        mask: jax.Array | None = None,
+        x: Float[Array, "b l h"],
+        mask: Bool[Array, "b l"] | None = None,
         *,
-        key: jax.Array | None = None,
-        residual: jax.Array | None = None,
-    ) -> jax.Array:
+        key: PRNGKeyArray | None = None,
+        residual: Float[Array, "b l h"] | None = None,
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h); padded keys get no weight. `residual`: the stream that the output is added to."""
         if not self.chunk and x.shape[1] > self.reach:
             raise UserError(f"Mega was made for sequences of at most {self.reach} positions; got {x.shape[1]}")
@@ -142,22 +143,20 @@ class Mega(Mixer):
         )
         return self._update(y, gates, x if residual is None else residual, out_key)
 
-    def _queries_keys_gates(self, m: jax.Array) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ...]]:
+    def _queries_keys_gates(self, m: Array) -> tuple[Array, Array, tuple[Array, ...]]:
         update, z, reset, direct = jnp.split(self.inner(m), self.splits, axis=-1)
         z = jax.nn.silu(z)[..., None, :] * self.scale[...] + self.offset[...]
         q, k = (z[..., i, :].astype(m.dtype) for i in (0, 1))
         return q, k, (jax.nn.sigmoid(update), jax.nn.silu(reset), direct)
 
-    def _biases(self) -> jax.Array:
+    def _biases(self) -> Array:
         if self.turned is not None:
             query, key = self.turned[...]
             return ops.rotary_bias(query, key, self.reach)
         assert self.distances is not None
         return self.distances[...]
 
-    def _update(
-        self, y: jax.Array, gates: tuple[jax.Array, ...], residual: jax.Array, key: jax.Array | None
-    ) -> jax.Array:
+    def _update(self, y: Array, gates: tuple[Array, ...], residual: Array, key: PRNGKeyArray | None) -> Array:
         update, reset, direct = gates
         h = dropout(jax.nn.silu(direct + self.out(y * reset)), self.dropout, key)
         return update * (h - residual)
@@ -170,7 +169,9 @@ class Mega(Mixer):
         past = self.recent.initial_state(batch, widths, self.values.kernel[...].dtype)
         return {"average": self.average.initial_state(batch), "past": past}
 
-    def extend(self, x: jax.Array, state: Any, *, residual: jax.Array | None = None) -> tuple[jax.Array, Any]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: Any, *, residual: Float[Array, "b k h"] | None = None
+    ) -> tuple[Float[Array, "b k h"], Any]:
         """A chunk (b, k, h) at once."""
         if not self.causal:
             return super().extend(x, state)

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -96,7 +97,9 @@ class Megalodon(Mixer):
         self.dropout = dropout
         self.causal = not bidirectional
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h); padded keys get no weight."""
         average_key, out_key = split_key(key, 2)
         m = dropout(self.norm(self.average(x)), self.dropout, average_key)
@@ -106,7 +109,7 @@ class Megalodon(Mixer):
         y = ops.relative_attention(q, k, v, causal=self.causal, chunk=self.chunk, lengths=lengths)
         return self._gated(y, m, out_key)
 
-    def _queries_keys(self, m: jax.Array) -> list[jax.Array]:
+    def _queries_keys(self, m: Array) -> list[Array]:
         """Queries and keys (b, l, z), not yet turned."""
         z = widened(self.shared(m))
         heads = z.reshape(*z.shape[:-1], self.heads, -1)
@@ -116,17 +119,17 @@ class Megalodon(Mixer):
         # Attention divides scores by the root.
         return [(root * q).astype(m.dtype), k.astype(m.dtype)]
 
-    def _split(self, x: jax.Array) -> jax.Array:
+    def _split(self, x: Array) -> Array:
         """(b, l, w) -> (b heads, l, w / heads)."""
         batch, length, _ = x.shape
         return jnp.swapaxes(x.reshape(batch, length, self.heads, -1), 1, 2).reshape(batch * self.heads, length, -1)
 
-    def _turned(self, x: jax.Array, positions: jax.Array) -> jax.Array:
+    def _turned(self, x: Array, positions: Array) -> Array:
         """Queries or keys (b, l, z) with rotary positions: (b heads, l, z / heads)."""
         heads = self._split(x)
         return ops.rotary(heads[:, :, None], positions, turned=heads.shape[-1])[:, :, 0]
 
-    def _gated(self, y: jax.Array, m: jax.Array, key: jax.Array | None) -> jax.Array:
+    def _gated(self, y: Array, m: Array, key: PRNGKeyArray | None) -> Array:
         batch, length, _ = m.shape
         y = jnp.swapaxes(y.reshape(batch, self.heads, length, -1), 1, 2).reshape(batch, length, -1)
         return self.direct(m) + self.out(dropout(y * jax.nn.silu(self.reset(m)), self.dropout, key))
@@ -139,7 +142,7 @@ class Megalodon(Mixer):
         past = self.recent.initial_state(batch, widths, self.values.kernel[...].dtype)
         return {"average": self.average.initial_state(batch), "past": past}
 
-    def extend(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+    def extend(self, x: Float[Array, "b k h"], state: Any) -> tuple[Float[Array, "b k h"], Any]:
         """A chunk (b, k, h) at once."""
         if not self.causal:
             return super().extend(x, state)

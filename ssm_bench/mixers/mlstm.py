@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -91,11 +92,16 @@ class MLSTMCell(MemoryCell):
         return keys * (values // heads + 1) + heads
 
     def recur(
-        self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, memory: ops.MatrixMemory
-    ) -> tuple[jax.Array, ops.MatrixMemory]:
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l heads m"],
+        k: Float[Array, "b l heads m"],
+        v: Float[Array, "b l heads d"],
+        memory: ops.MatrixMemory,
+    ) -> tuple[Float[Array, "b l heads d"], ops.MatrixMemory]:
         """The recurrence with bounded gates."""
         input_gate, forget_gate = self._bounded(self.input_gate(x)), self._bounded(self.forget_gate(x))
         return ops.mlstm(q, k * k.shape[-1] ** -0.5, v, input_gate, forget_gate, memory)
 
-    def _bounded(self, z: jax.Array) -> jax.Array:
+    def _bounded(self, z: Array) -> Array:
         return self.soft_cap * jnp.tanh(widened(z) / self.soft_cap)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -75,7 +76,9 @@ class Nystrom(WholeMixer):
         self.landmarks = landmarks
         self.inverse_steps = inverse_steps
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h); padding is in no segment and gets no weight."""
         values = self.values(x)
         q, k, v = (t.reshape(*t.shape[:2], self.heads, -1) for t in (self.query(x), self.keys(x), values))
@@ -87,7 +90,7 @@ class Nystrom(WholeMixer):
             y = y + self._convolved(values if mask is None else jnp.where(mask[..., None], values, 0))
         return self.out(y)
 
-    def _convolved(self, values: jax.Array) -> jax.Array:
+    def _convolved(self, values: Array) -> Array:
         """Each channel of a head by the head's kernel, of which the middle tap takes the present position."""
         assert self.kernel is not None
         kernel = jnp.repeat(self.kernel[...], values.shape[-1] // self.heads, axis=0)

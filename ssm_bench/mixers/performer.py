@@ -1,7 +1,7 @@
 """The mixer of the Performer: attention by features, random or not (FAVOR+)."""
 
-import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, unknown_choice
@@ -70,7 +70,7 @@ class Performer(FeatureAttention):
         """The rows of W, or the channels of a head without one."""
         return self.size if self.projection is None else self.projection.shape[0]
 
-    def query_features(self, q: jax.Array) -> jax.Array:
+    def query_features(self, q: Float[Array, "b l n d"]) -> Float[Array, "b l n m"]:
         """The features of the kernel."""
         projection = None if self.projection is None else self.projection[...]
         if self.kernel == "relu":
@@ -78,7 +78,7 @@ class Performer(FeatureAttention):
         assert projection is not None
         return ops.softmax_query_features(q, projection)
 
-    def key_features(self, k: jax.Array, mask: jax.Array | None) -> jax.Array:
+    def key_features(self, k: Float[Array, "b l n d"], mask: Bool[Array, "b l"] | None) -> Float[Array, "b l n m"]:
         """The features of the kernel; for "softmax" the largest of a sequence is 1 where the mixer is not causal."""
         projection = None if self.projection is None else self.projection[...]
         if self.kernel == "relu":

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Float
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -65,8 +66,13 @@ class RetentionCell(MemoryCell):
         super().__init__(sizes, gate=jax.nn.silu, rngs=rngs)
 
     def recur(
-        self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, memory: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l heads m"],
+        k: Float[Array, "b l heads m"],
+        v: Float[Array, "b l heads d"],
+        memory: Float[Array, "b heads m d"],
+    ) -> tuple[Float[Array, "b l heads d"], Float[Array, "b heads m d"]]:
         """Linear attention with fixed decays.
 
         Positions count from the start of the chunk, and the memory is turned to the start of the next one: products

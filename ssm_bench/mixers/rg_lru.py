@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, unknown_choice
@@ -73,7 +74,7 @@ class RGLRU(RecurrentMixer):
 
         super().__init__(cell, bidirectional=bidirectional)
 
-    def eigenvalues(self, x: jax.Array) -> jax.Array:
+    def eigenvalues(self, x: Float[Array, "b l h"]) -> Float[Array, "b l h"]:
         """a_t at each position, (b, l, h)."""
         return self.forward.decays(x)
 
@@ -81,18 +82,20 @@ class RGLRU(RecurrentMixer):
 class RGLRUCell(nnx.Module):
     """One direction of an RG-LRU."""
 
-    def __init__(self, rate: jax.Array, blocks: int, *, rngs: nnx.Rngs):
+    def __init__(self, rate: Array, blocks: int, *, rngs: nnx.Rngs):
         """Creates alpha (h), whose softplus is `rate` at first, and two gates."""
         self.a_param = Spectrum(jnp.log(jnp.expm1(rate)))
         self.input_gate = BlockDiagonal(len(rate), blocks, rngs=rngs)
         self.a_gate = BlockDiagonal(len(rate), blocks, rngs=rngs)
 
-    def initial_state(self, batch: int) -> dict[str, jax.Array]:
+    def initial_state(self, batch: int) -> dict[str, Array]:
         """h (b, h), and whether nothing was read yet (b,): a state of zeros is not the same."""
         width = self.a_param.shape[0]
         return {"h": jnp.zeros((batch, width), self.a_param[...].dtype), "fresh": jnp.ones(batch, bool)}
 
-    def extend(self, x: jax.Array, state: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: dict[str, Array]
+    ) -> tuple[Float[Array, "b k h"], dict[str, Array]]:
         """A chunk (b, k, h) by a parallel scan."""
         gates = self.input_gate(x), self.a_gate(x)
         y, h = ops.rg_lru(
@@ -100,7 +103,7 @@ class RGLRUCell(nnx.Module):
         )
         return y, {"h": h, "fresh": jnp.zeros_like(state["fresh"])}
 
-    def decays(self, x: jax.Array) -> jax.Array:
+    def decays(self, x: Float[Array, "b l h"]) -> Float[Array, "b l h"]:
         """a_t for inputs (b, l, h): (b, l, h)."""
         return jnp.exp(-C * jax.nn.softplus(self.a_param[...]) * jax.nn.sigmoid(self.a_gate(x)))
 
@@ -123,14 +126,14 @@ class BlockDiagonal(nnx.Module):
         self.kernel = nnx.Param(init(rngs.params(), (blocks, size, size)))
         self.bias = Exempt(jnp.zeros(width))
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
         """(..., width) -> (..., width)."""
         kernel = self.kernel[...]
         y = jnp.einsum("...ni,nij->...nj", x.reshape(*x.shape[:-1], *kernel.shape[:2]), kernel.astype(x.dtype))
         return (y.reshape(x.shape) + self.bias[...]).astype(x.dtype)
 
 
-def _initial_rate(key: jax.Array, width: int, init: str, r_min: float, r_max: float) -> jax.Array:
+def _initial_rate(key: PRNGKeyArray, width: int, init: str, r_min: float, r_max: float) -> Array:
     """softplus(alpha) (h,), the decay rate of an open gate over c."""
     if init == "recurrentgemma":
         return -0.5 * jnp.log(jax.random.uniform(key, (width,), minval=r_min**2, maxval=r_max**2))

@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -89,16 +90,18 @@ class RWKV7Cell(nnx.Module):
         self.out = Linear(width, width, bias=False, rngs=rngs)
         self.shape = (heads, size)
 
-    def initial_state(self, batch: int) -> dict[str, jax.Array]:
+    def initial_state(self, batch: int) -> dict[str, Array]:
         """The input before the first (b, h), zero, and memories of zeros (b, heads, m, m)."""
         heads, size = self.shape
         dtype = self.out.kernel[...].dtype
         return {"last": jnp.zeros((batch, heads * size), dtype), "memory": jnp.zeros((batch, heads, size, size), dtype)}
 
-    def extend(self, x: jax.Array, state: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: dict[str, Array]
+    ) -> tuple[Float[Array, "b k h"], dict[str, Array]]:
         """A chunk (b, k, h) and the state before it."""
 
-        def by_head(t: jax.Array) -> jax.Array:
+        def by_head(t: Array) -> Array:
             return t.reshape(*t.shape[:-1], *self.shape)
 
         change = jnp.concatenate([state["last"][:, None].astype(x.dtype), x[:, :-1]], 1) - x
@@ -118,7 +121,7 @@ class RWKV7Cell(nnx.Module):
         y = self.out((y.reshape(x.shape) * gate).astype(x.dtype))
         return y, {"last": x[:, -1].astype(state["last"].dtype), "memory": memory}
 
-    def _normalized(self, y: jax.Array) -> jax.Array:
+    def _normalized(self, y: Array) -> Array:
         """Layer norm of each head (b, l, heads, m), with a scale and an offset for each channel."""
         centered = y - y.mean(-1, keepdims=True)
         y = centered * jax.lax.rsqrt(jnp.square(centered).mean(-1, keepdims=True) + 1e-5 * self.shape[1])
@@ -140,6 +143,6 @@ class LowRank(nnx.Module):
         self.expand = Linear(rank, width, bias=False, variance=0.01, rngs=rngs)
         self.bias = Exempt(jnp.zeros(width))
 
-    def __call__(self, x: jax.Array, activation=lambda z: z) -> jax.Array:
+    def __call__(self, x: Float[Array, "*batch width"], activation=lambda z: z) -> Float[Array, "*batch width"]:
         """(..., width) -> (..., width), with an activation between the factors."""
         return widened(self.expand(activation(self.reduce(x)))) + self.bias[...]

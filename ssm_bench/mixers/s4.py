@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Complex, Float
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError, unknown_choice
@@ -92,30 +93,28 @@ class S4(ConvolutionMixer):
             C = ops.truncate_output(Lambda, P, ops.as_complex(self.C[...]), dt, self.truncated)
             self.C[...] = ops.as_pairs(C)
 
-    def _kernels(self, length: int) -> jax.Array:
+    def _kernels(self, length: int) -> Array:
         Lambda, P, B, dt = self._system()
         if length > self.truncated:
             return ops.dplr_kernel(Lambda, P, B, self._output(Lambda, P, dt), dt, length)
         C = ops.as_complex(self.C[...])
         return ops.dplr_kernel(Lambda, P, B, C, dt, self.truncated, truncated=True)[..., :length]
 
-    def _discrete(self) -> tuple[ops.DPLRSystem, jax.Array]:
+    def _discrete(self) -> tuple[ops.DPLRSystem, Array]:
         Lambda, P, B, dt = self._system()
         return ops.dplr_system(Lambda, P, B, dt), self._output(Lambda, P, dt)[0]
 
-    def _output(self, Lambda: jax.Array, P: jax.Array, dt: jax.Array) -> jax.Array:
+    def _output(self, Lambda: Array, P: Array, dt: Array) -> Array:
         """C itself, (1 or 2, h, n/2)."""
         C = ops.as_complex(self.C[...])
         return ops.restore_output(Lambda, P, C, dt, self.truncated) if self.truncated else C
 
-    def _advance(
-        self, system: tuple[ops.DPLRSystem, jax.Array], x_t: jax.Array, state: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    def _advance(self, system: tuple[ops.DPLRSystem, Array], x_t: Array, state: Array) -> tuple[Array, Array]:
         recurrence, C = system
         state = ops.dplr_step(recurrence, x_t, state)
         return 2 * jnp.sum(jnp.real(C) * jnp.real(state) - jnp.imag(C) * jnp.imag(state), axis=-1), state
 
-    def eigenvalues(self, x: jax.Array) -> jax.Array:
+    def eigenvalues(self, x: Float[Array, "b l h"]) -> Complex[Array, "h n"]:
         """Eigenvalues of A_bar (h, n), whatever the inputs: those of A by dense linear algebra, in O(h n^3).
 
         A is far from normal: rounding of its parameters to float32 moves the eigenvalues of 64 states visibly.
@@ -129,7 +128,7 @@ class S4(ConvolutionMixer):
         half_steps = np.linalg.eigvals(matrices)[of_channel.ravel()] * dt[:, None] / 2
         return jnp.asarray((1 + half_steps) / (1 - half_steps))
 
-    def _system(self) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    def _system(self) -> tuple[Array, Array, Array, Array]:
         """The continuous system of each channel: Lambda (h, n/2), P (rank, h, n/2), B (h, n/2) and dt (h)."""
         # Negative by construction. The low-rank part only damps, so no mode can grow.
         Lambda = jax.lax.complex(-jnp.exp(self.log_decay[...]), self.frequency[...])

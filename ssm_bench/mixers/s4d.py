@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Complex, Float
 
 from ssm_bench import ops
 from ssm_bench.errors import unknown_choice
@@ -75,27 +76,25 @@ class S4D(ConvolutionMixer):
         self.D = Feedthrough(jax.random.normal(rngs.params(), (d_model,)))
         self.log_dt = StepSize(ops.log_uniform_step(rngs.params(), (d_model,), dt_min, dt_max))
 
-    def _kernels(self, length: int) -> jax.Array:
+    def _kernels(self, length: int) -> Array:
         return ops.diagonal_kernel(*self._system(), length, discretization=self.discretization)
 
-    def _discrete(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _discrete(self) -> tuple[Array, Array, Array]:
         A, B, C, dt = self._system()
         log_a, gain = ops.discretization_rule(self.discretization)(A, dt[:, None])
         return jnp.exp(log_a), gain * B, C[0]
 
-    def _advance(
-        self, system: tuple[jax.Array, jax.Array, jax.Array], x_t: jax.Array, state: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    def _advance(self, system: tuple[Array, Array, Array], x_t: Array, state: Array) -> tuple[Array, Array]:
         a, B, C = system
         state = a * state + B * x_t[..., None]
         return 2 * jnp.sum(jnp.real(C) * jnp.real(state) - jnp.imag(C) * jnp.imag(state), axis=-1), state
 
-    def eigenvalues(self, x: jax.Array) -> jax.Array:
+    def eigenvalues(self, x: Float[Array, "b l h"]) -> Complex[Array, "h n"]:
         """The diagonals a and their conjugates (h, n), whatever the inputs."""
         half, _, _ = self._discrete()
         return jnp.concatenate([half, jnp.conj(half)], axis=-1)
 
-    def _system(self) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    def _system(self) -> tuple[Array, Array, Array, Array]:
         """The continuous system: A (h, n/2), B (h, n/2), C (1 or 2, h, n/2) and dt (h)."""
         # Negative by construction: no mode can grow.
         A = jax.lax.complex(-jnp.exp(self.log_decay[...]), self.frequency[...])

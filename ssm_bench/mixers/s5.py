@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, unknown_choice
@@ -92,20 +93,20 @@ class S5(DiagonalMixer):
         self.D = Feedthrough(jax.random.normal(rngs.params(), (d_model,)))
         self.log_dt = StepSize(ops.log_uniform_step(rngs.params(), (state_size // 2,), dt_min, dt_max))
 
-    def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _system(self) -> tuple[Array, Array, Array]:
         """The discrete system: log a (p/2), B (p/2, h), C (1 or 2, h, p/2), the conjugate half counted in C."""
         real = self.lambda_real[...]
         real = jnp.minimum(real, LARGEST_REAL_PART) if self.clip_eigenvalues else real
         log_a, gain = self.rule(jax.lax.complex(real, self.lambda_imag[...]), jnp.exp(self.log_dt[...]))
         return log_a, gain[:, None] * ops.as_complex(self.B[...]), 2 * ops.as_complex(self.C[...])
 
-    def eigenvalues(self, x: jax.Array) -> jax.Array:
+    def eigenvalues(self, x: Float[Array, "b l h"]) -> Complex[Array, " states"]:
         """The diagonal a and its conjugates (p,), whatever the inputs."""
         half = super().eigenvalues(x)
         return jnp.concatenate([half, jnp.conj(half)])
 
 
-def _output_matrix(key: jax.Array, init: str, d_model: int, blocks: int, basis: jax.Array) -> jax.Array:
+def _output_matrix(key: PRNGKeyArray, init: str, d_model: int, blocks: int, basis: Array) -> Array:
     """C (h, p/2, 2); `basis` (p/blocks, p/blocks/2) holds the eigenvectors of one block."""
     size, pairs = basis.shape
     if init == "complex_normal":

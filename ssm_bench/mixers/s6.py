@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Float, Inexact
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -64,7 +65,7 @@ class S6(RecurrentMixer):
 
         super().__init__(cell, bidirectional=bidirectional)
 
-    def eigenvalues(self, x: jax.Array) -> jax.Array:
+    def eigenvalues(self, x: Float[Array, "b l h"]) -> Inexact[Array, "b l h n"]:
         """exp(delta_t A) at each position, (b, l, h, n)."""
         return self.forward.transitions(x)
 
@@ -80,7 +81,7 @@ def check_state_size(state_size: int, complex_states: bool) -> None:
         raise ArgumentError("state_size", f"must be {allowed}; got {state_size}")
 
 
-def initial_spectrum(state_size: int, complex_states: bool) -> tuple[jax.Array, jax.Array | None]:
+def initial_spectrum(state_size: int, complex_states: bool) -> tuple[Float[Array, " n"], Float[Array, " n"] | None]:
     """log(-Re A) and Im A of the initial A: -1/2 + i pi j, one of each conjugate pair (n/2), or -j and None (n)."""
     if not complex_states:
         return jnp.log(jnp.arange(1.0, state_size + 1)), None
@@ -112,12 +113,14 @@ class S6Cell(nnx.Module):
         self.D = Feedthrough(jnp.ones(width))
         self._state_size = state_size
 
-    def initial_state(self, batch: int) -> jax.Array:
+    def initial_state(self, batch: int) -> Inexact[Array, "{batch} h n"]:
         """Zeros (b, h, n), or complex (b, h, n/2)."""
         A = self._spectrum()
         return jnp.zeros((batch, *A.shape), A.dtype)
 
-    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: Inexact[Array, "b h n"]
+    ) -> tuple[Float[Array, "b k h"], Inexact[Array, "b h n"]]:
         """A chunk (b, k, h) and the state before it."""
         delta, B, C = self.coefficients(x)
         y, state = ops.selective_scan(
@@ -135,7 +138,9 @@ class S6Cell(nnx.Module):
         )
         return y, state
 
-    def coefficients(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def coefficients(
+        self, x: Float[Array, "b k h"]
+    ) -> tuple[Float[Array, "b k h"], Inexact[Array, "b k *blocks n"], Inexact[Array, "b k *blocks n"]]:
         """For inputs (b, k, h): step sizes before bias and softplus (b, k, h), B and C (b, k, n)."""
         rank, n = self.dt_kernel.shape[0], self._state_size
         factor, B, C = jnp.split(self.projection(x), [rank, rank + n], axis=-1)
@@ -143,17 +148,17 @@ class S6Cell(nnx.Module):
             B, C = (ops.as_complex(s.reshape(*s.shape[:-1], -1, 2)) for s in (B, C))
         return factor @ self.dt_kernel[...].astype(x.dtype), B, C
 
-    def transitions(self, x: jax.Array) -> jax.Array:
+    def transitions(self, x: Float[Array, "b l h"]) -> Inexact[Array, "b l h n"]:
         """exp(delta_t A) for inputs (b, l, h): (b, l, h, n), with the conjugates of complex states last."""
         delta = jax.nn.softplus(self.coefficients(x)[0] + self.dt_bias[...])
         half = jnp.exp(delta[..., None] * self._spectrum())
         return half if self.frequency is None else jnp.concatenate([half, jnp.conj(half)], axis=-1)
 
-    def _input_bias(self) -> jax.Array | None:
+    def _input_bias(self) -> Array | None:
         """What is added to B for each channel (h, n): nothing."""
         return None
 
-    def _spectrum(self) -> jax.Array:
+    def _spectrum(self) -> Array:
         """A (h, n), or complex (h, n/2); negative real parts by construction."""
         decay = -jnp.exp(self.log_decay[...])
         return decay if self.frequency is None else jax.lax.complex(decay, self.frequency[...])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, PRNGKeyArray
 
 from ssm_bench.errors import ArgumentError
 from ssm_bench.network.long_convolution import LongConvolution
@@ -62,7 +63,7 @@ class SGConv(LongConvolution):
         self.causal = not bidirectional
         self.norm = Constant(jnp.linalg.norm(self._joined(), axis=-1, keepdims=True))
 
-    def _joined(self) -> jax.Array:
+    def _joined(self) -> Array:
         """The kernels before normalization, at their full length."""
         count, *shape, piece = self.pieces.shape
         stretched = [
@@ -71,5 +72,5 @@ class SGConv(LongConvolution):
         factors = np.power(self.decay, np.arange(count - 1, -1, -1.0))
         return jnp.concatenate([factor * part for factor, part in zip(factors, stretched, strict=True)], -1)
 
-    def _kernels(self, key: jax.Array | None) -> jax.Array:
+    def _kernels(self, key: PRNGKeyArray | None) -> Array:
         return (self._joined() / self.norm[...])[..., : self.taps]

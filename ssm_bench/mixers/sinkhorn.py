@@ -1,8 +1,8 @@
 """Sparse Sinkhorn attention: the mixer of the Sinkhorn Transformer."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float, Int
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, UserError
@@ -56,7 +56,14 @@ class Sinkhorn(WholeAttention):
         self.block = block
         self.iterations = iterations
 
-    def attend(self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    def attend(
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l n d"],
+        k: Float[Array, "b l n d"],
+        v: Float[Array, "b l n d"],
+        lengths: Int[Array, " b"] | None,
+    ) -> Float[Array, "b l n d"]:
         """To the own block and to the sorted one.
 
         Raises:

@@ -1,7 +1,7 @@
 """Sparse attention: the mixer of the Sparse Transformer, with strided or fixed patterns."""
 
-import jax
 from flax import nnx
+from jaxtyping import Array, Float, Int
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, unknown_choice
@@ -60,7 +60,14 @@ class SparseAttention(WholeAttention):
         self.summary = summary
         self.global_positions = global_positions
 
-    def attend(self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    def attend(
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l n d"],
+        k: Float[Array, "b l n d"],
+        v: Float[Array, "b l n d"],
+        lengths: Int[Array, " b"] | None,
+    ) -> Float[Array, "b l n d"]:
         """By the pattern, and from the global positions to all."""
         y = ops.sparse_attention(
             q,

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -73,11 +74,13 @@ class SSDCell(nnx.Module):
         self.heads = heads
         self.head_shape = (width // heads, state_size)
 
-    def initial_state(self, batch: int) -> jax.Array:
+    def initial_state(self, batch: int) -> Float[Array, "{batch} heads p n"]:
         """Zeros (b, heads, p, n)."""
         return jnp.zeros((batch, self.heads, *self.head_shape), self.log_decay.dtype)
 
-    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: Float[Array, "b heads p n"]
+    ) -> tuple[Float[Array, "b k h"], Float[Array, "b heads p n"]]:
         """A chunk (b, k, h) and the state before it."""
         B, C = jnp.split(self.projection(x), 2, axis=-1)
         y, state = ops.ssd(

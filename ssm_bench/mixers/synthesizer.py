@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError, UserError, unknown_choice
@@ -84,7 +85,9 @@ class Synthesizer(WholeMixer):
         self.heads = heads
         self.max_length = max_length
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h); padded positions get no weight.
 
         Raises:
@@ -106,11 +109,11 @@ class Synthesizer(WholeMixer):
             y = ops.attention(q, k, v, bias=self._learned(length).astype(x.dtype), lengths=lengths)
         return self.out(y.reshape(*x.shape[:2], -1))
 
-    def _learned(self, length: int) -> jax.Array:
+    def _learned(self, length: int) -> Array:
         """R of all heads (n, l, l)."""
         if self.scores == "random":
             return self.random[:, :length, :length]
         return self.rows[:, :length] @ self.columns[:, :, :length]
 
-    def _split(self, x: jax.Array) -> jax.Array:
+    def _split(self, x: Array) -> Array:
         return x.reshape(*x.shape[:-1], self.heads, -1)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Float32, Int, Integer, PRNGKeyArray, Real
 
 from ssm_bench.errors import ArgumentError, UserError, unknown_choice
 from ssm_bench.network.layer_loop import alike, in_a_loop
@@ -36,7 +37,7 @@ class Embedding(nnx.Module):
         """Creates a table (vocabulary, width), kept out of weight decay by most recipes."""
         self.table = Exempt(std * jax.random.normal(rngs.params(), (vocabulary, width)))
 
-    def __call__(self, tokens: jax.Array) -> jax.Array:
+    def __call__(self, tokens: Integer[Array, "b l"]) -> Float[Array, "b l h"]:
         """(b, l) integers -> (b, l, h)."""
         return rows_of(self.table[...], tokens.astype(jnp.int32))
 
@@ -48,7 +49,7 @@ class OneHot(nnx.Module):
         """Creates the linear map (vocabulary, width)."""
         self.linear = Linear(vocabulary, width, rngs=rngs)
 
-    def __call__(self, tokens: jax.Array) -> jax.Array:
+    def __call__(self, tokens: Integer[Array, "b l"]) -> Float[Array, "b l h"]:
         """(b, l) integers -> (b, l, h), without forming the one-hot vectors."""
         rows = rows_of(self.linear.kernel[...], tokens.astype(jnp.int32))
         return rows if self.linear.bias is None else rows + self.linear.bias[...]
@@ -89,20 +90,20 @@ class Numbers(nnx.Module):
         self.mean = mean
         self.std = std
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Real[Array, "b l *channels"]) -> Float[Array, "b l h"]:
         """(b, l) or (b, l, channels) -> (b, l, h)."""
         x = x[..., None] if x.ndim == 2 else x
         return self.linear((x.astype(jnp.float32) - self.mean) / self.std)
 
 
-def sinusoidal_positions(length: int, width: int) -> np.ndarray:
+def sinusoidal_positions(length: int, width: int) -> Float32[np.ndarray, "{length} {width}"]:
     """Sine and cosine positions (length, width), float32 (Vaswani et al. 2017, section 3.5)."""
     frequencies = np.exp(-np.log(10_000.0) * np.arange(0, width, 2) / width)
     angles = np.arange(length)[:, None] * frequencies
     return np.stack([np.sin(angles), np.cos(angles)], -1).reshape(length, -1)[:, :width].astype(np.float32)
 
 
-def _prepended(vectors: jax.Array, x: jax.Array) -> jax.Array:
+def _prepended(vectors: Array, x: Array) -> Array:
     """x (b, l, h) with the same vectors (k, h) before every sequence: (b, k + l, h)."""
     return jnp.concatenate([jnp.broadcast_to(vectors, (x.shape[0], *vectors.shape)), x], 1)
 
@@ -205,8 +206,13 @@ class Classifier(nnx.Module):
         self.scan_layers = scan_layers
 
     def __call__(
-        self, inputs: jax.Array, lengths: jax.Array | None = None, *, train: bool = False, key: jax.Array | None = None
-    ) -> jax.Array:
+        self,
+        inputs: Real[Array, "b documents l *channels"],
+        lengths: Int[Array, "b documents"] | None = None,
+        *,
+        train: bool = False,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "b c"]:
         """Classifies a batch.
 
         Args:
@@ -236,14 +242,19 @@ class Classifier(nnx.Module):
             x = jnp.concatenate([first, second, first - second, first * second], -1)
         return self._classified(x)
 
-    def _classified(self, features: jax.Array) -> jax.Array:
+    def _classified(self, features: Array) -> Array:
         if self.head_hidden is not None:
             features = jax.nn.gelu(self.head_hidden(features))
         return self.head(features)
 
     def encode(
-        self, inputs: jax.Array, lengths: jax.Array | None = None, *, train: bool = False, key: jax.Array | None = None
-    ) -> jax.Array:
+        self,
+        inputs: Real[Array, "b l *channels"],
+        lengths: Int[Array, " b"] | None = None,
+        *,
+        train: bool = False,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "b h"]:
         """The pooled features (b, h) of single documents: inputs (b, l), lengths (b,) or None."""
         x = self.features(inputs, lengths, train=train, key=key)
         if self.cls is not None:
@@ -253,13 +264,13 @@ class Classifier(nnx.Module):
 
     def features(
         self,
-        inputs: jax.Array,
-        lengths: jax.Array | None = None,
+        inputs: Real[Array, "b l *channels"],
+        lengths: Int[Array, " b"] | None = None,
         *,
-        hidden: tuple[jax.Array, jax.Array] | None = None,
+        hidden: tuple[Bool[Array, "b l"], Float[Array, " h"]] | None = None,
         train: bool = False,
-        key: jax.Array | None = None,
-    ) -> jax.Array:
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "b positions h"]:
         """The features of every position of single documents, before pooling.
 
         Args:
@@ -292,7 +303,9 @@ class Classifier(nnx.Module):
             x = self.final_norm(x, mask, train=train)
         return widened(x)
 
-    def entered(self, inputs: jax.Array, hidden: tuple[jax.Array, jax.Array] | None = None) -> jax.Array:
+    def entered(
+        self, inputs: Real[Array, "b l *channels"], hidden: tuple[Bool[Array, "b l"], Float[Array, " h"]] | None = None
+    ) -> Float[Array, "pieces positions h"]:
         """What the first block reads, before dropout: (b, l) -> (b, context + l, h), one more with a class token.
 
         With a window w: the pieces (b n, w, h), where the last of the n pieces of a sequence is padded.
@@ -306,16 +319,14 @@ class Classifier(nnx.Module):
         x = self._cut(self._with_positions(x).astype(self.activations))
         return x if self.context is None else _prepended(self.context[...].astype(x.dtype), x)
 
-    def _cut(self, x: jax.Array) -> jax.Array:
+    def _cut(self, x: Array) -> Array:
         """Sequences (b, l, ...) as pieces (b n, w, ...) of the window, the last ones padded with zeros."""
         if not self.window:
             return x
         padded = jnp.pad(x, [(0, 0), (0, -x.shape[1] % self.window), *[(0, 0)] * (x.ndim - 2)])
         return padded.reshape(-1, self.window, *x.shape[2:])
 
-    def _through_blocks(
-        self, x: jax.Array, mask: jax.Array | None, keys: list[jax.Array | None], *, train: bool
-    ) -> jax.Array:
+    def _through_blocks(self, x: Array, mask: Array | None, keys: list[Array | None], *, train: bool) -> Array:
         # Outside of a compiled program a loop would be compiled at every call.
         loops = self.scan_layers == "on" and isinstance(x, Tracer)
         runs = alike(list(self.blocks)) if loops else [[block] for block in self.blocks]
@@ -328,7 +339,7 @@ class Classifier(nnx.Module):
                 x = blocks[0](x, mask, train=train, key=of_these[0])
         return x
 
-    def _with_positions(self, x: jax.Array, begin: jax.Array | int = 0) -> jax.Array:
+    def _with_positions(self, x: Array, begin: Array | int = 0) -> Array:
         """Adds to x (b, k, h), whose first position is number `begin`, the table of positions if there is one."""
         if self.learned_positions is not None:
             table = self.learned_positions[...]
@@ -342,7 +353,7 @@ class Classifier(nnx.Module):
             raise UserError(f"the model has a table of {len(table)} positions; the inputs reach position {end}")
         return x + jax.lax.dynamic_slice_in_dim(table, begin, x.shape[1])
 
-    def _pooled(self, x: jax.Array, lengths: jax.Array | None, true: jax.Array | None) -> jax.Array:
+    def _pooled(self, x: Array, lengths: Array | None, true: Array | None) -> Array:
         if self.pooling == "cls":
             return x[:, 0]
         if self.pooling == "last":
@@ -366,7 +377,9 @@ class Classifier(nnx.Module):
             "seen": jnp.zeros((), jnp.int32),
         }
 
-    def extend(self, inputs: jax.Array, state: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
+    def extend(
+        self, inputs: Real[Array, "b k *channels"], state: dict[str, Any]
+    ) -> tuple[Float[Array, "b c"], dict[str, Any]]:
         """Reads the next positions of a stream.
 
         Args:

@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 from ssm_bench.network.parameters import Spectrum
 from ssm_bench.ops.precision import widened
@@ -24,7 +25,9 @@ class LowerBound(nnx.Module):
         """Creates the logit of gamma (width,), unless the depth is 0; it lies in [0, 1)."""
         self.logit = Spectrum(jnp.full(width, math.log(depth / (1 - depth)))) if depth else None
 
-    def __call__(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, z: Float[Array, "*batch width"]
+    ) -> tuple[Float[Array, "*batch width"], Float[Array, "*batch width"]]:
         """The forget gate f of z (..., width) and its logarithm, in float32 or better."""
         z = widened(z)
         if self.logit is None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Inexact, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -25,7 +26,7 @@ class ConvolutionMixer(Mixer):
     D: Feedthrough
 
     @abc.abstractmethod
-    def _kernels(self, length: int) -> jax.Array:
+    def _kernels(self, length: int) -> Array:
         """The impulse responses (1 or 2, h, length): forward, and backward if there is one."""
 
     @abc.abstractmethod
@@ -33,17 +34,19 @@ class ConvolutionMixer(Mixer):
         """The discrete forward system, as `_advance` takes it: made once for a chunk of steps."""
 
     @abc.abstractmethod
-    def _advance(self, system: Any, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def _advance(self, system: Any, x_t: Array, state: Array) -> tuple[Array, Array]:
         """One step of the recurrence: x_t (b, h) and the state give y_t (b, h), without D, and the next state."""
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h), whole sequences."""
         kernels = self._kernels(x.shape[1])
         # D is one more tap, of the present input: so it costs no pass over the activations.
         forward = kernels[0].at[:, 0].add(self.D[...])
         return ops.causal_conv(x, forward) if self.causal else ops.bidirectional_conv(x, forward, kernels[1])
 
-    def initial_state(self, batch: int) -> jax.Array:
+    def initial_state(self, batch: int) -> Inexact[Array, "{batch} h n"]:
         """Zeros (b, h, n), complex if C is."""
         if not self.causal:
             return super().initial_state(batch)
@@ -52,28 +55,32 @@ class ConvolutionMixer(Mixer):
             (batch, *self.C.shape[1:3]), real if self.C.ndim == 3 else jnp.result_type(real, jnp.complex64)
         )
 
-    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: Inexact[Array, "b h n"]
+    ) -> tuple[Float[Array, "b k h"], Inexact[Array, "b h n"]]:
         """A chunk (b, k, h), step by step."""
         if not self.causal:
             return super().extend(x, state)
         system = self._discrete()
 
-        def step(state: jax.Array, x_t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def step(state: Array, x_t: Array) -> tuple[Array, Array]:
             y_t, state = self._step(system, x_t, state)
             return state, y_t
 
         state, y = jax.lax.scan(step, state, jnp.moveaxis(x, 1, 0))
         return jnp.moveaxis(y, 0, 1), state
 
-    def step(self, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def step(
+        self, x_t: Float[Array, "b h"], state: Inexact[Array, "b h n"]
+    ) -> tuple[Float[Array, "b h"], Inexact[Array, "b h n"]]:
         """One step: (b, h) -> (b, h)."""
         return self._step(self._discrete(), x_t, state) if self.causal else super().step(x_t, state)
 
-    def _step(self, system: Any, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def _step(self, system: Any, x_t: Array, state: Array) -> tuple[Array, Array]:
         y_t, state = self._advance(system, x_t, state)
         return self._with_feedthrough(y_t, x_t), state
 
-    def _with_feedthrough(self, y: jax.Array, x: jax.Array) -> jax.Array:
+    def _with_feedthrough(self, y: Array, x: Array) -> Array:
         return (y + self.D[...] * x).astype(x.dtype)
 
     @property
@@ -104,6 +111,6 @@ def check_copies(copies: int, channels: int) -> int:
     return copies or channels
 
 
-def deal(array: jax.Array, channels: int) -> jax.Array:
+def deal(array: Inexact[Array, "copies n"], channels: int) -> Inexact[Array, "{channels} n"]:
     """Deals the rows of (copies, n) to the channels in turn: (channels, n)."""
     return jnp.tile(array, (channels // array.shape[0], 1))

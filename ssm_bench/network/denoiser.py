@@ -2,6 +2,7 @@
 
 import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Real
 
 from ssm_bench.errors import UserError
 from ssm_bench.network.backbone import Classifier
@@ -48,13 +49,13 @@ class Denoiser(nnx.Module):
 
     def __call__(
         self,
-        inputs: jax.Array,
-        lengths: jax.Array | None,
-        hidden: jax.Array | None,
+        inputs: Real[Array, "b l"],
+        lengths: Int[Array, " b"] | None,
+        hidden: Bool[Array, "b l"] | None,
         *,
         train: bool = False,
-        key: jax.Array | None = None,
-    ) -> jax.Array:
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "b l values"]:
         """Predicts inputs.
 
         Args:

@@ -1,14 +1,15 @@
 """Recurrent mixers that read a sequence forward, or forward and backward with a cell for each."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench.network.mixer import Mixer
 
 
+@runtime_checkable
 class Cell(Protocol):
     """A causal recurrence with its parameters; an nnx.Module."""
 
@@ -16,7 +17,7 @@ class Cell(Protocol):
         """The state before the first step: a pytree of arrays with leading axis `batch`."""
         ...
 
-    def extend(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+    def extend(self, x: Float[Array, "b k h"], state: Any) -> tuple[Float[Array, "b k h"], Any]:
         """A chunk x (b, k, h) and the state before it give (b, k, h) and the state after it."""
         ...
 
@@ -39,21 +40,23 @@ class RecurrentMixer(Mixer):
         self.backward = cell() if bidirectional else None
         self.causal = not bidirectional
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h), whole sequences."""
         y = self._run(self.forward, x)
         if self.backward is not None:
             y = y + reverse(self._run(self.backward, reverse(x, mask)), mask)
         return y
 
-    def _run(self, cell: Cell, x: jax.Array) -> jax.Array:
+    def _run(self, cell: Cell, x: Array) -> Array:
         return cell.extend(x, cell.initial_state(x.shape[0]))[0]
 
     def initial_state(self, batch: int) -> Any:
         """The cell's state before the first step."""
         return self.forward.initial_state(batch) if self.causal else super().initial_state(batch)
 
-    def extend(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+    def extend(self, x: Float[Array, "b k h"], state: Any) -> tuple[Float[Array, "b k h"], Any]:
         """A chunk (b, k, h) at once."""
         return self.forward.extend(x, state) if self.causal else super().extend(x, state)
 
@@ -63,7 +66,7 @@ class RecurrentMixer(Mixer):
         return self.forward.state_size * (1 if self.causal else 2)
 
 
-def reverse(x: jax.Array, mask: jax.Array | None) -> jax.Array:
+def reverse(x: Float[Array, "b l *channels"], mask: Bool[Array, "b l"] | None) -> Float[Array, "b l *channels"]:
     """Reverses the true positions of x (b, l, ...); padding (mask False, on the right) stays where it is."""
     if mask is None:
         return jnp.flip(x, axis=1)

@@ -2,9 +2,9 @@
 
 import abc
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.network.heads import width_of_heads
@@ -42,14 +42,16 @@ class FeatureAttention(Mixer):
         """The number m of features a head."""
 
     @abc.abstractmethod
-    def query_features(self, q: jax.Array) -> jax.Array:
+    def query_features(self, q: Float[Array, "b l n d"]) -> Float[Array, "b l n m"]:
         """phi of queries, (b, l, n, d) -> (b, l, n, m): not negative, each of its own position alone."""
 
     @abc.abstractmethod
-    def key_features(self, k: jax.Array, mask: jax.Array | None) -> jax.Array:
+    def key_features(self, k: Float[Array, "b l n d"], mask: Bool[Array, "b l"] | None) -> Float[Array, "b l n m"]:
         """phi of keys, likewise; those of a mixer that is not causal may depend on all positions of the mask (b, l)."""
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h); padded keys get no weight."""
         q, k, v = self._mapped(x, mask)
         if self.causal:
@@ -58,11 +60,11 @@ class FeatureAttention(Mixer):
             y = ops.linear_attention(q, k, v, mask=mask, epsilon=self.epsilon)
         return self._join(y)
 
-    def _mapped(self, x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _mapped(self, x: Array, mask: Array | None = None) -> tuple[Array, Array, Array]:
         q, k, v = (t.reshape(*t.shape[:-1], self.heads, -1) for t in (self.query(x), self.keys(x), self.values(x)))
         return self.query_features(q), self.key_features(k, mask), v
 
-    def _join(self, y: jax.Array) -> jax.Array:
+    def _join(self, y: Array) -> Array:
         return self.out(y.reshape(*y.shape[:-2], -1))
 
     def initial_state(self, batch: int) -> ops.KeySums:
@@ -72,7 +74,7 @@ class FeatureAttention(Mixer):
         zeros = jnp.zeros((batch, self.heads, self.features, self.size), self.keys.kernel[...].dtype)
         return ops.KeySums(zeros, zeros[..., 0])
 
-    def extend(self, x: jax.Array, state: ops.KeySums) -> tuple[jax.Array, ops.KeySums]:
+    def extend(self, x: Float[Array, "b k h"], state: ops.KeySums) -> tuple[Float[Array, "b k h"], ops.KeySums]:
         """A chunk (b, k, h) at once."""
         if not self.causal:
             return super().extend(x, state)

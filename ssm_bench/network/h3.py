@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import UserError
@@ -50,11 +51,13 @@ class H3Layer(Mixer):
         self.causal = self.mixer.causal
         self.shift = Shift(d_model, shift_size, causal=self.causal, rngs=rngs)
 
-    def _gated(self, x: jax.Array, along: Callable[[str, jax.Array], jax.Array]) -> jax.Array:
+    def _gated(self, x: Array, along: Callable[[str, Array], Array]) -> Array:
         """The layer; `along` runs the two parts that relate positions to each other, by name."""
         return self.out(self.query(x) * along("mixer", along("shift", self.keys(x)) * self.values(x)))
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h), whole sequences."""
         # The shift and the biases leave numbers at padded positions, which the inner mixer must not see.
         return self._gated(x, lambda part, u: run_part(getattr(self, part), u, mask, key=key)).astype(x.dtype)
@@ -65,13 +68,13 @@ class H3Layer(Mixer):
             return super().initial_state(batch)
         return {"shift": self.shift.initial_state(batch), "mixer": self.mixer.initial_state(batch)}
 
-    def extend(self, x: jax.Array, state: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
+    def extend(self, x: Float[Array, "b k h"], state: dict[str, Any]) -> tuple[Float[Array, "b k h"], dict[str, Any]]:
         """A chunk (b, k, h), as fast as the inner mixer does it."""
         if not self.causal:
             return super().extend(x, state)
         new = dict(state)
 
-        def along(part: str, u: jax.Array) -> jax.Array:
+        def along(part: str, u: Array) -> Array:
             y, new[part] = extend_part(getattr(self, part), u, state[part])
             return y
 
@@ -96,7 +99,7 @@ class Shift(ShortConv):
         super().__init__(width, size, bias=False, causal=causal, rngs=rngs)
         self.D = Feedthrough(jax.random.normal(rngs.params(), (width,)))
 
-    def _slide(self, x: jax.Array, before: int, after: int) -> jax.Array:
+    def _slide(self, x: Array, before: int, after: int) -> Array:
         size = self.kernel.shape[0]
         kernel = self.kernel[...].at[size - 1 - self.ahead].add(self.D[...])
         x = jnp.pad(x, ((0, 0), (before, after), (0, 0)))

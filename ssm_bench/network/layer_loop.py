@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench.network.scaffold import Scaffold
 
@@ -24,12 +25,12 @@ def alike(blocks: Sequence[Scaffold]) -> list[list[Scaffold]]:
 
 def in_a_loop(
     blocks: Sequence[Scaffold],
-    x: jax.Array,
-    mask: jax.Array | None,
-    keys: Sequence[jax.Array | None],
+    x: Float[Array, "b l h"],
+    mask: Bool[Array, "b l"] | None,
+    keys: Sequence[PRNGKeyArray | None],
     *,
     train: bool,
-) -> jax.Array:
+) -> Float[Array, "b l h"]:
     """The output of equal blocks one after another, by one `lax.scan` over their stacked arrays.
 
     Values, gradients and batch statistics are those of the unrolled blocks up to rounding; dropout is the same.
@@ -46,7 +47,7 @@ def in_a_loop(
     params, rest = jax.tree.map(lambda *arrays: jnp.stack(arrays), *states)
     stacked_keys = None if keys[0] is None else jnp.stack(keys)  # pyright: ignore[reportArgumentType]
 
-    def one(x: jax.Array, layer: Any) -> tuple[jax.Array, Any]:
+    def one(x: Array, layer: Any) -> tuple[Array, Any]:
         params, rest, key = layer
         block = nnx.merge(graph, params, rest)
         x = block(x, mask, train=train, key=key)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from ssm_bench.errors import ArgumentError, unknown_choice
 from ssm_bench.network.parameters import Exempt
@@ -26,13 +27,13 @@ class Linear(nnx.Module):
         self.kernel = nnx.Param(init(rngs.params(), (inputs, outputs)))
         self.bias = Exempt(jnp.zeros(outputs)) if bias else None
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
         """(..., inputs) -> (..., outputs)."""
         y = x @ self.kernel[...].astype(x.dtype)
         return y if self.bias is None else (y + self.bias[...]).astype(x.dtype)
 
 
-def side_by_side(x: jax.Array, *maps: Linear) -> list[jax.Array]:
+def side_by_side(x: Float[Array, "*batch inputs"], *maps: Linear) -> list[Float[Array, "*batch _"]]:
     """What each of the maps gives for x (..., inputs), by one matrix product.
 
     The same numbers as one product for each, with fewer passes over the activations: x is read once, and its gradient
@@ -76,7 +77,7 @@ class GEGLU(nnx.Module):
         self.value = Linear(width, hidden, rngs=rngs)
         self.out = Linear(hidden, width, variance=variance, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
         """(..., width) -> (..., width)."""
         return self.out(jax.nn.gelu(self.gate(x)) * self.value(x))
 
@@ -104,18 +105,20 @@ class ShortConv(nnx.Module):
         self.bias = Exempt(jnp.zeros(width)) if bias else None
         self.ahead = 0 if causal else taps // 2
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l w"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l w"]:
         """(b, l, w) -> (b, l, w), with zeros before the first and after the last position."""
         return self._slide(x, self.kernel.shape[0] - 1 - self.ahead, self.ahead).astype(x.dtype)
 
-    def _slide(self, x: jax.Array, before: int, after: int) -> jax.Array:
+    def _slide(self, x: Array, before: int, after: int) -> Array:
         kernel = self.kernel[...]
         length = x.shape[1] + before + after - (len(kernel) - 1)
         x = jnp.pad(x, ((0, 0), (before, after), (0, 0)))
         y = sum((kernel[k] * x[:, k : k + length] for k in range(len(kernel))), start=jnp.zeros((), x.dtype))
         return y if self.bias is None else y + self.bias[...]
 
-    def initial_state(self, batch: int) -> jax.Array:
+    def initial_state(self, batch: int) -> Float[Array, "{batch} before w"]:
         """The inputs before the first step: zeros (b, taps - 1, w).
 
         Raises:
@@ -126,7 +129,9 @@ class ShortConv(nnx.Module):
         taps, width = self.kernel.shape
         return jnp.zeros((batch, taps - 1, width), self.kernel[...].dtype)
 
-    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def extend(
+        self, x: Float[Array, "b k w"], state: Float[Array, "b before w"]
+    ) -> tuple[Float[Array, "b k w"], Float[Array, "b before w"]]:
         """A chunk (b, k, w) and the inputs before it."""
         read = jnp.concatenate([state, x], axis=1)
         return self._slide(read, 0, 0).astype(x.dtype), read[:, x.shape[1] :]
@@ -154,7 +159,9 @@ class BatchNorm(nnx.Module):
         self.epsilon = epsilon
         self.masked = masked
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, train: bool = False
+    ) -> Float[Array, "b l h"]:
         """Normalizes x (b, l, h); in training by the batch's own statistics, which also move the running ones."""
         wide = widened(x)
         if train:
@@ -180,7 +187,9 @@ class LayerNorm(nnx.Module):
         self.bias = Exempt(jnp.zeros(width))
         self.epsilon = epsilon
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l *heads h"], mask: Bool[Array, "b l"] | None = None, *, train: bool = False
+    ) -> Float[Array, "b l *heads h"]:
         """Normalizes each position of x (b, l, h) by itself; mask and train change nothing."""
         wide = widened(x)
         centered = wide - wide.mean(-1, keepdims=True)
@@ -196,7 +205,9 @@ class RMSNorm(nnx.Module):
         self.scale = Exempt(jnp.ones(width))
         self.epsilon = epsilon
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l *heads h"], mask: Bool[Array, "b l"] | None = None, *, train: bool = False
+    ) -> Float[Array, "b l *heads h"]:
         """Normalizes each position of x (b, l, h) by itself; mask and train change nothing."""
         wide = widened(x)
         y = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.epsilon) * self.scale[...]
@@ -211,7 +222,9 @@ class ScaleNorm(nnx.Module):
         self.scale = Exempt(jnp.ones(1))
         self.epsilon = epsilon
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, train: bool = False
+    ) -> Float[Array, "b l h"]:
         """Normalizes each position of x (b, l, h) by itself; mask and train change nothing."""
         wide = widened(x)
         y = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.epsilon) * self.scale[...]
@@ -237,7 +250,9 @@ def make_norm(
     raise unknown_choice("norm", kind, ("batch", "layer", "rms", "scale"))
 
 
-def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, tied: bool = False) -> jax.Array:
+def dropout(
+    x: Float[Array, "b l h"], rate: float, key: PRNGKeyArray | None, *, tied: bool = False
+) -> Float[Array, "b l h"]:
     """Zeroes values of x (b, l, h) with probability `rate` in [0, 1) and scales up the rest.
 
     Args:
@@ -258,7 +273,7 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, tied: bool = Fa
 SMALL_TABLE = 512
 
 
-def rows_of(table: jax.Array, tokens: jax.Array) -> jax.Array:
+def rows_of(table: Float[Array, "v h"], tokens: Integer[Array, "b l"]) -> Float[Array, "b l h"]:
     """The rows (b, l, h) of a table (v, h) that tokens (b, l) name.
 
     The gradient of a small table is a product with one-hot vectors. As a scatter it would be additions to few places in
@@ -284,7 +299,7 @@ _rows.defvjp(lambda table, tokens: (table[tokens], (table, tokens)), _rows_backw
 
 
 @jax.custom_vjp
-def kept(x: jax.Array) -> jax.Array:
+def kept(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """x itself, written to memory once: what follows reads it, gradients too, where the compiler would recompute it.
 
     Worth it for a sum of several arrays that is read in several places.
@@ -296,12 +311,16 @@ def kept(x: jax.Array) -> jax.Array:
 kept.defvjp(lambda x: (kept(x), None), lambda _, gradient: (gradient,))
 
 
-def kept_with(function: Callable[..., jax.Array], x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+def kept_with(
+    function: Callable[[Float[Array, "..."], PRNGKeyArray | None], Float[Array, "..."]],
+    x: Float[Array, "..."],
+    key: PRNGKeyArray | None,
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """x and function(x, key), both written to memory by one pass over what x is made of; gradients read this x."""
     return _kept_with(function, x, key)
 
 
-def _both(function: Callable[..., jax.Array], x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+def _both(function: Callable[..., Array], x: Array, key: PRNGKeyArray | None) -> tuple[Array, Array]:
     return jax.lax.optimization_barrier((x, function(x, key)))
 
 
@@ -319,6 +338,6 @@ _kept_with = jax.custom_vjp(_both, nondiff_argnums=(0,))
 _kept_with.defvjp(_both_forward, _both_backward)
 
 
-def split_key(key: jax.Array | None, parts: int) -> list[jax.Array | None]:
+def split_key(key: PRNGKeyArray | None, parts: int) -> list[PRNGKeyArray | None]:
     """Splits a random key; None stays None, `parts` times."""
     return [None] * parts if key is None else list(jax.random.split(key, parts))

@@ -2,8 +2,8 @@
 
 import abc
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.network.mixer import Mixer
@@ -21,27 +21,31 @@ class LongConvolution(Mixer):
     taps: int
 
     @abc.abstractmethod
-    def _kernels(self, key: jax.Array | None) -> jax.Array:
+    def _kernels(self, key: PRNGKeyArray | None) -> Array:
         """The kernels (1 or 2, h, taps): forward, and backward if there is one; `key` for dropout, or None."""
 
-    def _forward(self, kernels: jax.Array) -> jax.Array:
+    def _forward(self, kernels: Array) -> Array:
         # D is one more tap, of the present input: so it costs no pass over the activations.
         return kernels[0].at[:, 0].add(self.D[...])
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h), full sequences."""
         kernels = self._kernels(key)
         if self.causal:
             return ops.causal_conv(x, self._forward(kernels))
         return ops.bidirectional_conv(x, self._forward(kernels), kernels[1])
 
-    def initial_state(self, batch: int) -> jax.Array:
+    def initial_state(self, batch: int) -> Float[Array, "{batch} before h"]:
         """The inputs before the first step: zeros (b, taps - 1, h)."""
         if not self.causal:
             return super().initial_state(batch)
         return jnp.zeros((batch, self.taps - 1, self.D.shape[0]), self.D[...].dtype)
 
-    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: Float[Array, "b before h"]
+    ) -> tuple[Float[Array, "b k h"], Float[Array, "b before h"]]:
         """A chunk (b, k, h) at once."""
         if not self.causal:
             return super().extend(x, state)
@@ -49,7 +53,9 @@ class LongConvolution(Mixer):
         y = ops.causal_conv(read, self._forward(self._kernels(None)))
         return y[:, self.taps - 1 :], read[:, x.shape[1] :].astype(state.dtype)
 
-    def step(self, x_t: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def step(
+        self, x_t: Float[Array, "b h"], state: Float[Array, "b before h"]
+    ) -> tuple[Float[Array, "b h"], Float[Array, "b before h"]]:
         """One step: (b, h) -> (b, h)."""
         if not self.causal:
             return super().step(x_t, state)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 from ssm_bench.errors import ArgumentError
 from ssm_bench.network.layers import Linear, RMSNorm, ShortConv, expanded, side_by_side
@@ -53,7 +54,7 @@ class MemoryCell(nnx.Module, abc.ABC):
         sizes: Sizes,
         *,
         taps: int | None = None,
-        gate: Callable[[jax.Array], jax.Array] | None = None,
+        gate: Callable[[Array], Array] | None = None,
         norm: nnx.Module | None = None,
         rngs: nnx.Rngs,
     ):
@@ -81,7 +82,14 @@ class MemoryCell(nnx.Module, abc.ABC):
         self.out = Linear(values, width, bias=False, rngs=rngs)
 
     @abc.abstractmethod
-    def recur(self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, memory: Any) -> tuple[jax.Array, Any]:
+    def recur(
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l heads m"],
+        k: Float[Array, "b l heads m"],
+        v: Float[Array, "b l heads d"],
+        memory: Any,
+    ) -> tuple[Float[Array, "b l heads d"], Any]:
         """The recurrence.
 
         Args:
@@ -111,7 +119,7 @@ class MemoryCell(nnx.Module, abc.ABC):
         taps = {} if self.conv is None else {"taps": self.conv.initial_state(batch)}
         return {"memory": self.initial_memory(batch), **taps}
 
-    def extend(self, x: jax.Array, state: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
+    def extend(self, x: Float[Array, "b k h"], state: dict[str, Any]) -> tuple[Float[Array, "b k h"], dict[str, Any]]:
         """A chunk (b, k, h) and the state before it."""
         after = {}
         q, k, v = side_by_side(x, self.query, self.keys, self.values)

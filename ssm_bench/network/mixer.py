@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, Inexact, PRNGKeyArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,9 @@ class Mixer(nnx.Module, abc.ABC):
     causal: bool
 
     @abc.abstractmethod
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """Maps full sequences.
 
         Args:
@@ -73,7 +76,7 @@ class Mixer(nnx.Module, abc.ABC):
         """
         raise TypeError(f"{type(self).__name__} has no step mode: it is not causal")
 
-    def step(self, x_t: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+    def step(self, x_t: Float[Array, "b h"], state: Any) -> tuple[Float[Array, "b h"], Any]:
         """One step: x_t (b, h) and the state give y_t (b, h) and the next state.
 
         This default runs `extend` on a chunk of one position; a causal mixer defines at least one of the two.
@@ -88,7 +91,7 @@ class Mixer(nnx.Module, abc.ABC):
         y, state = self.extend(x_t[:, None], state)
         return y[:, 0], state
 
-    def extend(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+    def extend(self, x: Float[Array, "b k h"], state: Any) -> tuple[Float[Array, "b k h"], Any]:
         """Continues a sequence by a chunk: x (b, k, h) and the state give (b, k, h) and the next state.
 
         A sequence in chunks gives the same outputs as in one pass. This default runs step by step; a mixer that can
@@ -98,14 +101,14 @@ class Mixer(nnx.Module, abc.ABC):
             TypeError: the mixer is not causal.
         """
 
-        def step(state: Any, x_t: jax.Array) -> tuple[Any, jax.Array]:
+        def step(state: Any, x_t: Array) -> tuple[Any, Array]:
             y_t, state = self.step(x_t, state)
             return state, y_t
 
         state, y = jax.lax.scan(step, state, jnp.moveaxis(x, 1, 0))
         return jnp.moveaxis(y, 0, 1), state
 
-    def eigenvalues(self, x: jax.Array) -> jax.Array:
+    def eigenvalues(self, x: Float[Array, "b l h"]) -> Inexact[Array, "..."]:
         """Eigenvalues of the matrix that maps each forward state to the next, for `ssm-bench analyze spectrum`.
 
         Args:

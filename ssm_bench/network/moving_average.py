@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Float, Inexact
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -45,10 +46,10 @@ class MovingAverage(nnx.Module, abc.ABC):
         self.truncation = truncation if bidirectional else 0
 
     @abc.abstractmethod
-    def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _system(self) -> tuple[Array, Array, Array]:
         """log a, the gain and the weight, each (directions h, n)."""
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "b l h"]) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h), whole sequences with zeros at padded positions."""
         length, width = x.shape[1:]
         log_a, gain, weight = self._system()
@@ -67,12 +68,14 @@ class MovingAverage(nnx.Module, abc.ABC):
         """Real numbers carried in one direction."""
         return self.omega.shape[0] * self.states * self.parts
 
-    def initial_state(self, batch: int) -> jax.Array:
+    def initial_state(self, batch: int) -> Inexact[Array, "{batch} h n"]:
         """Zeros (b, h, n)."""
         log_a = jax.eval_shape(lambda: self._system()[0])
         return jnp.zeros((batch, self.omega.shape[0], self.states), log_a.dtype)
 
-    def extend(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def extend(
+        self, x: Float[Array, "b k h"], state: Inexact[Array, "b h n"]
+    ) -> tuple[Float[Array, "b k h"], Inexact[Array, "b h n"]]:
         """A chunk (b, k, h) and the state before it, in one direction."""
         log_a, gain, weight = self._system()
         states = ops.linear_recurrence(None, gain * x[..., None], log_a=log_a, h0=state)
@@ -98,7 +101,7 @@ class DampedEMA(MovingAverage):
         self.gamma = OutputMatrix(jax.random.normal(rngs.params(), shape))
         self.omega = Feedthrough(jax.random.normal(rngs.params(), (width,)))
 
-    def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _system(self) -> tuple[Array, Array, Array]:
         alpha, delta = jax.nn.sigmoid(self.alpha[...]), jax.nn.sigmoid(self.delta[...])
         return jnp.log1p(-alpha * delta), alpha * self.beta[...], self.gamma[...] * self.states**-0.5
 
@@ -132,7 +135,7 @@ class ComplexEMA(MovingAverage):
         self.gamma = OutputMatrix(jnp.stack([gamma, jnp.zeros(shape)], -1))
         self.omega = Feedthrough(0.25 * jax.random.truncated_normal(rngs.params(), -4.0, 4.0, (width,)))
 
-    def _system(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _system(self) -> tuple[Array, Array, Array]:
         alpha, delta = jax.nn.sigmoid(self.alpha[...]), jax.nn.sigmoid(self.delta[...])
         largest = 2 * math.pi / self.states
         theta = jax.nn.sigmoid(self.angle[...]) * largest * np.arange(1, self.states + 1)

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
 
 class Recent:
@@ -14,14 +14,14 @@ class Recent:
         self.reach = reach
         self.chunk = chunk
 
-    def initial_state(self, batch: int, widths: Mapping[str, int], dtype: jnp.dtype) -> dict[str, jax.Array]:
+    def initial_state(self, batch: int, widths: Mapping[str, int], dtype: jnp.dtype) -> dict[str, Array]:
         """Zeros (b, reach, width) under each name, and under "seen" the number of positions (b,)."""
         past = {name: jnp.zeros((batch, self.reach, width), dtype) for name, width in widths.items()}
         return past | {"seen": jnp.zeros(batch, jnp.int32)}
 
     def extend(
-        self, state: Mapping[str, jax.Array], **new: jax.Array
-    ) -> tuple[dict[str, jax.Array], jax.Array, jax.Array, dict[str, jax.Array]]:
+        self, state: Mapping[str, Array], **new: Float[Array, "b k _"]
+    ) -> tuple[dict[str, Float[Array, "b keys _"]], Int[Array, "k keys"], Bool[Array, "b k keys"], dict[str, Array]]:
         """Appends a chunk.
 
         Args:

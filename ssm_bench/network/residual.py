@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench.network.layers import dropout, split_key
 from ssm_bench.network.scaffold import Slots
@@ -21,13 +21,13 @@ class Residual(nnx.Module):
 
     def __call__(
         self,
-        x: jax.Array,
-        branch: Callable[[jax.Array, jax.Array | None], jax.Array],
+        x: Float[Array, "b l h"],
+        branch: Callable[[Float[Array, "b l h"], PRNGKeyArray | None], Float[Array, "b l h"]],
         *,
-        mask: jax.Array | None,
+        mask: Bool[Array, "b l"] | None,
         train: bool,
-        key: jax.Array | None,
-    ) -> jax.Array:
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h); the branch gets its input and a key for dropout of its own."""
         branch_key, own_key = split_key(key, 2)
         y = branch(self.norm(x, mask, train=train) if self.prenorm else x, branch_key)

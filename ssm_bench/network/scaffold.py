@@ -7,11 +7,11 @@ The checks of inputs and the treatment of padding are here, once for all mixers:
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench.errors import UserError
 from ssm_bench.network.mixer import Mixer
@@ -42,19 +42,22 @@ class Slots:
     index: int = 0
 
 
+@runtime_checkable
 class Part(Protocol):
     """A part of a block that relates positions to each other: a mixer, or a short convolution."""
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l w"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l w"]:
         """As `Mixer.__call__`."""
         ...
 
-    def extend(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+    def extend(self, x: Float[Array, "b k w"], state: Any) -> tuple[Float[Array, "b k w"], Any]:
         """As `Mixer.extend`."""
         ...
 
 
-def check_inputs(name: str, x: jax.Array, mask: jax.Array | None, width: int) -> None:
+def check_inputs(name: str, x: Array, mask: Array | None, width: int) -> None:
     """Checks shapes and types of a batch of sequences and its mask.
 
     Args:
@@ -78,8 +81,13 @@ def check_inputs(name: str, x: jax.Array, mask: jax.Array | None, width: int) ->
 
 
 def run_part(
-    part: Part, x: jax.Array, mask: jax.Array | None, *, key: jax.Array | None = None, **more: jax.Array
-) -> jax.Array:
+    part: Part,
+    x: Float[Array, "b l w"],
+    mask: Bool[Array, "b l"] | None,
+    *,
+    key: PRNGKeyArray | None = None,
+    **more: Array,
+) -> Float[Array, "b l w"]:
     """Runs a part on full sequences, with zeros at padded positions, so that not even NaN there reaches a true one.
 
     Args:
@@ -96,7 +104,7 @@ def run_part(
     return _checked_output(part, x, part(x, mask, key=key, **more))
 
 
-def extend_part(part: Part, x: jax.Array, state: Any, **more: jax.Array) -> tuple[jax.Array, Any]:
+def extend_part(part: Part, x: Float[Array, "b k w"], state: Any, **more: Array) -> tuple[Float[Array, "b k w"], Any]:
     """Runs a part on a chunk (b, k, w), which has no padding; returns its output and the next state.
 
     Raises:
@@ -106,7 +114,7 @@ def extend_part(part: Part, x: jax.Array, state: Any, **more: jax.Array) -> tupl
     return _checked_output(part, x, y), state
 
 
-def _checked_output(part: Part, x: jax.Array, y: jax.Array) -> jax.Array:
+def _checked_output(part: Part, x: Array, y: Array) -> Array:
     expected = jnp.result_type(x)
     if y.shape != x.shape or y.dtype != expected:
         raise UserError(
@@ -118,7 +126,7 @@ def _checked_output(part: Part, x: jax.Array, y: jax.Array) -> jax.Array:
 
 #: Runs a part of a scaffold that relates positions: the part's name, its input (b, l, w) and a key for dropout. Further
 #: arrays, by name, are passed on to the part.
-Along = Callable[..., jax.Array]
+Along = Callable[..., Array]
 
 
 class Scaffold(nnx.Module, abc.ABC):
@@ -140,8 +148,14 @@ class Scaffold(nnx.Module, abc.ABC):
 
     @abc.abstractmethod
     def block(
-        self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
-    ) -> jax.Array:
+        self,
+        x: Float[Array, "b l h"],
+        along: Along,
+        *,
+        mask: Bool[Array, "b l"] | None,
+        train: bool,
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "b l h"]:
         """Maps the residual stream x (b, l, h) to the next one.
 
         Args:
@@ -154,8 +168,13 @@ class Scaffold(nnx.Module, abc.ABC):
         """
 
     def __call__(
-        self, x: jax.Array, mask: jax.Array | None, *, train: bool = False, key: jax.Array | None = None
-    ) -> jax.Array:
+        self,
+        x: Float[Array, "b l h"],
+        mask: Bool[Array, "b l"] | None,
+        *,
+        train: bool = False,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "b l h"]:
         """Full sequences, (b, l, h) -> (b, l, h).
 
         Args:
@@ -169,7 +188,7 @@ class Scaffold(nnx.Module, abc.ABC):
         """
         check_inputs(type(self).__name__, x, mask, self.d_model)
 
-        def along(part: str, u: jax.Array, key: jax.Array | None, **more: jax.Array) -> jax.Array:
+        def along(part: str, u: Array, key: Array | None, **more: Array) -> Array:
             return run_part(getattr(self, part), u, mask, key=key, **more)
 
         return self.block(x, along, mask=mask, train=train, key=key)
@@ -182,7 +201,7 @@ class Scaffold(nnx.Module, abc.ABC):
         """
         return {part: getattr(self, part).initial_state(batch) for part in self.temporal}
 
-    def extend(self, x: jax.Array, state: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
+    def extend(self, x: Float[Array, "b k h"], state: dict[str, Any]) -> tuple[Float[Array, "b k h"], dict[str, Any]]:
         """Continues a sequence by a chunk, as `Mixer.extend` does.
 
         Raises:
@@ -191,7 +210,7 @@ class Scaffold(nnx.Module, abc.ABC):
         check_inputs(type(self).__name__, x, None, self.d_model)
         new = dict(state)
 
-        def along(part: str, u: jax.Array, key: jax.Array | None, **more: jax.Array) -> jax.Array:
+        def along(part: str, u: Array, key: Array | None, **more: Array) -> Array:
             y, new[part] = extend_part(getattr(self, part), u, state[part], **more)
             return y
 

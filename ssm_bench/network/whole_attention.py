@@ -2,9 +2,9 @@
 
 import abc
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ssm_bench.network.heads import width_of_heads
 from ssm_bench.network.layers import Linear
@@ -31,14 +31,23 @@ class WholeAttention(WholeMixer):
         self.out = Linear(width, d_model, bias=False, rngs=rngs)
         self.heads = heads
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h); padded keys get no weight."""
         lengths = None if mask is None else mask.sum(-1).astype(jnp.int32)
         y = self.attend(x, self.split(self.query(x)), self.split(self.keys(x)), self.split(self.values(x)), lengths)
         return self.out(y.reshape(*x.shape[:2], -1))
 
     @abc.abstractmethod
-    def attend(self, x: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    def attend(
+        self,
+        x: Float[Array, "b l h"],
+        q: Float[Array, "b l n d"],
+        k: Float[Array, "b l n d"],
+        v: Float[Array, "b l n d"],
+        lengths: Int[Array, " b"] | None,
+    ) -> Float[Array, "b l n d"]:
         """The outputs of all heads (b, l, n, d).
 
         Args:
@@ -49,6 +58,6 @@ class WholeAttention(WholeMixer):
             lengths: true lengths (b,), integers, or None.
         """
 
-    def split(self, x: jax.Array) -> jax.Array:
+    def split(self, x: Float[Array, "b l width"]) -> Float[Array, "b l n d"]:
         """(b, l, n d) -> (b, l, n, d)."""
         return x.reshape(*x.shape[:-1], self.heads, -1)

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Real
 
 from ssm_bench.ops.backends import FastPath, choose_backend
 
@@ -13,15 +14,15 @@ _BLOCK_SCORES = 2**27
 
 
 def attention(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
+    q: Float[Array, "b l n d"],
+    k: Float[Array, "b s m d"],
+    v: Float[Array, "b s m d"],
     *,
     causal: bool = False,
     window: int = 0,
-    bias: jax.Array | None = None,
-    lengths: jax.Array | None = None,
-) -> jax.Array:
+    bias: Float[Array, "n l s"] | None = None,
+    lengths: Int[Array, " b"] | None = None,
+) -> Float[Array, "b l n d"]:
     """Softmax attention in the precision of its inputs.
 
     Half-precision inputs on a GPU take cuDNN's fused attention, which never forms the (l, l) scores. All others are
@@ -77,21 +78,21 @@ def compute_dtype(dtype: jnp.dtype | str) -> jnp.dtype:
 
 
 def _in_blocks(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    bias: jax.Array | None,
-    lengths: jax.Array | None,
+    q: Array,
+    k: Array,
+    v: Array,
+    bias: Array | None,
+    lengths: Array | None,
     causal: bool,
     window: int,
-) -> jax.Array:
+) -> Array:
     """Attention of some queries after others; the gradient computes their scores again. No window: 0."""
     batch, length, heads, _ = q.shape
     keys = k.shape[1]
     block = min(length, max(1, _BLOCK_SCORES // (batch * heads * keys)))
     blocks = -(-length // block)
 
-    def attend(queries: jax.Array, at: jax.Array, biases: jax.Array | None) -> jax.Array:
+    def attend(queries: Array, at: Array, biases: Array | None) -> Array:
         distance = at[:, None] - jnp.arange(keys)
         seen = (jnp.abs(distance) < (window or length)) & ((distance >= 0) | (not causal))
         mask = seen[None, None] if causal or window else None
@@ -114,7 +115,7 @@ def _in_blocks(
     return jnp.moveaxis(y, 0, 1).reshape(batch, blocks * block, *y.shape[3:])[:, :length]
 
 
-def _fused(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None, causal: bool, window: int) -> jax.Array:
+def _fused(q: Array, k: Array, v: Array, lengths: Array | None, causal: bool, window: int) -> Array:
     """cuDNN's attention in bfloat16; a window (0: none) is for `causal` only.
 
     It takes even lengths and heads of a multiple of 8 channels only: missing ones are filled with zeros.
@@ -123,7 +124,7 @@ def _fused(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None, 
     if keys % 2 and lengths is None:
         lengths = jnp.full(batch, keys, jnp.int32)
 
-    def padded(x: jax.Array) -> jax.Array:
+    def padded(x: Array) -> Array:
         return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, -size % 8))).astype(jnp.bfloat16)
 
     y = jax.nn.dot_product_attention(
@@ -138,8 +139,14 @@ def _fused(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array | None, 
 
 
 def local_attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, *, window: int, causal: bool, lengths: jax.Array | None = None
-) -> jax.Array:
+    q: Float[Array, "b l n d"],
+    k: Float[Array, "b l m d"],
+    v: Float[Array, "b l m d"],
+    *,
+    window: int,
+    causal: bool,
+    lengths: Int[Array, " b"] | None = None,
+) -> Float[Array, "b l n d"]:
     """Softmax attention in which position i sees the positions j with |i - j| < window, and j <= i if causal.
 
     The sequence is cut into blocks of `window` positions; a block attends to itself and its neighbors.
@@ -166,11 +173,11 @@ def local_attention(
     blocks = -(-length // window)
     offsets = (-1, 0) if causal else (-1, 0, 1)
 
-    def cut(x: jax.Array) -> jax.Array:
+    def cut(x: Array) -> Array:
         x = jnp.pad(x, ((0, 0), (0, blocks * window - length), (0, 0), (0, 0)))
         return x.reshape(batch, blocks, window, *x.shape[2:])
 
-    def with_neighbours(x: jax.Array) -> jax.Array:
+    def with_neighbours(x: Array) -> Array:
         x = jnp.pad(cut(x), ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
         x = jnp.concatenate([x[:, 1 + o : 1 + o + blocks] for o in offsets], axis=2)
         return x.reshape(batch * blocks, *x.shape[2:])
@@ -189,7 +196,9 @@ def local_attention(
     return y.reshape(batch, blocks * window, *y.shape[2:])[:, :length]
 
 
-def rotary(x: jax.Array, positions: jax.Array, *, turned: int = 0) -> jax.Array:
+def rotary(
+    x: Float[Array, "b l n d"], positions: Real[Array, " l"] | Real[Array, "b l"], *, turned: int = 0
+) -> Float[Array, "b l n d"]:
     """Turns pairs of channels by angles that grow with the position; scalar products then depend on distances only.
 
     Of the first c channels, channel j is turned with channel j + c/2, at 10000^(-2j/c) radians a position; the others

@@ -5,20 +5,21 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from ssm_bench.ops.attention import attention
 
 
 def block_sparse_attention(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
+    q: Float[Array, "b l n d"],
+    k: Float[Array, "b l n d"],
+    v: Float[Array, "b l n d"],
     *,
     block: int,
     random_blocks: int,
     seed: int,
-    lengths: jax.Array | None = None,
-) -> jax.Array:
+    lengths: Int[Array, " b"] | None = None,
+) -> Float[Array, "b l n d"]:
     """Softmax attention in which a block of queries sees the keys of a few blocks, each once.
 
     These are the first block and the last, its neighbors and itself, and `random_blocks` of all others, drawn for each
@@ -57,15 +58,15 @@ def block_sparse_attention(
     last = jnp.maximum(limit - 1, 0) // block
     chosen, drawn = choose_random_blocks(last, blocks, heads=heads, number=random_blocks, seed=seed)
 
-    def cut(x: jax.Array) -> jax.Array:
+    def cut(x: Array) -> Array:
         x = jnp.pad(x, ((0, 0), (0, blocks * block - length), (0, 0), (0, 0)))
         return x.reshape(batch, blocks, block, heads, size)
 
-    def ends(x: jax.Array) -> jax.Array:
+    def ends(x: Array) -> Array:
         """The first block and the last, (b, 2, block, n, d)."""
         return jnp.concatenate([x[:, :1], jnp.take_along_axis(x, last[:, None, None, None, None], axis=1)], axis=1)
 
-    def seen(x: jax.Array) -> jax.Array:
+    def seen(x: Array) -> Array:
         """For every block of queries the blocks that it sees, (b blocks, (5 + random) block, n, d)."""
         around = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
         neighbors = [around[:, offset : offset + blocks] for offset in range(3)]
@@ -97,8 +98,8 @@ def block_sparse_attention(
 
 
 def choose_random_blocks(
-    last: jax.Array, blocks: int, *, heads: int, number: int, seed: int
-) -> tuple[jax.Array, jax.Array]:
+    last: Int[Array, " b"], blocks: int, *, heads: int, number: int, seed: int
+) -> tuple[Int[Array, "b {heads} {blocks} r"], Bool[Array, "b {heads} {blocks} r"]]:
     """Blocks drawn without replacement among those that are neither at an end nor within one block of the queries.
 
     Every block of queries has a fixed preference among all blocks, and takes the first that there are. Preferences do
@@ -124,7 +125,7 @@ def choose_random_blocks(
 
 
 @jax.custom_vjp
-def _blocks_of(x: jax.Array, chosen: jax.Array) -> jax.Array:
+def _blocks_of(x: Array, chosen: Array) -> Array:
     """The blocks (b, blocks r, w, n, d) of x (b, blocks, w, n, d) that `chosen` (b or 1, n, blocks, r) names.
 
     Its gradient is a product with one-hot vectors. As a scatter it would be additions to a few blocks in any order: on
@@ -134,7 +135,7 @@ def _blocks_of(x: jax.Array, chosen: jax.Array) -> jax.Array:
     return jnp.take_along_axis(x, rows, axis=1)
 
 
-def _blocks_backward(chosen: jax.Array, gradient: jax.Array) -> tuple[jax.Array, None]:
+def _blocks_backward(chosen: Array, gradient: Array) -> tuple[Array, None]:
     batch, _, block, heads, size = gradient.shape
     blocks, number = chosen.shape[2:]
     hot = jax.nn.one_hot(chosen, blocks, dtype=gradient.dtype)

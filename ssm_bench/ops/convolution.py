@@ -4,6 +4,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ssm_bench.ops.sharding import per_device
 
@@ -14,7 +15,7 @@ LARGEST_POWER = 5 / 3
 _FEW = 32
 
 
-def causal_conv(u: jax.Array, kernel: jax.Array) -> jax.Array:
+def causal_conv(u: Float[Array, "b l h"], kernel: Float[Array, "*channels h k"]) -> Float[Array, "*channels b l h"]:
     """y_t = sum over s <= t of kernel[t - s] u_s, one kernel per channel.
 
     Args:
@@ -33,7 +34,11 @@ def causal_conv(u: jax.Array, kernel: jax.Array) -> jax.Array:
     return _convolve(u, kernel, fast_size(length + kernel.shape[-1] - 1))
 
 
-def bidirectional_conv(u: jax.Array, forward_kernel: jax.Array, backward_kernel: jax.Array) -> jax.Array:
+def bidirectional_conv(
+    u: Float[Array, "b l h"],
+    forward_kernel: Float[Array, "*channels h k"],
+    backward_kernel: Float[Array, "*channels h k"],
+) -> Float[Array, "*channels b l h"]:
     """y_t = sum over s <= t of forward[t - s] u_s + sum over s > t of backward[s - t - 1] u_s.
 
     The backward kernel starts one step ahead, so that the present step is counted once. Both kernels share one
@@ -80,7 +85,7 @@ def fast_size(size: int) -> int:
     return 8 * next_fast_len(-(-size // 8), real=True)  # pyright: ignore[reportOperatorIssue]
 
 
-def _check_shapes(u: jax.Array, kernel: jax.Array) -> None:
+def _check_shapes(u: Array, kernel: Array) -> None:
     if u.ndim != 3 or not u.size:
         raise ValueError(f"u must be (b, l, h) with l at least 1, got {u.shape}")
     if kernel.ndim not in (2, 3) or kernel.shape[-2] != u.shape[2] or kernel.shape[-1] < 1:
@@ -90,7 +95,7 @@ def _check_shapes(u: jax.Array, kernel: jax.Array) -> None:
         )
 
 
-def _convolve(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
+def _convolve(u: Array, kernel: Array, size: int) -> Array:
     """Circular convolution of that size."""
     # In the wider type of the two, so that its gradient is not rounded to the other's.
     kernel = kernel.astype(jnp.result_type(u, kernel, jnp.float32))
@@ -99,7 +104,7 @@ def _convolve(u: jax.Array, kernel: jax.Array, size: int) -> jax.Array:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _convolve_part(u: jax.Array, kernel: jax.Array, size: int, taps: int) -> jax.Array:
+def _convolve_part(u: Array, kernel: Array, size: int, taps: int) -> Array:
     """Inside, the time axis is last, where transforms are fastest, and the width is first.
 
     So the compiler lays the whole model out in memory: the width is then the slow axis of a matrix product of all
@@ -130,18 +135,18 @@ def _backward(size, taps, residuals, dy):
 _convolve_part.defvjp(_forward, _backward)
 
 
-def _batch_sum(x: jax.Array) -> jax.Array:
+def _batch_sum(x: Array) -> Array:
     """(..., b, f) -> (..., f). A few terms are written out: on GPUs their sum would be a loop that waits for each."""
     batch = x.shape[-2]
     return x.sum(-2) if batch > _FEW else sum((x[..., i, :] for i in range(1, batch)), start=x[..., 0, :])
 
 
-def _spectrum(x: jax.Array, size: int) -> jax.Array:
+def _spectrum(x: Array, size: int) -> Array:
     """Fourier coefficients 0 to size / 2 of real x, filled up with zeros."""
     return jnp.fft.rfft(x, n=size)
 
 
-def _series(spectrum: jax.Array, size: int, length: int) -> jax.Array:
+def _series(spectrum: Array, size: int, length: int) -> Array:
     """The first numbers of the real sequence of even size that has this spectrum, as `jnp.fft.irfft` gives them.
 
     By the Hartley transform, Re - Im of a Fourier transform, which is its own inverse but for a factor: on GPUs an

@@ -5,22 +5,23 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ssm_bench.ops.gated_linear_attention import check_heads, decay_between, scan_chunks, weights
 from ssm_bench.ops.precision import widened
 
 
 def delta_rule(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    a: jax.Array,
-    b: jax.Array,
-    log_decay: jax.Array,
+    q: Float[Array, "b l n m"],
+    k: Float[Array, "b l n m"],
+    v: Float[Array, "b l n d"],
+    a: Float[Array, "b l n m"],
+    b: Float[Array, "b l n m"],
+    log_decay: Float[Array, "b l n #m"],
     *,
-    state: jax.Array | None = None,
+    state: Float[Array, "b n m d"] | None = None,
     chunk: int = 0,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[Array, "b l n d"], Float[Array, "b n m d"]]:
     """S_t = (diag(exp(log_decay_t)) + b_t a_t^T) S_{t-1} + k_t v_t^T and y_t = S_t^T q_t, for each head.
 
     The generalized delta rule: a_t reads what the memory holds, and b_t writes it back under another key. The readings
@@ -56,7 +57,7 @@ def delta_rule(
     chunk = chunk or (32 if log_decay.shape[-1] == 1 else 16)
     dtype = jnp.result_type(jnp.float32, q, k, v, a, b, log_decay)
 
-    def body(S: jax.Array, chunk: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def body(S: Array, chunk: Sequence[Array]) -> tuple[Array, Array]:
         q, k, v, a, b, log_decay = chunk
         between = decay_between(log_decay)
         from_start = jnp.exp(jnp.cumsum(log_decay, axis=-2))
@@ -75,7 +76,7 @@ def delta_rule(
     return y.astype(v.dtype), state
 
 
-def _inverse(lower: jax.Array) -> jax.Array:
+def _inverse(lower: Array) -> Array:
     """(I - N)^-1 for a strictly lower triangular N (..., c, c), from the inverses of diagonal blocks of 1, 2, 4, ...
 
     Two inverses A and B next to each other, with the block C of N below the first, give B C A in the place of C.
@@ -93,15 +94,15 @@ def _inverse(lower: jax.Array) -> jax.Array:
 
 
 def gated_delta_rule(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    beta: jax.Array,
-    log_decay: jax.Array,
+    q: Float[Array, "b l n m"],
+    k: Float[Array, "b l n m"],
+    v: Float[Array, "b l n d"],
+    beta: Float[Array, "b l n"],
+    log_decay: Float[Array, "b l n"],
     *,
-    state: jax.Array | None = None,
+    state: Float[Array, "b n m d"] | None = None,
     chunk: int = 0,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[Array, "b l n d"], Float[Array, "b n m d"]]:
     """S_t = g_t (I - beta_t k_t k_t^T) S_{t-1} + beta_t k_t v_t^T and y_t = S_t^T q_t, with g_t = exp(log_decay_t).
 
     With keys of length 1 and beta = 1, v_t replaces what was stored under k_t; without decay this is DeltaNet.
@@ -130,7 +131,7 @@ def gated_delta_rule(
     return delta_rule(q, beta * wide, v, wide, -beta * jnp.exp(log_decay) * wide, log_decay, state=state, chunk=chunk)
 
 
-def unit_length(x: jax.Array) -> jax.Array:
+def unit_length(x: Float[Array, "*batch m"]) -> Float[Array, "*batch m"]:
     """x (..., m) divided by its length, in float32 or better; zero stays zero, with finite gradients."""
     x = widened(x)
     return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-6)

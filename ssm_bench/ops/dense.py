@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float, Inexact
 
 from ssm_bench.ops.backends import choose_backend
 from ssm_bench.ops.recurrence import interleave
@@ -14,13 +15,13 @@ _product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
 def dense_recurrence(
-    A: jax.Array,
-    b: jax.Array,
+    A: Inexact[Array, "n n"],
+    b: Inexact[Array, "b l n"],
     *,
-    h0: jax.Array | None = None,
+    h0: Inexact[Array, "b n"] | None = None,
     reverse: bool = False,
     backend: str = "auto",
-) -> jax.Array:
+) -> Inexact[Array, "b l n"]:
     """Solves x_t = A x_{t-1} + b_t along axis 1, in logarithmic depth on accelerators.
 
     Cost: O(b l n^2) operations in a loop; twice as many, and O(n^3 log l) for the powers of A, in parallel. States are
@@ -54,7 +55,7 @@ def dense_recurrence(
     return _solve(A, b, reverse, backend)
 
 
-def solve_systems(A: jax.Array, b: jax.Array) -> jax.Array:
+def solve_systems(A: Float[Array, "h n n"], b: Float[Array, "h n m"]) -> Float[Array, "h n m"]:
     """Solves A x = b for a batch of systems, by Gauss-Jordan elimination with partial pivoting.
 
     It equals `jnp.linalg.solve` up to rounding. On CPU the latter calls LAPACK, which divides a batch among the
@@ -79,10 +80,10 @@ def solve_systems(A: jax.Array, b: jax.Array) -> jax.Array:
     )
 
 
-def _eliminate(A: jax.Array, b: jax.Array) -> jax.Array:
+def _eliminate(A: Array, b: Array) -> Array:
     row = jnp.arange(A.shape[1])
 
-    def column(i: jax.Array, rows: jax.Array) -> jax.Array:
+    def column(i: Array, rows: Array) -> Array:
         size = jnp.where(row < i, -1, jnp.abs(rows[:, :, i]))  # of the pivots that are left
         chosen = row == size.argmax(1, keepdims=True)
         pivot = jnp.where(chosen[..., None], rows, 0).sum(1, keepdims=True)
@@ -94,17 +95,17 @@ def _eliminate(A: jax.Array, b: jax.Array) -> jax.Array:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _solve(A: jax.Array, b: jax.Array, reverse: bool, backend: str) -> jax.Array:
+def _solve(A: Array, b: Array, reverse: bool, backend: str) -> Array:
     """The recurrence from a zero state."""
     if backend == "sequential":
         return _sequential(A, b, reverse)
     return jnp.flip(_doubling(A, jnp.flip(b, axis=1)), axis=1) if reverse else _doubling(A, b)
 
 
-def _sequential(A: jax.Array, b: jax.Array, reverse: bool) -> jax.Array:
+def _sequential(A: Array, b: Array, reverse: bool) -> Array:
     """A loop over time."""
 
-    def step(x: jax.Array, b_t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def step(x: Array, b_t: Array) -> tuple[Array, Array]:
         x = _product(x, A.T) + b_t
         return x, x
 
@@ -112,7 +113,7 @@ def _sequential(A: jax.Array, b: jax.Array, reverse: bool) -> jax.Array:
     return jnp.moveaxis(x, 0, 1)
 
 
-def _doubling(A: jax.Array, b: jax.Array) -> jax.Array:
+def _doubling(A: Array, b: Array) -> Array:
     """The parallel scan of `linear_recurrence` for a constant coefficient, with matrix products.
 
     Steps are taken in pairs, which leaves the same recurrence at half the length with A^2 for A; then the states
@@ -135,7 +136,7 @@ def _solve_forward(A, b, reverse, backend):
 def _solve_backward(reverse, backend, residuals, gradient):
     """The adjoint: g_t = A^T g_{t+1} + dx_t, then db = g and dA = sum of g_t x_{t-1}^T, nothing conjugated."""
     A, x = residuals
-    g: jax.Array = _solve(A.T, gradient, not reverse, backend)
+    g: Array = _solve(A.T, gradient, not reverse, backend)
     later, earlier = (g[:, :-1], x[:, 1:]) if reverse else (g[:, 1:], x[:, :-1])
     return jnp.einsum("bti,btj->ij", later, earlier, precision=lax.Precision.HIGHEST), g
 

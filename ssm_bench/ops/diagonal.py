@@ -4,6 +4,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
 
 from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.precision import widened
@@ -11,7 +12,14 @@ from ssm_bench.ops.recurrence import linear_recurrence
 from ssm_bench.ops.sharding import per_device
 
 
-def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, backend: str = "auto") -> jax.Array:
+def diagonal_ssm(
+    u: Float[Array, "b l h"],
+    log_a: Complex[Array, " p"],
+    B: Complex[Array, "p h"],
+    C: Complex[Array, "*directions h p"],
+    *,
+    backend: str = "auto",
+) -> Float[Array, "b l h"]:
     """y_t = Re(C x_t) with x_t = a x_{t-1} + B u_t, for a diagonal a shared by all channels.
 
     With two output matrices the model is bidirectional: the second reads the same recurrence run from the end,
@@ -54,7 +62,7 @@ def diagonal_ssm(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, 
 
 # Traced once for all layers of a size.
 @partial(jax.jit, static_argnames="interpret")
-def _fused(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, interpret: bool = False) -> jax.Array:
+def _fused(u: Array, log_a: Array, B: Array, C: Array, *, interpret: bool = False) -> Array:
     """`diagonal_ssm` with its states from the kernel."""
     from ssm_bench.ops.kernels.diagonal_scan import fused_states
 
@@ -66,16 +74,26 @@ def _fused(u: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, interp
 
 
 def diagonal_ssm_extend(
-    u: jax.Array, state: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array, *, backend: str = "auto"
-) -> tuple[jax.Array, jax.Array]:
+    u: Float[Array, "b k h"],
+    state: Complex[Array, "b p"],
+    log_a: Complex[Array, " p"],
+    B: Complex[Array, "p h"],
+    C: Complex[Array, "h p"],
+    *,
+    backend: str = "auto",
+) -> tuple[Float[Array, "b k h"], Complex[Array, "b p"]]:
     """Goes on with `diagonal_ssm`: a chunk u (b, k, h) and the state before it (b, p) give y and the state after it."""
     x = linear_recurrence(None, _apply_input(u, B), log_a=log_a, h0=state, backend=backend)
     return _apply_output(x, C, u.dtype), x[:, -1]
 
 
 def diagonal_ssm_step(
-    u_t: jax.Array, state: jax.Array, log_a: jax.Array, B: jax.Array, C: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+    u_t: Float[Array, "b h"],
+    state: Complex[Array, "b p"],
+    log_a: Complex[Array, " p"],
+    B: Complex[Array, "p h"],
+    C: Complex[Array, "h p"],
+) -> tuple[Float[Array, "b h"], Complex[Array, "b p"]]:
     """One step of `diagonal_ssm`: u_t (b, h) and the state (b, p) give y_t (b, h) and the next state."""
     state = jnp.exp(log_a)[None] * state + _apply_input(u_t, B)
     return _apply_output(state, C, u_t.dtype), state
@@ -85,23 +103,23 @@ def diagonal_ssm_step(
 # work of the complex one.
 
 
-def _input_pairs(u: jax.Array, B: jax.Array) -> jax.Array:
+def _input_pairs(u: Array, B: Array) -> Array:
     """B u, real parts and then imaginary ones (..., 2 p), in the type of u."""
     return _product(u, jnp.concatenate([jnp.real(B), jnp.imag(B)]))
 
 
-def _apply_input(u: jax.Array, B: jax.Array) -> jax.Array:
+def _apply_input(u: Array, B: Array) -> Array:
     """B u as complex numbers (..., p)."""
     pairs, states = widened(_input_pairs(u, B)), B.shape[0]
     return jax.lax.complex(pairs[..., :states], pairs[..., states:])
 
 
-def _apply_output(x: jax.Array, C: jax.Array, dtype: jnp.dtype) -> jax.Array:
+def _apply_output(x: Array, C: Array, dtype: jnp.dtype) -> Array:
     """Re(C x) of that type."""
     pairs = jnp.concatenate([jnp.real(x), jnp.imag(x)], axis=-1).astype(dtype)
     return _product(pairs, jnp.concatenate([jnp.real(C), -jnp.imag(C)], axis=-1))
 
 
-def _product(pairs: jax.Array, matrix: jax.Array) -> jax.Array:
+def _product(pairs: Array, matrix: Array) -> Array:
     """(..., p) by (h, p), all in the type of the first: results rounded once, so that gradients are as narrow."""
     return jnp.einsum("...p,hp->...h", pairs, matrix.astype(pairs.dtype))

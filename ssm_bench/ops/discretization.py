@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
 
 from ssm_bench.errors import unknown_name
 
@@ -16,7 +17,9 @@ from ssm_bench.errors import unknown_name
 SMALLEST_SQUARE = 1e-30
 
 
-def discretize_zoh(Lambda: jax.Array, dt: jax.Array) -> tuple[jax.Array, jax.Array]:
+def discretize_zoh(
+    Lambda: Complex[Array, "*#shape"], dt: Float[Array, "*#shape"]
+) -> tuple[Complex[Array, "*shape"], Complex[Array, "*shape"]]:
     """Zero-order hold: the input is constant within a step. Exact for such inputs.
 
     Args:
@@ -32,7 +35,9 @@ def discretize_zoh(Lambda: jax.Array, dt: jax.Array) -> tuple[jax.Array, jax.Arr
     return z, _phi1(z) * dt
 
 
-def discretize_bilinear(Lambda: jax.Array, dt: jax.Array) -> tuple[jax.Array, jax.Array]:
+def discretize_bilinear(
+    Lambda: Complex[Array, "*#shape"], dt: Float[Array, "*#shape"]
+) -> tuple[Complex[Array, "*shape"], Complex[Array, "*shape"]]:
     """The bilinear (Tustin) rule: a = (1 + z/2) / (1 - z/2) with z = Lambda dt.
 
     Args:
@@ -62,7 +67,9 @@ def discretize_bilinear(Lambda: jax.Array, dt: jax.Array) -> tuple[jax.Array, ja
 _RULES = {"zoh": discretize_zoh, "bilinear": discretize_bilinear}
 
 
-def discretization_rule(name: str) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+def discretization_rule(
+    name: str,
+) -> Callable[[Complex[Array, "..."], Float[Array, "..."]], tuple[Complex[Array, "..."], Complex[Array, "..."]]]:
     """The function called "zoh" or "bilinear".
 
     Raises:
@@ -74,7 +81,7 @@ def discretization_rule(name: str) -> Callable[[jax.Array, jax.Array], tuple[jax
 
 
 @jax.custom_jvp
-def _phi1(z: jax.Array) -> jax.Array:
+def _phi1(z: Array) -> Array:
     """(exp(z) - 1) / z, and 1 at z = 0."""
     nonzero = jnp.where(z == 0, 1, z)
     return jnp.where(z == 0, 1, jnp.expm1(nonzero) / nonzero)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Complex, Float
 
 from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.dense import solve_systems
@@ -23,15 +24,15 @@ _KEEP = jax.checkpoint_policies.save_only_these_names("sums")
 # Traced once for all layers of a size.
 @partial(jax.jit, static_argnames=("length", "truncated"))
 def dplr_kernel(
-    Lambda: jax.Array,
-    P: jax.Array,
-    B: jax.Array,
-    C: jax.Array,
-    dt: jax.Array,
+    Lambda: Complex[Array, "h n"],
+    P: Complex[Array, "rank h n"],
+    B: Complex[Array, "h n"],
+    C: Complex[Array, "channels h n"],
+    dt: Float[Array, " h"],
     length: int,
     *,
     truncated: bool = False,
-) -> jax.Array:
+) -> Float[Array, "channels h {length}"]:
     """The impulse response K[k] = C A_bar^k B_bar, k < length, of x' = A x + B u, bilinear, A = diag(Lambda) - P P*.
 
     The n modes stand for n conjugate pairs: Lambda, P, B and C are followed by their conjugates, and P P* couples all
@@ -80,7 +81,13 @@ def dplr_kernel(
 
 
 @partial(jax.jit, static_argnames="length")
-def truncate_output(Lambda: jax.Array, P: jax.Array, C: jax.Array, dt: jax.Array, length: int) -> jax.Array:
+def truncate_output(
+    Lambda: Complex[Array, "h n"],
+    P: Complex[Array, "rank h n"],
+    C: Complex[Array, "channels h n"],
+    dt: Float[Array, " h"],
+    length: int,
+) -> Complex[Array, "channels h n"]:
     """C (I - A_bar^length), which stands for C where the series of the kernel ends after `length` terms.
 
     Arguments as for `dplr_kernel`; the result is like C. Cost O(h n^3 log length).
@@ -91,7 +98,13 @@ def truncate_output(Lambda: jax.Array, P: jax.Array, C: jax.Array, dt: jax.Array
 
 
 @partial(jax.jit, static_argnames="length")
-def restore_output(Lambda: jax.Array, P: jax.Array, C: jax.Array, dt: jax.Array, length: int) -> jax.Array:
+def restore_output(
+    Lambda: Complex[Array, "h n"],
+    P: Complex[Array, "rank h n"],
+    C: Complex[Array, "channels h n"],
+    dt: Float[Array, " h"],
+    length: int,
+) -> Complex[Array, "channels h n"]:
     """The C whose C (I - A_bar^length) is given: the inverse of `truncate_output`, at about its cost.
 
     In float32 as good as the kernel itself, also where modes hardly decay over the length: A_bar^length - I then is
@@ -114,14 +127,16 @@ class DPLRSystem(NamedTuple):
         B: input coefficients (h, n).
     """
 
-    present: jax.Array
-    inverse: jax.Array
-    P: jax.Array
-    correction: jax.Array
-    B: jax.Array
+    present: Complex[Array, "h n"]
+    inverse: Complex[Array, "h n"]
+    P: Complex[Array, "rank h n"]
+    correction: Complex[Array, "rank h n"]
+    B: Complex[Array, "h n"]
 
 
-def dplr_system(Lambda: jax.Array, P: jax.Array, B: jax.Array, dt: jax.Array) -> DPLRSystem:
+def dplr_system(
+    Lambda: Complex[Array, "h n"], P: Complex[Array, "rank h n"], B: Complex[Array, "h n"], dt: Float[Array, " h"]
+) -> DPLRSystem:
     """The recurrence of `dplr_kernel` for the same arguments; cost O(h n rank^2 + h rank^3), once.
 
     Source: S4 (Gu et al. 2022, arXiv 2111.00396), appendix C.2.
@@ -130,7 +145,7 @@ def dplr_system(Lambda: jax.Array, P: jax.Array, B: jax.Array, dt: jax.Array) ->
     return DPLRSystem(2 / dt[:, None] + Lambda, inverse, P, correction, B)
 
 
-def _inverse(Lambda: jax.Array, P: jax.Array, dt: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _inverse(Lambda: Array, P: Array, dt: Array) -> tuple[Array, Array]:
     """The inverse of 2/dt - A by Woodbury, as a function of x: inverse (x - P (correction x)).
 
     Returns the diagonal inverse (h, n) and the correction (rank, h, n).
@@ -146,13 +161,13 @@ def _inverse(Lambda: jax.Array, P: jax.Array, dt: jax.Array) -> tuple[jax.Array,
     return inverse, jnp.einsum("hrs,shn->rhn", mixing.astype(rows.dtype), rows, precision=lax.Precision.HIGHEST)
 
 
-def dplr_step(system: DPLRSystem, u_t: jax.Array, state: jax.Array) -> jax.Array:
+def dplr_step(system: DPLRSystem, u_t: Float[Array, "b h"], state: Complex[Array, "b h n"]) -> Complex[Array, "b h n"]:
     """The next state (b, h, n), from u_t (b, h) and the state before it; an output is 2 Re(C x).
 
     Cost O(b h n rank): a diagonal matrix and a few outer products, no matrix of n by n.
     """
 
-    def low_rank(rows: jax.Array, x: jax.Array) -> jax.Array:
+    def low_rank(rows: Array, x: Array) -> Array:
         """P (rows x), of all conjugate pairs."""
         products = 2 * jnp.real(jnp.einsum("rhn,bhn->rbh", rows, x, precision=lax.Precision.HIGHEST))
         return jnp.einsum("rhn,rbh->bhn", system.P, products.astype(x.dtype), precision=lax.Precision.HIGHEST)
@@ -216,7 +231,7 @@ def _fused_sums(first, second, *others):
 
 
 @jax.custom_jvp
-def _reciprocal(real: jax.Array, imag: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _reciprocal(real: Array, imag: Array) -> tuple[Array, Array]:
     """1 / (real + i imag), as real and imaginary part: complex arrays would be taken apart and put together again."""
     scale = 1 / (jnp.square(real) + jnp.square(imag))
     return real * scale, -imag * scale
@@ -232,7 +247,7 @@ def _reciprocal_jvp(primals, tangents):
     return (real, imag), change
 
 
-def _quotient(modulus: jax.Array, decay: jax.Array, s: jax.Array, cosine: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _quotient(modulus: Array, decay: Array, s: Array, cosine: Array) -> tuple[Array, Array]:
     """1 / ((i s - w) (i s - conj(w))), w = cosine dt Lambda, from modulus and real part of dt Lambda, as two reals."""
     # |w|^2 - |s|^2 as a product of sum and difference loses the fewest digits near resonance.
     return _reciprocal((modulus * cosine - s) * (modulus * cosine + s), -2 * s * cosine * decay)
@@ -273,24 +288,24 @@ def _power_change(rows, Lambda, P, dt, length):
     return change
 
 
-def _output_rows(C: jax.Array) -> jax.Array:
+def _output_rows(C: Array) -> Array:
     """Re(C x), for C (channels, h, n), of the states as `_power_change` has them: (h, channels, 2n)."""
     return jnp.moveaxis(jnp.concatenate([jnp.real(C), -jnp.imag(C)], axis=-1), 0, 1)
 
 
-def _output_of(rows: jax.Array) -> jax.Array:
+def _output_of(rows: Array) -> Array:
     """The C (channels, h, n) of `_output_rows`."""
     real, imag = jnp.split(jnp.moveaxis(rows, 1, 0), 2, axis=-1)
     return lax.complex(real, -imag)
 
 
-def _real_matrix(z: jax.Array) -> jax.Array:
+def _real_matrix(z: Array) -> Array:
     """Multiplication by the complex z (h, n) of n complex states as 2n real ones, (h, 2n, 2n)."""
     real, imag = (part[..., None] * jnp.eye(z.shape[-1], dtype=part.dtype) for part in (jnp.real(z), jnp.imag(z)))
     return jnp.block([[real, -imag], [imag, real]])
 
 
-def _real_rows(rows: jax.Array) -> jax.Array:
+def _real_rows(rows: Array) -> Array:
     """2 Re(rows x), for rows (rank, h, n), of the same states: (h, rank, 2n)."""
     return 2 * jnp.moveaxis(jnp.concatenate([jnp.real(rows), -jnp.imag(rows)], axis=-1), 0, 1)
 

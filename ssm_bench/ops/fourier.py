@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from ssm_bench.ops.convolution import fast_size
 from ssm_bench.ops.precision import widened
@@ -11,7 +12,7 @@ from ssm_bench.ops.sharding import per_device
 LONGEST = 2**16
 
 
-def fourier_mixing(x: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
+def fourier_mixing(x: Float[Array, "b l h"], lengths: Int[Array, " b"] | None = None) -> Float[Array, "b l h"]:
     """y = Re(F_n x F_h), the discrete Fourier transform over positions and channels, with F_n[j, k] = e^(-2 pi i jk/n).
 
     Nothing is scaled: y is about sqrt(n h) times as large as x.
@@ -37,11 +38,11 @@ def fourier_mixing(x: jax.Array, lengths: jax.Array | None = None) -> jax.Array:
     return per_device(_mixed_by_length, (True, True))(x, lengths)
 
 
-def _mixed(x: jax.Array) -> jax.Array:
+def _mixed(x: Array) -> Array:
     return jnp.fft.fft2(widened(x), axes=(1, 2)).real.astype(x.dtype)
 
 
-def _mixed_by_length(x: jax.Array, lengths: jax.Array) -> jax.Array:
+def _mixed_by_length(x: Array, lengths: Array) -> Array:
     true = (jnp.arange(x.shape[1]) < lengths[:, None])[..., None]
     by_channel = jnp.fft.fft(widened(jnp.where(true, x, 0)))
     # Time is last, where transforms are fastest.
@@ -49,7 +50,7 @@ def _mixed_by_length(x: jax.Array, lengths: jax.Array) -> jax.Array:
     return jnp.where(true, jnp.swapaxes(y.real, 1, 2), 0).astype(x.dtype)
 
 
-def _chirp_transform(z: jax.Array, lengths: jax.Array) -> jax.Array:
+def _chirp_transform(z: Array, lengths: Array) -> Array:
     """The n-point transforms of z (b, h, l), complex, zero from position n = `lengths` (b,) on.
 
     With w_j = e^(-pi i j^2 / n), and since 2jk = j^2 + k^2 - (k - j)^2, the transform is a convolution,

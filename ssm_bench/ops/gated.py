@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
 # Steps in one turn of the loop on accelerators, where a turn waits for its kernels to be launched. On CPU they only
 # take longer to compile.
 UNROLL = 8
 
 
-def _scan(step: Callable, start: Any, gates: jax.Array) -> tuple[Any, jax.Array]:
+def _scan(step: Callable, start: Any, gates: Array) -> tuple[Any, Array]:
     """Runs `step` over the time axis of gates (b, l, w); the last state and every output (b, l, n).
 
     Gates in half precision stay so in memory: they are widened in the step, where they meet the state.
@@ -22,7 +23,12 @@ def _scan(step: Callable, start: Any, gates: jax.Array) -> tuple[Any, jax.Array]
     return last, jnp.moveaxis(h, 0, 1)
 
 
-def gru(gates: jax.Array, recurrent: jax.Array, bias: jax.Array, h0: jax.Array) -> jax.Array:
+def gru(
+    gates: Float[Array, "b l gates"],
+    recurrent: Float[Array, "n gates"],
+    bias: Float[Array, " n"],
+    h0: Float[Array, "b n"],
+) -> Float[Array, "b l n"]:
     """h_t = (1 - z_t) c_t + z_t h_{t-1} with c_t = tanh(x^c_t + r_t (U_c h_{t-1} + bias)).
 
     The gates are r_t = sigmoid(x^r_t + U_r h_{t-1}) and z_t = sigmoid(x^z_t + U_z h_{t-1}). The state is kept in
@@ -43,7 +49,7 @@ def gru(gates: jax.Array, recurrent: jax.Array, bias: jax.Array, h0: jax.Array) 
     dtype = jnp.result_type(jnp.float32, gates, h0)
     n = h0.shape[-1]
 
-    def step(h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def step(h: Array, x: Array) -> tuple[Array, Array]:
         u = h @ recurrent
         r = jax.nn.sigmoid(x[:, :n] + u[:, :n])
         z = jax.nn.sigmoid(x[:, n : 2 * n] + u[:, n : 2 * n])
@@ -55,8 +61,11 @@ def gru(gates: jax.Array, recurrent: jax.Array, bias: jax.Array, h0: jax.Array) 
 
 
 def lstm(
-    gates: jax.Array, recurrent: jax.Array, h0: jax.Array, c0: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    gates: Float[Array, "b l gates"],
+    recurrent: Float[Array, "n gates"],
+    h0: Float[Array, "b n"],
+    c0: Float[Array, "b n"],
+) -> tuple[Float[Array, "b l n"], tuple[Float[Array, "b n"], Float[Array, "b n"]]]:
     """c_t = f_t c_{t-1} + i_t g_t and h_t = o_t tanh(c_t).
 
     The gates are i_t, f_t, o_t = sigmoid(x_t + U h_{t-1}) and g_t = tanh(x_t + U h_{t-1}), each with its own x and U.
@@ -75,7 +84,7 @@ def lstm(
     """
     dtype = jnp.result_type(jnp.float32, gates, h0)
 
-    def step(state: tuple[jax.Array, jax.Array], x: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    def step(state: tuple[Array, Array], x: Array) -> tuple[tuple[Array, Array], Array]:
         h, c = state
         i, f, g, o = jnp.split(x + h @ recurrent, 4, axis=-1)
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)

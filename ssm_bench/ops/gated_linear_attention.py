@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ssm_bench.ops.ssd import in_chunks
 
@@ -13,14 +14,14 @@ _CHUNK_SHARED, _CHUNK = 64, 16
 
 
 def gated_linear_attention(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    log_decay: jax.Array,
+    q: Float[Array, "b l n m"],
+    k: Float[Array, "b l n m"],
+    v: Float[Array, "b l n d"],
+    log_decay: Float[Array, "b l n #m"],
     *,
-    state: jax.Array | None = None,
+    state: Float[Array, "b n m d"] | None = None,
     chunk: int = 0,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[Array, "b l n d"], Float[Array, "b n m d"]]:
     """S_t = diag(exp(log_decay_t)) S_{t-1} + k_t v_t^T and y_t = S_t^T q_t, for each head.
 
     The sequence is cut into chunks. Within a chunk, y is a masked matrix of weights times v, where the weight of
@@ -49,7 +50,7 @@ def gated_linear_attention(
     check_heads(q, k, v, log_decay, chunk, state=state)
     dtype = jnp.result_type(jnp.float32, q, k, v, log_decay)
 
-    def body(S: jax.Array, chunk: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def body(S: Array, chunk: Sequence[Array]) -> tuple[Array, Array]:
         q, k, v, log_decay = chunk
         between = decay_between(log_decay)
         from_start = jnp.exp(jnp.cumsum(log_decay, axis=-2))
@@ -63,7 +64,7 @@ def gated_linear_attention(
     return y.astype(v.dtype), state
 
 
-def decay_between(log_decay: jax.Array) -> jax.Array:
+def decay_between(log_decay: Float[Array, "*batch t m"]) -> Float[Array, "*batch t t m"]:
     """What is left at t of what came in at s, (..., t, s, m), from log decays (..., t, m); 0 before s.
 
     Each sum of logarithms over s < r <= t is computed by itself: a difference of two sums from the start would lose its
@@ -75,7 +76,9 @@ def decay_between(log_decay: jax.Array) -> jax.Array:
     return jnp.where(t >= s, jnp.exp(jnp.cumsum(terms, axis=-3)), 0)
 
 
-def weights(q: jax.Array, k: jax.Array, between: jax.Array) -> jax.Array:
+def weights(
+    q: Float[Array, "b n t m"], k: Float[Array, "b n s m"], between: Float[Array, "b n t s #m"]
+) -> Float[Array, "b n t s"]:
     """Scalar products of queries and keys (b, n, t, m) with a decay between them (b, n, t, s, m or 1): (b, n, t, s)."""
     if between.shape[-1] == 1:
         return jnp.einsum("bntm,bnsm->bnts", q, k) * between[..., 0]
@@ -83,11 +86,11 @@ def weights(q: jax.Array, k: jax.Array, between: jax.Array) -> jax.Array:
 
 
 def scan_chunks(
-    body: Callable[[jax.Array, Sequence[jax.Array]], tuple[jax.Array, jax.Array]],
-    arrays: Sequence[jax.Array],
-    state: jax.Array | None,
+    body: Callable[[Array, Sequence[Array]], tuple[Array, Array]],
+    arrays: Sequence[Array],
+    state: Array | None,
     chunk: int,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Array, Array]:
     """Scans over chunks of queries, keys, values, ... and log decays, the last of the arrays, each (b, l, n, ...).
 
     `body` maps S and the arrays of one chunk (b, n, c, ...) to the next S and y (b, n, c, d). The last chunk is filled

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Complex128, Float64
 
 from ssm_bench.errors import UserError, unknown_name
 
@@ -35,7 +36,7 @@ def _check_states(n: int) -> None:
         raise UserError(f"a HiPPO matrix has at most {MOST_STATES} states, since it is dense; state_size gives {n}")
 
 
-def hippo_legs(n: int) -> tuple[np.ndarray, np.ndarray]:
+def hippo_legs(n: int) -> tuple[Float64[np.ndarray, "{n} {n}"], Float64[np.ndarray, " {n}"]]:
     """HiPPO-LegS: A (n, n) and B (n,) of x' = A x + B u, which remembers u in scaled Legendre polynomials.
 
     A_ij is -sqrt(2i + 1) sqrt(2j + 1) below the diagonal, -(i + 1) on it, 0 above; B_i = sqrt(2i + 1).
@@ -49,7 +50,7 @@ def hippo_legs(n: int) -> tuple[np.ndarray, np.ndarray]:
     return A, root
 
 
-def hippo_legs_normal(n: int) -> tuple[np.ndarray, np.ndarray]:
+def hippo_legs_normal(n: int) -> tuple[Float64[np.ndarray, "{n} {n}"], Float64[np.ndarray, " {n}"]]:
     """The normal matrix S (n, n) and vector P (n,) with A = S - P P^T for HiPPO-LegS; S + 1/2 is skew-symmetric."""
     A, _ = hippo_legs(n)
     P = np.sqrt(np.arange(n) + 0.5)
@@ -57,7 +58,7 @@ def hippo_legs_normal(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @_remembered
-def hippo_legs_diagonal(n: int) -> tuple[np.ndarray, np.ndarray]:
+def hippo_legs_diagonal(n: int) -> tuple[Complex128[np.ndarray, " {n}"], Complex128[np.ndarray, "{n} {n}"]]:
     """Diagonalises the normal part of HiPPO-LegS.
 
     Returns:
@@ -70,7 +71,7 @@ def hippo_legs_diagonal(n: int) -> tuple[np.ndarray, np.ndarray]:
     return -0.5 + 1j * imag, V
 
 
-def hippo_legt(n: int) -> tuple[np.ndarray, np.ndarray]:
+def hippo_legt(n: int) -> tuple[Float64[np.ndarray, "{n} {n}"], Float64[np.ndarray, " {n}"]]:
     """HiPPO-LegT: A (n, n) and B (n,) of x' = A x + B u, which remembers u in Legendre polynomials on a sliding window.
 
     A_ij is -1/2 sqrt(2i + 1) sqrt(2j + 1) on and below the diagonal, times (-1)^(i - j) above; B_i = 1/2 sqrt(2i + 1).
@@ -83,7 +84,7 @@ def hippo_legt(n: int) -> tuple[np.ndarray, np.ndarray]:
     return -0.5 * np.outer(root, root) * sign, 0.5 * root
 
 
-def hippo_legt_normal(n: int) -> tuple[np.ndarray, np.ndarray]:
+def hippo_legt_normal(n: int) -> tuple[Float64[np.ndarray, "{n} {n}"], Float64[np.ndarray, "2 {n}"]]:
     """The skew-symmetric S (n, n) and P (2, n) with A = S - P^T P for HiPPO-LegT.
 
     The rows of P hold sqrt(i + 1/2) at odd i and at even i.
@@ -94,7 +95,7 @@ def hippo_legt_normal(n: int) -> tuple[np.ndarray, np.ndarray]:
     return A + P.T @ P, P
 
 
-def hippo_fout(n: int) -> tuple[np.ndarray, np.ndarray]:
+def hippo_fout(n: int) -> tuple[Float64[np.ndarray, "{n} {n}"], Float64[np.ndarray, " {n}"]]:
     """HiPPO-FouT: A (n, n) and B (n,) of x' = A x + B u, which remembers u in Fourier series on a sliding window.
 
     For even n. States 2k and 2k + 1 turn with frequency pi k; B is 1 at state 0, sqrt(2) at other even states and 0 at
@@ -108,7 +109,7 @@ def hippo_fout(n: int) -> tuple[np.ndarray, np.ndarray]:
     return S - P.T @ P, P[0].copy()
 
 
-def hippo_fout_normal(n: int) -> tuple[np.ndarray, np.ndarray]:
+def hippo_fout_normal(n: int) -> tuple[Float64[np.ndarray, "{n} {n}"], Float64[np.ndarray, "1 {n}"]]:
     """The skew-symmetric S (n, n) and P (1, n) with A = S - P^T P for HiPPO-FouT; n is even.
 
     Raises:
@@ -125,7 +126,7 @@ def hippo_fout_normal(n: int) -> tuple[np.ndarray, np.ndarray]:
     return S, P
 
 
-def hippo_lagt(n: int) -> tuple[np.ndarray, np.ndarray]:
+def hippo_lagt(n: int) -> tuple[Float64[np.ndarray, "{n} {n}"], Float64[np.ndarray, " {n}"]]:
     """HiPPO-LagT: A (n, n) and B (n,) of x' = A x + B u, which remembers u in Laguerre functions of the time since.
 
     A_ij is -1 below the diagonal, -1/2 on it, 0 above; B_i = 1. With tau the time since an input, state i is the
@@ -138,7 +139,9 @@ def hippo_lagt(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @_remembered
-def hippo_dplr(name: str, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def hippo_dplr(
+    name: str, n: int
+) -> tuple[Complex128[np.ndarray, " {n//2}"], Complex128[np.ndarray, "rank {n//2}"], Complex128[np.ndarray, " {n//2}"]]:
     """A HiPPO matrix in the eigenbasis of its normal part: the arguments of `dplr_kernel` for n states.
 
     Args:
@@ -175,16 +178,16 @@ _NORMAL_FORMS = {
 }
 
 
-def s4d_lin(n: int) -> np.ndarray:
+def s4d_lin(n: int) -> Complex128[np.ndarray, " {n//2}"]:
     """S4D-Lin: n/2 eigenvalues -1/2 + i pi k, the upper half of n conjugate ones (S4D, section 4)."""
     return -0.5 + 1j * np.pi * np.arange(n // 2)
 
 
-def s4d_inv(n: int) -> np.ndarray:
+def s4d_inv(n: int) -> Complex128[np.ndarray, " {n//2}"]:
     """S4D-Inv: n/2 eigenvalues -1/2 + i (n / pi) (n / (2k + 1) - 1), of n conjugate ones (S4D, section 4)."""
     return -0.5 + 1j * n / np.pi * (n / (2 * np.arange(n // 2) + 1) - 1)
 
 
-def s4d_real(n: int) -> np.ndarray:
+def s4d_real(n: int) -> Complex128[np.ndarray, " {n//2}"]:
     """S4D-Real: n/2 eigenvalues -(k + 1), those of HiPPO-LegS itself, without frequencies (S4D, section 4)."""
     return -(np.arange(n // 2) + 1.0) + 0j

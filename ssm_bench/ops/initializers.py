@@ -4,12 +4,13 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from ssm_bench.errors import UserError
 from ssm_bench.ops.precision import widened
 
 
-def log_uniform_step(key: jax.Array, shape: tuple[int, ...], dt_min: float, dt_max: float) -> jax.Array:
+def log_uniform_step(key: PRNGKeyArray, shape: tuple[int, ...], dt_min: float, dt_max: float) -> Float[Array, "..."]:
     """Draws log dt with dt between dt_min and dt_max, uniform in the logarithm.
 
     Raises:
@@ -20,7 +21,7 @@ def log_uniform_step(key: jax.Array, shape: tuple[int, ...], dt_min: float, dt_m
     return jax.random.uniform(key, shape, minval=math.log(dt_min), maxval=math.log(dt_max))
 
 
-def softplus_step(key: jax.Array, shape: tuple[int, ...], dt_min: float, dt_max: float) -> jax.Array:
+def softplus_step(key: PRNGKeyArray, shape: tuple[int, ...], dt_min: float, dt_max: float) -> Float[Array, "..."]:
     """Draws what a softplus takes to steps dt like those of `log_uniform_step`: dt + log(1 - exp(-dt)).
 
     Raises:
@@ -31,8 +32,8 @@ def softplus_step(key: jax.Array, shape: tuple[int, ...], dt_min: float, dt_max:
 
 
 def ring(
-    key: jax.Array, n: int, r_min: float, r_max: float, max_phase: float
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    key: PRNGKeyArray, n: int, r_min: float, r_max: float, max_phase: float
+) -> tuple[Float[Array, " {n}"], Float[Array, " {n}"], Float[Array, " {n}"]]:
     """Eigenvalues lambda = exp(-exp(nu) + i exp(theta)), uniform on the part of a ring in the complex plane.
 
     Args:
@@ -66,22 +67,22 @@ def ring(
     return nu, theta, log_input_gain(nu)
 
 
-def log_input_gain(nu: jax.Array) -> jax.Array:
+def log_input_gain(nu: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The log of gamma for |lambda| = exp(-exp(nu)), half of log(1 - |lambda|^2), without its cancellation near 1."""
     return 0.5 * jnp.log(-jnp.expm1(-2 * jnp.exp(nu)))
 
 
-def complex_normal(key: jax.Array, shape: tuple[int, ...], variance: float = 1.0) -> jax.Array:
+def complex_normal(key: PRNGKeyArray, shape: tuple[int, ...], variance: float = 1.0) -> Float[Array, "... 2"]:
     """Complex normal numbers as real pairs on a new last axis; the variance is that of the complex number."""
     return jax.random.normal(key, (*shape, 2)) * math.sqrt(variance / 2)
 
 
-def as_complex(pairs: jax.Array) -> jax.Array:
+def as_complex(pairs: Float[Array, "*shape 2"]) -> Complex[Array, "*shape"]:
     """Complex numbers from real pairs (..., 2). Parameters are stored as pairs: optimisers expect real gradients."""
     pairs = widened(pairs)
     return jax.lax.complex(pairs[..., 0], pairs[..., 1])
 
 
-def as_pairs(z: jax.Array) -> jax.Array:
+def as_pairs(z: Complex[Array, "*shape"]) -> Float[Array, "*shape 2"]:
     """Real pairs (..., 2) from complex numbers."""
     return jnp.stack([jnp.real(z), jnp.imag(z)], axis=-1)

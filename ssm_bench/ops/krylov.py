@@ -5,13 +5,16 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
 from ssm_bench.ops.dense import solve_systems
 
 _product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
-def discretize_dense(A: jax.Array, B: jax.Array, dt: jax.Array) -> tuple[jax.Array, jax.Array]:
+def discretize_dense(
+    A: Float[Array, "n n"], B: Float[Array, " n"], dt: Float[Array, " h"]
+) -> tuple[Float[Array, "h n n"], Float[Array, "h n"]]:
     """The bilinear rule for x' = A x + B u: x_t = x_{t-1} + E x_{t-1} + B_bar u_t.
 
     Args:
@@ -32,7 +35,9 @@ def discretize_dense(A: jax.Array, B: jax.Array, dt: jax.Array) -> tuple[jax.Arr
 
 # Traced once for all layers of a size.
 @partial(jax.jit, static_argnames="length")
-def dense_kernel(A: jax.Array, B: jax.Array, C: jax.Array, dt: jax.Array, length: int) -> jax.Array:
+def dense_kernel(
+    A: Float[Array, "n n"], B: Float[Array, " n"], C: Float[Array, "channels h n"], dt: Float[Array, " h"], length: int
+) -> Float[Array, "channels h {length}"]:
     """The impulse response K[k] = C A_bar^k B_bar, k < length, of x' = A x + B u under the bilinear rule.
 
     A power k = i T + j is C A_bar^(i T) times A_bar^j B_bar: two short Krylov sequences, built by doubling, and a
@@ -65,7 +70,7 @@ def dense_kernel(A: jax.Array, B: jax.Array, C: jax.Array, dt: jax.Array, length
     return jnp.moveaxis(kernel, 2, 0).reshape(len(C), len(dt), -1)[..., :length]
 
 
-def _krylov(excess: jax.Array, columns: jax.Array, bits: int) -> tuple[jax.Array, jax.Array]:
+def _krylov(excess: Array, columns: Array, bits: int) -> tuple[Array, Array]:
     """[V, A V, A^2 V, ...] with 2^bits powers of A = 1 + excess, and the excess of A^(2^bits).
 
     Powers of A - 1 rather than of A keep the digits of slow states: (1 + E)^2 - 1 = 2 E + E^2.

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench.ops.precision import widened
 from ssm_bench.ops.ssd import in_chunks
@@ -20,13 +21,18 @@ class KeySums(NamedTuple):
         denominator: the sum of phi(k_j), (b, n, m).
     """
 
-    numerator: jax.Array
-    denominator: jax.Array
+    numerator: Float[Array, "b n m d"]
+    denominator: Float[Array, "b n m"]
 
 
 def linear_attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, *, mask: jax.Array | None = None, epsilon: float = 0.0
-) -> jax.Array:
+    q: Float[Array, "b l n m"],
+    k: Float[Array, "b l n m"],
+    v: Float[Array, "b l n d"],
+    *,
+    mask: Bool[Array, "b l"] | None = None,
+    epsilon: float = 0.0,
+) -> Float[Array, "b l n d"]:
     """y_i = sum_j (q_i . k_j) v_j / (epsilon + sum_j q_i . k_j) per head, over all true positions j.
 
     The sum over j is taken before the product with q_i: no array has two axes of time.
@@ -53,14 +59,14 @@ def linear_attention(
 
 
 def causal_linear_attention(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
+    q: Float[Array, "b l n m"],
+    k: Float[Array, "b l n m"],
+    v: Float[Array, "b l n d"],
     before: KeySums | None = None,
     *,
     epsilon: float = 0.0,
     chunk: int = 128,
-) -> tuple[jax.Array, KeySums]:
+) -> tuple[Float[Array, "b l n d"], KeySums]:
     """`linear_attention` over the positions j <= i only, and over those that came before the sequence.
 
     The sequence is cut into chunks: within one, y is a masked (c, c) matrix times v; what lies before it enters by the
@@ -102,7 +108,7 @@ def causal_linear_attention(
     return y.astype(v.dtype), KeySums(last, last_keys)
 
 
-def elu_features(x: jax.Array) -> jax.Array:
+def elu_features(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """elu(x) + 1, that is x + 1 above zero and e^x below, in float32 or better.
 
     Source: Katharopoulos et al. 2020, "Transformers are RNNs" (arXiv 2006.16236), section 3.2.1.
@@ -112,7 +118,9 @@ def elu_features(x: jax.Array) -> jax.Array:
     return jnp.where(x > 0, x + 1, jnp.exp(jnp.where(x > 0, 0, x)))
 
 
-def relu_features(x: jax.Array, projection: jax.Array | None = None, *, epsilon: float = 1e-3) -> jax.Array:
+def relu_features(
+    x: Float[Array, "*batch d"], projection: Float[Array, "m d"] | None = None, *, epsilon: float = 1e-3
+) -> Float[Array, "*batch m"]:
     """relu(W x) + epsilon, the features of generalized attention.
 
     Args:
@@ -129,7 +137,9 @@ def relu_features(x: jax.Array, projection: jax.Array | None = None, *, epsilon:
     return jax.nn.relu(x if projection is None else _projected(x, projection)) + epsilon
 
 
-def softmax_query_features(x: jax.Array, projection: jax.Array, *, epsilon: float = 1e-6) -> jax.Array:
+def softmax_query_features(
+    x: Float[Array, "*batch d"], projection: Float[Array, "m d"], *, epsilon: float = 1e-6
+) -> Float[Array, "*batch m"]:
     """Positive random features of queries for the softmax: e^(W z) + epsilon with z = x / d^(1/4), up to a factor.
 
     The factor is one for each query, e^(-|z|^2 / 2) among others: it cancels in the quotient. The largest feature is 1,
@@ -150,8 +160,13 @@ def softmax_query_features(x: jax.Array, projection: jax.Array, *, epsilon: floa
 
 
 def softmax_key_features(
-    x: jax.Array, projection: jax.Array, *, causal: bool, mask: jax.Array | None = None, epsilon: float = 1e-6
-) -> jax.Array:
+    x: Float[Array, "b l n d"],
+    projection: Float[Array, "m d"],
+    *,
+    causal: bool,
+    mask: Bool[Array, "b l"] | None = None,
+    epsilon: float = 1e-6,
+) -> Float[Array, "b l n m"]:
     """Positive random features of keys for the softmax: e^(W z - |z|^2 / 2) with z = x / d^(1/4).
 
     With rows of W standard normal, the mean over W of the product with the features of a query is proportional to
@@ -183,7 +198,7 @@ def softmax_key_features(
     return jnp.exp(exponent - jnp.where(jnp.isfinite(largest), largest, 0)) + epsilon
 
 
-def orthogonal_gaussian(key: jax.Array, features: int, size: int) -> jax.Array:
+def orthogonal_gaussian(key: PRNGKeyArray, features: int, size: int) -> Float[Array, "{features} {size}"]:
     """A matrix (features, size) whose rows are standard normal vectors, orthogonal in groups of `size` rows.
 
     Source: Choromanski et al. 2021, "Rethinking Attention with Performers" (arXiv 2009.14794), section 2.4.
@@ -194,22 +209,22 @@ def orthogonal_gaussian(key: jax.Array, features: int, size: int) -> jax.Array:
     return norms * blocks.reshape(-1, size)[:features]
 
 
-def _scaled(x: jax.Array) -> jax.Array:
+def _scaled(x: Array) -> Array:
     return widened(x) * x.shape[-1] ** -0.25
 
 
-def _projected(x: jax.Array, projection: jax.Array) -> jax.Array:
+def _projected(x: Array, projection: Array) -> Array:
     # An exponent is rounded before it is raised: in half precision that would be an error of percents.
     return jnp.einsum("...d,md->...m", x, projection.astype(x.dtype), precision=jax.lax.Precision.HIGHEST)
 
 
-def _quotient(numerator: jax.Array, denominator: jax.Array, epsilon: float) -> jax.Array:
+def _quotient(numerator: Array, denominator: Array, epsilon: float) -> Array:
     """numerator / (denominator + epsilon), and no NaN, in gradients neither, where there are no weights."""
     denominator = denominator + epsilon
     return numerator / jnp.where(denominator > 0, denominator, 1)[..., None]
 
 
-def _sums_before(chunks: jax.Array, first: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _sums_before(chunks: Array, first: Array) -> tuple[Array, Array]:
     """For each of the chunks (b, c, ...) `first` (b, ...) and the sum of the chunks before it; and the sum of all."""
     after = first.astype(chunks.dtype)[:, None] + jnp.cumsum(chunks, axis=1)
     return jnp.concatenate([first.astype(chunks.dtype)[:, None], after[:, :-1]], axis=1), after[:, -1]

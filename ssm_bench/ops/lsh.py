@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from ssm_bench.ops.precision import widened
 
@@ -17,15 +18,15 @@ _EPSILON = 1e-6
 
 
 def lsh_attention(
-    q: jax.Array,
-    v: jax.Array,
+    q: Float[Array, "b l n d"],
+    v: Float[Array, "b l n d"],
     *,
     chunk: int,
     buckets: int,
     rounds: int,
     seed: int,
-    lengths: jax.Array | None = None,
-) -> jax.Array:
+    lengths: Int[Array, " b"] | None = None,
+) -> Float[Array, "b l n d"]:
     """Softmax attention between positions whose queries point to about the same direction.
 
     In each round positions are sorted by the bucket of their query (`lsh_buckets`), in one bucket by time, and cut
@@ -72,7 +73,7 @@ def lsh_attention(
     return jnp.sum(y * jax.nn.softmax(log_weights, axis=3), axis=3).astype(v.dtype)
 
 
-def lsh_buckets(q: jax.Array, *, buckets: int, rounds: int, seed: int) -> jax.Array:
+def lsh_buckets(q: Float[Array, "b l n d"], *, buckets: int, rounds: int, seed: int) -> Int[Array, "b l n {rounds}"]:
     """The bucket of each vector: argmax of [q R, -q R] for a random R (d, buckets / 2) in each head and round.
 
     Args:
@@ -96,7 +97,7 @@ def lsh_buckets(q: jax.Array, *, buckets: int, rounds: int, seed: int) -> jax.Ar
 
 
 @jax.custom_vjp
-def _permuted(x: jax.Array, order: jax.Array, back: jax.Array) -> jax.Array:
+def _permuted(x: Array, order: Array, back: Array) -> Array:
     """x (b, l, n, d) in the order of (b, l, n) along time. The gradient takes the way back, where JAX would scatter."""
     return jnp.take_along_axis(x, order[..., None], axis=1)
 
@@ -107,7 +108,7 @@ _permuted.defvjp(
 )
 
 
-def _chunked_attention(q: jax.Array, v: jax.Array, chunk: int, limit: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _chunked_attention(q: Array, v: Array, chunk: int, limit: Array) -> tuple[Array, Array]:
     """Attention of sorted positions (b, l, n, d) to their chunk and the one before, and the logarithms of its sums.
 
     Both float32 or better: (b, l, n, d), and (b, l, n) for adding up rounds. Positions from `limit` (b,) are padding.
@@ -115,11 +116,11 @@ def _chunked_attention(q: jax.Array, v: jax.Array, chunk: int, limit: jax.Array)
     batch, length = q.shape[:2]
     chunks = -(-length // chunk)
 
-    def cut(x: jax.Array) -> jax.Array:
+    def cut(x: Array) -> Array:
         x = jnp.pad(x, ((0, 0), (0, chunks * chunk - length), (0, 0), (0, 0)))
         return x.reshape(batch, chunks, chunk, *x.shape[2:])
 
-    def with_previous(x: jax.Array) -> jax.Array:
+    def with_previous(x: Array) -> Array:
         x = jnp.pad(cut(x), ((0, 0), (1, 0), (0, 0), (0, 0), (0, 0)))
         return jnp.concatenate([x[:, :-1], x[:, 1:]], axis=2)
 
@@ -136,7 +137,7 @@ def _chunked_attention(q: jax.Array, v: jax.Array, chunk: int, limit: jax.Array)
     y = jnp.einsum("bcnqk,bcknd->bcqnd", weights, with_previous(v), preferred_element_type=dtype)
     log_sums = jnp.moveaxis(log_sums[..., 0], 2, 3)
 
-    def uncut(x: jax.Array) -> jax.Array:
+    def uncut(x: Array) -> Array:
         return x.reshape(batch, chunks * chunk, *x.shape[3:])[:, :length]
 
     return uncut(y), uncut(log_sums)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ssm_bench.ops.gated_linear_attention import gated_linear_attention
 from ssm_bench.ops.precision import widened
@@ -17,20 +18,20 @@ class MatrixMemory(NamedTuple):
         log_scale: the stabilizer (b, n).
     """
 
-    sums: jax.Array
-    log_scale: jax.Array
+    sums: Float[Array, "b n m d+1"]
+    log_scale: Float[Array, "b n"]
 
 
 def mlstm(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    input_gate: jax.Array,
-    forget_gate: jax.Array,
+    q: Float[Array, "b l n m"],
+    k: Float[Array, "b l n m"],
+    v: Float[Array, "b l n d"],
+    input_gate: Float[Array, "b l n"],
+    forget_gate: Float[Array, "b l n"],
     state: MatrixMemory | None = None,
     *,
     chunk: int = 0,
-) -> tuple[jax.Array, MatrixMemory]:
+) -> tuple[Float[Array, "b l n d"], MatrixMemory]:
     """C_t = f_t C_{t-1} + i_t k_t v_t^T, n_t = f_t n_{t-1} + i_t k_t and y_t = C_t^T q_t / max(|n_t . q_t|, 1).
 
     i = exp(input_gate) and f = sigmoid(forget_gate). The stabilizer m_t = max(log f_t + m_{t-1}, input_gate_t) keeps
@@ -74,10 +75,10 @@ def mlstm(
     return y.astype(v.dtype), MatrixMemory(last, m[:, -1])
 
 
-def _stabilizer(log_i: jax.Array, log_f: jax.Array, before: jax.Array) -> jax.Array:
+def _stabilizer(log_i: Array, log_f: Array, before: Array) -> Array:
     """m_t = max(log_f_t + m_{t-1}, log_i_t) (b, l, n), by a scan over pairs (decay, maximum)."""
 
-    def joined(first: tuple[jax.Array, jax.Array], second: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def joined(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
         return first[0] + second[0], jnp.maximum(first[1] + second[0], second[1])
 
     decay, largest = jax.lax.associative_scan(joined, (log_f, log_i), axis=1)

@@ -2,13 +2,20 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from ssm_bench.ops.precision import widened
 
 
 def nystrom_attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, *, landmarks: int, steps: int = 6, lengths: jax.Array | None = None
-) -> jax.Array:
+    q: Float[Array, "b l heads d"],
+    k: Float[Array, "b l heads d"],
+    v: Float[Array, "b l heads d"],
+    *,
+    landmarks: int,
+    steps: int = 6,
+    lengths: Int[Array, " b"] | None = None,
+) -> Float[Array, "b l heads d"]:
     """Softmax attention whose matrix is approximated from m landmarks of queries and of keys.
 
     softmax(Q K^T) is about softmax(Q K'^T) softmax(Q' K'^T)^+ softmax(Q' K^T), scores divided by sqrt(d). Row s of Q'
@@ -58,7 +65,7 @@ def nystrom_attention(
     return y.astype(dtype)
 
 
-def _segments(n: jax.Array, length: int, count: int, dtype: jnp.dtype) -> jax.Array:
+def _segments(n: Array, length: int, count: int, dtype: jnp.dtype) -> Array:
     """Weights (b, count, l) whose product with a sequence gives the means over `count` segments of the first n (b,).
 
     Segments differ by one position at most. With no more positions than segments, each of the first n is a position.
@@ -69,7 +76,7 @@ def _segments(n: jax.Array, length: int, count: int, dtype: jnp.dtype) -> jax.Ar
     return belongs / jnp.maximum(belongs.sum(-1, keepdims=True), 1).astype(dtype)
 
 
-def _pseudo_inverse(a: jax.Array, steps: int) -> jax.Array:
+def _pseudo_inverse(a: Array, steps: int) -> Array:
     """The Moore-Penrose inverse of matrices (..., m, m) without negative entries, nearly.
 
     It is what a few steps lead to of
@@ -86,7 +93,7 @@ def _pseudo_inverse(a: jax.Array, steps: int) -> jax.Array:
     norms = a.sum(-1).max(-1) * a.sum(-2).max(-1)
     z = jnp.swapaxes(a, -1, -2) / norms[..., None, None]
 
-    def improved(_: jax.Array, z: jax.Array) -> jax.Array:
+    def improved(_: Array, z: Array) -> Array:
         az = a @ z
         return z @ (13 * one - az @ (15 * one - az @ (7 * one - az))) / 4
 

@@ -6,20 +6,21 @@ from math import prod
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Inexact
 
 from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.sharding import per_device
 
 
 def linear_recurrence(
-    a: jax.Array | None,
-    b: jax.Array,
+    a: Inexact[Array, "..."] | None,
+    b: Inexact[Array, "b l *state"],
     *,
-    log_a: jax.Array | None = None,
-    h0: jax.Array | None = None,
+    log_a: Inexact[Array, "*#state"] | None = None,
+    h0: Inexact[Array, "#b *#state"] | None = None,
     reverse: bool = False,
     backend: str = "auto",
-) -> jax.Array:
+) -> Inexact[Array, "b l *state"]:
     """Solves h_t = a_t h_{t-1} + b_t along axis 1, in logarithmic depth on accelerators.
 
     The rank of `a` says what it is. With the rank of `b` it varies in time; with two axes fewer it is constant in
@@ -97,7 +98,7 @@ def linear_recurrence(
     return _traced_once(coefficient, b, constant, logarithmic, reverse, backend)
 
 
-def _check_shape(name: str, array: jax.Array, full: tuple[int, ...]) -> None:
+def _check_shape(name: str, array: Array, full: tuple[int, ...]) -> None:
     """Along each axis, counted from the last, an array has the full size, or 1."""
     axes = zip(reversed(array.shape), reversed(full), strict=False)
     if array.ndim > len(full) or any(size not in (1, most) for size, most in axes):
@@ -105,7 +106,7 @@ def _check_shape(name: str, array: jax.Array, full: tuple[int, ...]) -> None:
 
 
 @partial(jax.jit, static_argnames=("logarithmic", "reverse"))
-def _fused(a: jax.Array, b: jax.Array, h0: jax.Array, *, logarithmic: bool, reverse: bool) -> jax.Array:
+def _fused(a: Array, b: Array, h0: Array, *, logarithmic: bool, reverse: bool) -> Array:
     from ssm_bench.ops.kernels.recurrence import fused_recurrence
 
     fused = partial(fused_recurrence, logarithmic=logarithmic, reverse=reverse)
@@ -113,7 +114,7 @@ def _fused(a: jax.Array, b: jax.Array, h0: jax.Array, *, logarithmic: bool, reve
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
-def _solve(a: jax.Array, b: jax.Array, constant: bool, logarithmic: bool, reverse: bool, backend: str) -> jax.Array:
+def _solve(a: Array, b: Array, constant: bool, logarithmic: bool, reverse: bool, backend: str) -> Array:
     """The recurrence from a zero state; `a` (1, 1, ...) or like `b`, or its logarithm."""
     if backend == "sequential":
         return _sequential(jnp.exp(a) if logarithmic else a, b, constant, reverse)
@@ -127,7 +128,7 @@ def _solve(a: jax.Array, b: jax.Array, constant: bool, logarithmic: bool, revers
     return lax.associative_scan(compose, (a, b), reverse=reverse, axis=1)[1]
 
 
-def _sequential(a: jax.Array, b: jax.Array, constant: bool, reverse: bool) -> jax.Array:
+def _sequential(a: Array, b: Array, constant: bool, reverse: bool) -> Array:
     """A loop over time."""
 
     def step(h, inputs):
@@ -141,7 +142,7 @@ def _sequential(a: jax.Array, b: jax.Array, constant: bool, reverse: bool) -> ja
     return jnp.moveaxis(h, 0, 1)
 
 
-def _doubling(a: jax.Array, b: jax.Array, logarithmic: bool) -> jax.Array:
+def _doubling(a: Array, b: Array, logarithmic: bool) -> Array:
     """The parallel scan for a constant `a`: one multiplier a^(2^j) serves all of level j.
 
     Steps are taken in pairs, which leaves the same recurrence at half the length with a^2 for a; then the states
@@ -158,7 +159,7 @@ def _doubling(a: jax.Array, b: jax.Array, logarithmic: bool) -> jax.Array:
     return interleave(even, odd)
 
 
-def interleave(even: jax.Array, odd: jax.Array) -> jax.Array:
+def interleave(even: Inexact[Array, "b m *state"], odd: Inexact[Array, "b k *state"]) -> Inexact[Array, "b l *state"]:
     """even_0, odd_0, even_1, ... along axis 1; padding and adding, because XLA fuses that into its neighbors."""
     short = even.shape[1] - odd.shape[1]
     zero = jnp.zeros((), even.dtype)
@@ -182,7 +183,7 @@ def _solve_backward(constant, logarithmic, reverse, backend, residuals, gradient
     a, h = residuals
     # The coefficient after the last step meets a zero state, so any value serves.
     shifted = a if constant else jnp.roll(a, 1 if reverse else -1, axis=1)
-    g: jax.Array = _solve(shifted, gradient, constant, logarithmic, not reverse, backend)
+    g: Array = _solve(shifted, gradient, constant, logarithmic, not reverse, backend)
     if reverse:
         before = jnp.concatenate([h[:, 1:], jnp.zeros_like(h[:, :1])], axis=1)
     else:

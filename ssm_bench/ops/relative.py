@@ -4,6 +4,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
 from ssm_bench.errors import unknown_choice
 from ssm_bench.ops.precision import widened
@@ -18,16 +19,16 @@ _BLOCK_SCORES = 2**27
 
 
 def relative_attention(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    bias: jax.Array | None = None,
+    q: Float[Array, "b l d"],
+    k: Float[Array, "b l d"],
+    v: Float[Array, "b l e"],
+    bias: Float[Array, " distances"] | None = None,
     *,
     activation: str = "softmax",
     causal: bool = False,
     chunk: int = 0,
-    lengths: jax.Array | None = None,
-) -> jax.Array:
+    lengths: Int[Array, " b"] | None = None,
+) -> Float[Array, "b l e"]:
     """y_i = sum over j of w_ij v_j, where w_i = f(q_i . k_j, bias_{j-i}) as in `attend`.
 
     Args:
@@ -56,7 +57,7 @@ def relative_attention(
         return _whole(q, k, v, bias, lengths, activation, causal)
     chunks = -(-length // chunk)
 
-    def cut(x: jax.Array) -> jax.Array:
+    def cut(x: Array) -> Array:
         x = jnp.pad(x, ((0, 0), (0, chunks * chunk - length), (0, 0)))
         return x.reshape(batch * chunks, chunk, x.shape[-1])
 
@@ -67,8 +68,14 @@ def relative_attention(
 
 
 def attend(
-    q: jax.Array, k: jax.Array, v: jax.Array, bias: jax.Array | float, seen: jax.Array, *, activation: str = "softmax"
-) -> jax.Array:
+    q: Float[Array, "b m d"],
+    k: Float[Array, "b l d"],
+    v: Float[Array, "b l e"],
+    bias: Float[Array, "m l"] | float,
+    seen: Bool[Array, "#b #m l"],
+    *,
+    activation: str = "softmax",
+) -> Float[Array, "b m e"]:
     """Attention of some queries to some keys, of which each query sees a part.
 
     "softmax" is softmax(q . k / sqrt(d) + bias) over the keys seen. "laplace" and "relu2" apply a function to each
@@ -101,19 +108,19 @@ def attend(
     return jnp.einsum("bml,ble->bme", weights.astype(v.dtype), v)
 
 
-def _laplace(scores: jax.Array) -> jax.Array:
+def _laplace(scores: Array) -> Array:
     return 0.5 * (1 + jax.lax.erf((scores - _LAPLACE_MEAN) / (_LAPLACE_DEVIATION * 2**0.5)))
 
 
 def _whole(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    bias: jax.Array | None,
-    lengths: jax.Array | None,
+    q: Array,
+    k: Array,
+    v: Array,
+    bias: Array | None,
+    lengths: Array | None,
     activation: str,
     causal: bool,
-) -> jax.Array:
+) -> Array:
     """Blocks of queries after each other; the gradient computes their scores again."""
     batch, length = q.shape[:2]
     if bias is not None and (len(bias) % 2 == 0 or len(bias) < 2 * length - 1):
@@ -125,7 +132,7 @@ def _whole(
     # Queries past the end have keys at greater distances than any true one.
     padded = None if bias is None else jnp.pad(widened(bias), (extra, 0))
 
-    def some(queries: jax.Array, begin: jax.Array) -> jax.Array:
+    def some(queries: Array, begin: Array) -> Array:
         at = begin + jnp.arange(block)
         seen = exists & (at[:, None] >= jnp.arange(length)) if causal else exists
         if padded is None:
@@ -144,7 +151,7 @@ def _whole(
     return jnp.moveaxis(y, 0, 1).reshape(batch, blocks * block, -1)[:, :length]
 
 
-def _by_distance(values: jax.Array, rows: int, columns: int) -> jax.Array:
+def _by_distance(values: Array, rows: int, columns: int) -> Array:
     """The matrix M[i, j] = values[rows - 1 + j - i] of (rows + columns - 1,) numbers.
 
     Copies of the numbers one behind the other, cut into rows that are one number shorter than a copy: each row then
@@ -155,7 +162,7 @@ def _by_distance(values: jax.Array, rows: int, columns: int) -> jax.Array:
     return copies.reshape(rows, period - 1)[:, rows - 1 :]
 
 
-def rotary_bias(query: jax.Array, key: jax.Array, reach: int) -> jax.Array:
+def rotary_bias(query: Float[Array, " d"], key: Float[Array, " d"], reach: int) -> Float[Array, " {2*reach-1}"]:
     """The numbers (R_i query) . (R_j key) for each distance j - i, where R turns pairs of channels by the position.
 
     Channel c is turned with channel c + d/2 by 10000^(-2c/d) radians a position.

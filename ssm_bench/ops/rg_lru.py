@@ -4,6 +4,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.precision import MAX_ROOT_DERIVATIVE
@@ -12,17 +13,17 @@ from ssm_bench.ops.sharding import per_device
 
 
 def rg_lru(
-    x: jax.Array,
-    gate_x: jax.Array,
-    gate_a: jax.Array,
-    a_param: jax.Array,
+    x: Float[Array, "b l h"],
+    gate_x: Float[Array, "b l h"],
+    gate_a: Float[Array, "b l h"],
+    a_param: Float[Array, " h"],
     *,
     c: float = 8.0,
-    h0: jax.Array | None = None,
-    fresh: jax.Array | None = None,
+    h0: Float[Array, "b h"] | None = None,
+    fresh: Bool[Array, " b"] | None = None,
     return_last_state: bool = False,
     backend: str = "auto",
-) -> jax.Array | tuple[jax.Array, jax.Array]:
+) -> Float[Array, "b l h"] | tuple[Float[Array, "b l h"], Float[Array, "b h"]]:
     """h_t = a_t h_{t-1} + sqrt(1 - a_t^2) sigmoid(gate_x_t) x_t, with log a_t = -c softplus(a_param) sigmoid(gate_a_t).
 
     Without a state before it, the first input is not scaled by the square root: h_1 = sigmoid(gate_x_1) x_1. A state
@@ -97,7 +98,7 @@ def _fused(x, gate_x, gate_a, a_param, c, h0, fresh, *, interpret=False):
 
 
 @jax.custom_jvp
-def _root(x: jax.Array) -> jax.Array:
+def _root(x: Array) -> Array:
     """The square root, its derivative bounded."""
     return jnp.sqrt(x)
 

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float, Inexact
 
 from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.recurrence import linear_recurrence
@@ -20,21 +21,21 @@ _PARALLEL_STATES = 2**24
 
 
 def selective_scan(
-    u: jax.Array,
-    delta: jax.Array,
-    A: jax.Array,
-    B: jax.Array,
-    C: jax.Array,
-    D: jax.Array | None = None,
+    u: Float[Array, "b l d"],
+    delta: Float[Array, "b l d"],
+    A: Inexact[Array, "d n"],
+    B: Inexact[Array, "b l *groups n"],
+    C: Inexact[Array, "b l *groups n"],
+    D: Float[Array, " d"] | None = None,
     *,
-    z: jax.Array | None = None,
-    delta_bias: jax.Array | None = None,
-    B_bias: jax.Array | None = None,
+    z: Float[Array, "b l d"] | None = None,
+    delta_bias: Float[Array, " d"] | None = None,
+    B_bias: Inexact[Array, "d n"] | None = None,
     delta_softplus: bool = False,
-    h0: jax.Array | None = None,
+    h0: Inexact[Array, "b d n"] | None = None,
     return_last_state: bool = False,
     backend: str = "auto",
-) -> jax.Array | tuple[jax.Array, jax.Array]:
+) -> Float[Array, "b l d"] | tuple[Float[Array, "b l d"], Inexact[Array, "b d n"]]:
     """h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t and y_t = C_t h_t + D u_t, times silu(z_t) if z is given.
 
     Each of d channels has its own n states. With a complex A they stand for n conjugate pairs: y_t is then
@@ -164,12 +165,12 @@ def _read(subscripts, h, C):
     return 2 * jnp.real(y) if jnp.iscomplexobj(y) else y
 
 
-def _by_group(x: jax.Array) -> jax.Array:
+def _by_group(x: Array) -> Array:
     """(b, l, n) or (b, l, g, n) as (b, l, g, n)."""
     return x if x.ndim == 4 else x[:, :, None]
 
 
-def _split(x: jax.Array, chunk: int) -> jax.Array:
+def _split(x: Array, chunk: int) -> Array:
     """(b, l, ...) as (chunks, b, chunk, ...), filled up with zeros."""
     x = jnp.pad(x, [(0, 0), (0, -x.shape[1] % chunk), *[(0, 0)] * (x.ndim - 2)])
     return jnp.moveaxis(x.reshape((x.shape[0], -1, chunk, *x.shape[2:])), 1, 0)

@@ -2,21 +2,22 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from ssm_bench.ops.precision import widened
 from ssm_bench.ops.sparse_attention import ABSENT, attended, cut, uncut
 
 
 def sinkhorn_attention(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    sort_scores: jax.Array,
+    q: Float[Array, "b l n d"],
+    k: Float[Array, "b l n d"],
+    v: Float[Array, "b l n d"],
+    sort_scores: Float[Array, "b n c c"],
     *,
     block: int,
     iterations: int,
-    lengths: jax.Array | None = None,
-) -> jax.Array:
+    lengths: Int[Array, " b"] | None = None,
+) -> Float[Array, "b l n d"]:
     """The sum of two softmax attentions: to the positions of the own block, and to those of a sorted block.
 
     The sorted block at place p is sum_s P[s, p] (block s), position by position, for keys and for values, with
@@ -49,7 +50,7 @@ def sinkhorn_attention(
     own = cut(true[..., None, None], block)[:, :, None, :, 0, 0]  # (b, c, 1, w)
     order = sinkhorn(sort_scores, -(-limit // block), iterations)
 
-    def sort(x: jax.Array) -> jax.Array:
+    def sort(x: Array) -> Array:
         """(b, c, w, n, d) at the places that the matrix says."""
         return jnp.einsum("bnsp,bswnd->bpwnd", order.astype(x.dtype), x)
 
@@ -58,7 +59,7 @@ def sinkhorn_attention(
     return uncut(y, length).astype(dtype)
 
 
-def sinkhorn(scores: jax.Array, size: jax.Array, iterations: int) -> jax.Array:
+def sinkhorn(scores: Float[Array, "b n c c"], size: Int[Array, "#b"], iterations: int) -> Float[Array, "b n c c"]:
     """A nearly doubly stochastic matrix: exp(scores) with rows and then columns divided by their sums, several times.
 
     Args:
@@ -76,7 +77,7 @@ def sinkhorn(scores: jax.Array, size: jax.Array, iterations: int) -> jax.Array:
     there = (there[:, :, None] & there[:, None])[:, None]
     logs = jnp.where(there, widened(scores), ABSENT)
 
-    def normalized(_: int, logs: jax.Array) -> jax.Array:
+    def normalized(_: Array, logs: Array) -> Array:
         for axis in (-1, -2):
             logs = jnp.where(there, logs - jax.nn.logsumexp(logs, axis=axis, keepdims=True), ABSENT)
         return logs

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from ssm_bench.errors import unknown_choice
 from ssm_bench.ops.attention import attention
@@ -20,12 +21,17 @@ ABSENT = -1e9
 SPARSE_PATTERNS = ("strided", "fixed")
 
 # Outputs of queries (..., i, n, d) and the logarithms of the sums of their weights (..., i, n, 1).
-Part = tuple[jax.Array, jax.Array]
+Part = tuple[Array, Array]
 
 
 def block_attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, *, block: int, lengths: jax.Array | None = None
-) -> jax.Array:
+    q: Float[Array, "b l n d"],
+    k: Float[Array, "b l n d"],
+    v: Float[Array, "b l n d"],
+    *,
+    block: int,
+    lengths: Int[Array, " b"] | None = None,
+) -> Float[Array, "b l n d"]:
     """Softmax attention inside blocks: position i sees the positions j with floor(j / block) = floor(i / block).
 
     Args:
@@ -46,8 +52,13 @@ def block_attention(
 
 
 def column_attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, *, stride: int, lengths: jax.Array | None = None
-) -> jax.Array:
+    q: Float[Array, "b l n d"],
+    k: Float[Array, "b l n d"],
+    v: Float[Array, "b l n d"],
+    *,
+    stride: int,
+    lengths: Int[Array, " b"] | None = None,
+) -> Float[Array, "b l n d"]:
     """Softmax attention along columns: position i sees the positions j with i - j a multiple of `stride`.
 
     Args:
@@ -68,8 +79,14 @@ def column_attention(
 
 
 def window_attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, *, window: int, first: int = 0, lengths: jax.Array | None = None
-) -> jax.Array:
+    q: Float[Array, "b l n d"],
+    k: Float[Array, "b l n d"],
+    v: Float[Array, "b l n d"],
+    *,
+    window: int,
+    first: int = 0,
+    lengths: Int[Array, " b"] | None = None,
+) -> Float[Array, "b l n d"]:
     """Softmax attention to the positions j with |i - j| < window, and to the first ones.
 
     The queries of the first positions are treated like any other; `with_global_rows` lets them see everything.
@@ -96,16 +113,16 @@ def window_attention(
 
 
 def sparse_attention(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
+    q: Float[Array, "b l n d"],
+    k: Float[Array, "b l n d"],
+    v: Float[Array, "b l n d"],
     *,
     pattern: str,
     block: int,
     summary: int = 0,
     first: int = 0,
-    lengths: jax.Array | None = None,
-) -> jax.Array:
+    lengths: Int[Array, " b"] | None = None,
+) -> Float[Array, "b l n d"]:
     """Softmax attention in both directions with a pattern of the Sparse Transformer, both of its parts in one softmax.
 
     "strided": position i sees the positions j with |i - j| < block, and those with i - j a multiple of `block`.
@@ -139,12 +156,12 @@ def sparse_attention(
     if pattern == "strided":
         parts = [*_window_parts(q, k, v, block, limit), _column_part(q, k, v, block, limit, itself=False)]
 
-        def seen(i: jax.Array, j: jax.Array) -> jax.Array:
+        def seen(i: Array, j: Array) -> Array:
             return (jnp.abs(i - j) < block) | ((i - j) % block == 0)
     elif pattern == "fixed":
         parts = [_block_part(q, k, v, block, limit), *_summary_part(q, k, v, block, summary, limit)]
 
-        def seen(i: jax.Array, j: jax.Array) -> jax.Array:
+        def seen(i: Array, j: Array) -> Array:
             return (i // block == j // block) | (j % block >= block - summary)
     else:
         raise unknown_choice("pattern", pattern, SPARSE_PATTERNS)
@@ -152,8 +169,13 @@ def sparse_attention(
 
 
 def with_global_rows(
-    y: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, *, lengths: jax.Array | None = None
-) -> jax.Array:
+    y: Float[Array, "b l n d"],
+    q: Float[Array, "b g n d"],
+    k: Float[Array, "b l n d"],
+    v: Float[Array, "b l n d"],
+    *,
+    lengths: Int[Array, " b"] | None = None,
+) -> Float[Array, "b l n d"]:
     """Outputs y (b, l, n, d) with those of the first g queries (b, g, n, d) replaced: these see all keys (b, l, n, d).
 
     Padded keys get no weight. Cost O(b l g n d).
@@ -162,7 +184,12 @@ def with_global_rows(
     return jnp.concatenate([rows, y[:, q.shape[1] :]], 1)
 
 
-def attended(q: jax.Array, k: jax.Array, v: jax.Array, seen: jax.Array) -> Part:
+def attended(
+    q: Float[Array, "*#batch i n d"],
+    k: Float[Array, "*#batch j n d"],
+    v: Float[Array, "*#batch j n d"],
+    seen: Bool[Array, "*#batch #i j"],
+) -> Part:
     """Softmax attention from (..., i, n, d) to (..., j, n, d), where `seen` (..., i or 1, j): in float32 or better.
 
     Leading axes of length 1 serve all others.
@@ -176,44 +203,44 @@ def attended(q: jax.Array, k: jax.Array, v: jax.Array, seen: jax.Array) -> Part:
     return y, jnp.swapaxes(log_sums, -3, -2)
 
 
-def cut(x: jax.Array, block: int) -> jax.Array:
+def cut(x: Shaped[Array, "b l n d"], block: int) -> Shaped[Array, "b c {block} n d"]:
     """(b, l, n, d) -> (b, c, block, n, d), with zeros after the end."""
     blocks = -(-x.shape[1] // block)
     x = jnp.pad(x, ((0, 0), (0, blocks * block - x.shape[1]), (0, 0), (0, 0)))
     return x.reshape(x.shape[0], blocks, block, *x.shape[2:])
 
 
-def uncut(x: jax.Array, length: int) -> jax.Array:
+def uncut(x: Float[Array, "b c block n d"], length: int) -> Float[Array, "b {length} n d"]:
     """(b, c, block, n, d) -> (b, length, n, d)."""
     return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
 
 
-def _checked(block: int, q: jax.Array) -> int:
+def _checked(block: int, q: Array) -> int:
     """The size of a block or window; one that is longer than the sequence sees the same as one that is as long."""
     if block < 1:
         raise ValueError(f"a block or window must have at least 1 position, got {block}")
     return min(block, q.shape[1])
 
 
-def _limit(q: jax.Array, lengths: jax.Array | None) -> jax.Array:
+def _limit(q: Array, lengths: Array | None) -> Array:
     """Lengths (b,), or (1,) where all examples are as long."""
     return jnp.full(1, q.shape[1]) if lengths is None else lengths
 
 
-def _joined(parts: list[Part], dtype: jnp.dtype) -> jax.Array:
+def _joined(parts: list[Part], dtype: jnp.dtype) -> Array:
     """One softmax over several parts, each of which saw other keys."""
     weights = jax.nn.softmax(jnp.stack([log_sums for _, log_sums in parts]), axis=0)
     joined = jnp.sum(weights * jnp.stack([y for y, _ in parts]), axis=0)
     return joined.astype(dtype)
 
 
-def _block_part(q: jax.Array, k: jax.Array, v: jax.Array, block: int, limit: jax.Array, offset: int = 0) -> Part:
+def _block_part(q: Array, k: Array, v: Array, block: int, limit: Array, offset: int = 0) -> Part:
     """To the block that lies `offset` (-1, 0 or 1) after that of the query, as far as |i - j| < block."""
     length = q.shape[1]
     q, k, v = (cut(x, block) for x in (q, k, v))
     blocks = q.shape[1]
 
-    def neighbor(x: jax.Array) -> jax.Array:
+    def neighbor(x: Array) -> Array:
         return jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))[:, 1 + offset : 1 + offset + blocks]
 
     at = jnp.arange(blocks)[:, None] * block + jnp.arange(block)  # (c, w)
@@ -226,13 +253,11 @@ def _block_part(q: jax.Array, k: jax.Array, v: jax.Array, block: int, limit: jax
     return uncut(y, length), uncut(log_sums, length)
 
 
-def _window_parts(q: jax.Array, k: jax.Array, v: jax.Array, window: int, limit: jax.Array) -> list[Part]:
+def _window_parts(q: Array, k: Array, v: Array, window: int, limit: Array) -> list[Part]:
     return [_block_part(q, k, v, window, limit, offset) for offset in (-1, 0, 1)]
 
 
-def _column_part(
-    q: jax.Array, k: jax.Array, v: jax.Array, stride: int, limit: jax.Array, *, itself: bool = True
-) -> Part:
+def _column_part(q: Array, k: Array, v: Array, stride: int, limit: Array, *, itself: bool = True) -> Part:
     """To the positions at a distance of a multiple of the stride, with or without the query's own."""
     length = q.shape[1]
     q, k, v = (jnp.swapaxes(cut(x, stride), 1, 2) for x in (q, k, v))  # (b, stride, c, n, d)
@@ -243,12 +268,12 @@ def _column_part(
     return uncut(jnp.swapaxes(y, 1, 2), length), uncut(jnp.swapaxes(log_sums, 1, 2), length)
 
 
-def _summary_part(q: jax.Array, k: jax.Array, v: jax.Array, block: int, summary: int, limit: jax.Array) -> list[Part]:
+def _summary_part(q: Array, k: Array, v: Array, block: int, summary: int, limit: Array) -> list[Part]:
     """To the last positions of every other block."""
     if not summary:
         return []
 
-    def last(x: jax.Array) -> jax.Array:
+    def last(x: Array) -> Array:
         x = cut(x, block)[:, :, block - summary :]
         return x.reshape(x.shape[0], -1, *x.shape[3:])
 
@@ -259,12 +284,12 @@ def _summary_part(q: jax.Array, k: jax.Array, v: jax.Array, block: int, summary:
 
 
 def _first_part(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
+    q: Array,
+    k: Array,
+    v: Array,
     first: int,
-    limit: jax.Array,
-    seen: Callable[[jax.Array, jax.Array], jax.Array],
+    limit: Array,
+    seen: Callable[[Array, Array], Array],
 ) -> list[Part]:
     """To the first positions, where other parts have not `seen` them."""
     if not first:

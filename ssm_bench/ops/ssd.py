@@ -1,23 +1,23 @@
 """The scan of Mamba-2 (state space duality): a selective scan whose decay is one number a head, as matrix products."""
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ssm_bench.ops.recurrence import linear_recurrence
 
 
 def ssd(
-    x: jax.Array,
-    delta: jax.Array,
-    A: jax.Array,
-    B: jax.Array,
-    C: jax.Array,
-    D: jax.Array | None = None,
+    x: Float[Array, "b l heads p"],
+    delta: Float[Array, "b l heads"],
+    A: Float[Array, " heads"],
+    B: Float[Array, "b l n"],
+    C: Float[Array, "b l n"],
+    D: Float[Array, " heads"] | None = None,
     *,
     chunk: int = 64,
-    h0: jax.Array | None = None,
+    h0: Float[Array, "b heads p n"] | None = None,
     return_last_state: bool = False,
-) -> jax.Array | tuple[jax.Array, jax.Array]:
+) -> Float[Array, "b l heads p"] | tuple[Float[Array, "b l heads p"], Float[Array, "b heads p n"]]:
     """h_t = exp(delta_t A) h_{t-1} + delta_t x_t B_t^T and y_t = h_t C_t + D x_t, for each head alone.
 
     The state of a head is a matrix (p, n) that decays as a whole. So the sequence is cut into chunks: within one, y is
@@ -71,7 +71,7 @@ def ssd(
     return (y, after[:, -1]) if return_last_state else y
 
 
-def _decay_between(log_decay: jax.Array) -> jax.Array:
+def _decay_between(log_decay: Array) -> Array:
     """What is left at t of what came in at s, (b, c, heads, t, s), from log decays (b, c, k, heads); 0 before s.
 
     Each sum of logarithms over s < r <= t is made by itself: as a difference of two sums from the start it would lose
@@ -83,7 +83,7 @@ def _decay_between(log_decay: jax.Array) -> jax.Array:
     return jnp.where(t >= s, jnp.exp(jnp.cumsum(terms, axis=-2)), 0)
 
 
-def in_chunks(x: jax.Array, chunk: int) -> jax.Array:
+def in_chunks(x: Float[Array, "b l *shape"], chunk: int) -> Float[Array, "b chunks {chunk} *shape"]:
     """(b, l, ...) as (b, chunks, chunk, ...), filled up with zeros."""
     x = jnp.pad(x, [(0, 0), (0, -x.shape[1] % chunk), *[(0, 0)] * (x.ndim - 2)])
     return x.reshape(x.shape[0], -1, chunk, *x.shape[2:])

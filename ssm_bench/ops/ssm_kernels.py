@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Complex, Float, Inexact
 
 from ssm_bench.errors import unknown_name
 from ssm_bench.ops.discretization import discretize_bilinear, discretize_zoh
@@ -18,15 +19,15 @@ _DSS_EPSILON = 1e-7
 # Traced once for all layers of a size.
 @partial(jax.jit, static_argnames=("length", "discretization", "horizon"))
 def diagonal_kernel(
-    Lambda: jax.Array,
-    B: jax.Array,
-    C: jax.Array,
-    dt: jax.Array,
+    Lambda: Complex[Array, "h n"],
+    B: Complex[Array, "h n"],
+    C: Complex[Array, "channels h n"],
+    dt: Float[Array, " h"],
     length: int,
     *,
     discretization: str,
     horizon: int | None = None,
-) -> jax.Array:
+) -> Float[Array, "channels h {length}"]:
     """The impulse response K[k] = 2 Re sum over n of C_n a_n^k gain_n B_n, for k < length.
 
     The n modes stand for n conjugate pairs. "dss" is the softmax form, see `softmax_recurrence`: it has no conjugate
@@ -59,7 +60,9 @@ def diagonal_kernel(
     return 2 * sum_of_powers(gain * B * C, log_a, length)
 
 
-def softmax_recurrence(Lambda: jax.Array, dt: jax.Array, horizon: int) -> tuple[jax.Array, jax.Array]:
+def softmax_recurrence(
+    Lambda: Complex[Array, "*#shape"], dt: Float[Array, "*#shape"], horizon: int
+) -> tuple[Complex[Array, "*shape"], Complex[Array, "*shape"]]:
     """The softmax form of DSS as a recurrence: x_t = exp(log_a) x_{t-1} + gain u_t, an output is Re(C x).
 
     The powers of a mode are divided by their sum over `horizon` steps, so that this holds for so many steps and no
@@ -79,7 +82,7 @@ def softmax_recurrence(Lambda: jax.Array, dt: jax.Array, horizon: int) -> tuple[
     return jnp.where(growing, -z, z), jnp.where(growing, jnp.exp((horizon - 1) * z), 1) * gain
 
 
-def _softmax(Lambda: jax.Array, dt: jax.Array, horizon: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _softmax(Lambda: Array, dt: Array, horizon: int) -> tuple[Array, Array, Array]:
     """Lambda dt with growing modes turned to decay, which ones were, and the gain of the last of their powers."""
     z = Lambda * dt
     growing = jnp.real(z) > 0
@@ -88,7 +91,7 @@ def _softmax(Lambda: jax.Array, dt: jax.Array, horizon: int) -> tuple[jax.Array,
     return z, growing, jnp.expm1(z) * jnp.conj(normaliser) / (jnp.square(jnp.abs(normaliser)) + _DSS_EPSILON)
 
 
-def _softmax_kernel(Lambda: jax.Array, weight: jax.Array, dt: jax.Array, length: int, horizon: int) -> jax.Array:
+def _softmax_kernel(Lambda: Array, weight: Array, dt: Array, length: int, horizon: int) -> Array:
     """Growing modes are run backward from the horizon, where they decay."""
     z, growing, gain = _softmax(Lambda, dt, horizon)
     weight = weight * gain
@@ -97,7 +100,9 @@ def _softmax_kernel(Lambda: jax.Array, weight: jax.Array, dt: jax.Array, length:
     return decaying + jnp.flip(backward, axis=-1)
 
 
-def sum_of_powers(weight: jax.Array, log_a: jax.Array, length: int) -> jax.Array:
+def sum_of_powers(
+    weight: Inexact[Array, "c h n"], log_a: Inexact[Array, "h n"], length: int
+) -> Float[Array, "c h {length}"]:
     """The sums Re sum over n of weight_n exp(k log_a_n), for k < length: the kernel of any diagonal recurrence.
 
     A power k = i T + j is the product of two short tables, so that the sum is a matrix product and no array of
@@ -125,7 +130,7 @@ def sum_of_powers(weight: jax.Array, log_a: jax.Array, length: int) -> jax.Array
     return kernel.reshape((*kernel.shape[:2], -1))[..., :length]
 
 
-def _powers(log_a: jax.Array, bits: int) -> jax.Array:
+def _powers(log_a: Array, bits: int) -> Array:
     """exp(k log_a) for k < 2^bits on a new last axis; built by doubling, since only 2^j log_a is exact in floats."""
     table = jnp.ones((*log_a.shape, 1), log_a.dtype)
     for j in range(bits):

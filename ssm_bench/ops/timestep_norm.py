@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ssm_bench.ops.precision import widened
 
@@ -17,12 +18,14 @@ class Moments(NamedTuple):
         variance: of each group (b, g).
     """
 
-    count: jax.Array
-    mean: jax.Array
-    variance: jax.Array
+    count: Float[Array, " b"]
+    mean: Float[Array, "b g"]
+    variance: Float[Array, "b g"]
 
 
-def timestep_norm(x: jax.Array, before: Moments, *, epsilon: float = 1e-5) -> tuple[jax.Array, Moments]:
+def timestep_norm(
+    x: Float[Array, "b l h"], before: Moments, *, epsilon: float = 1e-5
+) -> tuple[Float[Array, "b l h"], Moments]:
     """(x_t - mean_t) / sqrt(variance_t + epsilon), with the moments of a group of channels at positions up to t.
 
     Args:

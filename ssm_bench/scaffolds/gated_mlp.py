@@ -1,7 +1,7 @@
 """The residual block of Griffin around any mixer: mixer, then gated MLP, each with a residual."""
 
-import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench.network.layers import GEGLU, split_key
 from ssm_bench.network.residual import Residual
@@ -36,8 +36,14 @@ class GatedMLP(Scaffold):
         self.mlp = GEGLU(slots.d_model, mlp_expand, variance=2 / slots.layers, rngs=rngs)
 
     def block(
-        self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
-    ) -> jax.Array:
+        self,
+        x: Float[Array, "b l h"],
+        along: Along,
+        *,
+        mask: Bool[Array, "b l"] | None,
+        train: bool,
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h)."""
         mixer_key, mlp_key = split_key(key, 2)
         x = self.mixer_residual(x, lambda y, key: along("mixer", y, key), mask=mask, train=train, key=mixer_key)

@@ -2,6 +2,7 @@
 
 import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench.errors import unknown_choice
 from ssm_bench.network.layers import Linear, dropout, kept, kept_with, side_by_side, split_key
@@ -43,18 +44,24 @@ class GLU(Scaffold):
         self.tie_dropout = slots.tie_dropout
 
     def block(
-        self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
-    ) -> jax.Array:
+        self,
+        x: Float[Array, "b l h"],
+        along: Along,
+        *,
+        mask: Bool[Array, "b l"] | None,
+        train: bool,
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h)."""
 
-        def branch(y: jax.Array, key: jax.Array | None) -> jax.Array:
+        def branch(y: Array, key: Array | None) -> Array:
             mixer_key, gate_key = split_key(key, 2)
             return self._gated(along("mixer", y, mixer_key), gate_key)
 
         return self.residual(x, branch, mask=mask, train=train, key=key)
 
-    def _gated(self, y: jax.Array, key: jax.Array | None) -> jax.Array:
-        def activated(y: jax.Array, key: jax.Array | None) -> jax.Array:
+    def _gated(self, y: Array, key: PRNGKeyArray | None) -> Array:
+        def activated(y: Array, key: Array | None) -> Array:
             return dropout(jax.nn.gelu(y), self.dropout, key, tied=self.tie_dropout)
 
         y, g = kept_with(activated, y, key) if self.activation == "half_glu2" else (y, activated(y, key))

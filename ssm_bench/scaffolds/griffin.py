@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench.errors import ArgumentError
 from ssm_bench.mixers.attention import Attention
@@ -76,8 +76,14 @@ class Griffin(Scaffold):
         self.inner = GatedMLP(replace(slots, mixer=attention), mlp_expand=mlp_expand, rngs=rngs)
 
     def block(
-        self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
-    ) -> jax.Array:
+        self,
+        x: Float[Array, "b l h"],
+        along: Along,
+        *,
+        mask: Bool[Array, "b l"] | None,
+        train: bool,
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h)."""
         return self.inner.block(x, along, mask=mask, train=train, key=key)
 

@@ -2,6 +2,7 @@
 
 import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench.errors import ArgumentError
 from ssm_bench.network.layers import GEGLU, WIDEST, Linear, ShortConv, split_key
@@ -46,11 +47,17 @@ class Hawk(Scaffold):
         self.mlp = GEGLU(slots.d_model, mlp_expand, variance=2 / slots.layers, rngs=rngs)
 
     def block(
-        self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
-    ) -> jax.Array:
+        self,
+        x: Float[Array, "b l h"],
+        along: Along,
+        *,
+        mask: Bool[Array, "b l"] | None,
+        train: bool,
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h)."""
 
-        def branch(y: jax.Array, key: jax.Array | None) -> jax.Array:
+        def branch(y: Array, key: Array | None) -> Array:
             u = along("conv", self.enter(y), None)
             return self.out(jax.nn.gelu(self.gate(y)) * along("mixer", u, key))
 

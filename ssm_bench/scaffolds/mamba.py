@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench.network.layers import Linear, RMSNorm, ShortConv, dropout, expanded, split_key
 from ssm_bench.network.residual import Residual
@@ -60,11 +61,17 @@ class Mamba(Scaffold):
         self.tie_dropout = slots.tie_dropout
 
     def block(
-        self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
-    ) -> jax.Array:
+        self,
+        x: Float[Array, "b l h"],
+        along: Along,
+        *,
+        mask: Bool[Array, "b l"] | None,
+        train: bool,
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h)."""
 
-        def branch(y: jax.Array, key: jax.Array | None) -> jax.Array:
+        def branch(y: Array, key: Array | None) -> Array:
             mixer_key, glu_key = split_key(key, 2)
             y = self.gated(y, along, mixer_key)
             if self.glu is None:
@@ -74,7 +81,7 @@ class Mamba(Scaffold):
 
         return self.residual(x, branch, mask=mask, train=train, key=key)
 
-    def gated(self, x: jax.Array, along: Along, key: jax.Array | None) -> jax.Array:
+    def gated(self, x: Float[Array, "b l h"], along: Along, key: PRNGKeyArray | None) -> Float[Array, "b l h"]:
         """The layer that the authors call Mamba: (b, l, h) -> (b, l, h), without norm and residual."""
         u, z = jnp.split(self.expand(x), 2, axis=-1)
         y = along("mixer", jax.nn.silu(along("conv", u, None)), key) * jax.nn.silu(z)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
 from ssm_bench.errors import ArgumentError
@@ -26,7 +27,9 @@ class TimestepNorm(nnx.Module):
         self.bias = Exempt(jnp.zeros(width))
         self.groups = groups
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h); padding comes after all true positions."""
         return self.extend(x, self.initial_state(x.shape[0]))[0]
 
@@ -35,7 +38,7 @@ class TimestepNorm(nnx.Module):
         zeros = jnp.zeros((batch, self.groups), self.scale[...].dtype)
         return ops.Moments(zeros[:, 0], zeros, zeros)
 
-    def extend(self, x: jax.Array, state: ops.Moments) -> tuple[jax.Array, ops.Moments]:
+    def extend(self, x: Float[Array, "b k h"], state: ops.Moments) -> tuple[Float[Array, "b k h"], ops.Moments]:
         """A chunk (b, k, h) and the moments before it."""
         y, after = ops.timestep_norm(x, state)
         return (y * self.scale[...] + self.bias[...]).astype(x.dtype), after
@@ -84,8 +87,14 @@ class Megalodon(Scaffold):
         self.tie_dropout = slots.tie_dropout
 
     def block(
-        self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
-    ) -> jax.Array:
+        self,
+        x: Float[Array, "b l h"],
+        along: Along,
+        *,
+        mask: Bool[Array, "b l"] | None,
+        train: bool,
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h)."""
         mixer_key, *dropout_keys = split_key(key, 3)
         mixed = along("mixer", along("time_norm", x, None), mixer_key)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench.errors import ArgumentError, unknown_choice
 from ssm_bench.network.layers import Linear, dropout, split_key
@@ -57,16 +58,22 @@ class MLP(Scaffold):
         self.tie_dropout = slots.tie_dropout
 
     def block(
-        self, x: jax.Array, along: Along, *, mask: jax.Array | None, train: bool, key: jax.Array | None
-    ) -> jax.Array:
+        self,
+        x: Float[Array, "b l h"],
+        along: Along,
+        *,
+        mask: Bool[Array, "b l"] | None,
+        train: bool,
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "b l h"]:
         """(b, l, h) -> (b, l, h)."""
         more = {"residual": x} if self.mixer.takes_residual else {}
 
-        def mix(y: jax.Array, key: jax.Array | None) -> jax.Array:
+        def mix(y: Array, key: Array | None) -> Array:
             return along("mixer", y, key, **more)
 
-        def mlp(y: jax.Array, key: jax.Array | None) -> jax.Array:
-            def activate(hidden: jax.Array) -> jax.Array:
+        def mlp(y: Array, key: Array | None) -> Array:
+            def activate(hidden: Array) -> Array:
                 return dropout(ACTIVATIONS[self.nonlinearity](hidden), self.dropout, key, tied=self.tie_dropout)
 
             # Made again for the gradient: kept, its values and masks would be much of what a Transformer keeps.

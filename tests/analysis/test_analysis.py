@@ -264,3 +264,5 @@ def test_a_trained_model_is_analyzed_by_its_record(tmp_path, capsys):
     run = ["--run", str(record), "--checkpoints", str(tmp_path / "checkpoints")]
     assert analyze("spectrum", *run, "--length", "32", folder=tmp_path) == 0
     assert "LRU, trained, layer 0" in capsys.readouterr().out
+    summary = pd.read_csv(tmp_path / "analysis/spectrum-summary.csv")
+    assert list(summary["records"]) == [record.relative_to(tmp_path).as_posix()]

@@ -54,6 +54,7 @@ def test_probes_draws_state_sizes_only_where_there_are_several():
 def test_an_interval_is_that_of_the_seeds_of_a_setting():
     table = designed.probes([record("s4d", "text", score, seed=seed) for seed, score in enumerate((60.0, 62.0, 64.0))])
     # Student's t with two degrees of freedom: 4.3027 * 2 / sqrt(3).
+    assert len(table["records"][0].split()) == 3
     assert table["seeds"][0] == 3 and table["half_width"][0] == pytest.approx(4.9683, abs=1e-3)
 
 
@@ -106,6 +107,7 @@ def test_the_verb_reads_the_records_of_a_plan(tmp_path, capsys, monkeypatch):
     assert "1 of 2 cells of the plan are finished" in capsys.readouterr().out
     table = pd.read_csv("results/analysis/locality.csv")
     assert list(table["positions"]) == [8] and not table["unlimited"][0]
+    assert (tmp_path / "results" / table["records"][0]).is_file()
     assert not [sentence for sentence in problems("results")[2] if "analy" in sentence]
 
 

@@ -1,5 +1,6 @@
 """What kernels compute on a GPU, against float64: `make test-gpu`."""
 
+from contextlib import contextmanager
 from functools import partial
 
 import jax
@@ -117,8 +118,15 @@ def values_and_gradients(function, arrays, backend, weights):
     return {"value": y} | gradients
 
 
+@contextmanager
+def reference():
+    """Double precision on the CPU, where loops of a thousand steps compile and run fast."""
+    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+        yield
+
+
 def in_double_precision(function, arrays, weights):
-    with jax.enable_x64(True):
+    with reference():
         found = values_and_gradients(function, jax.tree.map(jnp.asarray, arrays), "sequential", weights)
         return jax.tree.map(np.asarray, found)
 
@@ -196,7 +204,7 @@ def test_the_kernel_of_s4(modes):
         return {"value": kernel} | dict(zip(("Lambda", "P", "B", "C", "dt"), pull(weights), strict=True))
 
     # In double precision by products.
-    with jax.enable_x64(True):
+    with reference():
         expected = jax.tree.map(np.asarray, run(arrays, weights))
     errors = largest_error(run([narrowed(x) for x in arrays], narrowed(weights)), expected)
     assert max(errors.values()) < NEAR_THE_UNIT_CIRCLE, errors
@@ -222,14 +230,14 @@ def test_gradients_of_what_is_gathered_have_the_same_bits_each_time(attend):
 def test_attention_to_another_sequence_in_half_precision(queries, keys):
     random = np.random.default_rng(0)
     wide = [jnp.asarray(normal(random, 2, length, 4, 16), jnp.bfloat16) for length in (queries, keys, keys)]
-    lengths = jnp.array([keys, keys // 3])
+    lengths = np.array([keys, keys // 3])
 
     def run(*arrays):
         value, pull = jax.vjp(partial(ops.attention, lengths=lengths), *arrays)
         return dict(zip(("value", "q", "k", "v"), (value, *pull(jnp.ones_like(value))), strict=True))
 
     found = jax.jit(run)(*wide)
-    with jax.enable_x64(True):
-        expected = run(*(jnp.asarray(x, jnp.float64) for x in wide))
+    with reference():
+        expected = run(*(jnp.asarray(np.asarray(x, np.float64)) for x in wide))
     errors = largest_error(found, jax.tree.map(np.asarray, expected))
     assert max(errors.values()) < BFLOAT16, errors

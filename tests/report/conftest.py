@@ -1,8 +1,10 @@
-"""`pytest --update-golden` rewrites the golden files instead of comparing with them."""
+"""Golden files, which `pytest --update-golden` rewrites instead of comparing with them, and a browser."""
 
 from pathlib import Path
 
 import pytest
+
+from .browser import Browser, chromium
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -23,3 +25,14 @@ def golden(request):
         assert path.read_bytes().decode() == text
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """One browser for all tests; without a Chromium they are skipped."""
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium on this machine; SSM_BENCH_CHROMIUM is the path of one")
+    one = Browser(path, tmp_path_factory.mktemp("profile"))
+    yield one
+    one.close()

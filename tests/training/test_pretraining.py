@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ssm_bench.api import train
 from ssm_bench.cli import main
 from ssm_bench.config import experiment
 from ssm_bench.data import spec
@@ -225,6 +227,16 @@ def test_a_stopped_fine_tuning_resumes_to_the_same_record(folder, tmp_path):
     assert parts.status == "ok" and parts.result == whole.result
     losses = [[point.train_loss for point in record.curve] for record in (whole, parts)]
     assert losses[0] == losses[1]
+    # The same from Python.
+    sections: dict[str, Any] = {}
+    for argument in SIZES:
+        name, value = argument.removeprefix("--config.").split("=")
+        section, setting = name.split(".")
+        sections.setdefault(section, {})[setting] = int(value)
+    places: dict[str, Any] = {"results": tmp_path / "api" / "results", "checkpoints": tmp_path / "api" / "ckpt"}
+    choices: dict[str, Any] = {"preset": "quick", "data": "synthetic", "seed": 2, "init_from": folder}
+    again = train("s4", "text", **choices, **places, **sections).record
+    assert (again.preset, again.config_hash, again.result) == (whole.preset, whole.config_hash, whole.result)
 
 
 @pytest.mark.parametrize("model", ["s4", "rotary_transformer"])

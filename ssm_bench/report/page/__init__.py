@@ -9,12 +9,11 @@ import os
 import re
 from importlib import resources
 from pathlib import Path
-from urllib.parse import quote
 
 from ssm_bench import __version__
 from ssm_bench.record import store
 from ssm_bench.report import layout
-from ssm_bench.report.page import content, tables
+from ssm_bench.report.page import analyses, content, tables
 from ssm_bench.report.page.content import Results
 from ssm_bench.report.page.elements import Html, element, join, script_json
 
@@ -22,7 +21,17 @@ from ssm_bench.report.page.elements import Html, element, join, script_json
 NAME = "report.html"
 
 #: The parts of its script, in their order.
-SCRIPTS = ("common.js", "tables.js", "charts.js", "records.js", "start.js")
+SCRIPTS = (
+    "common.js",
+    "tables.js",
+    "charts.js",
+    "comparison.js",
+    "experiments.js",
+    "analyses.js",
+    "speed.js",
+    "records.js",
+    "start.js",
+)
 
 #: A slot of the template.
 SLOT = re.compile(r"\{\{(\w+)\}\}")
@@ -76,7 +85,10 @@ def build(results: Results, prefix: str = "", *, fingerprint: str | None = None)
         "bad": _bad(results),
         "comparisons": join(*(tables.comparison(table, results, prefix) for table in results.tables)),
         "table_choice": _table_choice(results),
-        "figures": _figures(results, prefix),
+        "experiments": analyses.sections(analyses.EXPERIMENTS, results, prefix),
+        "missing_experiments": analyses.without(results),
+        "properties": analyses.sections(analyses.PROPERTIES, results, prefix),
+        "figures": analyses.figures(results, prefix),
         "run_filters": _run_filters(results),
         "runs": tables.runs(results, prefix),
         "step_filters": _step_filters(results),
@@ -124,15 +136,6 @@ def _bad(results: Results) -> Html:
         return Html("")
     items = [element("li", sentence) for sentence in results.bad]
     return element("details", element("summary", f"{len(items)} files were left out"), element("ul", *items))
-
-
-def _figures(results: Results, prefix: str) -> Html:
-    """Links to the figures of all analyses, also of those that the page does not draw."""
-    if not results.figures:
-        return Html("")
-    links = [element("a", Path(name).stem, href=quote(f"{prefix}analysis/{name}")) for name in results.figures]
-    words = [word for link in links for word in (link, ", ")][:-1]
-    return element("p", "Figures of ", element("code", "ssm-bench analyze"), ": ", *words, ".")
 
 
 def _table_choice(results: Results) -> Html:

@@ -1,7 +1,7 @@
 "use strict";
 // The tables of the page are HTML. The scripts sort and filter them, draw the charts from the data in the page, and open
 // records. They insert text as text nodes only, so that nothing in a record is ever read as HTML. The page holds them as
-// one: common.js, tables.js, charts.js, records.js, start.js.
+// one, in the order of SCRIPTS in __init__.py.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 

@@ -1,7 +1,7 @@
 """What the page shows, as plain values: records by their paths, the cells of each table, measured steps, analyses."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from ssm_bench.report.table import Table, build, kinds
 
 #: Columns of analyses that no chart of the page shows.
 NOT_DRAWN = ["A", "B"]
+
+#: Samples of a signal over time that a panel shows.
+SAMPLES = 256
 
 #: Digits of what is drawn: more than a screen shows.
 DIGITS = 4
@@ -96,8 +99,6 @@ def peer_place(record: PeerRecord) -> str:
 def plain(results: Results) -> dict[str, Any]:
     """Everything that the script of the page draws or opens, ready for JSON."""
     titles = layout.models(results.runs)
-    # Of a reconstructed signal only the error is drawn, which stands in its summary.
-    analyses = [(name, frame.head(0) if "signal" in frame else frame) for name, frame in results.analyses.items()]
     records = {run_place(run): _run(run) for run in results.runs}
     records |= {speed_place(record): _speed(record) for record in results.speeds}
     records |= {peer_place(record): _peer(record, titles) for record in results.peers.values()}
@@ -106,7 +107,7 @@ def plain(results: Results) -> dict[str, Any]:
         "tables": [_table(table) for table in results.tables],
         "steps": steps(results.speeds, titles),
         "along": _along(results.speeds, titles),
-        "analyses": {name: _columns(frame.drop(columns=NOT_DRAWN, errors="ignore")) for name, frame in analyses},
+        "analyses": {name: _analysis(frame, set(records)) for name, frame in results.analyses.items()},
     }
 
 
@@ -281,6 +282,22 @@ def _along(records: Sequence[SpeedRecord], titles: dict[str, str]) -> list[dict[
         for record in records
         if record.benchmark in kinds
     ]
+
+
+def places(row: Mapping[str, Any], known: Container[str]) -> list[str]:
+    """The records behind a row of an experiment that the page can open; tables of older versions name none."""
+    return [place for place in str(row.get("records", "")).split() if place in known]
+
+
+def _analysis(frame: pd.DataFrame, known: Container[str]) -> dict[str, list]:
+    """One table of `ssm-bench analyze` by columns, as its charts need it."""
+    frame = frame.drop(columns=NOT_DRAWN, errors="ignore")
+    if "signal" in frame:
+        frame = frame.iloc[:: math.ceil(len(frame) / SAMPLES) or 1]
+    columns = _columns(frame)
+    if "records" in columns:
+        columns["records"] = [places({"records": text}, known) for text in columns["records"]]
+    return columns
 
 
 def _columns(frame: pd.DataFrame) -> dict[str, list]:

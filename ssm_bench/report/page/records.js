@@ -127,9 +127,10 @@ function runCurve({ chance, curve, training }) {
 
 /** The runs of one cell: their mean, then each seed, the first one unfolded. */
 function seeds(places) {
-  const cell = data.tables.flatMap(({ cells }) => cells).find(({ runs }) => runs.join() === places.join());
+  const cell = data.tables.flatMap(({ cells }) => cells).find(({ runs }) => runs.join() === places.join()) ?? experimentOf(places);
+  const interval = cell?.interval ?? cell?.half_width ?? null;
   const mean = cell && cell.accuracy !== null
-    ? make("p", { class: "big" }, `${fixed(cell.accuracy)}${cell.interval === null ? "" : ` ± ${fixed(cell.interval)}`} %`, " ",
+    ? make("p", { class: "big" }, `${fixed(cell.accuracy)}${interval === null ? "" : ` ± ${fixed(interval)}`} %`, " ",
       make("small", {}, "test, mean over the finished seeds"))
     : null;
   return [mean, ...places.map((place, index) => {

@@ -33,6 +33,7 @@ for (const name of ["all-runs", "all-steps", "all-operations"]) {
   sortable(find(`#${name}`), name);
   filterable(find(`form[data-table=${name}]`), name, listFilter(find(`#${name}`)));
 }
+all("table.experiment").forEach((table) => sortable(table, table.id));
 const again = filterable(find("#comparison-filters"), "comparison", ({ model, share }) => {
   const box = find(".table:not([hidden])");
   if (!box) return "";
