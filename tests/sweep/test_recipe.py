@@ -283,7 +283,8 @@ def test_a_share_keeps_the_steps_of_the_warmup_up_to_a_tenth_of_the_run(model, t
     assert 0.0 <= config.optimizer.warmup <= 1.0
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+# The recipes above are those of "paper".
+@pytest.mark.parametrize("preset", sorted(set(PRESETS) - {"paper"}))
 def test_every_preset_resolves_every_cell(preset):
     for model, task in CELLS:
         assert resolve(model, task, preset=preset).train.steps > 0
