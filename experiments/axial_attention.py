@@ -10,8 +10,8 @@ The paper does not use LRA, so the recipes are ours: those of experiments/transf
 pooling, since a class token would shift the rows of an image. A row has as many positions as the image is wide; on
 other tasks the longest sequence is about square.
 
-Known deviations: those of experiments/transformer.py. A layer attends along rows and then along columns without a
-residual stream or norm between the two; in the paper these are layers of their own.
+Known deviations: those of experiments/transformer.py. A layer attends along rows and then along columns, without a
+residual connection or norm between the two. In the paper, these are separate layers.
 """
 
 import math

@@ -11,10 +11,11 @@ experiments/transformer.py with another size on Pathfinder, and one head on Imag
 under a name that the code does not read. Blocks of 64 and three random ones are the defaults of the code. There is no
 file for Path-X, which has the size of the Transformer.
 
-Known deviations: those of experiments/transformer.py. Random blocks come from the whole sequence (there: from the first
-1,024 positions), are the same in every layer, and are drawn among the blocks that the example has. The last block,
-which attends to all positions and is attended to by all, is that of the example (there: that of the padded length,
-which is padding for most examples).
+Known deviations: those of experiments/transformer.py. Random blocks come from the whole sequence; in the authors' code,
+they come from the first 1,024 positions. They are the same in every layer and are drawn among the blocks of the
+unpadded example. The last block, which attends to all positions and to which all positions attend, is the last block of
+the unpadded example. In the authors' code, it is the last block of the padded length, which is padding for most
+examples.
 """
 
 import sys

@@ -9,13 +9,14 @@ The recipes are those of ag1988/dss@777084e: configs/experiment/s4-lra-*.yaml wi
 options in its README. The models are causal and have no gate. The variant "exp" is `--config.mixer.version=exp`.
 
 Known deviations: the authors reduce the learning rate when validation stops improving; here it follows a cosine over
-the same number of epochs. The authors use three learning rates, this recipe two: the step sizes learn at 0.01 instead
-of 0.02 on ListOps and Text, and Lambda and C at 0.0005 instead of 0.001 on Path-X. Text has 4,096 characters; their
-file says 2,048. The softmax normalizes over the longest sequence of the task; theirs over the longest of the batch.
-Under the strict protocol Text holds out a tenth of the training set for validation, and padding does not affect any
-output. Dense layers are initialized LeCun-normal; PyTorch's default is uniform. Two settings of all models with batch
-norm have no source: the documents of a batch have similar lengths (`train.lengths`), and the statistics of the norm are
-recomputed from training batches before each evaluation (`train.norm_batches`).
+the same number of epochs. The authors use three learning rates, this recipe two: the learning rate is 0.01 instead of
+0.02 for the step sizes on ListOps and Text, and 0.0005 instead of 0.001 for Lambda and C on Path-X. Text has 4,096
+characters; the authors' file has 2,048. The softmax normalizes over the longest sequence of the task; in the authors'
+code, over the longest of the batch. Under the strict protocol, a tenth of the training set of Text is held out for
+validation, and padding does not affect any output. Dense layers are initialized LeCun-normal; PyTorch's default is
+uniform. Two settings of all models with batch norm have no source: the documents of a batch have similar lengths
+(`train.lengths`), and the statistics of the norm are recomputed from training batches before each evaluation
+(`train.norm_batches`).
 """
 
 import sys

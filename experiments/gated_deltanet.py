@@ -10,9 +10,9 @@ The paper does not use LRA, so the recipes are ours, those of experiments/gla.py
 convolutions of 4 taps and SiLUs, queries and keys of length 1, a writing strength and a decay per head, keys of 3/4 and
 values of 3/2 of the width, an RMS norm for each head, a SiLU gate, causal.
 
-Known deviations: the gated MLP has a GELU and biases; the paper's has a SiLU and none. One head has 24 keys and 48
-values; the authors' have 256 and 512. The decay rates A start uniform in [1, 16], as in Mamba-2; theirs in [0, 16].
-Projections are initialized LeCun-normal.
+Known deviations: the gated MLP has a GELU and biases; in the paper, it has a SiLU and no biases. Each head has 24 key
+and 48 value channels; the authors use 256 and 512. The decay rates A are initialized uniformly in [1, 16], as in
+Mamba-2; the authors use [0, 16]. Projections are initialized LeCun-normal.
 """
 
 import sys

@@ -11,8 +11,8 @@ The recipes are the configurations of google-research/long-range-arena@cd31e5c (
 Transformer, with another size on Pathfinder.
 
 Known deviations: those of experiments/transformer.py, except that the authors do not drop attention weights here
-either. Padded positions are not attended to; in the authors' code they are (as here under the protocol `paper`). There
-is no configuration for Path-X, which has the size of the Transformer.
+either. Padded positions are masked. In the authors' code they are not, and neither are they here under the protocol
+`paper`. The authors have no configuration for Path-X; ours has the size of the Transformer.
 """
 
 import sys

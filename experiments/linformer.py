@@ -11,9 +11,9 @@ experiments/transformer.py with another size on Pathfinder. Rank 16 is the defau
 under a name that the code does not read. Each layer has one projection for keys, values and all heads, as there. There
 is no file for Path-X, which has the size of the Transformer.
 
-Known deviations: those of experiments/transformer.py. Padded positions add nothing to the mixtures; in the authors'
-code they do (as here under the protocol `paper`). The projection is initialized normal with variance 1 / length, theirs
-Xavier-uniform.
+Known deviations: those of experiments/transformer.py. Padded positions do not contribute to the projected keys and
+values. In the authors' code they do, and also here under the protocol `paper`. The projection is initialized normal
+with variance 1 / length; in the authors' code, it is Xavier-uniform.
 """
 
 import sys

@@ -11,9 +11,10 @@ experiments/transformer.py with other sizes on Image and Pathfinder. Blocks of 5
 of Image and Pathfinder set 64. There is no file for Path-X, which has the size of the Transformer and, by our choice,
 blocks of 64.
 
-Known deviations: those of experiments/transformer.py. Blocks are runs of positions, as the paper describes them; the
-authors' code reshapes a sequence of c blocks so that every c-th position is in the same block. Where the class token is
-read (ListOps, Text, Retrieval), it therefore sees the first 49 tokens only; there, 49 tokens spread over the sequence.
+Known deviations: those of experiments/transformer.py. Blocks contain consecutive positions, as described in the paper.
+The authors' code reshapes a sequence of c blocks such that every c-th position is in the same block. On tasks with a
+class token (ListOps, Text, Retrieval), the token therefore sees only the first 49 tokens here; in the authors' code, it
+sees 49 tokens that are spread over the sequence.
 """
 
 import sys

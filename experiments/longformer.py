@@ -11,9 +11,9 @@ experiments/transformer.py with other sizes on Image and Pathfinder. The window 
 code: 255 before a position and 256 after it there, 255 to each side here. There is no file for Path-X, which has the
 size of the Transformer.
 
-Known deviations: those of experiments/transformer.py. Where the class token is read (ListOps, Text, Retrieval), it is a
-global position, as for classification in the paper; no configuration of the authors' benchmark has global positions,
-although its code creates their projections. They form all scores and mask them.
+Known deviations: those of experiments/transformer.py. On tasks with a class token (ListOps, Text, Retrieval), the token
+is a global position, as for classification in the paper. No configuration of the benchmark's authors has global
+positions, although their code creates projections for them. Their code computes all scores and masks them.
 """
 
 import sys

@@ -13,13 +13,14 @@ the published row. ListOps has one layer, as its command says; the default of th
 weights. For Path-X the code has a size, that of Pathfinder, but no command: batch and steps are those of LRA's
 Transformer, the rest is that of Pathfinder (our choice). As in their commands, pixels are read as tokens.
 
-Known deviations: the 256 vectors pass through the MLP like all positions and share their norms; theirs skip the MLP and
-have norms of their own. Theirs are added to sinusoidal positions, ours are not. There is no norm of the embeddings
-before the first layer. Embeddings are scaled at initialization, theirs by a factor. There is no dropout on attention
-weights (there: 0.1, on Text 0.3) or before the head, but on hidden units of the MLP. Projections of queries, keys and
-values are initialized with the variance of theirs, other dense layers LeCun-normal; theirs of ListOps and Text all have
-a standard deviation of 0.02. Their head has no bias; for the two documents of Retrieval ours has the hidden layer that
-their code has for later models. They train in half precision.
+Known deviations from the authors' code: the 256 extra vectors pass through the MLP like all positions and share its
+norms. In the authors' code, they skip the MLP, have separate norms, and are added to sinusoidal positions. There is no
+norm of the embeddings before the first layer. Embeddings are scaled at initialization; the authors multiply them by a
+factor. There is dropout on hidden units of the MLP, but not on attention weights (authors: 0.1, on Text 0.3) or before
+the head. Projections of queries, keys and values are initialized with the authors' variance, other dense layers
+LeCun-normal; on ListOps and Text, the authors initialize all of these with a standard deviation of 0.02. The authors'
+head has no bias. On Retrieval, our head has the hidden layer that the authors' code has for later models. The authors
+train in half precision.
 """
 
 import sys

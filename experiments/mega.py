@@ -12,11 +12,12 @@ Mega; a chunk, such as `--config.mixer.chunk=128`, gives Mega-chunk. The average
 Path-X), the default of that code. Pixels are read as numbers. Path-X is trained on 8 GPUs with 2 images each and
 gradients of 8 steps summed, a batch of 128. Evaluations: one for each epoch.
 
-Known deviations: the head of Retrieval sees [x1, x2, x1-x2, x1*x2] instead of [x2, x1]. The output layer has a bias,
-theirs has none. There is no dropout in the head (there: 0.1 on ListOps, Text and Retrieval), and its hidden layer is
-initialized LeCun-normal, theirs Xavier-uniform. Running variances of batch norm are biased. Gray levels of Image are
-shifted and scaled by their mean and standard deviation, 122.6 and 61.0; theirs by 0.48 and 0.24 of 255. Documents are
-cut at the lengths of our tasks; theirs have up to 2,002 or 4,002 positions.
+Known deviations from the authors' code: the input of the head of Retrieval is [x1, x2, x1-x2, x1*x2] instead of [x2,
+x1]. The output layer has a bias; the authors' has none. There is no dropout in the head (authors: 0.1 on ListOps, Text
+and Retrieval), and its hidden layer is initialized LeCun-normal (authors: Xavier-uniform). Running variances of batch
+norm are biased. Gray levels of Image are shifted and scaled by their mean and standard deviation, 122.6 and 61.0; the
+authors use 0.48 and 0.24 of 255. Documents are truncated to the lengths of our tasks; the authors' have up to 2,002 or
+4,002 positions.
 """
 
 import sys

@@ -12,8 +12,8 @@ group of channels in the normalization along time, and no gate in the feed-forwa
 all tasks, as is the final one. How the authors made the model bidirectional is not known: here the moving average has
 two directions and attention sees all positions, while the normalization along time sees earlier positions only.
 
-Known deviations: as for Mega, where they concern the classifier. There is no learned scale of the feed-forward network.
-Weight decay draws the scales of norms, queries and keys towards 0, theirs towards 1.
+Known deviations: those of experiments/mega.py that concern the classifier. The feed-forward network has no learned
+scale. Weight decay moves the scales of norms, queries and keys towards 0; in the authors' code, towards 1.
 """
 
 import sys

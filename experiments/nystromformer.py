@@ -9,14 +9,15 @@ Cost:     not measured yet.
 The recipes are those of mlpen/Nystromformer@5689313 (LRA/code): two layers of 64 channels on every task, 64 landmarks,
 a convolution with 35 taps. Path-X has batch and steps of LRA's Transformer (our choice).
 
-Known deviations: segments divide the true length of each document; theirs divide the padded length with zeros in the
-padding, so that an output depends on it. The pseudo-inverse is initialized from the norms of each matrix; theirs from
-the largest in the batch, so that an output depends on the other examples. A document of 64 positions or fewer gets
-exact attention. Pooling is the mean over true positions; theirs counts padding as zeros. Keys have no bias, which would
-change nothing. Padding is masked, black pixels are not. Text has 4,096 characters; their data script cuts at 1,000
-bytes. The head has a GELU, theirs a ReLU. Dense layers are initialized LeCun-normal, theirs uniform in
-+-1/sqrt(inputs). Their schedule starts at a 25th of the peak learning rate and moves Adam's first decay rate from 0.95
-to 0.85 and back; here it is 0.9 throughout. They train in mixed precision, with attention in float32.
+Known deviations from the authors' code: segments divide the unpadded length of each document. The authors' segments
+divide the padded length, with zeros in the padding, so outputs depend on the amount of padding. The pseudo-inverse is
+initialized from the norms of each matrix; the authors use the largest norms in the batch, so outputs depend on the
+other examples. A document of 64 positions or fewer gets exact attention. Pooling is the mean over unpadded positions;
+the authors count padding as zeros. Keys have no bias, because it would have no effect. Padding is masked, but black
+pixels are not. Text has 4,096 characters; the authors' data script truncates at 1,000 bytes. The head has a GELU
+(authors: ReLU). Dense layers are initialized LeCun-normal (authors: uniform in +-1/sqrt(inputs)). The authors' schedule
+starts at a 25th of the peak learning rate and moves Adam's first decay rate from 0.95 to 0.85 and back; here, the decay
+rate is always 0.9. The authors train in mixed precision, with attention in float32.
 """
 
 import sys

@@ -11,10 +11,10 @@ Transformer, with more heads on Pathfinder. The features there are relu(x) + 0.0
 matrix; on ListOps only they are positive random features of the softmax, two per head.
 
 Known deviations: those of experiments/transformer.py, except that the authors do not drop attention weights here
-either. The random features of ListOps are drawn once (there: in every call, with the queries as the seed), and the
-constant added to them stays small relative to those of long queries and keys (docs/models). Padded positions are not
-attended to; in the authors' code they are (as here under the protocol `paper`). There is no configuration for Path-X,
-which has the size of the Transformer.
+either. On ListOps, the random features are drawn once; the authors draw them in every call, with the queries as the
+seed. The constant added to them stays small relative to the features of long queries and keys (docs/models). Padded
+positions are masked. In the authors' code they are not, and neither are they here under the protocol `paper`. The
+authors have no configuration for Path-X; ours has the size of the Transformer.
 """
 
 import sys

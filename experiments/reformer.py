@@ -13,12 +13,13 @@ the code does not read the width in the files. A chunk is therefore a tenth of t
 characters; the authors' file says 1,000). There is no file for Path-X, which has the size of the Transformer and, by
 our choice, a hundred chunks: ten would need 27 GB for the scores of one batch.
 
-Known deviations: those of experiments/transformer.py. Where that code departs from the paper, this implementation
-follows the paper: keys of length one (there: as long as the queries, with scores multiplied by the square root of the
-channels of a head), no attention of a position to itself, an output projection (there: none), no chunk before the first
-(there: the last one). Padding is sorted last (there: like any other position, as here under the protocol `paper`). Each
-head has its own rotations, the same in every layer and step (there: all heads share one; in the paper they are drawn
-again each time). There are no reversible layers, which save memory and do not change results.
+Known deviations: those of experiments/transformer.py. If the benchmark's code differs from the paper, this
+implementation follows the paper. Keys have length one; in the code, they are as long as the queries, and scores are
+multiplied by the square root of the channels of a head. A position does not attend to itself. There is an output
+projection; the code has none. The first chunk has no previous chunk; in the code, this is the last chunk. Padding is
+sorted last; in the code, and here under the protocol `paper`, it is sorted like any other position. Each head has its
+own rotations, which are the same in every layer and step. In the code, all heads share them; in the paper, they are
+redrawn each time. There are no reversible layers, which save memory and do not change results.
 """
 
 import math

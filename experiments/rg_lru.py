@@ -14,15 +14,18 @@ names "griffin", which has no attention in that repository and is an earlier nam
 initialization, and ours is the default there. The code @07af385 uses the learning rate as the weight decay as well, so
 that Text, Retrieval and Image decay by 0.0001 although their files say 0.01. For a stronger recipe see rg_lru_tuned.
 
-Known deviations, most of them required by the strict protocol or the common backbone: model selection uses a validation
-split (there: the test set, evaluated every epoch). Padding does not affect any output, and pooling is the mean over
-true lengths (there: over padding as well). The loss is the cross-entropy of the logits (there: of softmax outputs used
-as logits). Retrieval has the four-part head of all models here (there: two outputs of two numbers each are combined).
-The cosine advances by step (there: by epoch). Linear maps have biases, the last of each branch is initialized with a
-variance scaled by 2 / layers, and the first input of a sequence is not scaled by the square root, as in RecurrentGemma.
-The initial alpha is drawn at random (there: evenly spaced) from the same distribution, approximately so for "uniform".
-The gain is the square root of 1 - a^2 (there: with 1e-6 added under the root), and the norms have an epsilon of 1e-6
-(there @07af385: none).
+Known deviations from the source, most of them required by the strict protocol or the common backbone:
+- Model selection uses a validation split (source: the test set, evaluated every epoch).
+- Padding does not affect any output, and pooling is the mean over unpadded positions (source: over padding as well).
+- The loss is the cross-entropy of the logits (source: of softmax outputs used as logits).
+- Retrieval has the four-part head of all models here (source: two outputs of two numbers each are combined).
+- The cosine advances by step (source: by epoch).
+- As in RecurrentGemma, linear maps have biases, the last map of each branch is initialized with a variance scaled by
+  2 / layers, and the first input of a sequence is not scaled by the square root.
+- The initial alpha is drawn at random (source: evenly spaced) from the same distribution, approximately so for
+  "uniform".
+- The gain is the square root of 1 - a^2 (source: with 1e-6 added under the root), and the norms have an epsilon of 1e-6
+  (source @07af385: none).
 """
 
 import sys

@@ -15,9 +15,9 @@ The files of ListOps, Text and Retrieval say 0.05 for the learning rate, which i
 Pathfinder, 0.0005 (our choice). On Path-X attention is local: blocks of 4,096 and their neighbors there, the nearest
 4,095 positions to each side here.
 
-Known deviations: projections have no biases. Path-X pools by the mean (there: the maximum). The head of Text and Image
-has a GELU, theirs a ReLU. Dense layers are initialized LeCun-normal, theirs
-uniform as by default in PyTorch. Padding is masked; their attention does not see which positions are padding.
+Known deviations: projections have no biases. Path-X pools by the mean (source: the maximum). The head of Text and Image
+has a GELU (source: ReLU). Dense layers are initialized LeCun-normal (source: PyTorch's default, uniform). Padding is
+masked in attention (source: it is not).
 """
 
 import sys

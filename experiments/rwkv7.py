@@ -12,8 +12,8 @@ have layer norms, also a final one, and are causal.
 
 Known deviations: values are not mixed with those of the first layer. A gated MLP of width 8/3 replaces the channel
 mixing, a squared ReLU of a mixture of neighbors. Embeddings have no norm. Projections are initialized LeCun-normal
-instead of orthogonal, the output of the layer too instead of at zero, and both factors of low-rank maps are small
-instead of one zero. The norms of heads start at scale 1.
+instead of orthogonal. The output projection is also LeCun-normal, instead of zero. Both factors of low-rank maps have
+small initial values, instead of one factor of zeros. The norms of heads start at scale 1.
 """
 
 import sys

@@ -8,13 +8,14 @@ Cost:     steps of the whole schedule on one H100, padded to the longest, from t
 
 The recipes are the scripts of lindermanlab/S5@3c18fdb (bin/run_experiments/run_lra_*.sh).
 
-Known deviations: under the strict protocol Text holds out a tenth of the training set for validation, and padding does
-not affect any output. The cosine ends at the last step; the authors' reaches zero one warm-up length earlier. The first
-step uses the learning rate of the warm-up; the authors' uses the peak rate. One-hot inputs are as wide as the
-vocabulary; the authors' are 20 wide on ListOps and 135 on Text. Two settings of all models with batch norm have no
-source: the documents of a batch have similar lengths (`train.lengths`), and the statistics of the norm are recomputed
-from training batches before each evaluation (`train.norm_batches`). On Pathfinder, our runs at the published learning
-rate have not left chance level in the steps they had; a run at a smaller rate has (docs/tasks/pathfinder.md).
+Known deviations: under the strict protocol, a tenth of the training set of Text is held out for validation, and padding
+does not affect any output. The cosine ends at the last step; the authors' cosine reaches zero one warm-up length
+earlier. The first step uses the learning rate of the warm-up; the authors' uses the peak rate. The width of one-hot
+inputs is the size of the vocabulary; the authors' width is 20 on ListOps and 135 on Text. Two settings of all models
+with batch norm have no source: the documents of a batch have similar lengths (`train.lengths`), and the statistics of
+the norm are recomputed from training batches before each evaluation (`train.norm_batches`). On Pathfinder, our runs at
+the published learning rate stayed at chance level until they ended; a run at a smaller rate did not
+(docs/tasks/pathfinder.md).
 """
 
 import sys

@@ -11,12 +11,14 @@ The recipes are the configurations of jsie7/ssm-benchmark (ListOps, Pathfinder a
 number, there is no warm-up, and one learning rate and weight decay apply to all parameters, A and D included. For a
 stronger recipe see s6_tuned.
 
-Known deviations, all required by the strict protocol or the common backbone: model selection uses a validation split
-(there: the test set, evaluated every epoch). Padding does not affect any output, and pooling is the mean over true
-lengths (there: over padding as well). The loss is the cross-entropy of the logits (there: of softmax outputs used as
-logits). Retrieval has the four-part head of all models here (there: two outputs of two numbers each are combined). The
-cosine advances by step (there: by epoch). Projections are initialized LeCun-normal, and the last of each block is
-divided by the square root of their number (there: PyTorch's uniform).
+Known deviations from the source, all required by the strict protocol or the common backbone:
+- Model selection uses a validation split (source: the test set, evaluated every epoch).
+- Padding does not affect any output, and pooling is the mean over unpadded positions (source: over padding as well).
+- The loss is the cross-entropy of the logits (source: of softmax outputs used as logits).
+- Retrieval has the four-part head of all models here (source: two outputs of two numbers each are combined).
+- The cosine advances by step (source: by epoch).
+- Projections are initialized LeCun-normal, and the last projection of each block is divided by the square root of the
+  number of blocks (source: PyTorch's default, uniform).
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Sinkhorn Transformer: attention inside blocks, and from each block to one that a learned sort puts beside it.
+"""Sinkhorn Transformer: attention inside blocks, and from each block to a second block selected by a learned sort.
 
 Paper:    Tay et al., "Sparse Sinkhorn Attention", arXiv 2002.11296; on LRA: Tay et al., arXiv 2011.04006.
 Run:      python experiments/sinkhorn_transformer.py --task image
@@ -12,12 +12,12 @@ of Image and Pathfinder set 64. All tasks pool by the mean, and those with one d
 encoder has nothing else. There is no file for Path-X, which has the size of the Transformer and, by our choice, blocks
 of 128. Eight Sinkhorn iterations are our choice: the code has a softmax by default, and one iteration otherwise.
 
-Known deviations: those of experiments/transformer.py. Blocks are sorted as in the paper: in the authors' code the
-product with the sorting matrix sums over its places, so that every block sees the sum of all blocks, and a block holds
-every c-th position of a sequence of c blocks, where here blocks are runs of positions. As in that code, the sort is a
-linear map of the sums of keys, the outputs of the two attentions are added, and there is no Gumbel noise (in the paper:
-an MLP of sums of inputs, one softmax for both, Gumbel noise in training). The map has an output for every block of the
-longest sequence (there: 25).
+Known deviations: those of experiments/transformer.py. Blocks are sorted as in the paper. In the authors' code, the
+product with the sorting matrix sums over the sorted blocks, so that every block sees the sum of all blocks. A block
+contains consecutive positions; in the authors' code, it contains every c-th position of a sequence of c blocks. As in
+that code, the sort is a linear map of the sums of keys, the outputs of the two attentions are added, and there is no
+Gumbel noise. In the paper, the sort is an MLP of sums of inputs, both attentions share one softmax, and there is Gumbel
+noise in training. The map has one output for every block of the longest sequence (authors' code: 25).
 """
 
 import sys

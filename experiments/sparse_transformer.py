@@ -13,10 +13,10 @@ summaries of 10 in every head, and lets the class token see all and be seen by a
 has the size of the Transformer and, by our choice, blocks of 128 with summaries of 8: 50 and 10 would need 28 GB for
 the scores of one batch.
 
-Known deviations: those of experiments/transformer.py. Attention goes in both directions; in the authors' code all
-positions but the class token see earlier ones only. Their mask also lets all positions see the first one of every
-block. Blocks are counted from the class token on (there: from the first position after it). They form all scores and
-mask them.
+Known deviations: those of experiments/transformer.py. Attention is bidirectional; in the authors' code, all positions
+except the class token attend only to earlier ones. In their mask, all positions also attend to the first position of
+every block. Blocks start at the class token; in the authors' code, at the first position after it. The authors' code
+computes all scores and masks them.
 """
 
 import sys

@@ -11,10 +11,11 @@ from the paper's appendix. Text, ListOps and Retrieval: the peak learning rate i
 at step 5,000 inside a warm-up of 8,000 steps, so its peak is the rate reached there.
 
 Known deviations: Retrieval has the four-part head [x1, x2, x1-x2, x1*x2] of all other models here instead of [x1, x2].
-Padding is masked, black pixels are not. There is no dropout on attention weights (there: 0.1, on Image 0.2), since
-fused attention never forms them. Text uses 4,096 characters; the authors' file says 1,000 bytes. The head has a GELU;
-theirs a ReLU and, on Retrieval, a second hidden layer of half the width. Dense layers are initialized LeCun-normal,
-theirs Xavier-uniform; the class token is initialized normal with standard deviation 0.02, theirs at zero.
+Padding is masked, but black pixels are not. There is no dropout on attention weights (authors: 0.1, on Image 0.2),
+since fused attention never computes them explicitly. Text uses 4,096 characters; the authors' file has 1,000 bytes. The
+head has a GELU; the authors' has a ReLU and, on Retrieval, a second hidden layer of half the width. Dense layers are
+initialized LeCun-normal (authors: Xavier-uniform). The class token is initialized normal with standard deviation 0.02
+(authors: zero).
 """
 
 import sys

@@ -111,7 +111,7 @@ def main() -> int:
                 raise unknown_name("set", variant, VARIANTS)
         act(options, Work(options.workers))
     except OSError as error:
-        print(f"error: can not write {options.output}: {error.strerror or error}", file=sys.stderr)
+        print(f"error: cannot write {options.output}: {error.strerror or error}", file=sys.stderr)
         return 2
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

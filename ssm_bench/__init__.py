@@ -1,7 +1,7 @@
 """ssm_bench: the reference benchmark suite for long-sequence models in JAX and Flax.
 
 `train`, `load` and `benchmark` are the Python API, `datasets` opens data, and `testing` checks a new mixer. Each is
-imported when it is first used: `import ssm_bench` alone loads neither JAX nor NumPy.
+imported when it is first used, so `import ssm_bench` alone does not import JAX or NumPy.
 """
 
 import importlib

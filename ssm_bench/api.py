@@ -21,7 +21,7 @@ from ssm_bench.training.checks import writable
 from ssm_bench.training.stop import Stop
 from ssm_bench.training.trained import TrainedModel
 
-#: A model by its name, or a mixer by its class.
+#: The name of a model, or the class of a mixer.
 Model = str | type[Mixer]
 
 
@@ -30,7 +30,7 @@ class Run:
     """A training run.
 
     Attributes:
-        record: what `ssm-bench train` writes: status, result, curve, cost, configuration, data, device.
+        record: the record that `ssm-bench train` writes: status, result, curve, cost, configuration, data, device.
         path: the file of the record.
         checkpoints: the folder of all checkpoints.
     """
@@ -41,12 +41,12 @@ class Run:
 
     @property
     def curve(self) -> list[CurvePoint]:
-        """The evaluations during training, in the order of their steps."""
+        """The evaluations during training, ordered by step."""
         return self.record.curve
 
     @property
     def test_accuracy(self) -> float | None:
-        """In [0, 1], of the parameters with the best validation accuracy; None if the run did not finish."""
+        """Test accuracy at the best validation step, in [0, 1]; None if the run did not finish."""
         return self.record.result.test_accuracy if self.record.result else None
 
     @cached_property
@@ -54,7 +54,7 @@ class Run:
         """The model with its best parameters, from the kept model or from the checkpoint.
 
         Raises:
-            ValueError: the run left neither.
+            ValueError: neither exists.
         """
         return trained.of_record(self.path, self.checkpoints)
 
@@ -80,9 +80,9 @@ def train(
     progress: bool = False,
     **overrides: Any,
 ) -> Run:
-    """Trains one model on one task and writes its record, as `ssm-bench train` does.
+    """Trains one model on one task and writes its record, like `ssm-bench train`.
 
-    A run that was stopped continues, and a finished one is not repeated.
+    An interrupted run is resumed, and a finished run is not repeated.
 
     Args:
         model: a name from `ssm-bench list models`, "package.module:Class", or a class derived from
@@ -91,18 +91,18 @@ def train(
         preset: "custom", "quick" (toy size), "budget" or "paper".
         protocol: "strict", "paper" or "lra".
         data: "real", "synthetic" or "auto"; "" is "auto" for `quick` and "real" otherwise.
-        share: of the recipe's schedule, in (0, 1].
-        seed: of initialization, order and dropout.
-        devices: how many share each batch.
-        seconds: saves and returns before this time has passed; the run is then "partial".
-        rerun: repeats a finished run.
-        keep_model: writes the trained model to results/models, as `ssm-bench train --keep-model` does.
+        share: share of the recipe's schedule, in (0, 1].
+        seed: seed of initialization, order and dropout.
+        devices: number of devices that share each batch.
+        seconds: time limit; the function saves and returns before it, and the run is then "partial".
+        rerun: whether to repeat a finished run.
+        keep_model: whether to write the trained model to results/models, like `ssm-bench train --keep-model`.
         init_from: a folder written by `ssm-bench pretrain`; training starts from its weights, and the preset of the
             record is "pretrained". None: training starts from a random initialization.
-        track: reports progress to "tensorboard", "trackio" or "wandb", too.
+        track: also report progress to "tensorboard", "trackio" or "wandb".
         results: the folder of records.
         checkpoints: the folder of checkpoints.
-        progress: reports on standard error.
+        progress: whether to report progress on standard error.
         **overrides: settings by section, for example `train={"steps": 100}, mixer={"state_size": 32}`.
 
     Returns:
@@ -111,7 +111,7 @@ def train(
     Raises:
         ValueError: an unknown name, a setting out of range, missing data, weights that do not fit, a folder that
             cannot be written, or a tracker that is not installed.
-        TypeError: a class that is no mixer.
+        TypeError: a class that is not derived from `Mixer`.
 
     Example:
         >>> run = ssm_bench.train("s5", "listops", preset="quick", data="synthetic", train={"steps": 50})
@@ -158,29 +158,29 @@ def train(
 
 
 def load(path: Path | str, *, checkpoints: Path | str | None = None) -> TrainedModel:
-    """A trained model with its parameters.
+    """Loads a trained model with its parameters.
 
     Args:
-        path: a record (results/runs/.../*.json), whose kept model or checkpoint is read, or a folder that
-            `ssm-bench export`, `--keep-model` or `TrainedModel.save` wrote.
+        path: a record (results/runs/.../*.json), whose kept model or checkpoint is loaded, or a folder written by
+            `ssm-bench export`, `--keep-model` or `TrainedModel.save`.
         checkpoints: the folder of checkpoints for a record; None: `checkpoints` next to the folder of results.
 
     Returns:
-        The model: `model(tokens, lengths)` gives logits, `model.params` the parameters.
+        The model. `model(tokens, lengths)` returns logits, and `model.params` contains the parameters.
 
     Raises:
-        ValueError: there is no such model, or it can not be read.
+        ValueError: the model does not exist or cannot be read.
     """
     return trained.of_folder(path) if Path(path).is_dir() else trained.of_record(path, checkpoints)
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A comparison: the runs that were asked for, and the table of all records with their preset.
+    """A comparison: its runs, and the table of all records with the same preset.
 
     Attributes:
-        runs: by model, task and seed, in this order.
-        table: all of its rows and columns; `str(benchmark)` is the table as text.
+        runs: the runs, by model, task and seed, in this order.
+        table: the table; `str(benchmark)` is the table as text.
     """
 
     runs: list[Run]
@@ -205,16 +205,16 @@ def benchmark(
     results: Path | str = "results",
     **options: Any,
 ) -> Benchmark:
-    """Trains a mixer and some of our models on tasks, and puts them into one table.
+    """Trains a mixer and some models of the suite on tasks, and compares them in one table.
 
     Args:
         model: a name or a class, as for `train`, or several.
-        tasks: the columns.
-        compare_with: our models to train next to it; finished ones are not repeated.
-        preset: as for `train`; "quick" takes about ten seconds a cell on a CPU and is labeled as toy size.
+        tasks: names of tasks, the columns of the table.
+        compare_with: names of models to compare with; finished runs are not repeated.
+        preset: as for `train`; "quick" takes about ten seconds per cell on a CPU and is labeled as toy size.
         protocol: as for `train`.
-        seeds: each gives a run; several give intervals.
-        results: the folder of records; its other records with this preset are in the table, too.
+        seeds: seeds of the runs; the table has intervals if there are several.
+        results: the folder of records; the table also shows its other records with this preset.
         **options: other arguments of `train`.
 
     Raises:

@@ -65,7 +65,7 @@ def plugin(package: str, name: str, *, own: bool) -> Any:
         own: whether this project has something of that name, too.
 
     Raises:
-        UserError: several offer that name, or the plug-in can not be imported.
+        UserError: several offer that name, or the plug-in cannot be imported.
     """
     entries = plugins(package)[name]
     offered = [entry.dist.name if entry.dist else entry.value for entry in entries] + ["ssm-bench"] * own
@@ -75,7 +75,7 @@ def plugin(package: str, name: str, *, own: bool) -> Any:
         return entries[0].load()
     except Exception as error:
         what = f"{package.removesuffix('s')} {name!r} of the plug-in {offered[0]}"
-        raise UserError(f"{what} can not be imported: {type(error).__name__}: {error}") from error
+        raise UserError(f"{what} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def module(package: str, name: str) -> Any:
@@ -105,7 +105,7 @@ def subclass(package: str, name: str, base: type) -> Any:
             reference may name the class itself.
 
     Raises:
-        UserError: there is none of that name, or it can not be imported.
+        UserError: there is none of that name, or it cannot be imported.
         TypeError: what was found is not one concrete class derived from `base`.
     """
     if is_reference(name):
@@ -153,7 +153,7 @@ def _referenced(name: str) -> Any:
         for part in qualified.split("."):
             found = getattr(found, part)
     except Exception as error:
-        raise UserError(f"{name!r} can not be imported: {type(error).__name__}: {error}") from error
+        raise UserError(f"{name!r} cannot be imported: {type(error).__name__}: {error}") from error
     return found
 
 

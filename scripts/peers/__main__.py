@@ -167,7 +167,7 @@ def main(arguments: Sequence[str]) -> int:
     trained.add_argument("--task", default="listops", help="default: %(default)s")
     trained.add_argument("--share", type=float, default=1.0, help="of the published steps, in (0, 1]; default: 1")
     trained.add_argument("--seed", type=int, default=0, help="default: 0")
-    trained.add_argument("--deadline", default="", metavar="TIME", help="save and leave before this time, like 9m")
+    trained.add_argument("--deadline", default="", metavar="TIME", help="save and exit before this time, e.g. 9m")
     trained.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), help="default: %(default)s")
     options = parser.parse_args(arguments)
     options.tasks = options.tasks.split(",")

@@ -115,7 +115,7 @@ class Checkpoints:
         """Writes a checkpoint, atomically, and removes the one before.
 
         Raises:
-            UserError: it can not be written.
+            UserError: it cannot be written.
         """
         files = {"state": state, "best": best}
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
@@ -135,7 +135,7 @@ class Checkpoints:
             temporary.rename(target)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise UserError(f"can not write a checkpoint to {self.folder}: {error.strerror}") from error
+            raise UserError(f"cannot write a checkpoint to {self.folder}: {error.strerror}") from error
         for other in self._steps():
             if other != target:
                 shutil.rmtree(other, ignore_errors=True)
@@ -221,7 +221,7 @@ def train(
         seconds of a step.
 
     Raises:
-        UserError: a checkpoint is damaged, of another run, or can not be written.
+        UserError: a checkpoint is damaged, of another run, or cannot be written.
     """
     progress, best = Progress(), b""
     if found := checkpoints.restore():

@@ -43,7 +43,7 @@ def originals(folder: Path, environment: dict[str, str], *, runs: int = len(CELL
         here = environment | {"SSM_BENCH_RAW": str(folder / "raw"), "SSM_BENCH_CACHE": str(folder / "cache")}
         ended = _open(task, folder, here)
         if fault(ended, (0,)):
-            raise RuntimeError(f"{task} can not be prepared: {ended.err}")
+            raise RuntimeError(f"{task} cannot be prepared: {ended.err}")
         expected[task] = ended.out
     for model, task in CELLS[:runs]:
         run = folder / model
@@ -59,7 +59,7 @@ def originals(folder: Path, environment: dict[str, str], *, runs: int = len(CELL
         shutil.copytree(steps, kept / "checkpoints", ignore=shutil.ignore_patterns(".draft", ".removed"))
         start(command, run, environment).wait()
         if len(records(run)) != 1:
-            raise RuntimeError(f"{model} can not be trained")
+            raise RuntimeError(f"{model} cannot be trained")
     return expected
 
 

@@ -7,36 +7,41 @@ HEAD = """# Reliability
 
 <!-- Written by `python scripts/storm.py --page` from results/storm.json. -->
 
-`python scripts/storm.py` disturbs small runs, data and commands in many ways, and checks what is left.
-Whatever happens, a command ends with a [documented exit code](training.md#exit-codes) and at most one sentence, a file
-is complete or absent, a result is the right one or refused, and a run that was interrupted ends in the record of one
-that was not, bit for bit except for times. Anything else counts as a failure.
+`python scripts/storm.py` injects faults into small runs, data and commands, and checks these properties:
+
+- A command ends with a [documented exit code](training.md#exit-codes) and at most one sentence.
+- A file is complete or absent.
+- A result is correct, or the command refuses to compute it.
+- The record of an interrupted and resumed run equals that of an uninterrupted run, bit for bit except for times.
+
+Any violation counts as a failure.
 
 """
 
 TAIL = """## How it works
-- Models are tiny (one layer of width 8, 60 steps, on the CPU, one thread for each process) and save every 0.2 seconds,
-  so that many kills hit a checkpoint that is being written. The moment of a kill is drawn uniformly from the duration
-  of the command. About 30 % of the signals that ask a run to save and leave are followed by SIGKILL within half a
-  second.
-- Commands run in processes forked from one that has loaded the libraries and has never used JAX. Kills while Python
-  loads libraries are therefore not among those counted.
-- Records are compared as JSON, without the date, the seconds and the rates. Prepared data are compared by one hash over
-  the card, all arrays and all splits. Of the damaged checkpoints one in ten is resumed to the end of its run; of the
-  others all restored arrays and the progress are compared with what was saved.
-- Inputs are drawn from flags, settings, plans, records and raw files, and from a list of values that none of them
-  expects: nothing, numbers that are too large or not finite, control characters, bytes that are not UTF-8, pipes and
-  folders in place of files. A command that refuses its input must leave every file as it was.
-- Real file systems are of the type tmpfs, with 8 to 600 KB; the other full disks are limits on the size of a file.
-  After the failure the same command is given room, and must end in the result of an undisturbed one.
+- Models are tiny (one layer of width 8, 60 steps, on the CPU, one thread per process) and save every 0.2 seconds.
+  Many kills therefore happen while a checkpoint is being written. The time of a kill is drawn uniformly from the
+  duration of the command. About 30 % of the signals that request a run to save and exit are followed by SIGKILL within
+  half a second.
+- Commands run in processes forked from a process that has loaded the libraries but has not used JAX. Kills while Python
+  loads libraries are therefore not tested.
+- Records are compared as JSON, without the date, the seconds and the rates. Prepared data are compared by one hash of
+  the card, all arrays and all splits. One in ten damaged checkpoints is resumed to the end of its run. For the others,
+  all restored arrays and the progress are compared with the saved ones.
+- Inputs are drawn from flags, settings, plans, records and raw files, and from a list of unexpected values: empty
+  values, numbers that are too large or not finite, control characters, bytes that are not UTF-8, and pipes or folders
+  in place of files. A command that refuses its input must not change any file.
+- Real file systems have the type tmpfs and 8 to 600 KB; the other full disks are limits on the size of a file. After
+  the failure, the same command runs with enough space, and its result must equal that of an undisturbed command.
 
-It is repeated by `python scripts/storm.py`, in part with `--parts kills,inputs`, on other cases with `--seed 7`. The
-test suite runs `python scripts/storm.py --short`. Single cases of the same kinds are tests:
+`python scripts/storm.py` repeats the test. `--parts kills,inputs` selects some parts, and `--seed 7` draws other cases.
+The test suite runs `python scripts/storm.py --short`. Separate tests cover single cases:
 `tests/data/test_integrity.py`, `tests/data/test_replacement.py`, `tests/data/test_broken_input.py`,
 `tests/training/test_checkpoint.py`, `tests/project/test_command_line.py`.
 
-Not covered: GPUs, several machines, network file systems, power failures (a file is complete after its process was
-killed, but what the system had not yet written to the disk may be lost), and errors in the mathematics.
+The following are not covered: GPUs, several machines, network file systems, power failures (a file is complete after
+its process was killed, but data that the system has not yet written to the disk may be lost), and errors in the
+mathematics.
 """
 
 
@@ -54,7 +59,7 @@ def _kills(figures: dict[str, int]) -> str:
     )
     return (
         f"{figures['kills']} kills ({commands}; by signal: {signals}; and {figures.get('SIGKILL while leaving', 0)} "
-        f"SIGKILL while leaving). {figures['comparisons']} results were compared after up to 15 kills each."
+        f"SIGKILL during the exit). {figures['comparisons']} results were compared after up to 15 kills each."
     )
 
 
@@ -62,13 +67,14 @@ def _corruptions(figures: dict[str, int]) -> str:
     def of(name: str) -> str:
         same, refused = (figures.get(f"{name}: {how}", 0) for how in ("the same bits", "refused in one sentence"))
         return (
-            f"{figures[f'corruptions of {name}']} of {name} ({refused} refused in one sentence, {same} the same bits)"
+            f"{figures[f'corruptions of {name}']} of {name} ({refused} refused with one sentence, {same} bit-identical)"
         )
 
     return (
-        f"{figures['corruptions']} damages: {of('data')}, {of('checkpoints')}. With a damaged checkpoint a run "
-        "resumes from the one before it. Bits are flipped, files cut, grown, zeroed in part or entirely, overwritten "
-        "with noise, ones or other JSON, deleted, exchanged, or replaced by those of another run, a folder or a pipe."
+        f"{figures['corruptions']} damaged files: {of('data')}, {of('checkpoints')}. If a checkpoint is damaged, the "
+        "run resumes from the previous one. Bits are flipped; files are truncated, extended, zeroed in part or "
+        "entirely, overwritten with noise, ones or other JSON, deleted, exchanged, or replaced by files of another "
+        "run, a folder or a pipe."
     )
 
 
@@ -84,8 +90,8 @@ def _disks(figures: dict[str, int]) -> str:
     real = figures.get("real file systems", 0)
     return (
         f"{figures['full disks']} full disks ({verbs}), {real} of them real file systems"
-        f"{'' if real else ' (this user may not mount one)'}; {figures.get('refused', 0)} commands were refused, the "
-        "others had room enough."
+        f"{'' if real else ' (this user may not mount one)'}; {figures.get('refused', 0)} commands failed as expected, "
+        "and the others had enough space."
     )
 
 
@@ -93,7 +99,8 @@ def _readers(figures: dict[str, int]) -> str:
     killed = figures.get("replacements that were killed", 0)
     return (
         f"Two processes opened a set {figures['sets opened meanwhile']} times while it was replaced "
-        f"{figures['replacements']} times ({killed} replacements were killed): each time it was one set or the other."
+        f"{figures['replacements']} times ({killed} replacements were killed). Each time, they "
+        "read either the old or the new set."
     )
 
 
@@ -110,7 +117,7 @@ PARTS: dict[str, tuple[str, Callable[[dict[str, int]], str]]] = {
 def page(record: dict[str, Any]) -> str:
     """The text of the page."""
     lines = [
-        "| part | failures | what was done | date, commit, seed |",
+        "| Part | Failures | Test | Date, commit, seed |",
         "| --- | --- | --- | --- |",
     ]
     machines: dict[str, list[str]] = {}

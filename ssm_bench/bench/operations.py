@@ -190,7 +190,7 @@ def measure_operation(operation: Operation, shape: Sequence[int], backend: str) 
         output and of the worst input's gradient, on the first sequences and steps (CHECKED_BATCH, CHECKED_LENGTH).
 
     Raises:
-        UserError: the backend can not run here.
+        UserError: the backend cannot run here.
     """
     inputs = _inputs(operation, tuple(shape))
     arrays = {name: jnp.asarray(value) for name, value in inputs.items()}

@@ -73,7 +73,7 @@ def check_causal(config: ConfigDict) -> None:
         UserError: it cannot.
     """
     if issubclass(registry.subclass("mixers", config.model.mixer, Mixer), WholeMixer):
-        raise UserError(f"a stream is read forward, which the mixer {config.model.mixer} can not")
+        raise UserError(f"a stream is read forward, which the mixer {config.model.mixer} cannot")
     if config.mixer.get("bidirectional"):
         raise SettingError("mixer.bidirectional", "must be false; got true", "a stream is read forward: ")
     for name, allowed in (("pooling", ("mean", "last")), ("positions", ("none",)), ("context", (0,))):

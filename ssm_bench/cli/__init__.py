@@ -14,7 +14,7 @@ from ssm_bench.errors import UserError
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with its errors raised as the one sentence every other mistake gets."""
+    """An argparse parser that raises its errors as `UserError`."""
 
     def error(self, message: str):
         raise UserError(f"{self.prog}: {message}")
@@ -29,11 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
     Returns:
-        0, or what the verb says; 2 for a user's mistake, 1 for any other failure, 130 for Ctrl-C. Failures are one
+        The exit code of the verb; 2 for a user error, 1 for any other failure, 130 for Ctrl-C. An error message is one
         sentence on stderr (`ssm_bench.cli._failures`).
     """
     arguments = [*(sys.argv[1:] if arguments is None else arguments)]  # a verb is named list
-    # A terminal of few characters gets a question mark for those it lacks, not the end of the program.
+    # If the encoding of the terminal lacks a character, print a question mark instead of failing.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:

@@ -1,4 +1,4 @@
-"""What a command prints, and returns, when it fails: one sentence and an exit code."""
+"""Error messages and exit codes of failed commands."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ FAILED = 1
 USER_MISTAKE = 2
 INTERRUPTED = 130
 
-#: Set to anything but 0, it prints the traceback of a failure.
+#: If this variable is set to a value other than 0, the traceback of a failure is printed.
 DEBUG = "SSM_BENCH_DEBUG"
 
 #: Errors about a path that the user can choose.
@@ -35,8 +35,8 @@ _AGAIN = 0.05
 def repeated_interrupts() -> Iterator[None]:
     """Repeats a Ctrl-C that Python would print and ignore.
 
-    An exception in a callback ends nothing, such as in the one that JAX adds to the garbage collector. The signal is
-    sent again when the callback has ended.
+    Python ignores exceptions in callbacks, such as the one that JAX adds to the garbage collector. The signal is
+    therefore sent again after the callback has ended.
     """
     earlier, timers = sys.unraisablehook, []
 
@@ -60,9 +60,9 @@ def repeated_interrupts() -> Iterator[None]:
 def report(error: BaseException) -> int:
     """Prints one sentence about an error on stderr and returns the exit code of the command.
 
-    A user's mistake is its sentence (2), Ctrl-C is "interrupted" (130), and a closed pipe is silent (0). Anything else
-    (1) names a log file in the folder for temporary files that holds the traceback. With SSM_BENCH_DEBUG=1 the
-    traceback is printed in place of the log file.
+    A `UserError` prints its sentence (exit code 2), Ctrl-C prints "interrupted" (130), and a closed pipe prints nothing
+    (0). For any other error (1), the sentence names a log file with the traceback in the folder for temporary files.
+    With SSM_BENCH_DEBUG=1, the traceback is printed instead.
     """
     if isinstance(error, BrokenPipeError):
         _discard_output()
@@ -117,7 +117,7 @@ def _write_log(error: BaseException) -> str:
 
 
 def _discard_output() -> None:
-    """Lets nothing more reach standard output: what is buffered would fail again when the interpreter exits."""
+    """Redirects standard output to the null device: flushing its buffer at exit would fail again."""
     if sys.stdout is None or sys.stdout is not sys.__stdout__:  # closed, or replaced by a caller of `main`
         return
     with contextlib.suppress(OSError, ValueError):

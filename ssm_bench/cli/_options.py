@@ -13,11 +13,11 @@ from ssm_bench.errors import UserError
 
 
 def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
-    """What describes a cell besides model and task, and how it is run."""
+    """Adds the options that describe a cell, except for model and task, and those that control its run."""
     describe_cell(parser)
     parser.add_argument("--devices", default="1", metavar="N", help="devices that share each batch (default: 1)")
-    parser.add_argument("--deadline", default="", metavar="TIME", help="save and leave before this time, like 9m")
-    again = "run again, from the start, what has a finished record; unfinished runs continue"
+    parser.add_argument("--deadline", default="", metavar="TIME", help="save and exit before this time, e.g. 9m")
+    again = "repeat finished runs from the start; interrupted runs are resumed"
     parser.add_argument("--rerun", action="store_true", help=again)
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records (default: results)")
     parser.add_argument("--track", default="", help="also report progress to tensorboard, trackio or wandb")
@@ -25,18 +25,16 @@ def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def accept_compilation_cache(parser: argparse.ArgumentParser) -> None:
-    """Lets a verb take --compilation-cache."""
-    words = (
-        "keep compiled programs here, also to copy to another machine of the same kind (default: a folder in ~/.cache)"
-    )
+    """Adds the option --compilation-cache."""
+    words = "folder of compiled programs; may be copied to a machine of the same kind (default: a folder in ~/.cache)"
     parser.add_argument("--compilation-cache", type=Path, metavar="DIR", help=words)
 
 
 def describe_cell(parser: argparse.ArgumentParser) -> None:
-    """What describes a cell besides model and task; --config.x.y=value comes on top."""
+    """Adds the options that describe a cell, except for model and task, and accepts --config.x.y=value."""
     parser.add_argument("--protocol", default="strict", help="strict (default), paper or lra")
     parser.add_argument(
-        "--data", default="", help="real, synthetic, or auto: real where found (default: auto for quick, else real)"
+        "--data", default="", help="real, synthetic, or auto: real if found (default: auto for quick, else real)"
     )
     parser.add_argument("--share", type=number, help="share of the published steps, in (0, 1]")
     parser.add_argument("--checkpoints", type=Path, default=Path("checkpoints"), help="default: checkpoints")
@@ -44,7 +42,7 @@ def describe_cell(parser: argparse.ArgumentParser) -> None:
 
 
 def accept_overrides(parser: argparse.ArgumentParser) -> None:
-    """Lets a verb take --config.x.y=value."""
+    """Accepts --config.x.y=value."""
     parser.add_argument_group("settings", "--config.x.y=VALUE changes any setting, e.g. --config.model.d_model=64")
     parser.set_defaults(overrides=[])
 
@@ -66,47 +64,47 @@ def choices(options: argparse.Namespace) -> Any:
 
 
 def number(text: str) -> float:
-    """A number for argparse, with a message that shows what was seen."""
+    """Parses a number for argparse; the error message shows the given text."""
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"takes a number, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"must be a number; got {text!r}") from None
 
 
 def names(text: str) -> list[str]:
-    """A comma-separated list for argparse, which is not empty: an unset variable would mean all."""
+    """Parses a comma-separated list for argparse; an empty list is an error, since an unset variable would mean all."""
     found = parts(text)
     if not found:
-        raise argparse.ArgumentTypeError(f"takes names with commas between, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be comma-separated names; got {text!r}")
     return found
 
 
 def parts(text: str) -> list[str]:
-    """What stands between commas, without what is empty."""
+    """The non-empty items of a comma-separated list."""
     return [part for part in text.split(",") if part]
 
 
 def once(flag: str, given: Sequence[str | int]) -> None:
-    """Refuses a list that names something twice: two processes would train the same run.
+    """Checks that a list has no duplicates, for which two processes would train the same run.
 
     Raises:
-        UserError: it does.
+        UserError: a value occurs more than once.
     """
     twice = [name for place, name in enumerate(given) if name in given[:place]]
     if twice:
-        raise UserError(f"{flag} takes each value once; got {twice[0]} {given.count(twice[0])} times")
+        raise UserError(f"{flag} must not repeat a value; got {twice[0]} {given.count(twice[0])} times")
 
 
 def count(flag: str, text: str, *, also: str = "") -> int:
     """A whole number from 1 to 2147483647.
 
     Args:
-        flag: whose it is.
-        text: what was given.
-        also: a word that the flag takes as well, for the sentence.
+        flag: the flag that has this value.
+        text: the given value.
+        also: another value that the flag accepts, for the error message.
 
     Raises:
-        UserError: anything else.
+        UserError: the text is not such a number.
     """
     # Python refuses to read thousands of digits.
     if not text.isdecimal() or len(text) > 10 or not 1 <= int(text) <= LARGEST_INTEGER:
@@ -118,7 +116,7 @@ def seeds(text: str) -> list[int]:
     """A comma-separated list of whole numbers.
 
     Raises:
-        UserError: anything else.
+        UserError: the text is not such a list.
     """
     try:
         found = [int(seed) for seed in parts(text)]
@@ -144,12 +142,12 @@ def prepare_jax(preset: str = "", *, tell: bool = True, cache: Path | None = Non
     """Settings of JAX and of messages for command-line work; called before the first computation.
 
     Args:
-        preset: of the work.
-        tell: whether the package reports what it chose.
+        preset: the preset of the runs.
+        tell: whether to log messages of the package, such as selected backends.
         cache: the folder of compiled programs; None: the default one.
 
     Raises:
-        UserError: a setting of the environment that programs cannot run with, or a cache that cannot be written.
+        UserError: an environment variable with an unsupported value, or a cache that cannot be written.
     """
     import logging
 
@@ -169,7 +167,7 @@ def prepare_jax(preset: str = "", *, tell: bool = True, cache: Path | None = Non
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # Orbax reports every save at this level.
     logging.getLogger("absl").setLevel(logging.ERROR)
-    # What the package has to say, such as which backends were chosen; in a sweep every cell would say the same.
+    # Messages of the package, such as the selected backends; in a sweep, every cell would repeat them.
     logging.basicConfig(format="%(message)s")
     logging.getLogger("ssm_bench").setLevel(logging.INFO if tell else logging.WARNING)
 
@@ -224,10 +222,10 @@ def _check_open_files() -> None:
 
 
 def _check_platform(platforms: str) -> None:
-    """Refuses JAX_PLATFORMS that ask for a GPU where JAX has no plugin for one, without starting JAX.
+    """Checks, without starting JAX, that JAX has a plugin for the GPU that JAX_PLATFORMS names.
 
     Raises:
-        UserError: so it is.
+        UserError: there is no such plugin.
     """
     from importlib.metadata import entry_points
     from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""`ssm-bench analyze`: what models do, as tables and figures."""
+"""`ssm-bench analyze`: properties of models, as tables and figures."""
 
 import argparse
 import re
@@ -19,17 +19,19 @@ EXAMPLE = """examples:
   ssm-bench analyze probes
 
 spectrum draws the eigenvalues of the discrete dynamics on the unit disk, and their time constants.
-memory draws the gradient of the output at the last position by the input k steps back, and the smallest k that holds
-90 % of it.
+memory draws the gradient of the last output with respect to the input k steps earlier, and the smallest k for which the
+distances 0 to k hold 90 % of its sum.
 hippo reconstructs a random signal from the states of HiPPO-LegS, LegT, FouT and LagT, and draws the error by order.
 views computes the output of one linear system as a differential equation, a recurrence and a convolution.
 damping runs two sequences of two tokens through a mass on a spring with low, high and negative damping.
-locality draws accuracy against the number of positions that a model sees at once, selectivity accuracy against the
-initial time constant, and probes accuracy by model, probe and state size: from the records of a plan, which
-`ssm-bench sweep --plan` trains (experiments/locality.yaml, selectivity.yaml and probes.yaml, or --plan).
-Models have their initial parameters and published sizes, and read synthetic data; --data and --config.x.y=value change
-that. --run adds a trained model: its record, or the folder that `ssm-bench export` wrote.
-Each writes results/analysis/<name>.svg and the tables that it is drawn from as CSV."""
+locality draws accuracy against the number of positions that a model sees at once.
+selectivity draws accuracy against the initial time constant.
+probes draws accuracy by model, probe and state size.
+The last three use the records of a plan, which `ssm-bench sweep --plan` trains (experiments/locality.yaml,
+selectivity.yaml and probes.yaml, or --plan).
+By default, models have initial parameters and published sizes, and their inputs are synthetic. --data and
+--config.x.y=value change this. --run adds a trained model: its record, or a folder from `ssm-bench export`.
+Each analysis writes results/analysis/<name>.svg and the tables with its data as CSV."""
 
 #: Kinds that read the records of a plan, whose file has their name.
 OF_PLANS = ("locality", "selectivity", "probes")
@@ -37,7 +39,7 @@ KINDS = ("spectrum", "memory", "hippo", "views", "damping", *OF_PLANS)
 #: Kinds that look at models.
 OF_MODELS = ("spectrum", "memory")
 
-#: Inputs that models read, where the command does not say.
+#: Default number of inputs.
 SEQUENCES = {"memory": "4"}
 
 
@@ -45,23 +47,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
     parser.add_argument("what", help=f"{', '.join(KINDS)}, as below")
     parser.add_argument("--model", type=_options.names, default=[], help="models, comma-separated")
-    parser.add_argument("--task", default="listops", help="whose recipes and inputs are taken (default: listops)")
+    parser.add_argument("--task", default="listops", help="task of the recipes and inputs (default: listops)")
     parser.add_argument(
         "--run", type=Path, action="append", default=[], dest="runs", help="a trained model: a record or a folder"
     )
-    parser.add_argument("--checkpoints", type=Path, help="of --run (default: checkpoints next to the results)")
-    parser.add_argument("--preset", default="paper", help="whose sizes are taken: paper (default) or quick")
+    parser.add_argument("--checkpoints", type=Path, help="checkpoints of --run (default: next to the results)")
+    parser.add_argument("--preset", default="paper", help="sizes of models: paper (default) or quick")
     parser.add_argument("--data", default="synthetic", help="synthetic (default), real, or auto")
-    parser.add_argument("--seed", type=int, default=0, help="of initial parameters and random choices (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of parameters and inputs (default: 0)")
+    parser.add_argument("--sequences", default="", metavar="N", help="number of inputs (default: 1; for memory: 4)")
+    parser.add_argument("--length", default="1024", metavar="N", help="maximum length of inputs (default: 1024)")
+    parser.add_argument("--part", default="", help="for memory: mixer (default) or the block around it")
     parser.add_argument(
-        "--sequences", default="", metavar="N", help="inputs that models read (default: 1, of memory 4)"
+        "--plan", type=Path, help=f"for {', '.join(OF_PLANS)}: the plan (default: experiments/<kind>.yaml)"
     )
-    parser.add_argument("--length", default="1024", metavar="N", help="their length at most (default: 1024)")
-    parser.add_argument("--part", default="", help="of memory: mixer (default) or block, with all that surrounds it")
-    parser.add_argument(
-        "--plan", type=Path, help=f"of {', '.join(OF_PLANS)}: whose records (default: that of the kind)"
-    )
-    parser.add_argument("--name", default="", help="of the files (default: the kind of analysis)")
+    parser.add_argument("--name", default="", help="name of the files (default: the kind of analysis)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)")
     _options.accept_overrides(parser)
 
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     """Computes, prints a summary and writes the files.
 
     Raises:
-        UserError: an unknown name or an impossible size, no model, no record, or files that can not be read or written.
+        UserError: an unknown name or an impossible size, no model, no record, or files that cannot be read or written.
     """
     if options.what not in KINDS:
         raise unknown_name("analyze", options.what, KINDS)

@@ -12,8 +12,8 @@ EXAMPLE = """examples:
   ssm-bench data verify
   ssm-bench data export listops --data-dir ~/tensorflow_datasets
 
-SSM_BENCH_RAW names the folder with the files you have, SSM_BENCH_CACHE the folder for prepared arrays
-(~/.cache/ssm_bench without it). See docs/data.md for what is looked for."""
+SSM_BENCH_RAW is the folder with your data files. SSM_BENCH_CACHE is the folder for prepared arrays (default:
+~/.cache/ssm_bench). docs/data.md lists the supported files."""
 
 _SHOWN_CHARACTERS = 1000
 _SHOWN_VOCABULARY = 40
@@ -23,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
-    prepare = actions.add_parser("prepare", help="prepare tasks into the cache, downloading or generating if need be")
+    prepare = actions.add_parser("prepare", help="prepare data into the cache; download or generate if necessary")
     prepare.add_argument("tasks", nargs="+", metavar="TASK", help="names of tasks, or 'all' for all but probes")
     _tokens(prepare)
     prepare.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
-    prepare.add_argument("--again", action="store_true", help="replace what is prepared")
+    prepare.add_argument("--again", action="store_true", help="replace data that are already prepared")
 
     describe = actions.add_parser("describe", help="show the data card of a task and some examples")
     describe.add_argument("task", metavar="TASK")
@@ -38,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--examples", "--examples-shown", type=int, default=3, metavar="N", help="training examples (default: 3)"
     )
     describe.add_argument(
-        "--out", type=Path, metavar="FILE", help="write the examples alone: a page .md or picture .png"
+        "--out", type=Path, metavar="FILE", help="write only the examples, as a page (.md) or picture (.png)"
     )
 
-    actions.add_parser("list", help="show what is prepared and which files are found")
+    actions.add_parser("list", help="list prepared data and source files")
 
-    verify = actions.add_parser("verify", help="recompute what is known of prepared data, and look for duplicates")
+    verify = actions.add_parser("verify", help="recompute checksums and facts of prepared data, and find duplicates")
     verify.add_argument("tasks", nargs="*", metavar="TASK", help="names of tasks (default: all)")
     verify.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
 
@@ -58,7 +58,7 @@ def _tokens(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs one action; verify returns 1 where something is damaged or differs from what is recorded."""
+    """Runs one action; verify returns 1 if data are damaged or differ from the recorded facts."""
     return _ACTIONS[options.action](options)
 
 
@@ -226,7 +226,7 @@ def _export(options: argparse.Namespace) -> int:
     try:
         name, folder = tfds_builders.build(options.task, options.tokens, options.data_dir.expanduser())
     except OSError as error:
-        raise UserError(f"can not write to --data-dir {options.data_dir}: {error.strerror or error}") from error
+        raise UserError(f"cannot write to --data-dir {options.data_dir}: {error.strerror or error}") from error
     print(f"{name}, {folder}")
     print(
         f'read it with: tfds.data_source("{name}", data_dir="{options.data_dir}", '

@@ -8,8 +8,8 @@ HELP = "score the best checkpoint of a run on a split, every example once"
 EXAMPLE = """example:
   ssm-bench eval --model s5 --task text --preset quick --split validation
 
-Name the run with the same options that trained it, and one of a budget with the --share that its record states. The
-test split of a run that is not at its end is not scored: that is done once, with the best parameters of all."""
+Give the same options as for training; for a run with a budget, give the --share that its record states. The test split
+of an unfinished run is not scored, because the test split is scored only once, with the best parameters of the run."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if options.split == "test" and done < steps:
         raise UserError(
             f"--split test is scored once, at the end of a run; this one is at step {done} of {steps}: "
-            "--split validation or train"
+            "use --split validation or train"
         )
     accuracy, loss = trainer.score(best["params"], best["stats"], options.split)
     step = int(trainer.outcome.best["step"])

@@ -9,7 +9,7 @@ HELP = "write a trained model as a folder: safetensors, configuration, model car
 EXAMPLE = """example:
   ssm-bench export results/runs/quick/listops/s5/*.json --out s5-listops
 
-The record names the run, whose checkpoint must still be there, or its model kept by `ssm-bench train --keep-model`.
+The record identifies the run. Its checkpoint, or the model kept by `ssm-bench train --keep-model`, must still exist.
 In Python, `ssm_bench.load("s5-listops")` reads the folder."""
 
 

@@ -1,4 +1,4 @@
-"""`ssm-bench list`: what there is."""
+"""`ssm-bench list`: available models, tasks, mixers, scaffolds, presets and settings."""
 
 import argparse
 import sys
@@ -16,8 +16,8 @@ EXAMPLE = """examples:
   ssm-bench list settings
   ssm-bench list settings --format markdown --out docs/settings.md
 
-With --format, models are a table of what kind of system each is, with its parameters and state size on every task,
-after Table I of arXiv 2403.16899; read from the classes and the published recipes."""
+With --format, `list models` writes a table with the kind of system, parameters and state size of each model on every
+task, like Table I of arXiv 2403.16899. The values come from the classes and the published recipes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,12 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="?", default="models", help=f"one of {', '.join(ROWS)} (default: models)")
     parser.add_argument("--format", default="", help="models: csv, latex or markdown; settings: markdown")
     parser.add_argument("--models", type=_options.names, default=[], help="rows of the table (default: all)")
-    parser.add_argument("--data", default="auto", help="whose vocabularies size embeddings: auto, real or synthetic")
+    parser.add_argument("--data", default="auto", help="data that determine vocabularies: auto, real or synthetic")
     parser.add_argument("--out", type=Path, help="write the table to this file")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb: one line each, name first; or the table of models."""
+    """Prints one line per item with its name first, or writes a table."""
     if options.what not in ROWS:
         raise unknown_name("list", options.what, ROWS)
     if options.format:
@@ -88,7 +88,7 @@ def _written(text: str, out: Path | None) -> int:
 
 
 def _described(names: Iterable[str], find: Callable[[str], object]) -> list[tuple[str, str]]:
-    """Each name with the first line of what describes it; a plug-in that can not be imported says so on its line."""
+    """Each name with the first line of its description; for a plug-in that cannot be imported, the error."""
     rows = []
     for name in names:
         try:
@@ -151,7 +151,7 @@ def _settings() -> list[tuple[str, str]]:
     ]
 
 
-#: What there is to list -> what finds it, as names and words.
+#: Kind of item -> function that returns names and descriptions.
 ROWS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "models": _models,
     "tasks": _tasks,

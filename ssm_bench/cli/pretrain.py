@@ -11,11 +11,11 @@ EXAMPLE = """example:
   ssm-bench pretrain --model s4 --task text --preset quick --data synthetic --out pretrained
   ssm-bench train --model s4 --task text --preset quick --data synthetic --init-from pretrained
 
-The objective masked predicts hidden inputs from all others; causal predicts the next input, and needs a causal model
-(--config.mixer.bidirectional=False). Only inputs of the training split are used, some of them to score the rest.
+The objective masked predicts hidden inputs from all others. causal predicts the next input and needs a causal model
+(--config.mixer.bidirectional=False). Only inputs of the training split are used; some are held out for scoring.
 
-exit codes: 0 the weights are written, now or before; 1 the loss was not finite; 3 it was stopped before its end, and
-the same command continues it; 2 a mistake in the command, 130 interrupted."""
+exit codes: 0 the weights are written, now or before; 1 the loss was not finite; 3 it was interrupted, and the same
+command resumes it; 2 an invalid command; 130 ended by a second Ctrl-C."""
 
 #: Without a published share or schedule of their own.
 PRESETS = ("custom", "quick")
@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help=where)
     _options.describe_cell(parser)
     parser.add_argument("--devices", default="1", metavar="N", help="devices that share each batch (default: 1)")
-    parser.add_argument("--deadline", default="", metavar="TIME", help="save and leave before this time, like 9m")
-    parser.add_argument("--rerun", action="store_true", help="pretrain again what is finished")
+    parser.add_argument("--deadline", default="", metavar="TIME", help="save and exit before this time, e.g. 9m")
+    parser.add_argument("--rerun", action="store_true", help="repeat a finished pretraining")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of results (default: results)")
     _options.accept_compilation_cache(parser)
 

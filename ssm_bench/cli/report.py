@@ -10,7 +10,7 @@ HELP = "write all results as one HTML page, or serve it on this machine while a 
 EXAMPLE = """examples:
   ssm-bench report                       write results/report.html; it needs no network
   ssm-bench report --out page.html       another file; its links lead to the records
-  ssm-bench report --watch               serve it on 127.0.0.1 and renew it when a run ends
+  ssm-bench report --watch               serve it on 127.0.0.1 and update it when a run ends
 """
 
 PORT = 8000
@@ -22,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file (default: report.html in that folder)")
     parser.add_argument("--watch", action="store_true", help="serve the page on 127.0.0.1 until Ctrl-C, write nothing")
-    parser.add_argument("--port", metavar="N", help=f"of --watch; 0 takes a free one (default: {PORT})")
+    parser.add_argument("--port", metavar="N", help=f"port for --watch; 0 selects a free port (default: {PORT})")
 
 
 def run(options: argparse.Namespace) -> int:
     """Writes or serves the page; returns the exit code.
 
     Raises:
-        UserError: there is no such folder, flags contradict each other, or the file or the port can not be used.
+        UserError: there is no such folder, flags contradict each other, or the file or the port cannot be used.
     """
     from ssm_bench.report import page
 
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def warn(sentence: str) -> None:
-    """Names a file that is left out."""
+    """Prints a warning about a file that is left out."""
     print(f"warning: left out {sentence}", file=sys.stderr)
 
 
@@ -55,7 +55,7 @@ def _serve(options: argparse.Namespace) -> int:
     from ssm_bench.report.page.serve import HOST, server
 
     if options.out is not None:
-        raise UserError("--out writes a file and --watch serves the page: give one of them")
+        raise UserError("--out writes a file and --watch serves the page: use one of them")
     text = f"{PORT}" if options.port is None else options.port
     if not text.isdecimal() or len(text) > 5 or int(text) > LARGEST_PORT:
         raise UserError(f"--port takes a whole number from 0 to {LARGEST_PORT}; got {text!r}")

@@ -29,10 +29,10 @@ EXAMPLE = """examples:
   ssm-bench sweep --preset paper --engine slurm --nodes 4 --time 4h   four nodes of a cluster share the cells
   ssm-bench sweep --preset paper --engine ray                         cells as tasks of a Ray cluster
 
-Worker processes share the cells, as many as --jobs says: by default one a GPU or one a CPU core. With --devices N
-each of them trains on N GPUs at a time.
-With --plan the cells, their order and their settings come from a file; --groups, --models and --tasks select some.
-A sweep that is stopped (Ctrl-C, --deadline) resumes with the same command."""
+--jobs worker processes share the cells; by default, there is one per GPU or one per CPU core. With --devices N, each
+worker trains on N GPUs at a time.
+With --plan, the cells, their order and their settings come from a file; --groups, --models and --tasks select some.
+After Ctrl-C or --deadline, the same command resumes the sweep."""
 
 #: More worker processes than any machine has room for.
 MOST_JOBS = 1024
@@ -43,24 +43,24 @@ ENGINES = ("local", "slurm", "ray")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this verb."""
-    parser.add_argument("--plan", type=Path, metavar="FILE", help="cells and settings, like experiments/campaign.yaml")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="plan file, such as experiments/campaign.yaml")
     parser.add_argument("--groups", type=_options.names, default=[], help="comma-separated groups of the plan")
     parser.add_argument(
-        "--gpus", type=_options.names, default=[], metavar="N", help="with --dry-run: the time on N devices, like 8,64"
+        "--gpus", type=_options.names, default=[], metavar="N", help="with --dry-run: time on N devices, e.g. 8,64"
     )
-    parser.add_argument("--status", action="store_true", help="list the cells and how far each is, run none")
+    parser.add_argument("--status", action="store_true", help="list the cells and their states, run nothing")
     _add_engine_arguments(parser)
     parser.add_argument("--preset", help="quick (default), budget, paper or custom")
-    parser.add_argument("--models", type=_options.names, default=[], help="comma-separated, each once; default: all")
+    parser.add_argument("--models", type=_options.names, default=[], help="comma-separated, unique; default: all")
     parser.add_argument(
-        "--tasks", type=_options.names, default=[], help="comma-separated, each once; default: all but probes"
+        "--tasks", type=_options.names, default=[], help="comma-separated, unique; default: all but probes"
     )
-    parser.add_argument("--seeds", help="comma-separated, each once; default: 0")
+    parser.add_argument("--seeds", help="comma-separated, unique; default: 0")
     parser.add_argument(
-        "--together", action="store_true", help="train all seeds of a cell in one program, where steps are short"
+        "--together", action="store_true", help="train all seeds of a cell in one program, for short steps"
     )
-    parser.add_argument("--budget", default="", metavar="TIME", help="spread this time over the cells, like 4h")
-    parser.add_argument("--jobs", default="auto", metavar="N", help="worker processes (default: one a GPU, or a core)")
+    parser.add_argument("--budget", default="", metavar="TIME", help="divide this time among the cells, e.g. 4h")
+    parser.add_argument("--jobs", default="auto", metavar="N", help="worker processes (default: one per GPU or core)")
     parser.add_argument(
         "--compile-ahead", action="store_true", help="compile the next cell while a cell trains; not on TPUs"
     )
@@ -69,29 +69,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say where the sweep runs, which its tasks on a cluster do not get."""
-    words = "list the cells and what they will cost, run none; with --engine slurm: print the job script"
+    """Adds the arguments that select where the sweep runs; they are not passed to its tasks on a cluster."""
+    words = "list the cells and their expected cost, run nothing; with --engine slurm: print the job script"
     parser.add_argument("--dry-run", action="store_true", help=words)
-    parser.add_argument("--engine", default="local", help="local (default), slurm: submit an array job, or ray")
+    parser.add_argument("--engine", default="local", help="local (default), slurm (submit an array job) or ray")
     parser.add_argument(
-        "--address", metavar="HOST:PORT", help="ray: head of the cluster (default: RAY_ADDRESS, or here)"
+        "--address", metavar="HOST:PORT", help="ray: head of the cluster (default: RAY_ADDRESS, or this machine)"
     )
     parser.add_argument("--nodes", metavar="N", help="slurm: tasks of the array, each on one node (default: 1)")
-    parser.add_argument("--time", metavar="TIME", help="slurm: time limit of a task, like 4h; it is requeued after it")
-    parser.add_argument("--partition", help="slurm: partition (default: that of the cluster)")
+    parser.add_argument("--time", metavar="TIME", help="slurm: time limit of a task, e.g. 4h; then requeued")
+    parser.add_argument("--partition", help="slurm: partition (default: the cluster's default)")
     parser.add_argument("--gpus-per-node", metavar="G", help="slurm: GPUs of each task (default: none requested)")
     parser.add_argument(
-        "--sbatch", metavar="OPTIONS", help='slurm: more options, like --sbatch="--account=me --mem=64G"'
+        "--sbatch", metavar="OPTIONS", help='slurm: more options, e.g. --sbatch="--account=me --mem=64G"'
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb: 0 if every cell ended well or was stopped in time, 1 if one failed."""
+    """Runs the verb; returns 1 if a cell failed, else 0."""
     _check_engine(options)
     if options.plan:
         return _run_plan(options)
     if options.groups:
-        raise UserError("--groups goes with --plan FILE")
+        raise UserError("--groups requires --plan FILE")
     options.preset = options.preset or "quick"
     _options.prepare_jax(options.preset, tell=False, cache=options.compilation_cache)
     from ssm_bench.config import experiment_names
@@ -102,9 +102,9 @@ def run(options: argparse.Namespace) -> int:
     from ssm_bench.training.stop import Stop
 
     if options.budget and options.share:
-        raise UserError("--budget and --share both say how long to train: give one of them")
+        raise UserError("--budget and --share both set the length of training: use one of them")
     if options.together and options.budget:
-        raise UserError("--budget times a seed alone, which --together trains with others: give --share")
+        raise UserError("--budget times single seeds, but --together trains several in one program: use --share")
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
     budget = parse_duration("--budget", options.budget) if options.budget else None
     choices = _options.choices(options)
@@ -122,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     devices, jobs = _options.count("--devices", options.devices), _jobs(options)
     if options.together and devices > 1:
-        raise UserError(f"--together fills one device, --devices divides a run among several: got {devices} of them")
+        raise UserError(f"--together uses one device, but --devices divides a run among several; got {devices}")
     runner = cells.Runner(
         choices=choices,
         results=options.results,
@@ -149,20 +149,20 @@ def run(options: argparse.Namespace) -> int:
 def _planned(
     options: argparse.Namespace, models: list[str], tasks: list[str], seeds: list[int], *, cluster: bool = False
 ) -> list[tuple["Group", "Outlook"]]:
-    """The cells of a sweep without a plan, as the one group that they are, and what records say about them.
+    """The cells of a sweep without a plan as one group, each with its `Outlook`.
 
     Args:
-        options: of the command.
-        models: names.
-        tasks: names.
-        seeds: numbers.
-        cluster: the device of this machine does not matter.
+        options: options of the command.
+        models: names of models.
+        tasks: names of tasks.
+        seeds: the seeds.
+        cluster: whether the cells run on other machines, so that the device of this machine does not matter.
     """
     from ssm_bench.sweep import forecast, plan
 
     if options.budget:
         flag = "--status" if options.status else "--dry-run"
-        raise UserError(f"{flag} refers to a schedule, and --budget sets none: give --share")
+        raise UserError(f"{flag} needs a known schedule, which --budget does not set: use --share")
     group = plan.Group(
         group=options.preset,
         models=models,
@@ -182,10 +182,10 @@ def _planned(
 
 
 def _check_engine(options: argparse.Namespace) -> None:
-    """Refuses options that do not go with the engine.
+    """Checks that the options can be combined with the engine.
 
     Raises:
-        UserError: names them.
+        UserError: names the options that cannot be combined.
     """
     if options.engine not in ENGINES:
         raise unknown_name("--engine", options.engine, ENGINES)
@@ -196,38 +196,38 @@ def _check_engine(options: argparse.Namespace) -> None:
     for engine, names in of_engine.items():
         for name in names:
             if engine != options.engine and getattr(options, name) is not None:
-                raise UserError(f"--{name.replace('_', '-')} goes with --engine {engine}")
+                raise UserError(f"--{name.replace('_', '-')} requires --engine {engine}")
     if options.engine != "slurm":
         if options.gpus and not options.dry_run:
-            raise UserError("--gpus goes with --dry-run; how many GPUs a sweep uses is set by --jobs and --devices")
+            raise UserError("--gpus requires --dry-run; --jobs and --devices set how many GPUs a sweep uses")
         if options.engine == "ray" and options.budget:
-            raise UserError("--budget does not go with --engine ray: it divides the time of one machine: give --share")
+            raise UserError("--budget cannot be used with --engine ray, which has no common time: use --share")
         if options.engine == "ray" and options.compile_ahead:
-            raise UserError("--compile-ahead does not go with --engine ray, which leaves no second process on a device")
+            raise UserError("--compile-ahead cannot be used with --engine ray, which runs one process per device")
         if options.engine == "ray" and options.jobs != "auto":
-            raise UserError("--jobs does not go with --engine ray, which runs as many cells as there are GPUs or cores")
+            raise UserError("--jobs cannot be used with --engine ray, which runs one cell per GPU or core")
         return
     for name, instead in {
-        "deadline": "give --time, the time limit of a task",
-        "budget": "it divides the time of one machine: give --share",
-        "rerun": "every task would run every cell again: delete the records instead",
-        "gpus": "leave it out to see the script, or --engine to see the cost",
+        "deadline": "use --time, the time limit of a task",
+        "budget": "it divides the time of one machine, so use --share",
+        "rerun": "every task would repeat every cell, so delete the records instead",
+        "gpus": "omit --gpus to print the script, or --engine to print the cost",
     }.items():
         if getattr(options, name):
-            raise UserError(f"--{name} does not go with --engine slurm: {instead}")
+            raise UserError(f"--{name} cannot be used with --engine slurm: {instead}")
     if not options.time:
-        raise UserError("--engine slurm needs --time, the time limit of a task, like 4h")
+        raise UserError("--engine slurm requires --time, the time limit of a task, such as 4h")
 
 
 def _status(options: argparse.Namespace, planned: list[tuple["Group", "Outlook"]]) -> int:
-    """Lists the cells and how far each is."""
+    """Lists the cells and their states."""
     from ssm_bench.sweep import slurm, status
 
     tasks = None
     try:
         tasks = slurm.queued(slurm.job_name(options.results))
     except UserError as error:
-        # SLURM may be installed without a cluster, or not answer: records and locks tell the rest.
+        # SLURM may be installed without a cluster, or not answer. Records and locks are sufficient for the list.
         print(f"warning: the tasks of SLURM are unknown: {error}", file=sys.stderr)
     print(status.report(planned, options.checkpoints, tasks))
     return 0
@@ -236,7 +236,7 @@ def _status(options: argparse.Namespace, planned: list[tuple["Group", "Outlook"]
 def _on_ray(
     options: argparse.Namespace, wanted: list["Cell"], runner: "Runner", stop: "Stop", prepare: Callable[[], None]
 ) -> list[tuple["Cell", str]]:
-    """Runs cells as tasks of a Ray cluster, which run in folders of their own."""
+    """Runs cells as tasks of a Ray cluster; each task has its own working directory."""
     from ssm_bench.sweep import ray
 
     runner = replace(runner, results=options.results.resolve(), checkpoints=options.checkpoints.resolve())
@@ -266,7 +266,7 @@ def _submit(options: argparse.Namespace, wanted: list["Cell"], runner: "Runner")
     job = slurm.submit(array)
     print(
         f"submitted job {job}, named {array.name}: {len(wanted)} cells, shared by {array.nodes} "
-        f"task{'s' * (array.nodes > 1)} of {options.time}, each of which is requeued until it has nothing left to do\n"
+        f"task{'s' * (array.nodes > 1)} of {options.time}; each is requeued until no cells are left\n"
         f"output: slurm-{job}_*.out; progress: squeue --job {job}, or the same sweep with --status; end: scancel {job}"
     )
     return 0
@@ -289,9 +289,9 @@ def _run_plan(options: argparse.Namespace) -> int:
     for name in ("preset", "seeds", "share", "budget", "together", "data", "overrides"):
         if (value := getattr(options, name)) not in (None, "", []) and value is not False:
             flag = value[0] if name == "overrides" else f"--{name}"
-            raise UserError(f"{flag} is set by the plan, for each group of cells: change {options.plan}")
+            raise UserError(f"{flag} is set by the plan for each group of cells: edit {options.plan}")
     if options.protocol != "strict":
-        raise UserError(f"--protocol is set by the plan, for each group of cells: change {options.plan}")
+        raise UserError(f"--protocol is set by the plan for each group of cells: edit {options.plan}")
     deadline = parse_duration("--deadline", options.deadline) if options.deadline else None
     devices, jobs = _options.count("--devices", options.devices), _jobs(options)
     groups = plan.read(options.plan)
@@ -327,7 +327,7 @@ def _run_plan(options: argparse.Namespace) -> int:
     statuses: list[str] = []
     with Stop(deadline) as stop:
         if options.engine == "ray":
-            # Ray shares out whole GPUs, whatever `per_gpu` says.
+            # Ray assigns whole GPUs and ignores `per_gpu`.
             timed = [records.timed(group, one, 1) for group, one in planned]
             reached = _on_ray(options, timed, runner, stop, prepare)
             return _close(options, len(planned), [status for _, status in reached])
@@ -342,7 +342,7 @@ def _run_plan(options: argparse.Namespace) -> int:
 
 
 def _jobs(options: argparse.Namespace) -> int:
-    """How many workers were asked for; 0: as many as suit the machine."""
+    """The requested number of workers; 0: a number that suits the machine."""
     jobs = 0 if options.jobs == "auto" else _options.count("--jobs", options.jobs, also="auto")
     if jobs > MOST_JOBS:
         raise UserError(f"--jobs is at most {MOST_JOBS}; got {jobs}")
@@ -352,11 +352,11 @@ def _jobs(options: argparse.Namespace) -> int:
 def _sweep(
     wanted: list["Cell"], runner: "Runner", stop: "Stop", places: list, prepare: Callable[[], None], ahead: bool
 ) -> list[tuple["Cell", str]]:
-    """Runs cells in this process, or in worker processes where there are several places or cells are compiled ahead."""
+    """Runs cells in this process, or in worker processes if there are several places or cells are compiled ahead."""
     from ssm_bench.sweep import cells, workers
 
     if ahead and workers.on_tpu():
-        raise UserError("--compile-ahead needs a second process on the device, and a TPU has one: leave it out")
+        raise UserError("--compile-ahead needs a second process on the device, but a TPU allows only one: omit it")
     if len(places) > 1 or ahead:
         return workers.sweep(wanted, runner, stop, places, prepare, ahead)
     return cells.sweep(wanted, runner, stop)
@@ -381,13 +381,13 @@ def _close(options: argparse.Namespace, cells: int, statuses: list[str]) -> int:
 
 
 def _with_recipes(wanted: list["Cell"], preset: str) -> list["Cell"]:
-    """Under presets that need a recipe the cells that have one; all cells if none has, so that the first one fails."""
+    """The cells with a recipe, for presets that need one; all cells if none has one, so that the first fails."""
     from ssm_bench.config import has_recipe
     from ssm_bench.data import spec
     from ssm_bench.sweep.recipe import FREE
 
     for task in dict.fromkeys(cell.task for cell in wanted):
-        spec(task)  # an unknown one is refused, not left out
+        spec(task)  # an unknown name is an error and is not left out
     if preset not in FREE:
         return wanted
     lacking: dict[str, dict[str, None]] = {}
@@ -403,7 +403,7 @@ def _with_recipes(wanted: list["Cell"], preset: str) -> list["Cell"]:
 
 
 def _table_order(task: str) -> tuple[int, str]:
-    """Short sequences first, so that a sweep that is cut short has seen most columns."""
+    """Tasks with short sequences first, so that an interrupted sweep has results for most columns."""
     from ssm_bench.data import spec
 
     found = spec(task)

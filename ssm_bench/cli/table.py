@@ -15,7 +15,7 @@ EXAMPLE = """examples:
   ssm-bench table                        every table: published recipes (presets paper and budget), quick, custom
   ssm-bench table --preset quick         one table
   ssm-bench table --missing              the cells that have no finished run yet
-  ssm-bench table --check                write nothing; exit 1 if a file is not what the records make
+  ssm-bench table --check                write nothing; exit 1 if a file does not match the records
 """
 
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="file with <!-- table:begin NAME --> markers (default: README.md next to a folder called results)",
     )
     parser.add_argument("--missing", action="store_true", help="list the cells without a finished run, write nothing")
-    parser.add_argument("--check", action="store_true", help="write nothing, exit 1 where regenerating changes a byte")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file differs from the records")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -75,13 +75,13 @@ def show_and_write(results: Path, preset: str | None, protocol: str | None, read
 
 
 def _check(results: Path, preset: str | None, protocol: str | None, readme: Path | None) -> int:
-    """Names the files that are not what the records make; returns the exit code."""
+    """Prints the files that do not match the records; returns the exit code."""
     from ssm_bench.report import publish
 
     made, texts, bad = _contents(results, preset, protocol, readme)
     unlike = publish.stale(texts) + (publish.orphans(made, results) if preset is None and protocol is None else [])
     for path in unlike:
-        print(f"{path}: not what the records make; run `ssm-bench table`")
+        print(f"{path}: does not match the records; run `ssm-bench table`")
     return 1 if unlike or bad else 0
 
 
@@ -111,7 +111,7 @@ def _cluster_page(results: Path, readme: Path) -> dict[Path, str]:
 def _contents(
     results: Path, preset: str | None, protocol: str | None, readme: Path | None
 ) -> tuple[list["Table"], dict[Path, str], list[str]]:
-    """The tables, the texts of all files that show them, and a sentence on every bad record."""
+    """The tables, the texts of all files that show them, and a sentence about every invalid record."""
     from ssm_bench.record import store
     from ssm_bench.report import publish
 
@@ -137,9 +137,9 @@ def _warn(bad: list[str]) -> None:
 
 
 def readme_of(results: Path, readme: Path | None) -> Path | None:
-    """The page that holds tables between markers: the given one, or the README.md next to a folder called `results`.
+    """The page with table markers: the given one, or the README.md next to a folder called `results`.
 
-    The latter need not exist. None for a folder of another name: the pages next to it are about other records.
+    That README.md need not exist. None if the folder has another name, since the pages next to it show other records.
 
     Raises:
         UserError: the given page does not exist.
@@ -163,9 +163,9 @@ def check_protocol(protocol: str | None) -> None:
 
 
 def no_records(results: Path, preset: str | None, protocol: str | None = None) -> UserError:
-    """The error of a verb that found no record for what was asked."""
+    """The error for a selection without records."""
     asked = [f" --{name} {value}" for name, value in (("preset", preset), ("protocol", protocol)) if value]
     return UserError(
         f"no records{' for' if asked else ''}{''.join(asked)} under {(results / 'runs').resolve()}; "
-        "`ssm-bench train` or `make reproduce-table` makes some"
+        "create some with `ssm-bench train` or `make reproduce-table`"
     )

@@ -16,9 +16,9 @@ EXAMPLE = """example:
 
 The same command resumes a run that was stopped. --preset quick takes a toy-size model.
 
-exit codes: 0 the run is finished, now or before; 1 it failed (its record says diverged, oom or error);
-3 it was stopped before its end, and the same command continues it; 2 a mistake in the command, 130 interrupted.
-A finished run is not run again, but under quick and custom when the code has changed since."""
+exit codes: 0 the run is finished, now or before; 1 it failed (status diverged, oom or error);
+3 it was interrupted, and the same command resumes it; 2 an invalid command; 130 ended by a second Ctrl-C.
+A finished run is not repeated, except under quick and custom if the code has changed since."""
 
 STATUS_CODES = {"ok": 0, "partial": 3}
 
@@ -29,17 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, help="see `ssm-bench list tasks`")
     parser.add_argument("--preset", default="custom", help="custom (default), quick, budget or paper")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.add_argument("--show-config", action="store_true", help="print the resolved configuration and stop")
+    parser.add_argument("--show-config", action="store_true", help="print the resolved configuration and exit")
     keep = "write the trained model of a finished run to results/models, as `ssm-bench export` does"
     parser.add_argument("--keep-model", action="store_true", help=keep)
     start = "start from the weights that `ssm-bench pretrain` wrote; the preset of the record is then `pretrained`"
     parser.add_argument("--init-from", type=Path, metavar="DIR", help=start)
     _options.add_cell_arguments(parser)
-    several = parser.add_argument_group("one run by several processes", "start the same command once for each")
-    where = "address of process 0, or auto: as SLURM, Open MPI or Kubernetes say"
+    several = parser.add_argument_group("one run by several processes", "start the same command once per process")
+    where = "address of process 0, or auto: from the environment of SLURM, Open MPI or Kubernetes"
     several.add_argument("--coordinator", default="", metavar="HOST:PORT", help=where)
     several.add_argument("--processes", default="", metavar="N", help="number of processes")
-    several.add_argument("--process", default="", metavar="I", help="number of this one, from 0")
+    several.add_argument("--process", default="", metavar="I", help="index of this process, from 0")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -120,15 +120,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _devices(options: argparse.Namespace) -> int:
-    """How many devices train, those of all processes of the run, which meet here.
+    """The number of devices of all processes of the run; connects the processes.
 
     Raises:
-        UserError: a number that does not fit, or processes that do not meet.
+        UserError: an invalid number, or processes that cannot connect.
     """
     if not options.coordinator:
         for flag in ("process", "processes"):
             if getattr(options, flag):
-                raise UserError(f"--{flag} goes with --coordinator, the address of process 0")
+                raise UserError(f"--{flag} requires --coordinator, the address of process 0")
         return _options.count("--devices", options.devices)
     import jax
 
@@ -136,7 +136,7 @@ def _devices(options: argparse.Namespace) -> int:
 
     if options.coordinator == "auto":
         if options.process or options.processes:
-            raise UserError("--coordinator auto finds --processes and --process by itself: leave them out")
+            raise UserError("--coordinator auto determines --processes and --process itself: omit them")
         processes.join("auto")
     else:
         host, _, port = options.coordinator.rpartition(":")
@@ -151,14 +151,13 @@ def _devices(options: argparse.Namespace) -> int:
     devices = jax.device_count()
     if options.devices not in ("1", str(devices)):
         raise UserError(
-            f"--devices is {devices} with --coordinator, all devices of all processes: leave it out; got "
-            f"{options.devices}"
+            f"--devices is {devices} with --coordinator, all devices of all processes: omit it; got {options.devices}"
         )
     return devices
 
 
 def _keep(record: "RunRecord", options: argparse.Namespace) -> None:
-    """Writes the model of a finished run, if it is asked for."""
+    """Writes the model of a finished run, if --keep-model is set."""
     if options.keep_model and record.status == "ok":
         from ssm_bench.training import trained
 

@@ -1,19 +1,19 @@
-"""`ssm-bench verify`: checks every record, and that tables and figures follow from them."""
+"""`ssm-bench verify`: checks every record, and that tables and figures match the records."""
 
 import argparse
 from pathlib import Path
 
-HELP = "check every record, and that tables, README and figures are what the records make"
+HELP = "check every record, and that tables, README and figures match the records"
 EXAMPLE = """example:
   ssm-bench verify                       one line per problem; exit 1 if there is one
-  ssm-bench verify --migrate             first rewrite records of earlier versions, and move records to their places
+  ssm-bench verify --migrate             first rewrite records of earlier versions, and move records to their paths
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `ssm-bench verify`."""
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)")
-    migrate = "first rewrite records of earlier versions, and move records to where they belong"
+    migrate = "first rewrite records of earlier versions, and move records to their paths"
     parser.add_argument("--migrate", action="store_true", help=migrate)
     parser.add_argument(
         "--readme", type=Path, help="page with table markers (default: README.md next to a folder called results)"
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """Prints a line for every problem; returns 1 if there is one, else 0.
 
     Raises:
-        UserError: there is no such folder, or `store.migrate` can not move a record.
+        UserError: there is no such folder, or `store.migrate` cannot move a record.
     """
     from ssm_bench.cli.table import readme_of
     from ssm_bench.errors import UserError, printable

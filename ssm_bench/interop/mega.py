@@ -25,7 +25,7 @@ def build(
     """The block, and the places of its parameters.
 
     Takes a `MegaSentenceEncoderLayer`: bidirectional where the moving average has two systems for each channel. A
-    layer of a whole model has a prefix before its names, such as "encoder.encoder.layers.0.", which is to be removed.
+    layer of a whole model has a prefix before its names, such as "encoder.encoder.layers.0.", which you must remove.
 
     Args:
         arrays: parameters and buffers by name.

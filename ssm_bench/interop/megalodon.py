@@ -17,7 +17,7 @@ def build(
 ) -> Built:
     """The causal block, and the places of its parameters.
 
-    Names begin with "mega." and "nffn."; a prefix such as "layers.0." is to be removed. A feed-forward network with a
+    Names begin with "mega." and "nffn."; remove a prefix such as "layers.0.". A feed-forward network with a
     learned scale of its output (`rescale_nffn`) is not supported.
 
     Args:

@@ -1,4 +1,4 @@
-"""Sparse Sinkhorn attention: to the own block, and to a block that a nearly doubly stochastic matrix puts beside it."""
+"""Sparse Sinkhorn attention: to the own block, and to one chosen by a nearly doubly stochastic matrix."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The hand-over point between running and reporting: one JSON file per run. Never imports JAX."""
+"""Records, the interface between training and reports: one JSON file per run. Never imports JAX."""
 
 from ssm_bench.record.identity import completed, config_hash, differences, run_name
 from ssm_bench.record.schema import (

@@ -1,21 +1,21 @@
-"""Whether a text is one BibTeX entry, so that a bibliography of many stays readable by BibTeX."""
+"""Checks that a text is one BibTeX entry, so that BibTeX can read a bibliography of several."""
 
 import re
 
 _ENTRY = re.compile(r"@(?P<type>[A-Za-z]+)\s*\{\s*(?P<key>[A-Za-z0-9_.:/+-]+)\s*,")
 
-#: What begins with @ and is no entry: preambles are TeX code, and a comment may hold anything.
+#: Commands that begin with @ but are not entries: preambles are TeX code, and comments may contain anything.
 _NO_ENTRY = ("comment", "preamble", "string")
 
 
 def key(entry: str) -> str:
-    """The key of an entry; empty for what is none."""
+    """The key of an entry; empty if the text is not an entry."""
     match = _ENTRY.match(entry.strip())
     return match["key"] if match else ""
 
 
 def problem(text: str) -> str:
-    """What keeps a text from being one entry, as the end of a sentence; empty for an entry, and for no text."""
+    """Why a text is not one entry, as the end of a sentence; empty for an entry and for an empty text."""
     entry = text.strip()
     if not entry:
         return ""

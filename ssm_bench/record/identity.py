@@ -1,7 +1,7 @@
-"""What makes two runs the same run: their recipe, their data and their seed.
+"""The identity of a run: its recipe, its data and its seed.
 
-A recipe is named by a hash of the settings that differ from their defaults. A new setting whose default is what all
-runs did before therefore changes no name.
+The name of a recipe is a hash of the settings that differ from their defaults. A new setting therefore changes no name
+if its default is the behavior of earlier runs.
 """
 
 import hashlib
@@ -12,14 +12,14 @@ from typing import Any
 
 from ssm_bench.config import base_config, leaves, merged
 
-#: Sections and settings that are outside of a recipe: they change no result, or have a place of their own in a path.
+#: Sections and settings that are not part of a recipe: they change no result, or are another part of the path.
 NOT_NAMED = ("report", "seed", "preset", "model.scan_layers", "train.data_on")
 
-#: The value at which a setting is left out of a hash, where that is not its default.
+#: Setting -> the value at which it is left out of a hash, if this is not its default.
 #:
-#: To change a default, or to add a setting whose default is not what runs did before, enter here the value of the runs
-#: that exist: their names stay, and runs with the new default get names of their own. An option of a mixer or scaffold
-#: is entered with its class's module, as "mixer.s5.blocks". Entries are never changed or removed.
+#: If you change a default, or add a setting whose default differs from the behavior of earlier runs, add the value of
+#: existing runs here. Their names then stay the same, and runs with the new default get new names. The name of an
+#: option of a mixer or scaffold includes its module, as in "mixer.s5.blocks". Never change or remove entries.
 UNNAMED = {"train.lengths": 1, "train.norm_batches": 0}
 
 HASH_DIGITS = 12
@@ -32,14 +32,14 @@ OF_CLASSES = ("mixer", "scaffold")
 
 @cache
 def base_defaults() -> dict[str, Any]:
-    """Full name -> default of every setting but the options of mixers and scaffolds."""
+    """Full name -> default of every setting, except for the options of mixers and scaffolds."""
     return leaves(base_config("").to_dict())
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration of an earlier version with the settings that exist since then, at what its runs did.
+    """A configuration of an earlier version, completed by later settings with the values of its runs.
 
-    Options of mixers and scaffolds stay as they are: their classes have the defaults.
+    Options of mixers and scaffolds are unchanged, since their classes have the defaults.
     """
     defaults = base_config("").to_dict()
     for name, value in UNNAMED.items():
@@ -81,9 +81,9 @@ def _unique(name: str, config: Mapping[str, Any]) -> str:
 
 
 def contradiction(config: Mapping[str, Any], differences_: Mapping[str, Any]) -> str:
-    """What is wrong with the differences of a configuration that were computed elsewhere; empty if nothing is.
+    """A contradiction between a configuration and its stored differences; empty if there is none.
 
-    Options of mixers and scaffolds are compared where they are listed; only their classes know whether one is
+    Options of mixers and scaffolds are compared only if they are listed, since only their classes know whether one is
     missing.
     """
     settings, listed = leaves(dict(config)), set(differences_)
@@ -99,11 +99,11 @@ def contradiction(config: Mapping[str, Any], differences_: Mapping[str, Any]) ->
 def config_hash(differences: Mapping[str, Any]) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of the differences as compact JSON with sorted keys.
 
-    1 and 1.0 are the same value, since a setting may be written either way.
+    1 and 1.0 have the same hash, since a setting may be written either way.
 
     Raises:
-        ValueError: a number that is not finite.
-        TypeError: a value that JSON does not know.
+        ValueError: a number is not finite.
+        TypeError: JSON does not support a value.
     """
     return hashlib.sha256(_text(differences).encode()).hexdigest()[:HASH_DIGITS]
 

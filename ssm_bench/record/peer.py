@@ -1,4 +1,4 @@
-"""A peer's record: the authors' own code, trained on our data; shown next to our runs, never ranked with them."""
+"""Peer records of the authors' own code, trained on our data; shown next to our runs, but not ranked."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 
 
 class Source(schema._Part, frozen=True):
-    """The authors' code: a GitHub repository, its commit, and each text that was replaced to run it today."""
+    """The authors' code: a GitHub repository, its commit, and the texts replaced to run with current packages."""
 
     repository: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$")]
     commit: Annotated[str, Meta(pattern=r"^[0-9a-f]{40}$")]
@@ -25,9 +25,9 @@ class Source(schema._Part, frozen=True):
 class PeerRecord(schema._Part, frozen=True):
     """One training run of the authors' code, finished or not.
 
-    `model` is our name of the same model, so that the two can be shown side by side. `recipe` holds the arguments that
-    the authors' code was given; `notes` say where the run differs from how the authors run it, and its circumstances.
-    `revision` is that of this repository, which fed the data; the commit of the authors' code is in `source`.
+    `model` is our name of the same model, so that both can be shown in one cell. `recipe` contains the arguments of the
+    authors' code. `notes` describe differences from how the authors run their code, and remarks on the run. `revision`
+    is the revision of this repository, which provided the data; the commit of the authors' code is in `source`.
     """
 
     schema_version: Literal[1]
@@ -53,12 +53,12 @@ class PeerRecord(schema._Part, frozen=True):
 
     @property
     def implementation(self) -> str:
-        """The code that ran, as "owner/name@commit", the commit in seven digits."""
+        """The code that was run, as "owner/name@commit" with seven digits of the commit."""
         return f"{self.source.repository}@{self.source.commit[:7]}"
 
     @property
     def share(self) -> float | None:
-        """The share of the published schedule that the run is planned for; None where none is published."""
+        """The planned share of the published schedule; None if no schedule is published."""
         return self.steps.planned / self.steps.published if self.steps.published else None
 
     def to_json(self) -> str:
@@ -79,7 +79,7 @@ def validate(raw: Mapping[str, Any], where: str = "peer record") -> PeerRecord:
 
 
 def home(record: PeerRecord, root: Path | str) -> Path:
-    """The path at which a record belongs: one for each owner, length of schedule, data set and seed."""
+    """The path of a record: one for each owner, length of schedule, data set and seed."""
     owner = record.source.repository.partition("/")[0].lower()
     name = f"{owner}-{record.steps.planned}-{record.data.checksum[:8]}-s{record.seed}.json"
     return Path(root) / "peers" / record.task / record.model / name
@@ -94,7 +94,7 @@ def read(path: Path | str) -> PeerRecord:
     """Reads one record.
 
     Raises:
-        UserError: the file is not JSON, or not a record; names the file and the field.
+        UserError: the file is not JSON or not a valid record; the message names the file and the field.
     """
     return validate(store._json(path), str(path))
 
@@ -105,7 +105,7 @@ def paths(root: Path | str) -> Iterator[Path]:
 
 
 def inconsistencies(record: PeerRecord) -> list[str]:
-    """What in a valid record contradicts itself, one sentence each; empty for a sound record."""
+    """The contradictions in a valid record, one sentence each; empty if there are none."""
     found, steps = [], record.steps
     if steps.done > steps.planned:
         found.append(f"steps.done is {steps.done}, more than steps.planned, {steps.planned}")

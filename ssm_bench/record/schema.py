@@ -1,8 +1,7 @@
-"""What a record says, field by field, and how it is read from JSON: upgrade, check, freeze.
+"""The schema of records, and their validation.
 
-`docs/records.md` explains the fields to readers. A field is added, renamed or dropped in three places: the
-class here, SCHEMA_VERSION, and a step in UPGRADES that lifts records of the version before. Speed records have a
-version of their own.
+`docs/records.md` describes the fields. To add, rename or remove a field, change the class, increment SCHEMA_VERSION,
+and add a function to UPGRADES that converts records of the previous version. Speed records have their own version.
 """
 
 import itertools
@@ -20,7 +19,7 @@ from ssm_bench.record.identity import CHECKSUM_DIGITS, HASH_DIGITS, config_hash,
 
 SCHEMA_VERSION = 2
 
-#: version -> what turns a run record of that version into one of the next.
+#: Version -> function that converts a run record of this version to the next.
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: version1.upgrade}
 
 SPEED_VERSION = 2
@@ -44,14 +43,14 @@ Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\
 
 
 class _Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A part of a record: immutable, every field given, none unknown."""
+    """A part of a record: immutable, all fields required, no unknown fields."""
 
 
 class Task(_Part, frozen=True, omit_defaults=True):
     """The task as it was run.
 
     Attributes:
-        suite: the tasks that it is compared with; "lra", the comparison table, is omitted.
+        suite: the group of tasks that share a table; "lra", the comparison table, is omitted in JSON.
     """
 
     name: Name
@@ -62,7 +61,7 @@ class Task(_Part, frozen=True, omit_defaults=True):
 
 
 class Published(_Part, frozen=True):
-    """Where the published number of a model stands: a row and a source of `report/published.csv`."""
+    """The published number of a model: a row and a source in `report/published.csv`."""
 
     row: Text
     source: Text
@@ -80,7 +79,7 @@ class Model(_Part, frozen=True):
 
 
 class Data(_Part, frozen=True):
-    """Which data the run saw."""
+    """The data of the run."""
 
     identity: Text
     kind: Literal["official", "rebuilt", "generated", "synthetic"]
@@ -92,7 +91,7 @@ class Data(_Part, frozen=True):
 
 
 class Steps(_Part, frozen=True):
-    """Optimizer steps: taken, meant to be taken, and in the published recipe (null: none is published)."""
+    """Numbers of optimizer steps: done, planned, and in the published recipe (null: no recipe is published)."""
 
     done: Count
     planned: Positive
@@ -120,7 +119,7 @@ class CurvePoint(_Part, frozen=True):
 
 
 class Cost(_Part, frozen=True):
-    """What the run took."""
+    """The time and memory of the run."""
 
     seconds_train: Seconds
     seconds_compile: Seconds | None
@@ -130,7 +129,7 @@ class Cost(_Part, frozen=True):
 
 
 class Device(_Part, frozen=True):
-    """What the run ran on."""
+    """The devices of the run."""
 
     platform: Text
     kind: Text
@@ -138,20 +137,20 @@ class Device(_Part, frozen=True):
 
 
 class RunDevice(Device, frozen=True):
-    """What something ran on, and whether other runs used it at the same time: its times then do not measure speed."""
+    """Devices, and whether other runs used them at the same time, so that times do not measure speed."""
 
     shared: bool
 
 
 class Revision(_Part, frozen=True):
-    """The code that ran: a git commit, and whether files differed from it."""
+    """The code of the run: a git commit, and whether files differed from it."""
 
     commit: Text
     dirty: bool
 
 
 class Part(_Part, frozen=True):
-    """A part of a run that was trained by other code, on another device or with other libraries than the one before."""
+    """A part of a run whose code, device or libraries differ from those of the previous part."""
 
     revision: Revision
     device: Device
@@ -189,12 +188,12 @@ class RunRecord(_Part, frozen=True):
 
     @property
     def name(self) -> str:
-        """What its file is called, without its suffix."""
+        """The name of its file, without the suffix."""
         return run_name(self.config_hash, self.data.checksum, [self.seed])
 
     @property
     def alone(self) -> bool:
-        """Whether its times are a measure of speed."""
+        """Whether its times measure speed, because no other run shared the device."""
         return not (self.device.shared or self.together)
 
     def to_dict(self) -> dict[str, Any]:
@@ -210,11 +209,11 @@ class Measurement(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """One number of a speed record; empty fields are omitted.
 
     Attributes:
-        metric: what was measured; the name carries the unit, as in `step_ms`.
-        backend: of the operation or the step.
-        shape: of the inputs of an operation; or the length of the input, in segments also that of one; or the position
-            in a stream.
-        value: null where there is none.
+        metric: the measured quantity; the name contains the unit, as in `step_ms`.
+        backend: the backend of the operation or the step.
+        shape: the shape of the inputs of an operation, the length of the input, the length and the positions of a
+            segment, or the position in a stream.
+        value: the value; null if it was not measured.
     """
 
     metric: Name
@@ -227,13 +226,13 @@ class SpeedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """The result of one benchmark; empty fields are omitted.
 
     Attributes:
-        benchmark: what was timed; "step" and "scan" also for code of others.
-        operation: the operation, where no model was timed.
+        benchmark: the kind of benchmark; "step" and "scan" also exist for the authors' code.
+        operation: the operation, if no model was timed.
         implementation: the authors' code that was timed, as "owner/name@commit", with that commit in `revision`.
         overrides: settings that differ from the published recipe, by the names of their flags.
-        sizes: of the model and its batches, such as `batch_size` and `length`.
-        runs: runs on this kind of device of which this is the fastest.
-        notes: what is missing and why, and remarks.
+        sizes: sizes of the model and its batches, such as `batch_size` and `length`.
+        runs: number of runs on this kind of device, of which this is the fastest.
+        notes: missing measurements with the reason, and remarks.
     """
 
     schema_version: Literal[2]
@@ -256,7 +255,7 @@ class SpeedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
     created: Moment
 
     def value(self, metric: str, *, backend: str = "", shape: Sequence[int] = ()) -> float | None:
-        """The number measured with a backend at a shape; None where there is none."""
+        """The value measured with a backend at a shape; None if there is none."""
         sought = (metric, backend, list(shape))
         return next((m.value for m in self.measurements if (m.metric, m.backend, m.shape) == sought), None)
 
@@ -278,10 +277,10 @@ class SpeedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def upgrade(raw: Mapping[str, Any], where: str = "record") -> dict[str, Any]:
-    """Lifts a run record of any earlier schema version to the current one, step by step.
+    """Converts a run record of any earlier schema version to the current one, step by step.
 
     Raises:
-        UserError: the version is missing, unknown, or newer than this program; or what the record lacks for a step.
+        UserError: the version is missing, unknown or newer than this program, or the record lacks a field.
     """
     return _lift(raw, where, SCHEMA_VERSION, UPGRADES)
 
@@ -299,15 +298,15 @@ def _lift(given: Mapping[str, Any], where: str, current: int, steps: Mapping[int
 
 
 def validate(raw: Mapping[str, Any], where: str = "record") -> RunRecord:
-    """Checks a run's record and freezes it.
+    """Validates the record of a run.
 
-    NumPy and JAX scalars become plain numbers; a number that is not finite (the loss of a diverged run) becomes
-    null, since JSON has no other word for it. Texts hold no control characters but tabs and newlines, and integers have
-    at most 64 bits, so that tables and terminals can show whatever a record holds.
+    NumPy and JAX scalars become plain numbers. Numbers that are not finite (the loss of a diverged run) become null,
+    since JSON cannot represent them. Texts must not contain control characters except tabs and newlines, and integers
+    must have at most 64 bits, so that tables and terminals can show all records.
 
     Args:
         raw: the record as nested dicts, of this or any earlier schema version.
-        where: what an error calls the record; the path of its file.
+        where: the name of the record in error messages, usually its path.
 
     Raises:
         UserError: names `where`, the field and what is wrong with it.
@@ -325,13 +324,13 @@ def validate(raw: Mapping[str, Any], where: str = "record") -> RunRecord:
 
 
 def validate_speed(raw: Mapping[str, Any], where: str = "speed record") -> SpeedRecord:
-    """Checks a speed record and freezes it; see `validate`."""
+    """Validates a speed record; see `validate`."""
     lifted = _lift(_plain(raw, where), where, SPEED_VERSION, SPEED_UPGRADES)
     return _convert(lifted, SpeedRecord, where)
 
 
 def inconsistencies(record: RunRecord) -> list[str]:
-    """What in a valid record contradicts itself, one sentence each; empty for a sound record."""
+    """The contradictions in a valid record, one sentence each; empty if there are none."""
     found = []
     steps, data = record.steps, record.data
     if steps.done > steps.planned:
@@ -365,7 +364,7 @@ def _convert(raw: Mapping[str, Any], kind: type, where: str) -> Any:
         raise UserError(f"{where}: field {field}: {what}") from None
 
 
-#: Values nested deeper than this are in no record.
+#: Maximum nesting depth of values.
 DEEPEST = 32
 
 
@@ -373,7 +372,7 @@ def _plain(value: Any, where: str, depth: int = 0) -> Any:
     """Nested plain JSON values; array scalars become numbers, numbers that are not finite become None.
 
     Raises:
-        UserError: values nested too deep, integers of more than 64 bits, or text that could act on a terminal.
+        UserError: values nested too deep, integers of more than 64 bits, or text that could control a terminal.
     """
     if depth > DEEPEST:
         raise UserError(f"{where}: values are nested more than {DEEPEST} deep")
@@ -399,7 +398,7 @@ def _text(record: dict[str, Any]) -> str:
             lines = ",\n".join(f"    {json.dumps(point)}" for point in value)
             text = f"[\n{lines}\n  ]"
         else:
-            # The maps whose keys are free have no order of the schema.
+            # The schema defines no order for maps with arbitrary keys.
             free = key in ("config", "differences", "computed", "versions", "sizes")
             text = json.dumps(value, indent=2, sort_keys=free, ensure_ascii=False).replace("\n", "\n  ")
         fields.append(f'  "{key}": {text}')

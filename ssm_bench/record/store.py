@@ -1,4 +1,4 @@
-"""Where records live: results/runs/<preset>/<task>/<model>/<name>.json and results/speed/<name>.json.
+"""The storage of records: results/runs/<preset>/<task>/<model>/<name>.json and results/speed/<name>.json.
 
 The name of a run is `identity.run_name`: the hash of its recipe, the first digits of its data's checksum, and its seed.
 """
@@ -16,7 +16,7 @@ import msgspec
 from ssm_bench.errors import UserError
 from ssm_bench.record.schema import RunRecord, SpeedRecord, validate, validate_speed
 
-#: Beside figures, one hash of the records that they show; and a hash of each figure, as `sha256sum` writes them.
+#: Files next to figures: one hash of the records that they show, and the hashes of figures in `sha256sum` format.
 DRAWN_FROM = "records.sha256"
 DRAWN = "figures.sha256"
 
@@ -26,36 +26,36 @@ def run_path(root: Path | str, preset: str, task: str, model: str, name: str) ->
 
     Args:
         root: the folder of all results, "results" in a checkout.
-        preset: of the run.
-        task: of the run.
-        model: of the run.
-        name: as `identity.run_name` gives it.
+        preset: the preset of the run.
+        task: the task of the run.
+        model: the model of the run.
+        name: the name from `identity.run_name`.
     """
     return Path(root) / "runs" / preset / task / model / f"{name}.json"
 
 
 def home(record: RunRecord, root: Path | str) -> Path:
-    """The path at which a record belongs."""
+    """The path of a record."""
     return run_path(root, record.preset, record.task.name, record.model.name, record.name)
 
 
 def speed_home(record: SpeedRecord, root: Path | str) -> Path:
-    """The path at which a speed record belongs."""
+    """The path of a speed record."""
     return Path(root) / "speed" / f"{record.name}.json"
 
 
 def in_place_of(record: SpeedRecord, root: Path | str) -> SpeedRecord | None:
-    """The record that writing this one would replace; raises as `read` does."""
+    """The existing record that this one would replace; raises the errors of `read`."""
     path = speed_home(record, root)
     return read_speed(path) if path.is_file() else None
 
 
 def apart_by_device(record: SpeedRecord, root: Path | str) -> SpeedRecord:
-    """The record, with its kind of device behind its name where that name has a record of another kind."""
+    """The record; the kind of device is appended to its name if a record of another kind already has the name."""
     try:
         old = in_place_of(record, root)
     except UserError:
-        # A measurement is not lost to a bad file.
+        # An unreadable file must not prevent a measurement from being stored.
         return record
     if old is None or old.device.kind == record.device.kind:
         return record
@@ -64,12 +64,12 @@ def apart_by_device(record: SpeedRecord, root: Path | str) -> SpeedRecord:
 
 
 def write(record: RunRecord, root: Path | str) -> Path:
-    """Writes a record where it belongs, in one stroke: a reader sees the old file or the new one, never a part."""
+    """Writes a record to its path atomically: a reader sees either the old file or the new one."""
     return write_text(record.to_json(), home(record, root))
 
 
 def write_speed(record: SpeedRecord, root: Path | str) -> Path:
-    """Writes a speed record where it belongs, in one stroke."""
+    """Writes a speed record to its path atomically."""
     return write_text(record.to_json(), speed_home(record, root))
 
 
@@ -83,39 +83,39 @@ def read(path: Path | str) -> RunRecord:
 
 
 def read_speed(path: Path | str) -> SpeedRecord:
-    """Reads one speed record; raises as `read` does."""
+    """Reads one speed record; raises the errors of `read`."""
     return validate_speed(_json(path), str(path))
 
 
 def paths(root: Path | str, preset: str | None = None) -> Iterator[Path]:
-    """The files of all runs, or of one preset's, in the order of their names."""
+    """The files of all runs, or of the runs of one preset, ordered by name."""
     yield from sorted((Path(root) / "runs" / (preset or "")).rglob("*.json"))
 
 
 def speed_paths(root: Path | str) -> Iterator[Path]:
-    """The files of all speed records, in the order of their names."""
+    """The files of all speed records, ordered by name."""
     yield from sorted((Path(root) / "speed").rglob("*.json"))
 
 
-#: What to do with the sentence about a bad file.
+#: A function that receives the error message about an unreadable file.
 Skip = Callable[[str], None]
 
 
 def read_all(root: Path | str, preset: str | None = None, *, skip: Skip | None = None) -> list[RunRecord]:
-    """All records, or those of one preset, in the order of their paths; empty where there are none.
+    """All records, or those of one preset, ordered by path; empty if there are none.
 
     Args:
         root: the folder of all results.
-        preset: of the records; None: all.
-        skip: called with a sentence about each bad file, which is left out; None: the first one is raised.
+        preset: only records of this preset; None: all.
+        skip: called with the error message about each invalid file, which is left out; None: the first error is raised.
 
     Raises:
-        UserError: as `read`, or a record is not where it belongs.
+        UserError: an error of `read`, or a record is at the wrong path.
     """
 
     def placed(path: Path) -> RunRecord:
         record = read(path)
-        # A copy would count as one more seed.
+        # A copy would count as another seed.
         if (place := home(record, root)) != path:
             raise UserError(f"{path}: belongs at {place}: `ssm-bench verify --migrate` moves it, or delete it here")
         return record
@@ -124,7 +124,7 @@ def read_all(root: Path | str, preset: str | None = None, *, skip: Skip | None =
 
 
 def read_all_speed(root: Path | str, *, skip: Skip | None = None) -> list[SpeedRecord]:
-    """All speed records, in the order of their paths; `skip` and errors as in `read_all`."""
+    """All speed records, ordered by path; `skip` and errors as in `read_all`."""
     return _read_all(speed_paths(root), read_speed, skip)
 
 
@@ -141,7 +141,7 @@ def _read_all(files: Iterable[Path], read_one: Callable[[Path], Any], skip: Skip
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """One hash of the names and bytes of several files, to check whether something was made from them."""
+    """One hash of the names and bytes of several files, to check whether a figure was made from them."""
     digest = hashlib.sha256()
     for path in filter(Path.is_file, files):
         digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
@@ -149,7 +149,7 @@ def fingerprint(files: Iterable[Path]) -> str:
 
 
 def hashes(files: Mapping[str, bytes]) -> str:
-    """A line for each file, hash and name, in the order of the names; `sha256sum --check` reads it."""
+    """One line per file with its hash and name, ordered by name, in the format of `sha256sum --check`."""
     return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
 
 
@@ -160,13 +160,13 @@ def find(root: Path | str, preset: str, task: str, model: str, name: str) -> Run
 
 
 def migrate(root: Path | str) -> list[tuple[Path, Path]]:
-    """Rewrites records of earlier schema versions, and moves each run record to where it belongs.
+    """Rewrites records of earlier schema versions, and moves each run record to its path.
 
     Returns:
         The old and the new path of every file that changed.
 
     Raises:
-        UserError: a record is bad, or another file has its place; files before it have been moved.
+        UserError: a record is invalid, or another file is at its path. Earlier files have already been moved.
     """
     changed = []
     for path in list(paths(root)):
@@ -187,16 +187,16 @@ def migrate(root: Path | str) -> list[tuple[Path, Path]]:
 
 
 def write_text(text: str, path: Path) -> Path:
-    """Writes a text file through a temporary neighbor and a rename, creating folders on the way.
+    """Writes a text file atomically through a temporary file and a rename; creates missing folders.
 
     Raises:
-        UserError: it can not be written.
+        UserError: it cannot be written.
     """
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
         # The rename would replace a device such as /dev/null, or a pipe, by a file.
         if path.exists() and not path.is_file():
-            raise UserError(f"can not write the file {path}: there is something else than a file")
+            raise UserError(f"cannot write the file {path}: there is something else than a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("w", encoding="utf-8", newline="\n") as file:
@@ -207,12 +207,12 @@ def write_text(text: str, path: Path) -> Path:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"can not write the file {path}: {error.strerror}") from error
+        raise UserError(f"cannot write the file {path}: {error.strerror}") from error
     return path
 
 
 def _json(path: Path | str) -> dict[str, Any]:
-    # To open a pipe would wait for its writer.
+    # Opening a pipe would wait for its writer.
     if Path(path).exists() and not Path(path).is_file():
         raise UserError(f"{path}: not a file")
     try:
@@ -220,5 +220,5 @@ def _json(path: Path | str) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON: {error}") from None
     if not isinstance(raw, dict):
-        raise UserError(f"{path}: holds a {type(raw).__name__}, a record is an object")
+        raise UserError(f"{path}: a record must be a JSON object; got {type(raw).__name__}")
     return raw

@@ -1,7 +1,7 @@
-"""From records of schema version 1 to version 2.
+"""Converts records of schema version 1 to version 2.
 
-Version 1 named a run by a hash of all of its settings, overwrote a run on one data set by the same on another, and
-wrote into its message what version 2 stores in fields.
+In version 1, the name of a run was a hash of all of its settings, runs of one recipe on different data sets had the
+same path, and `message` contained information that version 2 stores in fields.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from ssm_bench.config import leaves
 from ssm_bench.record.identity import base_defaults, config_hash, differences
 
-#: The defaults of all mixers and scaffolds when version 2 began. They do not follow later changes.
+#: The defaults of all mixers and scaffolds when version 2 was introduced. They must not follow later changes.
 OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "mixer": {
         "attention": {
@@ -112,11 +112,11 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
-#: Settings that were added while records were of version 1. A run from before has no value of them, and what it did
-#: then is not the default.
+#: Settings that were added during version 1 and whose default differs from the behavior of earlier runs, which have no
+#: value for them.
 YOUNGER = ("model.embedding_std", "model.input_dropout", "model.paper_padding")
 
-#: What the message of a run said that shared its device.
+#: The text in the message of a run that shared its device.
 NO_MEASURE = "no measure of speed"
 
 _TOGETHER = re.compile(rf"one program for seeds ([\d, ]+), so its times are a share and {NO_MEASURE}")
@@ -125,7 +125,7 @@ _PART = re.compile(r"commit (?P<commit>[^ +]+)(?P<dirty>\+dirty)? on ((?P<count>
 
 
 def upgrade(raw: dict[str, Any]) -> dict[str, Any]:
-    """The record of version 2 that says the same, with what its settings and its code imply."""
+    """The equivalent record of version 2, with fields that follow from its settings and code."""
     config, told = raw["config"], _told(raw["message"], raw["status"], raw["device"]["platform"])
     named = _differences(config)
     return raw | {
@@ -143,7 +143,7 @@ def upgrade(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _differences(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings that are hashed. Null are those that the run did not have yet."""
+    """The settings that are hashed. Settings that the run did not have yet are null."""
     defaults, expected = base_defaults(), [*YOUNGER]
     for section, classes in OPTIONS.items():
         options = classes.get(config.get("model", {}).get(section), {})
@@ -154,7 +154,7 @@ def _differences(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _told(message: str, status: str, platform: str) -> dict[str, Any]:
-    """What a message held, one thing each."""
+    """The items of information in a message."""
     told: dict[str, Any] = {"message": "", "notes": [], "together": [], "shared": False, "parts": []}
     said = []
     for sentence in message.split("; "):
@@ -165,7 +165,7 @@ def _told(message: str, status: str, platform: str) -> dict[str, Any]:
         elif NO_MEASURE in sentence:
             told["shared"] = True
             told["notes"].append(sentence)
-        # Of a run that ended well a message told nothing else than its circumstances; and these came last.
+        # The message of a successful run contained only remarks; in other messages, remarks came last.
         elif sentence and (status == "ok" or told["parts"] or told["shared"]):
             told["notes"].append(sentence)
         else:
@@ -174,7 +174,7 @@ def _told(message: str, status: str, platform: str) -> dict[str, Any]:
 
 
 def _parts(text: str, platform: str) -> list[dict[str, Any]]:
-    """The parts of a run; none where the text is not what version 1 wrote. Library versions were not recorded."""
+    """The parts of a run; none if the text is not from version 1. Library versions were not recorded."""
     found = [_PART.fullmatch(part) for part in re.split(r", (?=commit )", text)]
     if not all(found):
         return []
@@ -190,9 +190,9 @@ def _parts(text: str, platform: str) -> list[dict[str, Any]]:
 
 
 def _computed(config: dict[str, Any], platform: str) -> dict[str, str]:
-    """Softmax attention on GPUs was computed in bfloat16 whatever the settings asked for.
+    """Operations in lower precision: on GPUs, softmax attention was computed in bfloat16 for all settings.
 
-    That was so for the mixer "attention" and for every third block of Griffin, unless they looked both ways through a
+    This applied to the mixer "attention" and to every third block of Griffin, except for bidirectional attention with a
     window shorter than the sequence.
     """
     settings = leaves(config)
@@ -208,7 +208,7 @@ def _computed(config: dict[str, Any], platform: str) -> dict[str, str]:
     return {} if local and settings.get("mixer.bidirectional", True) else {"attention": "bfloat16"}
 
 
-# Version 1 of a speed record held all of its numbers in one map. A name such as "auto_forward_ms_at_32x4096x256" held
+# Version 1 of speed records had all numbers in one map. A name such as "auto_forward_ms_at_32x4096x256" contained
 # backend, metric and shape.
 
 _SIZES = ("activation_bits", "batch_size", "d_model", "directions", "layers", "length", "seeds", "tokens")

@@ -1,1 +1,1 @@
-"""From records to tables, figures and checks. Reads records only, and never imports JAX."""
+"""Tables, figures and checks of records. Reads only records and never imports JAX."""

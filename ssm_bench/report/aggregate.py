@@ -1,4 +1,4 @@
-"""From runs to cells: which runs a cell stands for, their mean and interval, and what kept others out."""
+"""Aggregates runs to cells: the runs of a cell, their mean and interval, and the runs that it does not show."""
 
 import math
 import statistics
@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 
 class DataIdentity(NamedTuple):
-    """What distinguishes two data sets; `checksum` also where their names are the same."""
+    """The identity of a data set; `checksum` distinguishes data sets with the same name."""
 
     identity: str
     kind: str
@@ -26,18 +26,18 @@ class DataIdentity(NamedTuple):
 
 
 def data_identity(run: RunRecord) -> DataIdentity:
-    """The data a run saw."""
+    """The data of a run."""
     return DataIdentity(run.data.identity, run.data.kind, tuple(run.data.notes), run.data.checksum)
 
 
 def precision(run: RunRecord) -> str:
-    """The type of the activations of a run; those from before there was a choice are float32."""
+    """The type of the activations of a run; float32 for runs from before the setting existed."""
     model = run.config.get("model")
     return model.get("precision", "float32") if isinstance(model, dict) else "float32"
 
 
 def group_of(run: RunRecord) -> tuple[str, str, DataIdentity]:
-    """Runs that differ in nothing but their seed share a group."""
+    """The group of a run; runs that differ only in their seed are in the same group."""
     return run.preset, run.config_hash, data_identity(run)
 
 
@@ -46,8 +46,8 @@ class Cell:
     """One model on one task.
 
     Attributes:
-        runs: the runs the cell stands for, one a seed: one config on one data set.
-        others: runs of other configs or other data, which the table must name.
+        runs: the runs that the cell shows, one per seed, with the same config and data set.
+        others: runs with other configs or other data, which notes of the table may mention.
     """
 
     runs: tuple[RunRecord, ...]
@@ -60,12 +60,12 @@ class Cell:
 
     @property
     def failed(self) -> tuple[RunRecord, ...]:
-        """The runs that ended without one."""
+        """The runs that ended without an accuracy."""
         return _with_status(self.runs, *FAILURES)
 
     @property
     def unfinished(self) -> tuple[RunRecord, ...]:
-        """The runs that wait to be resumed."""
+        """The interrupted runs."""
         return _with_status(self.runs, "partial")
 
     @property
@@ -77,7 +77,7 @@ class Cell:
 
     @property
     def complete(self) -> bool:
-        """There is an accuracy, and no seed failed."""
+        """Whether there is an accuracy and no seed failed."""
         return bool(self.finished) and not self.failed
 
     @property
@@ -87,29 +87,29 @@ class Cell:
 
     @property
     def accuracy_failures_as_chance(self) -> float | None:
-        """Mean in percent in which a failed seed scores chance; None while no seed has finished or failed."""
+        """Mean in percent in which a failed seed counts as chance; None if no seed has finished or failed."""
         scores = [accuracy(run) for run in self.finished] + [100 / run.task.classes for run in self.failed]
         return statistics.fmean(scores) if scores else None
 
     @property
     def device_seconds(self) -> float | None:
-        """Training time times devices, the mean over the finished seeds; None while there is none."""
+        """Training time multiplied by the number of devices, as a mean over finished seeds; None without any."""
         costs = [run.cost.seconds_train * run.device.count for run in self.finished]
         return sum(costs) / len(costs) if costs else None
 
     @property
     def alone(self) -> bool:
-        """Whether its training time is a measure of speed: no run shared its device."""
+        """Whether its training time measures speed, because no run shared its device."""
         return all(run.alone for run in self.finished)
 
     @property
     def young(self) -> bool:
-        """Whether its accuracy is that of less than a tenth of its published schedule."""
+        """Whether its runs trained for less than a tenth of the published schedule."""
         return bool(self.finished) and self.share is not None and self.share < layout.LEAST_SHARE
 
     @property
     def share(self) -> float | None:
-        """Steps taken / steps of the published schedule, the least over the seeds; None where none is published."""
+        """Steps done / published steps, the minimum over the seeds; None if no schedule is published."""
         return share(self.finished or self.runs)
 
 
@@ -130,13 +130,13 @@ def learning_curve(run: RunRecord) -> list[tuple[float, float]]:
 
 
 def share(runs: Sequence[RunRecord]) -> float | None:
-    """The least share of the published schedule among some runs; None where a run has no published schedule."""
+    """The smallest share of the published schedule among some runs; None if a run has no published schedule."""
     shares = [run.steps.done / run.steps.published for run in runs if run.steps.published]
     return min(shares) if shares and len(shares) == len(runs) else None
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and half-width of its 95 % interval by Student's t over seeds; None as the half-width of one value."""
+    """Mean and half-width of its 95 % interval by Student's t over seeds; the half-width of a single value is None."""
     mean = statistics.fmean(values)
     if len(values) < 2:
         return mean, None
@@ -147,9 +147,9 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:
 def cells(records: Iterable[RunRecord]) -> dict[tuple[str, str], Cell]:
     """(model, task) -> its cell.
 
-    Runs of one config and preset on the same data, down to the checksum, form a group (`group_of`). The cell is the
-    group with a finished run rather than without, then with the largest share of the published schedule (in whole per
-    cent), then with the most finished seeds, then the most recent one. The runs of the other groups are its `others`.
+    Runs with the same config, preset and data checksum form a group (`group_of`). The cell shows the first group in
+    this order: groups with a finished run first, then the largest share of the published schedule (in whole percent),
+    then the most finished seeds, then the most recent. The runs of the other groups are `others`.
 
     Args:
         records: the runs of one table.
@@ -167,13 +167,13 @@ def cells(records: Iterable[RunRecord]) -> dict[tuple[str, str], Cell]:
 
 def _preference(group: list[RunRecord]) -> tuple:
     finished = _with_status(group, "ok")
-    # Schedules are rounded to chunks of steps: a difference of less than a percent is none.
+    # Schedules are rounded to chunks of steps, so differences of less than a percent are ignored.
     part = round(share(finished or group) or 0.0, 2)
     return bool(finished), part, len(finished), max(run.created for run in group), group[0].config_hash
 
 
 def average(row: Mapping[str, Cell]) -> float | None:
-    """Mean accuracy over the six tasks in percent; None unless every one is complete.
+    """Mean accuracy over the six tasks in percent; None unless all six are complete.
 
     Args:
         row: task -> cell, of one model.
@@ -184,9 +184,9 @@ def average(row: Mapping[str, Cell]) -> float | None:
 
 
 def average_failures_as_chance(row: Mapping[str, Cell]) -> float | None:
-    """The same with failed seeds scored as chance, the habit of the field; None where a task has not been run.
+    """Mean accuracy over the six tasks in percent, counting failed seeds as chance; None if a task was not run.
 
-    The averages of arXiv 2403.16899, Table II, and of the papers it quotes count a failure as 50 in this way.
+    The averages of arXiv 2403.16899, Table II, and of the papers that it quotes also count a failure as 50.
     """
     scores = [row[task].accuracy_failures_as_chance if task in row else None for task in layout.TASKS]
     known = [score for score in scores if score is not None]
@@ -194,7 +194,7 @@ def average_failures_as_chance(row: Mapping[str, Cell]) -> float | None:
 
 
 def majority_share(run: RunRecord) -> float | None:
-    """What always answering the most common test label would score, in percent; None without a histogram."""
+    """The accuracy of always answering the most common test label, in percent; None without a histogram."""
     histogram = run.data.label_histogram.get("test")
     return 100 * max(histogram) / sum(histogram) if histogram and sum(histogram) else None
 

@@ -1,4 +1,4 @@
-"""Figures of analyses, from their tables alone, and the files of both."""
+"""Figures of analyses, drawn from their tables, and their files."""
 
 import math
 from collections.abc import Mapping
@@ -18,16 +18,16 @@ from ssm_bench.report.figures import PANELS_A_ROW, STYLE, WIDTH
 
 
 def write(name: str, tables: Mapping[str, pd.DataFrame], figure: Figure, root: Path | str) -> list[Path]:
-    """Writes <root>/analysis/<name>.svg and the tables it is drawn from, and hashes of all files there.
+    """Writes <root>/analysis/<name>.svg, the tables with its data, and the hashes of all files in this folder.
 
     Args:
-        name: of the figure.
+        name: name of the figure.
         tables: suffix -> table, written to <name><suffix>.csv.
-        figure: the picture.
+        figure: the figure.
         root: the folder of all results.
 
     Raises:
-        UserError: a file that can not be written.
+        UserError: a file cannot be written.
     """
     folder = layout.analyses_of(root)
     texts = {
@@ -79,7 +79,7 @@ def draw_spectrum(points: pd.DataFrame, summary: pd.DataFrame, title: str) -> Fi
 def _disk(panel: Axes, points: pd.DataFrame, model: str, close: float, color: str) -> None:
     angle = np.linspace(0, 2 * np.pi, 361)
     panel.plot(np.cos(angle), np.sin(angle), color=figures.CHANCE_COLOUR, lw=0.8)
-    # Thousands of marks as vectors would make a file of megabytes.
+    # A vector graphic of thousands of marks would take megabytes.
     panel.plot(points["real"], points["imaginary"], ".", color=color, ms=2.5, mew=0, alpha=0.6, rasterized=True)
     panel.set_aspect("equal")
     panel.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
@@ -316,7 +316,7 @@ def _accuracy_curves(table: pd.DataFrame, across: str, label: str, title: str, h
 
 
 def _curves(panel: Axes, table: pd.DataFrame, across: str, series: list[str], hollow: str = "") -> None:
-    """The lines of one panel; the place of a name in `series` is its color."""
+    """Draws the lines of one panel; the position of a name in `series` determines its color."""
     for name, line in table.groupby("series", sort=False):
         line = line.sort_values(across)
         look = figures.style(series.index(str(name)))
@@ -329,7 +329,7 @@ def _curves(panel: Axes, table: pd.DataFrame, across: str, series: list[str], ho
 
 
 def _bars(table: pd.DataFrame) -> np.ndarray:
-    """Half-widths (n,), zero where there is one seed."""
+    """Half-widths (n,), zero for a single seed."""
     return table["half_width"].astype(float).fillna(0.0).to_numpy()
 
 

@@ -1,4 +1,4 @@
-"""Whether everything under results/ is what it says it is."""
+"""Checks of everything under results/: records, tables and figures."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from ssm_bench.report import layout, peers, publish, published
 def problems(root: Path | str, readme: Path | str | None = None) -> tuple[int, int, list[str]]:
     """Checks every record under `root`, then the tables, the README and the page of speed made from them.
 
-    Schema and ranges, the config's hash, the path against the content, counts and steps against one another, the
-    published row against the list of published values, that regenerating the tables changes no byte, and that the
-    figures are those that were drawn, and from these records. Tables are checked only once every record can be read.
+    For records, this checks schema and ranges, the hash of the config, the path, the consistency of counts and steps,
+    and the published row. For tables, it checks that regenerating them changes no byte, and for figures, that they are
+    unchanged and were drawn from these records. Tables are checked only if every record can be read.
 
     Returns:
-        How many run records and how many speed records there are, and one sentence for every problem.
+        The numbers of run records and of speed records, and one sentence for every problem.
     """
     found: list[str] = []
     runs: list[RunRecord] = []
@@ -63,7 +63,7 @@ def _tables(
         unlike = publish.stale(publish.contents(made, root, readme, speeds)) + publish.orphans(made, root)
     except UserError as error:
         return [str(error)]
-    return [f"{path}: not what the records make; run `ssm-bench table`" for path in unlike]
+    return [f"{path}: does not match the records; run `ssm-bench table`" for path in unlike]
 
 
 def _speed_page(speeds: list[SpeedRecord], readme: Path | str) -> list[str]:
@@ -71,11 +71,11 @@ def _speed_page(speeds: list[SpeedRecord], readme: Path | str) -> list[str]:
         unlike = publish.stale(publish.speed_contents(speeds, readme))
     except UserError as error:
         return [str(error)]
-    return [f"{path}: not what the records make; run `ssm-bench table`" for path in unlike]
+    return [f"{path}: does not match the records; run `ssm-bench table`" for path in unlike]
 
 
 def _figures(root: Path | str) -> list[str]:
-    """What is wrong with the figures; none at all are no fault."""
+    """The problems of the figures, if there are any figures."""
     figures = Path(root) / "figures"
     if not figures.is_dir():
         return []
@@ -83,14 +83,14 @@ def _figures(root: Path | str) -> list[str]:
     names = presets | ({"speed"} if any(store.speed_paths(root)) else set())
     names |= {layout.TABLE} if presets & set(layout.COMBINED) else set()
     strangers = sorted(path for path in figures.glob("[!.]*") if path.name not in names)
-    found = [f"{path}: no record makes it; delete it" for path in strangers]
-    # Toy runs, which everyone's first command makes, are drawn for those who want to look at them.
+    found = [f"{path}: belongs to no record; delete it" for path in strangers]
+    # Figures of toy runs, which the first command of most users creates, are optional.
     wanted = sorted(name for name in names if name not in layout.TOYS or (figures / name).exists())
     return found + [sentence for name in wanted for sentence in _figures_of(root, name)]
 
 
 def _figures_of(root: Path | str, name: str) -> list[str]:
-    """The figures of one folder against the hashes stored with them: nothing is drawn again."""
+    """Compares the figures of one folder with the hashes stored next to them, without drawing them again."""
     folder, sources = layout.figures_of(root, name)
     drawn_from, drawn = folder / store.DRAWN_FROM, folder / store.DRAWN
     known = drawn_from.is_file() and drawn.is_file()
@@ -101,7 +101,7 @@ def _figures_of(root: Path | str, name: str) -> list[str]:
 
 
 def _analyses(root: Path | str) -> list[str]:
-    """The files of `ssm-bench analyze` against the hashes stored with them; none at all are no fault."""
+    """Compares the files of `ssm-bench analyze`, if there are any, with the hashes stored next to them."""
     folder = layout.analyses_of(root)
     if not folder.is_dir():
         return []
@@ -112,7 +112,7 @@ def _analyses(root: Path | str) -> list[str]:
 
 
 def _unlike(hashes: Path, there: dict[str, Path], stranger: str, command: str) -> list[str]:
-    """What differs between a file of hashes and the files next to it."""
+    """The differences between a file of hashes and the files next to it."""
     expected = {line.partition("  ")[2]: line for line in hashes.read_text(encoding="utf-8").splitlines()}
     found = [f"{path}: {stranger}; delete it" for file, path in there.items() if file not in expected]
     for file, line in expected.items():

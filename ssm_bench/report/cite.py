@@ -1,4 +1,4 @@
-"""BibTeX of what stands in a table."""
+"""BibTeX entries of a table."""
 
 from collections.abc import Iterable
 
@@ -26,7 +26,7 @@ OVERVIEW = """@misc{amoalonso2024state,
 
 
 def bibliography(records: Iterable[RunRecord]) -> str:
-    """The entries of models and data sets in `records`, of the benchmark and of the table it repeats, each key once."""
+    """The entries of models and data sets in `records`, of the benchmark and of the published table, each key once."""
     records = list(records)
     models = [record.model.bibtex.strip() for record in records]
     data = [_of_task(name) for name in {record.task.name for record in records}]
@@ -36,7 +36,7 @@ def bibliography(records: Iterable[RunRecord]) -> str:
 
 
 def _of_task(name: str) -> str:
-    """The entry of a task's data; empty for a task that is not here, such as a user's own."""
+    """The entry of a task's data; empty for an unknown task, such as one of a plug-in."""
     try:
         return find(name).bibtex
     except UserError:

@@ -1,8 +1,8 @@
 """Figures from records: learning curves, accuracy against cost, parameters and state size; streams and lengths.
 
-A figure of runs is a grid with one panel a task. A model has one color and one marker in all figures of a preset, from
-a palette that color-blind readers can tell apart (Okabe and Ito, https://jfly.uni-koeln.de/color/, without its yellow,
-too light for lines); after seven models the colors come again with other markers and dashes.
+A figure of runs is a grid with one panel per task. A model has the same color and marker in all figures of a preset.
+The palette is suitable for color-blind readers (Okabe and Ito, https://jfly.uni-koeln.de/color/, without yellow, which
+is too light for lines). After seven models, the colors repeat with other markers and dashes.
 """
 
 import io
@@ -30,7 +30,7 @@ from ssm_bench.report.aggregate import Cell, learning_curve
 
 COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-#: Of the lines after the first 49.
+#: Color of the lines after the first 49.
 FURTHER_MARKERS = ("*", "p", "<", "d", ">", "h", "8")
 DASHES = (
     *("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1.2, 1, 1.2, 1, 1.2))),
@@ -39,7 +39,7 @@ DASHES = (
 
 STYLE: dict[Any, Any] = {
     "font.size": 8,
-    # Titles come from records: a "$" is a dollar.
+    # Titles come from records, so "$" is a dollar sign and does not start a formula.
     "text.parse_math": False,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8,
@@ -58,7 +58,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.3,
     "savefig.dpi": 200,
-    # Ids in an SVG are random without a salt.
+    # Without a salt, the ids in an SVG are random.
     "svg.hashsalt": "ssm_bench",
 }
 
@@ -66,10 +66,10 @@ STYLE: dict[Any, Any] = {
 WIDTH, ROW_HEIGHT = 7.2, 2.15
 PANELS_A_ROW = 3
 LEGEND_COLUMNS = 5
-#: Of a title or a legend.
+#: Height of a title or a legend.
 CHARACTERS_AN_INCH = 15
 CHANCE_COLOUR = "#999999"
-#: One marker a model, so that a figure of few models needs no colors.
+#: One marker per model, so that a figure with few models is readable without colors.
 DISTINCT = ("o", "s", "^", "D", "v", "P", "X", "*", "p", "h", "<", ">", "d", "8")
 #: Length of the arrow at an upper bound, as a part of it.
 ARROW = 0.06
@@ -78,8 +78,7 @@ ARROW = 0.06
 def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, bytes]:
     """File name -> content of every figure of one preset under one protocol, as SVG and PNG.
 
-    Runs on tasks of other suites than the Long Range Arena are left out, and so is a figure for which the records hold
-    nothing.
+    Runs on tasks of suites other than the Long Range Arena are left out, and so are figures without data.
     """
     records = [r for r in records if (r.preset, r.protocol, r.task.suite) == (preset, protocol, LRA)]
     title = f"Protocol {protocol} · {layout.preset_title(preset)}"
@@ -103,10 +102,10 @@ def draw(records: Iterable[RunRecord], preset: str, protocol: str) -> dict[str, 
 
 
 def draw_speeds(records: Iterable[SpeedRecord]) -> dict[str, bytes]:
-    """File name -> content of the figures: a token in a stream, and a training step against the length.
+    """File name -> content of the figures of speed: a token in a stream, and a training step against the length.
 
-    Each shows one task's sizes, as many tokens in every batch, and one device. Speed records that `ssm-bench bench
-    stream`, `bench length` and `bench segments` did not write are left out.
+    Each figure shows one task's sizes, one number of tokens per batch, and one device. Only speed records of
+    `ssm-bench bench stream`, `bench length` and `bench segments` are used.
     """
     records = list(records)
     figures = _segment_figures(record for record in records if record.benchmark == SEGMENTS.name)
@@ -156,7 +155,7 @@ def _segment_figures(records: Iterable[SpeedRecord]) -> dict[str, Figure]:
 
 @dataclass(frozen=True)
 class _Kind:
-    """One kind of figure of speed: which benchmark it shows, and a panel for each metric, with its title."""
+    """One kind of figure of speed: its benchmark, and the metric and title of each panel."""
 
     name: str
     title: str
@@ -185,12 +184,12 @@ LENGTH = _Kind(
 
 
 def write(records: Iterable[RunRecord], preset: str, protocols: Iterable[str], root: Path | str) -> list[Path]:
-    """Writes the figures of a preset, and what they are drawn from, to results/figures/<preset>/; returns their paths.
+    """Writes the figures of a preset and the hash of their records to results/figures/<preset>/; returns their paths.
 
     Args:
         records: all records of the preset; those of other presets are left out.
-        preset: whose figures.
-        protocols: all protocols that there are records of.
+        preset: the preset.
+        protocols: all protocols with records.
         root: the folder of all results.
     """
     records = list(records)
@@ -214,8 +213,8 @@ def write_table(records: Iterable[RunRecord], root: Path | str) -> list[Path]:
 def _table_overview(records: list[RunRecord], protocol: str) -> Figure:
     """Test accuracy against training time on the six tasks, one panel each, for the models of Table II.
 
-    Every model has its own marker. Cells below a tenth of the published schedule are hollow, and a task without a
-    finished run keeps its empty panel.
+    Every model has its own marker. Markers of cells with less than a tenth of the published schedule are hollow, and a
+    task without a finished run has an empty panel.
     """
     records = [run for run in records if run.protocol == protocol and run.task.name in layout.TASKS]
     titles = {name: title for name, title in layout.models(records).items() if title in layout.TABLE_TWO}
@@ -263,7 +262,7 @@ def _table_overview(records: list[RunRecord], protocol: str) -> Figure:
 
 
 def _write(drawn: dict[str, bytes], root: Path | str, name: str) -> list[Path]:
-    """Writes figures, and the hashes by which `ssm-bench verify` knows them; the hashes also where nothing is drawn."""
+    """Writes figures and the hashes for `ssm-bench verify`, which are written even if there are no figures."""
     folder, sources = layout.figures_of(root, name)
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in drawn.items():
@@ -274,7 +273,7 @@ def _write(drawn: dict[str, bytes], root: Path | str, name: str) -> list[Path]:
 
 
 def _speeds(models: dict[str, SpeedRecord], title: str, kind: _Kind) -> Figure:
-    """Two panels with logarithmic axes, a line a model."""
+    """Two panels with logarithmic axes, with one line per model."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, ROW_HEIGHT + 0.9), layout="constrained")
         figure.suptitle(wrapped(title, WIDTH), fontsize=8.5, x=0.01, ha="left")
@@ -319,8 +318,7 @@ def _binary(value: float) -> str:
 def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell], title: str) -> Figure | None:
     """Validation accuracy against the share of the published schedule: mean over the finished seeds, and their range.
 
-    Every other seed has a thin line of its own, so that it neither cuts the mean nor goes unseen; a cross ends it where
-    it failed.
+    Every unfinished seed has a separate thin line, so that it does not shorten the mean. A cross marks a failure.
     """
     curved = {place: cell for place, cell in cells.items() if any(learning_curve(run) for run in cell.runs)}
     if not curved:
@@ -358,7 +356,7 @@ def _learning_curves(records: list[RunRecord], cells: dict[tuple[str, str], Cell
 
 
 def _mean_curve(runs: Iterable[RunRecord]) -> pd.DataFrame:
-    """Columns share, mean, min, max (percent) over seeds, at the steps that all of them have a point of."""
+    """Columns share, mean, min, max (percent) over seeds, at the steps at which all seeds have a point."""
     curves = [points for run in runs if (points := learning_curve(run))]
     frame = pd.DataFrame([point for points in curves for point in points], columns=["share", "accuracy"])
     frame = frame.groupby("share")["accuracy"].agg(["mean", "min", "max", "count"]).reset_index()
@@ -366,7 +364,7 @@ def _mean_curve(runs: Iterable[RunRecord]) -> pd.DataFrame:
 
 
 def _seeds(cells: dict[tuple[str, str], Cell]) -> dict[str, str]:
-    """Model -> finished of all seeds, "3" or "2 of 3"; where its tasks differ, all that occur."""
+    """Model -> finished seeds of all seeds, such as "3" or "2 of 3"; if its tasks differ, all values."""
     texts: dict[str, set[str]] = {}
     for (model, _), cell in cells.items():
         finished, every = len(cell.finished), len(cell.runs)
@@ -391,9 +389,9 @@ def _accuracy_against(
     measure: Callable[[RunRecord], float | None],
     timed: bool = False,
 ) -> Figure | None:
-    """Test accuracy against something positive, on a logarithmic axis; a bar is the 95 % interval over seeds.
+    """Test accuracy against a positive quantity, on a logarithmic axis; bars are 95 % intervals over seeds.
 
-    Where that is a time, the marks tell the devices apart on which runs ended, and an arrow says that a run shared its.
+    If the quantity is a time, markers distinguish the devices of the runs, and an arrow marks a shared device.
     """
     points = {}
     for place, cell in cells.items():
@@ -442,7 +440,7 @@ def _accuracy_against(
 
 
 def _names(records: list[RunRecord], places: Iterable[tuple[str, str]]) -> tuple[dict[str, str], dict[str, str]]:
-    """The models and the tasks that a figure shows, name -> title, in the order of the table."""
+    """The models and tasks of a figure, name -> title, in the order of the table."""
     places = list(places)
     models = {name: title for name, title in layout.models(records).items() if any(m == name for m, _ in places)}
     tasks = {name: title for name, title in layout.tasks(records).items() if any(t == name for _, t in places)}
@@ -450,7 +448,7 @@ def _names(records: list[RunRecord], places: Iterable[tuple[str, str]]) -> tuple
 
 
 def _look(records: list[RunRecord], model: str) -> dict:
-    """Color, marker and dash of a model: by its place among all models of the preset."""
+    """Color, marker and dash of a model, from its position among all models of the preset."""
     return style(list(layout.models(records)).index(model))
 
 
@@ -468,10 +466,10 @@ def style(place: int) -> dict:
 def _panels(
     tasks: dict[str, str], cells: dict[tuple[str, str], Cell], title: str, across: str, up: str
 ) -> tuple[Figure, dict[str, Axes]]:
-    """One empty panel a task, its data named where they are not the official ones."""
+    """One empty panel per task, with a label if the data are not official."""
     columns = min(PANELS_A_ROW, len(tasks))
     rows = math.ceil(len(tasks) / columns)
-    # Figure, not pyplot: no global state, no backend to choose.
+    # `Figure` instead of pyplot avoids global state and the choice of a backend.
     figure = Figure(figsize=(WIDTH * max(columns, 2) / PANELS_A_ROW, ROW_HEIGHT * rows + 0.8), layout="constrained")
     title = wrapped(title, figure.get_figwidth())
     figure.suptitle(title, fontsize=8.5, x=0.01, ha="left")
@@ -497,14 +495,14 @@ def _chance(panel: Axes, cells: dict[tuple[str, str], Cell], task: str) -> None:
     classes = next(cell.runs[0].task.classes for (_, of), cell in cells.items() if of == task)
     chance = 100 / classes
     panel.axhline(chance, color=CHANCE_COLOUR, lw=0.8, ls=(0, (1, 1.5)), zorder=1)
-    # Curves that stay at chance are no mountains.
+    # A minimum range, so that noise of curves at chance does not look large.
     panel.dataLim.update_from_data_y([chance - 2.5, chance + 2.5], ignore=False)
     panel.autoscale_view()
     panel.margins(y=0.08)
 
 
 def _chance_line() -> Line2D:
-    """The line of chance, as a legend shows it."""
+    """The legend entry of the line of chance."""
     return Line2D([], [], color=CHANCE_COLOUR, lw=0.8, ls=(0, (1, 1.5)))
 
 
@@ -525,7 +523,7 @@ def _short(value: float) -> str:
 
 
 def legend(figure: Figure, handles: Sequence[Artist], labels: list[str]) -> None:
-    """A legend below all panels, in as many columns as the figure is wide for."""
+    """A legend below all panels, with as many columns as fit the width of the figure."""
     # A line and the space around it take less than 0.4 inches.
     fitting = max(1, int(figure.get_figwidth() / (0.4 + max(map(len, labels)) / CHARACTERS_AN_INCH)))
     columns = math.ceil(len(labels) / math.ceil(len(labels) / min(LEGEND_COLUMNS, fitting)))
@@ -533,7 +531,7 @@ def legend(figure: Figure, handles: Sequence[Artist], labels: list[str]) -> None
 
 
 def wrapped(title: str, width: float) -> str:
-    """A title in lines that fit a figure of that width in inches."""
+    """A title wrapped to fit a figure of this width in inches."""
     return textwrap.fill(title, int(CHARACTERS_AN_INCH * width))
 
 

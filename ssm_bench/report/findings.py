@@ -10,7 +10,7 @@ from ssm_bench.report.render import md, share_text
 from ssm_bench.report.speed import NOTHING, table
 from ssm_bench.report.table import RANDOM, Entry, Table
 
-#: Seeds from which on an interval says something.
+#: Smallest number of seeds for which an interval is meaningful.
 SEVERAL_SEEDS = 3
 #: A whole schedule, as a share: steps are rounded to chunks.
 WHOLE = 0.995
@@ -48,7 +48,7 @@ def _finished(shown: Table, task: str) -> list[Entry]:
 
 
 def _coverage(shown: Table) -> str:
-    """How much of each column is filled, and with what share of the schedule."""
+    """The number of filled cells of each column, by share of the schedule."""
 
     def rows() -> Iterator[list[str]]:
         for task, title in shown.tasks.items():
@@ -86,7 +86,7 @@ def _kinds(shown: Table, parametrizations: Mapping[str, str]) -> str:
 
 
 def _averages(shown: Table) -> str:
-    """Rows of the overview's Table II: means over the tasks that have been run, ours and published."""
+    """Rows of the overview's Table II: our means and published means over the tasks that were run."""
 
     def rows() -> Iterator[list[str]]:
         models = {title: model for model, title in shown.rows.items()}
@@ -162,6 +162,6 @@ def _cost(shown: Table) -> str:
 
 
 def _mean(values: Iterable[float | None]) -> str:
-    """The mean of all values with two decimals; a dash where one is missing or there is none."""
+    """The mean of all values with two decimals; a dash if a value is missing or there are none."""
     known = list(values)
     return f"{statistics.fmean(v for v in known if v is not None):.2f}" if known and None not in known else "–"

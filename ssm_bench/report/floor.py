@@ -1,55 +1,55 @@
-"""The least time a device could take: what an operation must move through memory, over the memory's bandwidth.
+"""Lower bounds on times: the memory traffic of an operation divided by the memory bandwidth of the device.
 
-Inputs are read once and outputs written once; whatever lies between is kept on the chip, and recomputed
-for the gradient. No program has to be this fast, and none can be faster whose arrays are larger than the cache (50 MB
-on an H100): what still lies there when it is read again does not come from memory.
+Inputs are read once and outputs are written once. Intermediate values stay on the chip and are recomputed for the
+gradient. The bound holds for arrays that are larger than the cache (50 MB on an H100). Smaller arrays may still be in
+the cache when they are read again.
 """
 
 from collections.abc import Sequence
 from math import prod
 
-#: Part of a device's name -> bytes a second of its memory, as the maker states it.
+#: Part of a device's name -> memory bandwidth in bytes per second, as stated by the manufacturer.
 BANDWIDTH = {"H100": 3.35e12, "H200": 4.8e12}
 
-#: Part of a device's name -> exponentials a second: processors x 16 a clock x clock (Hz). The clock is the one at which
-#: the maker's 67 float32 TFLOPS hold: 132 processors x 128 a clock x 2 operations.
+#: Part of a device's name -> exponentials per second: processors x 16 per clock x clock (Hz). The clock corresponds to
+#: the manufacturer's 67 float32 TFLOPS: 132 processors x 128 per clock x 2 operations.
 EXPONENTIALS = {"H100": 132 * 16 * 1.98e9, "H200": 132 * 16 * 1.98e9}
 
 FLOAT, COMPLEX = 4, 8
 
-#: Passes over the activations (tokens x width) that a layer's training step makes at least: forward it reads its input
-#: and writes its output; backward it reads both gradient and input, and writes the gradient. They are passes through
-#: memory where the activations of a layer do not fit into the cache; where they do, this is a scale and no bound.
+#: Minimum number of passes over the activations (tokens x width) in a layer's training step. The forward pass reads the
+#: input and writes the output; the backward pass reads the gradient and the input, and writes the gradient. If the
+#: activations of a layer fit into the cache, passes need not reach memory, and this is a scale instead of a bound.
 STEP_PASSES = 5
 
 
 def step_ms(device: str, *, tokens: float, width: float, layers: float, bits: float = 32) -> float | None:
-    """Least milliseconds of a training step, whatever the model; None for a device whose bandwidth is not listed.
+    """Lower bound of a training step of any model in milliseconds; None if the bandwidth of the device is not listed.
 
-    A step whose layers' activations fit into the cache can be faster.
+    A step can be faster if the activations of a layer fit into the cache.
 
     Args:
-        device: its name.
-        tokens: in a batch, padding counted.
-        width: of the activations between layers.
-        layers: number of them.
-        bits: of an activation.
+        device: name of the device.
+        tokens: tokens per batch, including padding.
+        width: width of the activations between layers.
+        layers: number of layers.
+        bits: bits of an activation.
     """
     return _ms(device, STEP_PASSES * tokens * width * layers * bits / 8)
 
 
 def operation_ms(device: str, operation: str, shape: Sequence[int], *, backward: bool) -> float | None:
-    """Least milliseconds of an operation of `ssm-bench bench scan`, forward or with the gradients of all inputs.
+    """Lower bound of an operation of `ssm-bench bench scan` in milliseconds, forward or with all gradients.
 
     Args:
-        device: its name.
+        device: name of the device.
         operation: selective_scan (b, l, d, n), rg_lru (b, l, h), linear_recurrence (b, l, p) or diagonal_ssm
             (b, l, p, h).
-        shape: its sizes.
-        backward: with gradients.
+        shape: sizes of the operation.
+        backward: whether to include gradients.
 
     Returns:
-        None for a device whose bandwidth is not listed, or another operation.
+        The bound; None if the bandwidth of the device is not listed, or for another operation.
     """
     if operation not in BYTES_A_STEP:
         return None
@@ -63,7 +63,7 @@ def operation_ms(device: str, operation: str, shape: Sequence[int], *, backward:
     return floor
 
 
-#: Operation -> bytes read and written for one step of one sequence: forward, and for the gradients besides.
+#: Operation -> bytes read and written for one step of one sequence: forward, and in addition for the gradients.
 BYTES_A_STEP = {
     # u, delta, z and y (d), B and C (n); then the inputs, the gradient of y, and theirs.
     "selective_scan": lambda d, n: (FLOAT * (4 * d + 2 * n), FLOAT * (7 * d + 4 * n)),

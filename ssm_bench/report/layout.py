@@ -1,4 +1,4 @@
-"""The order of rows and columns, and the titles of presets, as every table and figure shows them."""
+"""The order of rows and columns and the titles of presets in all tables and figures."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from ssm_bench.data.task import LRA
 from ssm_bench.record import RunRecord, store
 
-#: The six columns of the Long Range Arena; others of its suite follow in the order of their names.
+#: The six columns of the Long Range Arena; other tasks of its suite follow, ordered by name.
 TASKS = {
     "listops": "ListOps",
     "text": "Text",
@@ -35,10 +35,10 @@ TABLE_TWO_SOURCE = "arXiv 2403.16899 Table II"
 #: The families of these rows; other models follow in alphabetical order.
 MODELS = tuple(dict.fromkeys(title.split(" (")[0] for title in TABLE_TWO))
 
-#: The table of all runs of published recipes, whatever share of their schedules they had.
+#: The table of all runs of published recipes, with any share of the schedule.
 TABLE = "table"
 
-#: The presets whose runs it shows. Every other preset has a table of its own.
+#: The presets whose runs it shows. Every other preset has a separate table.
 COMBINED = ("paper", "budget")
 
 #: The presets of toy size, whose numbers are not compared with published ones.
@@ -47,10 +47,10 @@ TOYS = ("quick", "pretrained-quick")
 #: The presets whose runs may change any setting of a recipe.
 FREE = ("custom", "pretrained")
 
-#: A cell below this share of its published schedule is gray, and takes no part in the ranking of its column.
+#: A cell with a smaller share of its published schedule is gray and has no rank.
 LEAST_SHARE = 0.1
 
-#: What a table says of itself; the name of the preset is enough for the others.
+#: Titles of presets; for other presets, the title is the name.
 PRESET_TITLES = {
     "quick": "QUICK: toy size, not comparable with published numbers",
     "budget": "BUDGET: a stated share of the published schedule",
@@ -62,12 +62,12 @@ PRESET_TITLES = {
 
 
 def preset_title(preset: str) -> str:
-    """What a table says about its preset."""
+    """The title of a preset in tables."""
     return PRESET_TITLES.get(preset, preset.upper())
 
 
 def table_of(preset: str, suite: str = LRA) -> str:
-    """The table that shows the runs of a preset on tasks of a suite; the Long Range Arena shares none with others."""
+    """The table that shows the runs of a preset on tasks of a suite; each suite has separate tables."""
     if suite != LRA:
         return f"{suite}-{preset}"
     return TABLE if preset in COMBINED else preset
@@ -93,7 +93,7 @@ def analyses_of(root: Path | str) -> Path:
 def tasks(records: Iterable[RunRecord]) -> dict[str, str]:
     """Name and title of every column: the six, in their order, then the others in the records.
 
-    Records of other suites alone, such as probes, have no columns but their own, each task in the order of its lengths.
+    If all records belong to other suites, such as probes, the columns are only their tasks, ordered by length.
     """
     records = list(records)
     others = {record.task.name: record.task for record in records if record.task.name not in TASKS}

@@ -1,4 +1,4 @@
-"""The holes of the table: cells without a finished run on real, rebuilt or generated data."""
+"""The missing cells of the table, without a finished run on official, rebuilt or generated data."""
 
 from collections.abc import Iterable
 
@@ -10,14 +10,14 @@ from ssm_bench.report.table import percent
 
 
 def missing(records: Iterable[RunRecord], preset: str | None, protocol: str) -> str:
-    """One line a model with its holes among the six tasks, and a line that counts them.
+    """One line per model with its missing cells among the six tasks, and a line with their number.
 
-    A hole with records shows the status of the latest one, and the share of a partial run.
+    A missing cell with records shows the status of the latest record and the share of a partial run.
 
     Args:
-        records: of runs.
-        preset: only its runs count; None: those of paper and budget.
-        protocol: only its runs count.
+        records: records of runs.
+        preset: only runs of this preset count; None: those of paper and budget.
+        protocol: only runs of this protocol count.
     """
     presets = (preset,) if preset else layout.COMBINED
     found: dict[tuple[str, str], list[RunRecord]] = {}
@@ -36,7 +36,7 @@ def missing(records: Iterable[RunRecord], preset: str | None, protocol: str) -> 
 
 
 def _state(runs: list[RunRecord]) -> str:
-    """What became of the runs of a hole, in parentheses; empty where there are none."""
+    """The state of the runs of a missing cell, in parentheses; empty if there are none."""
     if not runs:
         return ""
     last = max(runs, key=lambda run: run.created)

@@ -1,6 +1,6 @@
-"""What kind of system each model is: Table I of the control theoretic overview (arXiv 2403.16899), for the models here.
+"""The kind of system of each model: Table I of the control theoretic overview (arXiv 2403.16899), for our models.
 
-The rows come from the classes and their recipes (`ssm_bench.sweep.model_rows`); this module only writes them down.
+The rows come from the classes and their recipes (`ssm_bench.sweep.model_rows`); this module only formats them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ COLUMNS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """Real trainable numbers of a model, and real numbers it carries per sequence; None: no fixed number."""
+    """Number of real trainable parameters of a model, and of real numbers in its state; None: not fixed."""
 
     parameters: int
     state: int | None
@@ -31,7 +31,7 @@ class Size:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A model; where recipes of tasks differ, a text names all that occur. Tasks without a recipe have no size."""
+    """A model; if recipes of tasks differ, a text lists all values. Tasks without a recipe have no size."""
 
     name: str
     title: str
@@ -44,7 +44,7 @@ class Row:
 
 
 def csv(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = ()) -> str:
-    """One line a model, exact numbers; the state is empty where it is no fixed number."""
+    """One line per model with exact numbers; the state size is empty if it is not fixed."""
     lines = []
     for row in rows:
         line = {"model": row.name} | {name: getattr(row, name) for name in COLUMNS}
@@ -59,7 +59,7 @@ def csv(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = ()
 
 
 def markdown(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = ()) -> str:
-    """A table of Markdown: for each task parameters, then the state."""
+    """A Markdown table with the parameters and the state size for each task."""
     heads = [*COLUMNS.values(), *tasks.values()]
     lines = [f"| {' | '.join(heads)} |", f"| {' | '.join([':---'] * len(COLUMNS) + ['---:'] * len(tasks))} |"]
     for row in rows:
@@ -82,7 +82,7 @@ def latex(rows: Sequence[Row], tasks: Mapping[str, str], notes: Sequence[str] = 
         r"\scriptsize",
         r"\setlength{\tabcolsep}{3.5pt}",
         *tabular("l" * len(COLUMNS), [*COLUMNS.values()], described),
-        # All in one would be twice as wide as a page; and so are twelve sizes in a row, if not small.
+        # A single tabular would be twice as wide as a page, and so would twelve sizes in a row in normal font size.
         r"\tiny",
         *tabular("l" + "r" * len(tasks), [COLUMNS["title"], *map(tex, tasks.values())], sized),
     ]

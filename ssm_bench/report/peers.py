@@ -1,4 +1,4 @@
-"""What the authors' own code reached on our data, for the cells of our tables."""
+"""Results of the authors' own code on our data, for the cells of our tables."""
 
 from pathlib import Path
 
@@ -10,16 +10,15 @@ from ssm_bench.record.peer import PeerRecord
 def values(root: Path | str, checksum: str | None = None) -> dict[tuple[str, str], PeerRecord]:
     """The record to show next to our cell, by (model, task).
 
-    A finished run comes before one that is not, then the longer schedule, then the newer record. Runs on synthetic data
-    and runs without a result are left out. Whoever shows a record says its share of the schedule, and its status where
-    that is not "ok".
+    Finished runs are preferred, then longer schedules, then newer records. Runs on synthetic data and runs without a
+    result are left out. Callers must show the share of the schedule, and the status if it is not "ok".
 
     Args:
         root: the folder of all results.
-        checksum: only runs on the data of this checksum (`data.checksum` of the record next to which they stand).
+        checksum: only runs on the data with this checksum (`data.checksum` of our record in the same cell).
 
     Raises:
-        UserError: a file is not a peer's record.
+        UserError: a file is not a peer record.
     """
     found: dict[tuple[str, str], PeerRecord] = {}
     for record in map(peer.read, peer.paths(root)):
@@ -35,7 +34,7 @@ def _preference(record: PeerRecord) -> tuple[bool, int, str]:
 
 
 def problems(root: Path | str) -> list[str]:
-    """What is wrong with the peers' records, one sentence each: schema, place, and contradictions."""
+    """The problems of peer records, one sentence each: schema, path and contradictions."""
     found = []
     for path in peer.paths(root):
         try:

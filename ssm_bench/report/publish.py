@@ -1,4 +1,4 @@
-"""Puts the tables where readers find them: results/tables, and pages between their markers."""
+"""Writes the tables to results/tables and into pages between markers."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,11 +12,11 @@ from ssm_bench.report.peers import values as peers_of
 from ssm_bench.report.summary import summary
 from ssm_bench.report.table import Peer, Peers, Table, build, kinds
 
-#: What a page holds around a table: <!-- table:begin table-strict --> ... <!-- table:end -->.
+#: The markers of a table in a page: <!-- table:begin table-strict --> ... <!-- table:end -->.
 BEGIN = re.compile(r"<!-- table:begin (?P<name>[\w.-]+) -->")
 END = "<!-- table:end -->"
 
-#: The names that this module gives to files; a preset may be a user's own, with hyphens in its name.
+#: The names of files that this module writes; a user-defined preset may have hyphens in its name.
 GENERATED = re.compile(
     rf"(?P<name>[\w.-]+-({'|'.join(map(re.escape, PROTOCOLS))}))(-runs|-standalone)?\.(csv|tex|md|bib)"
 )
@@ -29,17 +29,17 @@ def tables(
     records: list[RunRecord] | None = None,
     skip: store.Skip | None = None,
 ) -> list[Table]:
-    """Every table that the records under `root` make, or those that show a preset, of one protocol.
+    """The tables of the records under `root`, optionally only those that show a preset or a protocol.
 
     Args:
         root: the folder of all results.
-        preset: one of the presets that a table shows.
-        protocol: of the runs.
-        records: all records where they have been read already.
+        preset: only tables that show this preset.
+        protocol: only tables of this protocol.
+        records: all records, if they have been read already.
         skip: as in `store.read_all`.
 
     Raises:
-        UserError: as `store.read_all`.
+        UserError: an error of `store.read_all`.
     """
     records = store.read_all(root, skip=skip) if records is None else records
     found = peers(root, records)
@@ -53,7 +53,7 @@ def tables(
 
 
 def peers(root: Path | str, records: Iterable[RunRecord]) -> Peers:
-    """What the authors' own code reached on the data of these records, where its run has finished."""
+    """The finished results of the authors' own code on the data of these records."""
     found = {}
     for checksum in sorted({record.data.checksum for record in records}):
         for (model, task), run in peers_of(root, checksum).items():
@@ -69,10 +69,10 @@ def contents(
     readme: Path | str | None = None,
     speeds: Iterable[SpeedRecord] | None = None,
 ) -> dict[Path, str]:
-    """Path -> text of everything the tables are written to; pages only where they exist and have markers.
+    """Path -> text of all files of the tables; pages are included only if they exist and have markers.
 
     Args:
-        made: the tables; all of them where `speeds` are given.
+        made: the tables; all of them if `speeds` are given.
         root: the folder of all results.
         readme: the page with markers.
         speeds: all speed records; without them the list of runs is left out.
@@ -101,13 +101,13 @@ def _findings(made: Iterable[Table], root: Path | str, path: Path) -> dict[Path,
 
 
 def _for_readme(table: Table, found: Peers) -> Table:
-    """The rows of arXiv 2403.16899, Table II, alone; tables of other runs have all of theirs."""
+    """Only the rows of arXiv 2403.16899, Table II; tables of other runs have all their rows."""
     titles: Sequence[str] = list(layout.TABLE_TWO) if table.kind == layout.TABLE else ()
     return build(table.records, table.kind, table.protocol, titles=titles, peers=found)
 
 
 def speed_page(readme: Path | str) -> Path:
-    """The page that shows the speed records, next to the README: it may not exist."""
+    """The page of speed records, docs/performance.md next to the README; it may not exist."""
     return Path(readme).parent / "docs" / "performance.md"
 
 
@@ -126,10 +126,10 @@ def speed_contents(records: Iterable[SpeedRecord], readme: Path | str) -> dict[P
 
 
 def readme_text(text: str, blocks: Mapping[str, str], where: str = "README.md") -> str:
-    """The README with each marked part replaced by the block of its name; parts of other names stay as they are.
+    """The README with the text between markers replaced by the block of the same name; other names are unchanged.
 
     Raises:
-        UserError: a begin marker without its end.
+        UserError: a begin marker has no end marker.
     """
     written, rest = [], text
     while begin := BEGIN.search(rest):
@@ -145,17 +145,17 @@ def readme_text(text: str, blocks: Mapping[str, str], where: str = "README.md") 
 
 
 def write(texts: Mapping[Path, str]) -> list[Path]:
-    """Writes what differs from the files; returns the paths it wrote."""
+    """Writes the files that have changed; returns their paths."""
     return [store.write_text(texts[path], path) for path in stale(texts)]
 
 
 def stale(texts: Mapping[Path, str]) -> list[Path]:
-    """The files that are missing or hold other bytes."""
+    """The files that are missing or have other content."""
     return [path for path, text in texts.items() if not path.is_file() or path.read_bytes() != text.encode()]
 
 
 def orphans(made: list[Table], root: Path | str) -> list[Path]:
-    """Files of tables that no record makes any more."""
+    """Files of tables without records."""
     known = {table.name for table in made}
     found = sorted((Path(root) / "tables").glob("*"))
     return [path for path in found if (match := GENERATED.fullmatch(path.name)) and match["name"] not in known]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-#: In the column `note`: the authors report that training failed, which leaves no number.
+#: In the column `note`: the authors report that training failed, so there is no number.
 FAIL = "FAIL"
 
 
@@ -14,9 +14,9 @@ class PublishedValue:
     """One published number.
 
     Attributes:
-        accuracy: test accuracy in percent; None where the authors report a failure.
-        std: the spread the authors print with it, in percent, or None.
-        notes: what a reader should know about it.
+        accuracy: test accuracy in percent; None if the authors report a failure.
+        std: the published spread in percent, or None.
+        notes: remarks for readers.
     """
 
     row: str
@@ -28,7 +28,7 @@ class PublishedValue:
 
     @property
     def failed(self) -> bool:
-        """The authors report a failure."""
+        """Whether the authors report a failure."""
         return FAIL in self.notes
 
 
@@ -43,13 +43,13 @@ def known(row: str, source: str) -> bool:
 
 
 def row_notes(row: str, source: str) -> tuple[str, ...]:
-    """The notes that hold for every number of a row."""
+    """The notes that apply to every number of a row."""
     values = list(_table()[row, source].values())
     return tuple(note for note in values[0].notes if note != FAIL and all(note in value.notes for value in values))
 
 
 def own_notes(value: PublishedValue) -> tuple[str, ...]:
-    """The notes that hold for this number alone, not for its whole row."""
+    """The notes that apply only to this number."""
     shared = row_notes(value.row, value.source)
     return tuple(note for note in value.notes if note not in shared and note != FAIL)
 

@@ -1,4 +1,4 @@
-"""The same table as CSV, LaTeX, Markdown, BibTeX and on the terminal; every function is text out of a `Table`."""
+"""Renders a `Table` as CSV, LaTeX, Markdown, BibTeX and text for the terminal."""
 
 import io
 import re
@@ -37,12 +37,12 @@ MINUS = "\N{MINUS SIGN}"
 UNLIMITED = 10_000
 #: Six tasks and two averages fit an upright A4 page.
 PORTRAIT_COLUMNS = 8
-#: So many rows, of three lines each, fit a page.
+#: Number of rows, of three lines each, that fit a page.
 PAGE_ROWS = 20
 
 
 def files(table: Table) -> dict[str, str]:
-    """File name -> content of everything that is written for one table."""
+    """File name -> content of all files of one table."""
     return {
         f"{table.name}.csv": cells_csv(table),
         f"{table.name}.md": markdown(table),
@@ -53,14 +53,14 @@ def files(table: Table) -> dict[str, str]:
 
 
 def accuracy_text(entry: Entry) -> str:
-    """The first line of a cell, but for its interval: the accuracy, or why there is none."""
+    """The first line of a cell without its interval: the accuracy, or why there is none."""
     if entry.accuracy is not None:
         return f"{entry.accuracy:.2f}"
     return MISSING if entry.status == "missing" else entry.status
 
 
 def published_text(entry: Entry) -> str:
-    """The second line: the published value, and the difference to it where there is one."""
+    """The second line: the published value and, if it exists, the difference from it."""
     if entry.published_failed:
         return "failed"
     if entry.published is None:
@@ -70,13 +70,13 @@ def published_text(entry: Entry) -> str:
 
 
 def effort_text(entry: Entry) -> str:
-    """The third line: finished of all seeds, and the share of the published schedule."""
+    """The third line: the number of finished seeds of all seeds, and the share of the published schedule."""
     seeds = f"{entry.seeds}" if entry.seeds_finished == entry.seeds else f"{entry.seeds_finished} of {entry.seeds}"
     return f"n = {seeds}" if entry.share is None else f"n = {seeds}, {percent(entry.share)}"
 
 
 def peer_text(entry: Entry) -> str:
-    """What the authors' code reached on the same data, and its share of the published schedule; empty if unknown."""
+    """The accuracy of the authors' code on the same data, with its share of the schedule; empty if unknown."""
     if entry.peer is None:
         return ""
     return f"authors' code {entry.peer.accuracy:.2f}, {share_text(entry.peer.share)}"
@@ -88,14 +88,14 @@ def share_text(share: float | None) -> str:
 
 
 def below(entry: Entry) -> list[str]:
-    """The lines below our number; none where there is nothing to say."""
+    """The non-empty lines below our number."""
     if entry.cell:
         return [line for line in (published_text(entry), effort_text(entry), peer_text(entry)) if line]
     return [published_text(entry)] if entry.published is not None or entry.published_failed else []
 
 
 def cells_csv(table: Table) -> str:
-    """One line a cell, averages included; accuracies in percent, the share as a fraction."""
+    """One line per cell, including averages; accuracies in percent, the share as a fraction."""
     lines = []
     words = table.footnotes | {AT_CHANCE: AT_CHANCE_TEXT}
     for row, title in table.rows.items():
@@ -136,7 +136,7 @@ def cells_csv(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A page of its own: title, table with up to four lines a cell, notes."""
+    """A complete page: title, table with up to four lines per cell, notes."""
     rows = _markdown_rows(table, list(table.columns), below)
     return "\n".join([f"<!-- {WRITTEN_BY} -->", f"# {table.title}", "", *rows, "", *_markdown_notes(table), ""])
 
@@ -198,7 +198,7 @@ def md(text: str) -> str:
 def latex(table: Table) -> str:
     r"""A tabular and its notes, to be \input inside a table environment; needs the packages booktabs and xcolor.
 
-    More rows than fit a page are cut into tabulars of about as many each.
+    Rows that do not fit a page are divided into several tabulars of about equal size.
     """
     rows = list(table.rows)
     parts = max(1, -(-len(rows) // PAGE_ROWS))
@@ -262,7 +262,7 @@ def latex_document(table: Table) -> str:
         r"\usepackage{booktabs,xcolor}",
         r"\pagestyle{empty}",
         r"\begin{document}",
-        # Not a float: below many models the notes continue on the next page, and a float would end with its page.
+        # Not a float: with many models, the notes continue on the next page, but a float cannot span pages.
         rf"\begin{{center}}{tex(table.title)}\end{{center}}",
         rf"\input{{{table.name}.tex}}",
         r"\end{document}",
@@ -279,17 +279,17 @@ def _latex_number(entry: Entry) -> str:
 
 
 def _gray(entry: Entry, text: str) -> str:
-    """Text in a group of its own, gray where little of the schedule was run."""
+    """Text in its own group, gray if less than a tenth of the schedule was run."""
     return rf"{{\color{{gray}}{text}}}" if entry.young else rf"{{{text}}}"
 
 
 def _raised(marks: list[str]) -> str:
-    # Marks take no width, so that the numbers of a column stay under one another.
+    # Marks have no width, so that the numbers of a column stay aligned.
     return rf"\rlap{{\textsuperscript{{{tex(','.join(marks))}}}}}" if marks else ""
 
 
 def _two_lines(head: str) -> str:
-    """Breaks a long head after its comma."""
+    """Breaks a long column head after its comma."""
     first, _, second = head.partition(", ")
     return rf"\shortstack{{{first},\\{second}}}" if second else head
 
@@ -318,7 +318,7 @@ _TEX_ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0
 
 
 def tex(text: str) -> str:
-    """Text for pdflatex: special characters escaped, accents in TeX's way, letters it has no glyph for as "?"."""
+    """Text for pdflatex: escaped special characters, accents as TeX commands, and "?" for letters without a glyph."""
     if text == MISSING:
         return "--"
     text = "".join(_TEX.get(character) or _tex_letter(character) for character in " ".join(text.split()))
@@ -335,7 +335,7 @@ def _tex_letter(character: str) -> str:
 
 
 def print_table(table: Table, file: IO[str]) -> None:
-    """Prints the table: styled and split to fit the width on a terminal, plain text as wide as it needs elsewhere."""
+    """Prints the table: on a terminal, styled and split to fit the width; elsewhere, as plain text of any width."""
     console = Console(file=file, highlight=False)
     if console.is_terminal:
         _print_to(console, table)
@@ -344,7 +344,7 @@ def print_table(table: Table, file: IO[str]) -> None:
 
 
 def plain(table: Table) -> str:
-    """The table as plain text, one line a note."""
+    """The table as plain text, with one line per note."""
     console = Console(file=io.StringIO(), highlight=False, width=UNLIMITED, color_system=None)
     with console.capture() as printed:
         _print_to(console, table)
@@ -372,7 +372,7 @@ def _rich(table: Table, columns: list[str]) -> RichTable:
     grid.add_column("Model", no_wrap=True)
     for column in columns:
         title = table.columns[column].replace(", ", ",\n") + _bracketed(table.heads.get(column, []))
-        # As text: in a string rich takes the marks in brackets for markup.
+        # A `Text` object, since rich interprets brackets in a string as markup.
         grid.add_column(Text(title), justify="right", no_wrap=True)
     for number, (row, title) in enumerate(table.rows.items()):
         cells = [_rich_cell(table.entries[row, column]) for column in columns]

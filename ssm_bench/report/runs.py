@@ -1,4 +1,4 @@
-"""Every run behind the tables, one line each: what the tables leave out to stay readable."""
+"""The list of all runs, one line each, including those that no table shows."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ HEADS = (
     *("Settings that differ", "Data", "Device", "Revision", "Record"),
 )
 
-#: So many settings say how a config differs; with more it is another recipe.
+#: Maximum number of listed settings; with more differences, it is another recipe.
 CHANGES = 6
 
-#: What stands in a column of its own, or follows from it.
+#: Settings that have their own column or follow from one.
 SAID = {"seed", "preset", "train.steps", "train.chunk", "train.evaluations", "train.eval_batch_size"}
 
 
@@ -29,7 +29,7 @@ def files(tables: Sequence[Table]) -> dict[str, str]:
 
 
 def csv(tables: Sequence[Table]) -> str:
-    """One line a run; numbers as in the records, accuracies as fractions."""
+    """One line per run; numbers as in the records, accuracies as fractions."""
     lines = []
     for run, shown in _runs(tables):
         fields = {key: value for key, value in run.to_dict().items() if key not in ("config", "curve")}
@@ -40,12 +40,12 @@ def csv(tables: Sequence[Table]) -> str:
         fields["model"].pop("published")
         fields["data"]["notes"] = "; ".join(run.data.notes)
         lines.append({"in_table": run in shown} | fields | {"file": store.home(run, "results").as_posix()})
-    # Objects, because a gap would turn a column of integers into floats.
+    # The dtype is object, because a missing value would convert a column of integers to floats.
     return pd.DataFrame([leaves(line, "_") for line in lines], dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def markdown(tables: Sequence[Table]) -> str:
-    """A page with one line a run."""
+    """A page with one line per run."""
     lines = [
         f"<!-- {WRITTEN_BY} -->",
         "# Runs",
@@ -83,7 +83,7 @@ def markdown(tables: Sequence[Table]) -> str:
 
 
 def changes(shown: dict, other: dict) -> list[str]:
-    """The settings of another config that differ from those shown, "optimizer.lr 0.001"; none if there are too many."""
+    """Settings that differ from those of the shown run, such as "optimizer.lr 0.001"; none if there are too many."""
     before, after = leaves(shown), leaves(other)
     names = [name for name in sorted({*before, *after} - SAID) if before.get(name) != after.get(name)]
     return [f"{name} {after.get(name, 'unset')}" for name in names] if len(names) <= CHANGES else []

@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, from speed records: ours, the floor and the authors' code."""
+"""The tables of docs/performance.md, from speed records: our times, the floor and the authors' times."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from ssm_bench.record import SpeedRecord
 from ssm_bench.report import floor
 from ssm_bench.report.render import md
 
-#: The folder of the records, as seen from the page.
+#: The folder of the records, relative to the page.
 RECORDS = "../results/speed"
 
 NOTHING = "No record yet."
 
 
 def blocks(records: Iterable[SpeedRecord]) -> dict[str, str]:
-    """Name of a marked part -> its text."""
+    """Name of a table -> its text."""
     records = sorted(records, key=lambda record: record.name)
     return {
         "speed-steps": table(STEP_HEADS, _steps(records)),
@@ -34,15 +34,15 @@ STEP_HEADS = (
 )
 
 
-#: Sizes in which a step of the authors' code must equal ours to be compared; and those that it may leave out.
+#: Sizes that must be equal to compare a step of the authors' code with ours, and sizes that its record may lack.
 SAME = ("batch_size", "length", "directions")
 SAME_IF_KNOWN = ("layers", "d_model")
 
-#: The setting that tables show in a column of its own.
+#: The setting that has its own column in tables.
 PRECISION = "config.model.precision"
 
-#: Settings that may differ from our recipe when a step is compared with the authors' code: tables show the precision,
-#: and their LRU reads one way, with the full GLU.
+#: Settings that may differ from our recipe if a step is compared with the authors' code: tables show the precision, and
+#: the authors' LRU is unidirectional, with the full GLU.
 COMPARABLE = (PRECISION, "config.mixer.bidirectional")
 FULL_GLU = ("config.scaffold.activation", "glu")
 
@@ -81,7 +81,7 @@ def own_steps(records: Sequence[SpeedRecord]) -> list[SpeedRecord]:
 
 
 def step_floor(record: SpeedRecord) -> float | None:
-    """The floor of one of our steps in milliseconds; None for a device or sizes that are not known."""
+    """The floor of one of our steps in milliseconds; None for an unknown device or unknown sizes."""
     milliseconds, rate = record.value("step_ms"), record.value("tokens_per_second")
     if not (milliseconds and rate and {"layers", "d_model"} <= record.sizes.keys()):
         return None
@@ -95,7 +95,7 @@ def step_floor(record: SpeedRecord) -> float | None:
 
 
 def peers(record: SpeedRecord, records: Sequence[SpeedRecord]) -> list[SpeedRecord]:
-    """Steps of the authors' code that a record of ours can be compared with: same model, task, sizes and device."""
+    """Steps of the authors' code to compare with one of our records: same model, task, sizes and device."""
     ours = record.sizes
     if any(name not in COMPARABLE and (name, value) != FULL_GLU for name, value in record.overrides.items()):
         return []
@@ -118,7 +118,7 @@ def model_of(record: SpeedRecord) -> str:
 
 
 def fastest_step(peer: SpeedRecord) -> float:
-    """Milliseconds of a step of the authors' code: started several at a time or one by one, whichever is faster."""
+    """Milliseconds of a step of the authors' code: the faster of steps launched several at a time and one by one."""
     times = (peer.value("step_ms"), peer.value("step_ms_one_per_call"))
     return min(time for time in times if time)
 
@@ -199,7 +199,7 @@ class Variant:
         return self.record.value(metric, backend=self.backend, shape=self.shape)
 
     def floor(self, *, backward: bool) -> float | None:
-        """The floor in milliseconds, forward or with gradients; None for a device that is not known."""
+        """The floor in milliseconds, forward or with gradients; None for an unknown device."""
         kind, operation = self.record.device.kind, self.record.operation
         return floor.operation_ms(kind, operation, self.shape, backward=backward)
 
@@ -252,13 +252,13 @@ def _operations(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
 
 
 def _with_outputs(variant: Variant) -> float | None:
-    """What a program needs in addition to its inputs; older records lack it."""
+    """The memory that a program needs in addition to its inputs; older records lack it."""
     temporary, outputs = variant["temporary_bytes"], variant["output_bytes"]
     return None if temporary is None or outputs is None else temporary + outputs
 
 
 def _ratios(theirs: Variant, ours: Variant) -> str:
-    """How many times faster ours is, forward / with gradients; a dash where they have no time."""
+    """The speedup of our code, forward / with gradients; a dash if the authors' code has no time."""
     times = ("forward_ms", "forward_backward_ms")
     if not any(theirs[what] for what in times):
         return "–"
@@ -327,7 +327,7 @@ STREAM_HEADS = ("Model", "Task", "Position", "ms a token", "ms, one a call", "St
 
 
 def _streams(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
-    """A row for each position of each `bench stream`; one that was not reached has no times."""
+    """A row for each position of each `bench stream`; positions that were not reached have no times."""
     for record in records:
         if record.benchmark != "stream":
             continue
@@ -384,7 +384,7 @@ def _compiled(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
 
 
 def table(heads: Sequence[str], rows: Iterable[list[str]]) -> str:
-    """A Markdown table, or a word that there is nothing in it."""
+    """A Markdown table, or a text that there are no rows."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     if not lines:
         return NOTHING
@@ -397,24 +397,24 @@ def activations(record: SpeedRecord) -> str:
 
 
 def link(record: SpeedRecord, text: str, folder: str = RECORDS) -> str:
-    """A number that leads to its record, in the folder as the page sees it."""
+    """A number with a link to its record."""
     return f"[{text}]({folder}/{record.name}.json)"
 
 
 def _lines(texts: Iterable[str]) -> str:
-    """Several in one cell."""
+    """Joins several lines in one cell."""
     return "<br>".join(texts) or "–"
 
 
 def short(value: float | None) -> str:
-    """Three digits."""
+    """A number with three digits."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def ratio(theirs: float | None, ours: float | None) -> str:
-    """How many times faster ours is."""
+    """The speedup of our code over the authors' code."""
     return "–" if not (theirs and ours) else f"{theirs / ours:.2f}"
 
 
@@ -427,7 +427,7 @@ def _bytes(value: float | None) -> str:
 
 
 def _measured(*records: SpeedRecord) -> str:
-    """Device, version and commit of each record, those of the authors' code after ours."""
+    """Device, versions and commit of each record, followed by those of the authors' code."""
     texts = []
     for record in records:
         names = ("jax", "torch") if record.implementation else ("jax",)

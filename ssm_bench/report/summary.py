@@ -9,11 +9,11 @@ from ssm_bench.report.render import md
 
 
 def summary(records: Iterable[SpeedRecord], folder: str) -> str:
-    """A Markdown table of models and tasks for each kind of device, of the steps that have a peer.
+    """A Markdown table of models and tasks for each kind of device, with the steps that have a peer.
 
     Args:
         records: speed records.
-        folder: where the page finds them.
+        folder: the folder of the records, relative to the page.
     """
     records = sorted(records, key=lambda record: record.name)
     pairs = [(ours, peers[0]) for ours in speed.own_steps(records) if (peers := speed.peers(ours, records))]
@@ -21,12 +21,12 @@ def summary(records: Iterable[SpeedRecord], folder: str) -> str:
     return "\n\n".join(_table(kind, pairs, folder) for kind in kinds) or speed.NOTHING
 
 
-#: What marks a ratio to code that ran in this precision, where ours ran in another.
+#: Precision of the authors' code -> mark of the speedup, if our code used another precision.
 MARKS = {"bf16": "†", "float32": "‡"}
 
 
 def _table(kind: str, pairs: list[tuple[SpeedRecord, SpeedRecord]], folder: str) -> str:
-    """Milliseconds and times faster on one kind of device, a row for each model and precision of ours."""
+    """Milliseconds and speedups on one kind of device, with a row for each model and precision of our code."""
     cells, notes = {}, []
     for ours, theirs in pairs:
         if ours.device.kind == kind and ours.model and ours.task:

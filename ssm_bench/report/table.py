@@ -1,4 +1,4 @@
-"""The comparison table: decided once here, cell by cell and note by note, then written in every format by `render`."""
+"""The comparison table with its cells and notes, independent of the format; `render` writes it in all formats."""
 
 import math
 import statistics
@@ -24,7 +24,7 @@ CELLS, PROTOCOL, PUBLISHED, PEERS = "Cells", "Protocol", "Published", "Authors' 
 YOUNG = "Gray or italic"
 YOUNG_TEXT = "less than a tenth of the published schedule was run; not highlighted"
 
-#: Model, task and checksum of the data -> what the authors' own code reached there.
+#: (Model, task, checksum of the data) -> result of the authors' own code.
 Peers = Mapping[tuple[str, str, str], "Peer"]
 
 
@@ -34,7 +34,7 @@ class Peer:
 
     Attributes:
         accuracy: on the test set, in percent.
-        share: of the published schedule; None where none is published.
+        share: share of the published schedule; None if no schedule is published.
         implementation: "owner/name@commit".
     """
 
@@ -45,14 +45,14 @@ class Peer:
 
 @dataclass
 class Entry:
-    """The content of one cell of the table; accuracies in percent, None for what does not exist.
+    """The content of one cell of the table; accuracies are in percent, and missing values are None.
 
     Attributes:
-        status: ok, partial, missing, or the failures joined by "/"; "derived" for what no run gave.
-        marks: letters of the notes, in their order.
-        rank: 1 for the best of its column, 2 for the second, None else.
-        young: less than a tenth of the published schedule was run; such an entry is gray and has no rank.
-        peer: what the authors' own code reached on the same data.
+        status: ok, partial, missing, or the failures joined by "/"; "derived" for a value that is not from a run.
+        marks: letters of the notes, in order.
+        rank: 1 for the best of its column, 2 for the second best, else None.
+        young: whether less than a tenth of the published schedule was run; such an entry is gray and has no rank.
+        peer: result of the authors' own code on the same data.
     """
 
     model: str
@@ -83,7 +83,7 @@ class Table:
         rows: model name -> title of every row, "random" first.
         entries: (model, task) -> entry; the two averages are columns too.
         heads: task -> marks of its column head.
-        notes: sentences on the whole table, (subject, text).
+        notes: notes on the whole table, (subject, text).
         footnotes: mark -> text, in the order of the marks.
     """
 
@@ -99,7 +99,7 @@ class Table:
 
     @property
     def name(self) -> str:
-        """What its files are called."""
+        """The name of its files."""
         return f"{self.kind}-{self.protocol}"
 
     @property
@@ -109,7 +109,7 @@ class Table:
 
     @property
     def title(self) -> str:
-        """What stands above it."""
+        """The title above the table."""
         name = "Long Range Arena" if self.suite == LRA else f"Suite {self.suite}"
         preset = layout.preset_title(self.kind.removeprefix(f"{self.suite}-"))
         return f"{name}, protocol {self.protocol} · {preset}"
@@ -119,11 +119,11 @@ class Table:
         return [self.entries[model, name] for model in self.rows if model != RANDOM]
 
     def cells(self, name: str) -> list[tuple[Entry, Cell]]:
-        """The entries of one column that stand for runs, with their cells."""
+        """The entries of one column that show runs, with their cells."""
         return [(entry, entry.cell) for entry in self.column(name) if entry.cell]
 
     def mark(self, marks: list[str], text: str) -> None:
-        """Adds the mark of a footnote to `marks`; the same text has one mark in the whole table."""
+        """Adds the mark of a footnote to `marks`; footnotes with the same text share one mark."""
         letter = next((mark for mark, known in self.footnotes.items() if known == text), None)
         if letter is None:
             letter = _letters(len(self.footnotes))
@@ -133,7 +133,7 @@ class Table:
 
     @property
     def columns(self) -> dict[str, str]:
-        """Name and title of every column after the model's; the averages are over the Long Range Arena."""
+        """Name and title of every column except that of the models; averages exist only for the Long Range Arena."""
         averages = {AVERAGE: "Average", AVERAGE_FAILURES_AS_CHANCE: "Average, failure = chance"}
         return self.tasks | (averages if self.suite == LRA else {})
 
@@ -144,21 +144,21 @@ def names(records: Iterable[RunRecord]) -> list[tuple[str, str]]:
 
 
 def kinds(records: Iterable[RunRecord]) -> list[tuple[str, str]]:
-    """(kind, protocol) of every table that the records make."""
+    """(kind, protocol) of every table of the records."""
     return sorted({(layout.table_with(record), record.protocol) for record in records})
 
 
 def build(
     records: Iterable[RunRecord], kind: str, protocol: str, *, titles: Sequence[str] = (), peers: Peers | None = None
 ) -> Table:
-    """Makes one table; records of others are left out.
+    """Builds one table; records of other tables are left out.
 
     Args:
-        records: of runs.
+        records: records of runs.
         kind: "table", which shows the presets `layout.COMBINED`, another preset, or a suite and a preset.
         protocol: strict, paper or lra.
-        titles: the rows, in their order, whether or not they have records; empty: every model in the records.
-        peers: what the authors' own code reached.
+        titles: the rows in order, with or without records; empty: every model in the records.
+        peers: results of the authors' own code.
     """
     records = [r for r in records if (layout.table_with(r), r.protocol) == (kind, protocol)]
     models = layout.models(records)
@@ -185,7 +185,8 @@ def build(
         footnotes={},
         records=records,
     )
-    # A column of several data sets is not ranked, nor an average over one; other cuts or vocabularies are only marked.
+    # A column with several data sets is not ranked, nor is an average over such a column. Different truncation or
+    # vocabularies are only marked.
     mixed = [task for task in tasks if len({data_identity(cell.runs[0])[:2] for _, cell in table.cells(task)}) > 1]
     for column in table.columns:
         if column not in mixed and not (column not in tasks and set(mixed) & set(layout.TASKS)):
@@ -226,7 +227,7 @@ def _entry(model: str, task: str, cell: Cell | None, peers: Peers) -> Entry:
 def _add_published(
     entries: dict[tuple[str, str], Entry], models: Mapping[str, str], cells: Mapping[tuple[str, str], Cell]
 ) -> None:
-    """Gives cells that no run has filled the published value of their row."""
+    """Adds the published value of the row to cells without runs."""
     for model, title in models.items():
         references = {
             (run.model.published.row, run.model.published.source)
@@ -248,7 +249,7 @@ def _published(run: RunRecord) -> published.PublishedValue | None:
 
 
 def _comparable(cell: Cell) -> bool:
-    """Toy sizes and synthetic data say nothing about a published number."""
+    """Whether a run can be compared with published values, unlike toy sizes and synthetic data."""
     return all(run.preset not in layout.TOYS and run.data.kind != "synthetic" for run in cell.runs)
 
 
@@ -269,7 +270,7 @@ def _averages(models: Iterable[str], cells: dict[tuple[str, str], Cell]) -> dict
 
 
 def _random(cells: dict[tuple[str, str], Cell], tasks: Iterable[str]) -> dict[str, Entry]:
-    """The derived row: 100 / classes of each task as it was recorded."""
+    """The derived row `Random`: 100 / classes of each recorded task."""
     row = {task: Entry(RANDOM, task, "missing") for task in (*tasks, AVERAGE, AVERAGE_FAILURES_AS_CHANCE)}
     for (_, task), cell in cells.items():
         row[task] = Entry(RANDOM, task, "derived", accuracy=100 / cell.runs[0].task.classes)
@@ -282,10 +283,10 @@ def _random(cells: dict[tuple[str, str], Cell], tasks: Iterable[str]) -> dict[st
 
 
 def _rank(column: list[Entry]) -> None:
-    """Marks the best and the second of a column by the numbers as printed.
+    """Ranks the best and the second best of a column by the printed numbers.
 
-    Gray entries get no mark, but they count: the best of the others is not marked where a gray one is better. A column
-    with fewer than two different values that are not gray has no marks.
+    Gray entries have no rank, but they count: if a gray entry is better than the best of the others, that one has no
+    rank either. A column with fewer than two different values that are not gray has no ranks.
     """
     printed = [(entry, round(entry.accuracy, 2)) for entry in column if entry.accuracy is not None]
     ordered = sorted({accuracy for _, accuracy in printed}, reverse=True)
@@ -296,7 +297,7 @@ def _rank(column: list[Entry]) -> None:
 
 
 def _annotate(table: Table) -> None:
-    """Finds the notes that the numbers need, and attaches them to column heads and entries."""
+    """Adds the required notes to column heads and entries."""
     official = []
     for task, title in table.tasks.items():
         column = table.cells(task)
@@ -325,7 +326,7 @@ def _annotate(table: Table) -> None:
 
 
 def _data_text(data: DataIdentity, seen: list[DataIdentity]) -> str:
-    """A data set in words; with its checksum where one name stands for several among those in the column."""
+    """The description of a data set, with its checksum if several data sets of the column have the same name."""
     namesakes = {other for other in seen if other._replace(checksum="") == data._replace(checksum="")}
     known_as = data.identity if data.identity == data.kind else f"{data.identity}, {data.kind}"
     text = "; ".join((known_as, *data.notes))
@@ -333,14 +334,14 @@ def _data_text(data: DataIdentity, seen: list[DataIdentity]) -> str:
 
 
 def _precision_text(run: RunRecord) -> str:
-    """What is said of activations that are not float32, and of what was computed in less than was asked for."""
+    """The note on activations that are not float32, and on operations with less precision than configured."""
     precision = aggregate.precision(run)
     asked = [] if precision == "float32" else [f"{precision} activations"]
     return ", ".join([*asked, *(f"{name} in {dtype}" for name, dtype in sorted(run.computed.items()))])
 
 
 def _cell_notes(cell: Cell) -> Iterator[str]:
-    # Toys have no share of a published schedule either, and the title of their table says so.
+    # Toy runs do not have a share of a published schedule either, but the title of their table states this.
     if any(run.preset in layout.FREE and not run.steps.published for run in cell.runs):
         yield "no published recipe; the defaults of the model"
     for run in (*cell.failed, *cell.unfinished):
@@ -348,10 +349,10 @@ def _cell_notes(cell: Cell) -> Iterator[str]:
         if len(message) > MESSAGE_LENGTH:
             message = message[:MESSAGE_LENGTH].rstrip() + "…"
         steps = f"seed {run.seed} {run.status} after {run.steps.done} of {run.steps.planned} steps"
-        # What a run that waits to be resumed says is where it stands.
+        # The message of an interrupted run only states its progress.
         waits = run.status == "partial" and run.steps.done < run.steps.planned
         yield f"{steps}: {message}" if message and not waits else steps
-    # That a run failed is said here; other runs that no cell shows are in the list of runs.
+    # Notes mention failed runs; the list of runs contains the other runs that no cell shows.
     for run in cell.others:
         if run.status in FAILURES:
             yield f"another run failed: {run.preset}, seed {run.seed}, {run.status} after {run.steps.done} steps"
@@ -417,7 +418,7 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
 
 
 def _sources(table: Table) -> list[str]:
-    """For every published row in the table: its model, its source, and what holds for the whole row."""
+    """For every published row in the table: its model, its source, and the notes of the whole row."""
     found = {}
     for (model, _), entry in table.entries.items():
         reference = entry.cell.runs[-1].model.published if entry.cell else None
@@ -428,11 +429,11 @@ def _sources(table: Table) -> list[str]:
 
 
 def percent(fraction: float | None) -> str:
-    """A share as text, rounded down so that nothing unfinished reads 100 %; "?" where none is known."""
+    """A share as text, rounded down so that an unfinished run never shows 100 %; "?" if it is unknown."""
     if fraction is None:
         return "?"
     if fraction == 0:
         return "0 %"
     exact = 100 * fraction
-    # 1e-9: a share such as 0.29 must not fall to 28 % by its binary form.
+    # 1e-9: because of binary rounding, a share such as 0.29 would otherwise become 28 %.
     return f"{math.floor(exact + 1e-9)} %" if exact >= 10 else f"{math.floor(10 * exact + 1e-9) / 10:.1f} %"

@@ -1,1 +1,1 @@
-"""From names on the command line to cells of the table: recipes, presets, and the runner of many cells."""
+"""Sweeps: recipes, presets, plans, and the execution of many cells of the table."""

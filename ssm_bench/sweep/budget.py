@@ -1,4 +1,4 @@
-"""A time budget per cell becomes a share of its published schedule."""
+"""Converts the time budget of a cell to a share of its published schedule."""
 
 import hashlib
 import json
@@ -24,10 +24,10 @@ from ssm_bench.training.stop import Stop
 
 LOG = logging.getLogger(__name__)
 
-#: Shares a cell can get. Few and round, so that a small change of speed does not make another experiment.
+#: Allowed shares. There are few, so that a small change of speed does not result in a different experiment.
 SHARES = (0.001, 0.002, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 
-#: Part of the time left for compiling and saving.
+#: Fraction of the time that is reserved for compilation and saving.
 OVERHEAD = 0.25
 
 #: Enough for batches of all lengths.
@@ -39,17 +39,16 @@ class NoMemory(Exception):
 
 
 def check_budget(config: ConfigDict) -> None:
-    """Refuses a budget for a run that has no published schedule to take a share of, or stands for all of it.
+    """Checks that a run can have a budget: it needs a published schedule, and its preset must allow a share of it.
 
     Raises:
-        UserError: so it is.
+        UserError: the run cannot have a budget.
     """
     if config.preset == "paper":
-        raise UserError("--budget takes a share of the published steps, and a paper run takes all; use --preset budget")
+        raise UserError("--budget needs a share of the published steps, but a paper run uses all; use --preset budget")
     if not config.train.published_steps:
         raise UserError(
-            f"--budget takes a share of the published steps, which a {config.preset} run has none of; "
-            "use --preset budget"
+            f"--budget needs a share of the published steps, but a {config.preset} run has none; use --preset budget"
         )
 
 
@@ -69,13 +68,13 @@ def planned_share(
     The choice is written to a file next to the checkpoints, which a resumed sweep reads.
 
     Args:
-        config: of the cell, with the share of its preset.
+        config: the configuration of the cell, with the share of its preset.
         dataset: its data.
         seconds: time for its run.
         checkpoints: the folder of all checkpoints.
-        at_share: the configuration with a share.
-        stop: when to abandon the timing.
-        devices: how many share every batch.
+        at_share: returns the configuration with a given share.
+        stop: deadline and signals, which abandon the timing.
+        devices: number of devices that share every batch.
         timing: whether steps may be timed if no share was chosen before.
 
     Raises:
@@ -85,13 +84,13 @@ def planned_share(
     """
     identity = hashlib.sha256(f"{config_hash(recipe(config))} {seconds:.0f}".encode()).hexdigest()[:12]
     file = checkpoints / config.preset / "plan" / f"{config.task.name}-{config.model.name}-{identity}.json"
-    # One process times the cell. Those with other seeds of it wait and take the same share: they are one experiment.
+    # One process times the cell. Processes with other seeds of the cell wait and use the same share.
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(file.with_suffix(".lock")).acquire()
     except OSError as error:
         raise UserError(
-            f"can not lock the plan {file}: {error.strerror}; use another folder for --checkpoints"
+            f"cannot lock the plan {file}: {error.strerror}; use another folder for --checkpoints"
         ) from error
     with lock:
         if (share := _kept(file)) is not None:
@@ -112,22 +111,22 @@ def planned_share(
         if not fitting:
             least = SHARES[0]
             raise UserError(
-                f"--budget leaves {duration(seconds)} for {config.model.name} on {config.task.name}, whose "
-                f"least share, {100 * least:g} % of the schedule, takes {duration(run_seconds(least))} here"
+                f"--budget leaves {duration(seconds)} for {config.model.name} on {config.task.name}, but the smallest "
+                f"share, {100 * least:g} % of the schedule, takes {duration(run_seconds(least))} here"
             )
         store.write_text(json.dumps({"share": max(fitting), "step_seconds": step_seconds}) + "\n", file)
     return max(fitting)
 
 
 def _run_steps(config: ConfigDict, dataset: Dataset) -> float:
-    """The length of a run in training steps, its evaluations included."""
+    """The length of a run in training steps, including its evaluations."""
     train = config.train
     scored = train.evaluations * len(dataset.splits["validation"]) + len(dataset.splits["test"])
     return train.steps + SCORING * scored / train.batch_size
 
 
 def _kept(file: Path) -> float | None:
-    """The share that was chosen before; None if there is none, or if its file is damaged, which a warning says."""
+    """The share that was chosen before; None if there is none, or, with a warning, if its file is damaged."""
     if not os.path.lexists(file):
         return None
     try:
@@ -136,7 +135,7 @@ def _kept(file: Path) -> float | None:
         share = None
     if isinstance(share, int | float) and share is not True and 0 < share <= 1:
         return float(share)
-    LOG.warning("the plan %s does not hold a share in (0, 1]: choosing one again", file)
+    LOG.warning("the plan %s does not contain a share in (0, 1]: choosing a new one", file)
     return None
 
 

@@ -1,4 +1,4 @@
-"""The cells of a sweep: skips what is finished, continues after a failure."""
+"""The cells of a sweep and their execution; finished cells are skipped, and failed ones do not end the sweep."""
 
 import json
 import sys
@@ -32,9 +32,9 @@ class Cell:
     """One model on one task with one seed, or with several seeds `together` in one program.
 
     Attributes:
-        together: seeds that are trained in the same program as `seed`.
-        choices: settings of this cell; None: those of its sweep.
-        seconds: not started where less time is left before the deadline.
+        together: other seeds that are trained in the same program as `seed`.
+        choices: settings of this cell; None: the settings of the sweep.
+        seconds: minimum time before the deadline; with less, the cell is not started.
     """
 
     model: str
@@ -61,7 +61,7 @@ class Choices:
     overrides: tuple[str, ...] = ()
 
     def config(self, cell: Cell) -> ConfigDict:
-        """The configuration of a cell with these settings, or with its own if it has some; raises as `resolve`."""
+        """The configuration of a cell with its own settings or else these; raises the errors of `resolve`."""
         return resolve(cell.model, cell.task, seed=cell.seed, **vars(cell.choices or self))
 
 
@@ -73,7 +73,7 @@ def cells(
     together: bool = False,
     choices: Choices | None = None,
 ) -> list[Cell]:
-    """Every combination, task by task, so that a data set is opened once; the first seed of all comes first."""
+    """Every combination: first seeds before second ones, then by task, so that a data set is opened once per seed."""
     models, tasks = list(models), list(tasks)
     if together:
         first, *others = seeds
@@ -82,8 +82,9 @@ def cells(
         ]
     return [Cell(model=m, task=t, seed=s, choices=choices) for s in seeds for t in tasks for m in models]
 
+    # Cells are ordered by task, so it is enough to cache one data set.
 
-# Cells come task by task, so one data set at a time is enough.
+
 @lru_cache(maxsize=1)
 def _open(task: str, settings: str, protocol: str) -> tuple[dict, Dataset]:
     config, dataset = open_data(ConfigDict({"task": json.loads(settings), "protocol": protocol}), progress=True)
@@ -98,22 +99,22 @@ def opened(config: ConfigDict) -> tuple[ConfigDict, Dataset]:
     return config, dataset
 
 
-#: Of a run, the worst first.
+#: Statuses of runs, the worst first.
 STATUSES = ("error", "oom", "diverged", "partial", "ok")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """What a sweep does with a cell, in this process.
+    """Runs the cells of a sweep in this process.
 
     Attributes:
-        choices: settings of all cells that have none of their own.
+        choices: settings of all cells without their own settings.
         results: the folder of all results.
         checkpoints: the folder of all checkpoints.
-        rerun: run what is finished, too.
-        seconds: time for each cell, which gets the share of its schedule that fits; None: what the choices say.
-        devices: how many work on a cell.
-        track: where else runs report, as for `run`.
+        rerun: whether to repeat finished runs.
+        seconds: time for each cell, which determines its share of the schedule; None: the share is set by `choices`.
+        devices: number of devices per cell.
+        track: tracker of the runs, as for `run`.
     """
 
     choices: Choices
@@ -125,11 +126,11 @@ class Runner:
     track: str = ""
 
     def run(self, cell: Cell, stop: Stop, progress: Progress) -> str:
-        """Runs a cell that has no finished record; a failure leaves a record.
+        """Runs a cell without a finished record; a failure is recorded.
 
         Returns:
-            The status of its run, "skipped", "under way" where another process has it, or "stopped" where there was no
-            time to begin.
+            The status of its run; "skipped"; "under way" if another process trains it; or "stopped" if there was no
+            time to start.
         """
         config = dataset = None
         try:
@@ -165,24 +166,25 @@ class Runner:
             progress.end(f"error: {error}")
             return "error"
         except NoMemory as error:
-            # At any share; that of the preset stands for all of them.
+            # Memory does not depend on the share, so the record has the share of the preset.
             return self._failed(cell, *opened(self.choices.config(cell)), "oom", str(error), progress)
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             message = f"{type(error).__name__}: {error}"
             if config is None or dataset is None:
-                # There are no data or no steps yet that a record could name.
+                # Without data or a number of steps, there can be no record.
                 progress.end(f"error: {_short(message)}")
                 return "error"
             return self._failed(cell, config, dataset, "error", message, progress)
         progress.end("; ".join(map(summary, records)))
-        # Of several seeds, the one that needs most attention.
+        # With several seeds, the worst status.
         return min((record.status for record in records), key=STATUSES.index)
 
     def compile(self, cell: Cell, stop: Stop) -> None:
-        """Compiles the programs of a cell that `run` would train: they are kept in the compilation cache.
+        """Compiles the programs of a cell that `run` would train, which adds them to the compilation cache.
 
-        Nothing is compiled with `seconds`, since the share of the schedule is not known yet. Raises what `run` reports.
+        With `seconds`, nothing is compiled, since the share of the schedule is not known yet. Raises the errors that
+        `run` reports.
         """
         if self.seconds is not None:
             return
@@ -193,9 +195,9 @@ class Runner:
             make_trainer(with_seed(config, seeds[0]), dataset, devices=self.devices, seeds=several).compile(stop)
 
     def fail(self, cell: Cell, message: str, progress: Progress) -> str:
-        """Leaves the record of a cell whose process died, or only reports it where its steps are unknown."""
+        """Records a cell whose process died, or only reports it if its number of steps is unknown."""
         try:
-            # What ended its process may have been the timing of steps: not again in this one.
+            # The timing of steps may have ended the process, so it is not repeated in this one.
             config, dataset = self.config_of(cell, Stop(), timing=False)
         except Exception as error:
             if not isinstance(error, UserError):
@@ -205,12 +207,12 @@ class Runner:
         return self._failed(cell, config, dataset, "error", message, progress)
 
     def config_of(self, cell: Cell, stop: Stop, *, timing: bool = True) -> tuple[ConfigDict, Dataset]:
-        """The configuration and the data of a cell, which has the share of its schedule that its time allows.
+        """The configuration of a cell, with the share of its schedule that fits into its time, and its data.
 
-        Without `timing` it is the share that was chosen before.
+        Without `timing`, only a share that was chosen before is used.
 
         Raises:
-            UserError, NoMemory, Stopped: as `resolve`, `open_data` and `planned_share`.
+            UserError, NoMemory, Stopped: from `resolve`, `open_data` and `planned_share`.
         """
         config, dataset = opened(self.choices.config(cell))
         if self.seconds is None:
@@ -234,7 +236,7 @@ class Runner:
     def _before(
         self, cell: Cell, config: ConfigDict, dataset: Dataset, progress: Progress | None = None
     ) -> dict[int, RunRecord]:
-        """The seeds of a cell that are not run again, and their records; says why others are."""
+        """The seeds of a cell that are not repeated, and their records; reports why others are repeated."""
         if self.rerun:
             return {}
         kept = {}
@@ -264,11 +266,11 @@ def _short(message: str) -> str:
 
 
 def check(wanted: Sequence[Cell], runner: Runner) -> None:
-    """Finds what would spoil cells before any of them starts.
+    """Checks all cells before the first one starts.
 
     Raises:
-        UserError: a mistake in names or settings, a folder that can not be written to, a note that is not text, or a
-            tracker that is not installed.
+        UserError: an invalid name or setting, a folder that cannot be written to, a note that is not text, or a tracker
+            that is not installed.
     """
     tracking.check(runner.track)
     for cell in wanted:
@@ -282,7 +284,7 @@ def check(wanted: Sequence[Cell], runner: Runner) -> None:
 
 
 def labels(wanted: Sequence[Cell]) -> list[str]:
-    """What progress calls the cells, for example "[3/24] s5 text seed 0"."""
+    """The labels of the cells in progress lines, for example "[3/24] s5 text seed 0"."""
     count = len(wanted)
     return [
         f"[{i}/{count}] {c.model} {c.task} seed{'s' * bool(c.together)} {', '.join(map(str, c.seeds))}"
@@ -291,7 +293,7 @@ def labels(wanted: Sequence[Cell]) -> list[str]:
 
 
 def sweep(wanted: Sequence[Cell], runner: Runner, stop: Stop) -> list[tuple[Cell, str]]:
-    """Runs cells one after another in this process; a failing one leaves a record and the next one starts.
+    """Runs cells one after another in this process; a failure is recorded and does not stop the next cell.
 
     Returns:
         Every cell that was reached, with its status.
@@ -315,9 +317,9 @@ def sweep(wanted: Sequence[Cell], runner: Runner, stop: Stop) -> list[tuple[Cell
 def returning(
     visit: Callable[[Sequence[Cell]], list[tuple[Cell, str]]], wanted: Sequence[Cell], runner: Runner
 ) -> list[tuple[Cell, str]]:
-    """Visits cells, and then once more those that were under way in a process that has ended since.
+    """Visits all cells, and then once more those that another process was training and that none trains now.
 
-    If that process finished a cell, the second visit skips it; if the process died, the second visit trains it.
+    If that process finished the cell, the second visit skips it. If the process died, the second visit trains it.
     """
     reached = visit(wanted)
     free = {
@@ -340,7 +342,7 @@ def holder(cell: Cell, choices: Choices, checkpoints: Path) -> str:
     home = checkpoints / config.preset / config.task.name / config.model.name
     for each in when_opened(config):
         for seed in cell.seeds:
-            # The data, whose checksum stands between hash and seed, may be prepared on other machines only.
+            # The checksum of the data, between hash and seed, may be known only on machines where they are prepared.
             name = run_name(config_hash(recipe(each)), "*", [seed])
             for file in sorted(home.glob(lock_file(home / name).name)):
                 if found := checkpoint.holder(home / file.name.removeprefix(".").removesuffix(".lock")):

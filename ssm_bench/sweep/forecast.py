@@ -1,4 +1,4 @@
-"""What is missing of a plan and how long it will take, from records; no data set is opened and nothing is computed."""
+"""The missing cells of a plan and their expected times, from records; no data set is opened and no model is run."""
 
 import contextlib
 import math
@@ -37,12 +37,12 @@ class Device:
     kind: str
 
 
-#: Stands for the nodes of a cluster, and where costs do not matter.
+#: A placeholder for the nodes of a cluster, or if costs do not matter.
 UNKNOWN = Device("", "")
 
 
 def here() -> Device:
-    """The device that a sweep on this machine uses; where that is an NVIDIA GPU, JAX is not started."""
+    """The device that a sweep on this machine uses; for NVIDIA GPUs, JAX is not started."""
     if workers.gpus():
         command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         with contextlib.suppress(OSError, subprocess.SubprocessError, IndexError):
@@ -55,13 +55,13 @@ def here() -> Device:
 
 @dataclass(frozen=True)
 class Rate:
-    """What training costs, and where this is from.
+    """The cost of training and its source.
 
     Attributes:
-        step: seconds a step, evaluations included.
-        compiling: seconds of compiling.
-        device: where it was measured.
-        task: the task whose time was scaled to the size of this one; "": the time was measured.
+        step: seconds per step, including evaluations.
+        compiling: seconds of compilation.
+        device: the device of the measurement.
+        task: the task whose time was scaled to the size of this one; "": the time was measured on this task.
     """
 
     step: float
@@ -72,15 +72,15 @@ class Rate:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is known about a cell before it runs.
+    """The state and the expected time of a cell before it runs.
 
     Attributes:
         cell: the cell.
         status: ok, the worst status of its seeds, or "missing".
-        done: part of its steps that the seeds have done, in [0, 1].
-        seconds: expected for the rest on one device that runs nothing else; None: no record says.
-        device: where the expectation was measured.
-        scaled_from: the task on which it was measured, if not on that of the cell.
+        done: the fraction of its steps that are done, in [0, 1].
+        seconds: expected time of the remaining steps on one device that runs nothing else; None: unknown.
+        device: the device of the measurement.
+        scaled_from: the task of the measurement, if it differs from the task of the cell.
     """
 
     cell: Cell
@@ -98,7 +98,7 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The records that expectations come from, and the device that a sweep would use.
+    """Expected times of cells, from records and the device that a sweep would use.
 
     Attributes:
         runs: all records of runs.
@@ -114,15 +114,15 @@ class Forecast:
 
     @classmethod
     def read(cls, results: Path, checkpoints: Path, here: Device) -> "Forecast":
-        """Reads all records; those that can not be read, which `ssm-bench verify` names, are left out."""
+        """Reads all records; unreadable ones are left out (`ssm-bench verify` lists them)."""
         bad: list[str] = []
         runs, speeds = store.read_all(results, skip=bad.append), store.read_all_speed(results, skip=bad.append)
         return cls(runs, speeds, checkpoints, here)
 
     def outlook(self, cell: Cell) -> Outlook:
-        """What the records say about a cell.
+        """The outlook of a cell.
 
-        Where the data set is prepared on this machine, only records of that version of it count, else those of any.
+        If the data set is prepared on this machine, only records of this version count; otherwise, records of all do.
         """
         assert cell.choices is not None
         config = cell.choices.config(cell)
@@ -146,7 +146,7 @@ class Forecast:
         )
 
     def finished(self, cell: Cell) -> list[RunRecord]:
-        """The records of a cell that have an accuracy, at most one a seed, whichever code made them."""
+        """The records of a cell that have an accuracy, at most one per seed, from any version of the code."""
         assert cell.choices is not None
         config = cell.choices.config(cell)
         found = [[run for run in self._records(config, seed) if run.status == "ok"] for seed in cell.seeds]
@@ -173,7 +173,7 @@ class Forecast:
         ]
 
     def _left(self, config: ConfigDict, record: RunRecord | None) -> int:
-        """Steps that a run still has to do: all of them where its checkpoint is not on this machine."""
+        """The remaining steps of a run: all of them if its checkpoint is not on this machine."""
         if record and record.status in FINISHED:
             return 0
         if record and record.status == "partial":
@@ -183,11 +183,12 @@ class Forecast:
         return config.train.steps
 
     def rate(self, config: ConfigDict) -> Rate | None:
-        """The cost of a step of this configuration; None where no record of the model has one.
+        """The cost of a step of this configuration; None if no record of the model has one.
 
-        Records of this kind of device come first, then of the platform, then any. Among these come runs that had their
-        device to themselves, then speed records (batches padded to one length), then runs that shared their device,
-        whose time is an upper bound. Among equals, batches padded to as many lengths come first, then the latest.
+        Records of the same kind of device are preferred, then those of the same platform, then any. Among these, runs
+        with an unshared device are preferred, then speed records (batches padded to one length), then runs that shared
+        their device, whose time is an upper bound. Among the rest, runs with the same number of padded lengths are
+        preferred, then the latest.
         """
         candidates: list[tuple[tuple, Rate]] = []
         opened = when_opened(config)[0]
@@ -214,7 +215,7 @@ class Forecast:
         return max(candidates, key=lambda candidate: candidate[0])[1] if candidates else self._scaled(config)
 
     def _scaled(self, config: ConfigDict) -> Rate | None:
-        """The cost of a step in proportion to its size, from the run of the model whose size is nearest.
+        """The cost of a step, scaled in proportion to its size from the run of the model with the nearest size.
 
         Most steps are limited by memory traffic, which grows with positions x layers x width. The products of wide
         layers and softmax attention over long sequences grow faster: their times are underestimated from smaller runs.
@@ -225,7 +226,7 @@ class Forecast:
         candidates: list[tuple[tuple, Rate]] = []
         for run in self.runs:
             trained = run.steps.done and run.cost.seconds_train
-            # What a CPU needs says nothing of a GPU, and nobody trains at full size on a CPU.
+            # Times on a CPU do not predict times on a GPU, and full-size models are not trained on CPUs.
             full_size = run.preset != "quick" and run.device.platform != "cpu"
             if trained and full_size and run.model.name == config.model.name:
                 factor = size / _positions(run.config)
@@ -239,12 +240,12 @@ class Forecast:
     def planned(
         self, groups: Iterable[Group], models: Container[str] = (), tasks: Container[str] = ()
     ) -> list[tuple[Group, Outlook]]:
-        """The cells in the order to start them: in a group, those under way first, then the longest.
+        """The cells in the order in which to start them: in a group, interrupted cells first, then from the longest.
 
         Args:
-            groups: in their order.
-            models: only these; empty: all.
-            tasks: only these; empty: all.
+            groups: groups of cells, in order.
+            models: only these models; empty: all.
+            tasks: only these tasks; empty: all.
         """
         found = []
         for group in groups:
@@ -265,12 +266,12 @@ class Forecast:
         return found
 
     def timed(self, group: Group, one: Outlook, crowd: int) -> Cell:
-        """A cell with the time that it needs before a deadline; zero if not measured, or if the cell is to be resumed.
+        """A cell with the time that it needs before a deadline; zero if this is unknown, or if `resume` is set.
 
         Args:
-            group: of the cell.
+            group: the group of the cell.
             one: its outlook.
-            crowd: how many cells share a device; in the worst case they take turns.
+            crowd: number of cells that share a device; in the worst case, they take turns.
         """
         known = one.seconds is not None and one.device is not None and one.device.platform == self.here.platform
         known = known and not one.scaled_from
@@ -280,12 +281,12 @@ class Forecast:
 
 
 def _superseded(task: Task, run: RunRecord) -> bool:
-    """Whether a run saw an earlier version of a generated data set."""
+    """Whether a run used an earlier version of a generated data set."""
     return run.data.kind == "generated" and task.fetch_identity not in ("", run.data.identity)
 
 
 def _checksum(task: Task, config: ConfigDict) -> str | None:
-    """The checksum of the prepared data set that a run would open; None where it is still to be prepared."""
+    """The checksum of the prepared data set that a run would open; None if it is not prepared yet."""
     prepared = cache.prepared(task, task.tokens(config.task.tokens))
     if config.task.data != "real" or not prepared:
         return None
@@ -298,7 +299,7 @@ def _checksum(task: Task, config: ConfigDict) -> str | None:
     return None if superseded else card["checksum"]
 
 
-#: Settings that the cost of a step depends on, with their values in records older than them.
+#: Settings that affect the cost of a step, with their values in records from before the setting existed.
 SIZE = {
     "model.mixer": "",
     "model.scaffold": "",
@@ -328,7 +329,7 @@ HEADS = ("group", "model", "task", "preset", "share", "precision", "seeds", "sta
 
 
 def report(planned: Sequence[tuple[Group, Outlook]], devices: Sequence[int] = ()) -> str:
-    """A plain table of the cells, what they will cost, and the total; also the time on so many devices, if asked."""
+    """A plain table of the cells with their expected times and the total, optionally also for several devices."""
     rows: list[tuple[str, ...]] = [HEADS]
     for group, one in planned:
         expected = "unknown" if one.seconds is None else duration(one.seconds)

@@ -1,4 +1,4 @@
-"""What kind of system every model is, and how large: read from classes and recipes, no array is made."""
+"""The kind of system, parameters and state size of every model, from classes and recipes, without allocating arrays."""
 
 from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
@@ -21,13 +21,13 @@ from ssm_bench.sweep.cells import Cell, Choices, opened
 def model_rows(
     models: Sequence[str], tasks: Sequence[str], *, data: str = "auto", tell: Callable[[str], None] = print
 ) -> tuple[list[Row], list[str]]:
-    """A row for every model with a recipe for a task of these, and notes on the data that give sizes of vocabularies.
+    """A row for every model that has a recipe for one of the tasks, and notes on the data that determine vocabularies.
 
     Args:
         models: names of experiments.
-        tasks: whose recipes are sized.
+        tasks: names of tasks.
         data: "auto", "real" or "synthetic", as for a run.
-        tell: progress, in words.
+        tell: reports progress.
 
     Raises:
         UserError: an unknown name, or no such data.
@@ -36,7 +36,7 @@ def model_rows(
     facts: dict[str, list[dict[str, str]]] = {model: [] for model in models}
     sizes: dict[str, dict[str, Size]] = {model: {} for model in models}
     identities: dict[str, str] = {}
-    # Task by task, so that each data set is opened once.
+    # Ordered by task, so that each data set is opened once.
     for task in tasks:
         for model in models:
             if not has_recipe(model, task):
@@ -72,7 +72,7 @@ def model_rows(
 
 
 def _each(texts: Iterable[str]) -> str:
-    """All different texts, in their order."""
+    """The distinct texts, in order."""
     return ", ".join(dict.fromkeys(texts))
 
 

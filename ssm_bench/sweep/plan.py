@@ -26,19 +26,19 @@ class Group(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A group of cells with the same settings.
 
     Attributes:
-        group: its name, unique in the plan.
+        group: name of the group, unique in the plan.
         models: names of experiment files.
         tasks: names of tasks.
         preset: quick, budget, paper or custom.
-        share: of the published schedule, in (0, 1]; None: as the preset says.
-        precision: of the activations, float32 or bf16.
+        share: share of the published schedule, in (0, 1]; None: the default of the preset.
+        precision: precision of the activations, float32 or bf16.
         seeds: whole numbers from 0.
         together: train all seeds of a cell in one program.
         protocol: strict, paper or lra.
-        data: real, synthetic or auto; empty: as the preset says.
+        data: real, synthetic or auto; empty: the default of the preset.
         overrides: setting -> value, as in --config.SETTING=VALUE.
         resume: start a cell even if it does not fit before the deadline; a later sweep resumes it.
-        per_gpu: how many cells share a GPU.
+        per_gpu: number of cells that share a GPU.
     """
 
     group: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -74,7 +74,7 @@ class Group(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would keep the last, and text that is not Unicode."""
+    """A YAML loader that rejects duplicate keys, of which YAML would keep the last, and text that is not Unicode."""
 
     def construct_scalar(self, node: yaml.ScalarNode) -> str:
         text = super().construct_scalar(node)
@@ -100,7 +100,7 @@ def read(path: Path) -> list[Group]:
     """
     raw = _yaml(path)
     if not isinstance(raw, list) or not raw:
-        raise UserError(f"{path}: a plan is a list of one or more groups, as in experiments/campaign.yaml")
+        raise UserError(f"{path}: a plan must be a list of one or more groups, as in experiments/campaign.yaml")
     groups: list[Group] = []
     planned: dict[Any, str] = {}
     for number, entry in enumerate(raw, 1):
@@ -108,7 +108,7 @@ def read(path: Path) -> list[Group]:
         group = _group(entry, where)
         where = f"{where} ({group.group})"
         if group.group in [other.group for other in groups]:
-            raise UserError(f"{where}: the name of a group is unique in its plan; another entry has this one")
+            raise UserError(f"{where}: the name of a group must be unique in its plan; another entry has the same name")
         try:
             _check(group)
         except UserError as error:
@@ -117,7 +117,8 @@ def read(path: Path) -> list[Group]:
             for seed in cell.seeds:
                 run = cell.model, cell.task, seed, cell.choices
                 if run in planned:
-                    raise UserError(f"{where}: {cell.model} on {cell.task}, seed {seed}, is planned by {planned[run]}")
+                    name = f"{cell.model} on {cell.task}, seed {seed}"
+                    raise UserError(f"{where}: {name}, is already planned by {planned[run]}")
                 planned[run] = group.group
         groups.append(group)
     return groups
@@ -139,7 +140,8 @@ def _yaml(path: Path) -> Any:
 
 def _group(entry: Any, where: str) -> Group:
     if not isinstance(entry, dict):
-        raise UserError(f"{where}: an entry maps keys to values ({', '.join(Group.__struct_fields__)}); got {entry!r}")
+        allowed = ", ".join(Group.__struct_fields__)
+        raise UserError(f"{where}: an entry must map keys to values ({allowed}); got {entry!r}")
     for key in entry:
         if key not in Group.__struct_fields__:
             raise unknown_name(f"key in {where}:", str(key), Group.__struct_fields__)
@@ -154,16 +156,16 @@ def _group(entry: Any, where: str) -> Group:
 
 
 def _check(group: Group) -> None:
-    """Refuses unknown names, and settings that no run can have.
+    """Checks the names and settings of a group.
 
     Raises:
-        UserError: names what is wrong and what is allowed.
+        UserError: an unknown name or an invalid setting, with the allowed values.
     """
     for key in ("models", "tasks", "seeds"):
         values: Sequence[str | int] = getattr(group, key)
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
-            raise UserError(f"{key} takes each value once; got {twice} {values.count(twice)} times")
+            raise UserError(f"{key} must not repeat a value; got {twice} {values.count(twice)} times")
     for model in group.models:
         if model not in experiment_names():
             raise unknown_name("model", model, experiment_names())
@@ -172,6 +174,6 @@ def _check(group: Group) -> None:
     if group.precision not in PRECISIONS:
         raise unknown_name("precision", group.precision, PRECISIONS)
     if group.precision != "float32" and "model.precision" in group.overrides:
-        raise UserError("precision and overrides both say model.precision: give one of them")
+        raise UserError("precision and overrides both set model.precision: use one of them")
     for cell in group.cells:
         group.choices.config(cell)

@@ -1,4 +1,4 @@
-"""Presets: how much of the published schedule each cell gets."""
+"""Presets, which determine the share of the published schedule for each cell."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from ssm_bench.training.loop import chunk_length
 #: Default share of the published schedule under `budget`.
 BUDGET_SHARE = 0.1
 
-#: Largest part of a shortened schedule that a warm-up of the published number of steps may take.
+#: Largest fraction of a shortened schedule that a warm-up of the published number of steps may take.
 LONGEST_WARMUP = 0.1
 
 #: Fewest evaluations of a shortened schedule, if the published one has as many.
@@ -20,7 +20,7 @@ LEAST_EVALUATIONS = 10
 
 
 def quick(config: ConfigDict, experiment: ModuleType) -> None:
-    """Toy size, seconds per cell on two CPU cores: shows that everything runs, not how good a model is."""
+    """Toy size, seconds per cell on two CPU cores: tests that everything runs, not the quality of a model."""
     model, train = config.model, config.train
     model.d_model = min(model.d_model, 32)
     # Most of the time of a toy run is compiling, which grows with the blocks: one, unless blocks differ.
@@ -71,7 +71,7 @@ def paper(config: ConfigDict, experiment: ModuleType) -> None:
 
 
 def custom(config: ConfigDict, experiment: ModuleType) -> None:
-    """The published recipe with --config overrides; its records have a folder of their own."""
+    """The published recipe with --config overrides; its records have a separate folder."""
 
 
 PRESETS: dict[str, Callable[[ConfigDict, ModuleType], None]] = {
@@ -83,7 +83,7 @@ PRESETS: dict[str, Callable[[ConfigDict, ModuleType], None]] = {
 
 
 def default_data(preset: str) -> str:
-    """The default of --data: only a toy run may use a synthetic set."""
+    """The default of --data: only toy runs may use a synthetic set."""
     return "auto" if preset == "quick" else "real"
 
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a live line on a terminal, plain lines now and then elsewhere."""
+"""Progress of long work: a live line on a terminal, or occasional plain lines elsewhere."""
 
 import contextlib
 import re
@@ -16,7 +16,7 @@ CLEAR = "\r\x1b[K"
 
 
 class Screen:
-    """Standard error: lines that stay, and on a terminal a line below them that changes."""
+    """Standard error: permanent lines and, on a terminal, a live line below them."""
 
     def __init__(self):
         """Checks whether standard error is a terminal."""
@@ -24,14 +24,14 @@ class Screen:
         self._parts: dict[int, str] = {}
 
     def update(self, text: str, worker: int = 0) -> None:
-        """Shows what is under way; several workers share the line."""
+        """Updates the live line; several workers share it."""
         self._parts[worker] = text
         width = (shutil.get_terminal_size().columns - 1) // len(self._parts)
         parts = [f"{self._parts[w][: width - 2]:{width if len(self._parts) > 1 else 0}}" for w in sorted(self._parts)]
         self._print(f"{CLEAR}{''.join(parts).rstrip()}", end="")
 
     def line(self, text: str, worker: int = 0) -> None:
-        """Writes a line that stays, in place of what was under way."""
+        """Writes a permanent line in place of the live line."""
         self._parts.pop(worker, None)
         self._print(f"{CLEAR if self.live else ''}{text}")
 
@@ -42,7 +42,7 @@ class Screen:
 
 
 class Silent(Screen):
-    """Shows nothing: of several processes that train one run, the first tells."""
+    """Shows nothing; used by all processes of a run except process 0."""
 
     def _print(self, text: str, end: str = "\n") -> None:
         pass
@@ -58,7 +58,7 @@ class Progress:
         self.begun = self.last = time.monotonic()
 
     def __call__(self, step: int, steps: int, rate: float, words: str) -> None:
-        """Called after every chunk: updates done, planned, updates per second, a few words."""
+        """Called after every chunk with updates done, updates planned, updates per second and a short text."""
         now = time.monotonic()
         left = (steps - step) / max(rate, 1e-9)
         line = f"{self.label}: step {step}/{steps}, {rate:.1f} steps/s, {duration(left)} left, {words}"
@@ -69,7 +69,7 @@ class Progress:
             self.last = now
 
     def end(self, words: str) -> None:
-        """Closes the cell with one line that stays."""
+        """Ends the cell with one permanent line."""
         self.screen.line(f"{self.label}: {words} ({duration(time.monotonic() - self.begun)})")
 
 
@@ -84,7 +84,7 @@ def parse_duration(flag: str, text: str) -> float:
     """Seconds from "90", "550s", "9m", "9m10s", "1h30m" or "1.5h".
 
     Raises:
-        UserError: anything else, or a time of zero.
+        UserError: the text has another form, or the time is zero.
     """
     number = r"([0-9]+(?:\.[0-9]+)?)"
     match = re.fullmatch(rf"{number}|(?:{number}h)?(?:{number}m)?(?:{number}s)?", text)

@@ -1,7 +1,8 @@
 """The Ray engine: every cell is a task of a Ray cluster.
 
-Ray starts a task where a GPU, or without GPUs a CPU core, is free, and starts it again elsewhere if its node is lost.
-The cell then resumes from its last checkpoint: all nodes share a file system with locks, checkpoints and records.
+Ray starts a task on a free GPU, or on a free CPU core if there are no GPUs. If the node is lost, Ray starts the task
+again on another node, and the cell resumes from its last checkpoint. All nodes must share a file system with locks,
+checkpoints and records.
 """
 
 import importlib
@@ -16,10 +17,10 @@ from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.workers import GRACE, Job
 from ssm_bench.training.stop import Stop
 
-#: How often Ray starts a cell again whose node or process was lost, before it counts as failed.
+#: Number of times that Ray restarts a cell whose node or process was lost, before the cell counts as failed.
 RETRIES = 3
 
-#: The beginnings of the names of environment variables that tasks take over from the command.
+#: Prefixes of the environment variables that tasks inherit from the command.
 VARIABLES = ("SSM_BENCH_", "JAX_", "XLA_")
 
 
@@ -30,16 +31,17 @@ def sweep(
 
     Args:
         wanted: cells, in the order to start them.
-        runner: what to do with a cell; its folders are absolute paths.
-        stop: deadline and signals; tasks save and leave when it says so.
-        prepare: settings of JAX, made in each task.
-        address: of the cluster; empty: RAY_ADDRESS, else a cluster on this machine, which is started if there is none.
+        runner: runs a cell; its folders are absolute paths.
+        stop: deadline and signals, on which tasks save and exit.
+        prepare: configures JAX in each task.
+        address: address of the cluster; empty: RAY_ADDRESS, else a cluster on this machine, which is started if there
+            is none.
 
     Returns:
         Every cell that was reached, with its status, in the order in which they ended.
 
     Raises:
-        UserError: as `cells.check`; no Ray or no cluster; or more devices for a cell than a node has.
+        UserError: an error of `cells.check`, no Ray, no cluster, or more devices per cell than a node has.
     """
     check(wanted, runner)
     label = dict(zip(wanted, labels(wanted), strict=True))
@@ -50,9 +52,9 @@ def sweep(
         gpus = max(int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"])
         if runner.devices > max(gpus, 1):
             raise UserError(
-                f"--devices is at most {max(gpus, 1)}, the GPUs of a node of the cluster; got {runner.devices}"
+                f"--devices must be at most {max(gpus, 1)}, the number of GPUs of a node; got {runner.devices}"
             )
-        # A process for each cell, as Ray does by itself where there are GPUs: JAX keeps the memory that it once took.
+        # One process per cell, which is Ray's default for GPUs: JAX does not release memory that it has allocated.
         options = {"num_cpus": 1, "num_gpus": runner.devices if gpus else 0, "max_retries": RETRIES, "max_calls": 1}
         task = ray.remote(**options)(_run)
 
@@ -62,19 +64,19 @@ def sweep(
 
         return returning(visit, wanted, runner)
     finally:
-        # It ends the tasks that are still running, too.
+        # This also ends the tasks that are still running.
         ray.shutdown()
 
 
 def _await(ray: Any, submit: Callable[[Job], Any], jobs: Sequence[Job], stop: Stop) -> list[tuple[Cell, str]]:
-    """Submits jobs and waits until all are done, or until those under way have left after a request to stop."""
+    """Submits jobs and waits until all are done, or until the running ones have exited after a request to stop."""
     waiting = {submit(job): job for job in jobs}
     reached, leaving = [], False
     while waiting and (stop.end is None or time.monotonic() < stop.end + GRACE):
         if stop.reason() and not leaving:
             leaving = True
             for reference in waiting:
-                # A task that is under way gets a Ctrl-C, which its `Stop` takes as a request to save.
+                # A running task receives a Ctrl-C, which its `Stop` handles as a request to save.
                 ray.cancel(reference)
         # A short timeout, since a signal only sets a flag.
         for reference in ray.wait(list(waiting), timeout=0.5)[0]:
@@ -95,7 +97,7 @@ def _await(ray: Any, submit: Callable[[Job], Any], jobs: Sequence[Job], stop: St
 
 
 def _run(job: Job, runner: Runner, end: float | None, prepare: Callable[[], None]) -> str:
-    """A task: runs a cell, or records it as failed; returns its status, or nothing if there was no time to begin.
+    """A task: runs a cell, or records it as failed; returns its status, or None if there was no time to start.
 
     Ray shows its standard error on the terminal of the sweep.
     """

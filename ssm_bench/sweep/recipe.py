@@ -1,4 +1,4 @@
-"""A model, a task, a preset and overrides become one complete configuration."""
+"""Resolves a model, a task, a preset and overrides to one complete configuration."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from ssm_bench.training.segments import check as check_segments
 #: LRU complex states, S4 and S6 the states of one channel.
 SHARED_OPTIONS = ("bidirectional", "dt_min", "dt_max", "heads", "width")
 
-#: Settings with a flag of their own.
+#: Settings that have their own flag.
 FLAGS = {
     "seed": "--seed",
     "preset": "--preset",
@@ -41,7 +41,7 @@ FREE_ALWAYS = (
     "model.precision",
 )
 
-#: Settings that may change under the presets that stand for the published recipe; these presets need a recipe.
+#: Settings that may change under the presets of the published recipe; these presets need a recipe.
 FREE = {"budget": ("train.steps", *FREE_ALWAYS), "paper": FREE_ALWAYS}
 
 
@@ -59,8 +59,7 @@ def resolve(
 ) -> ConfigDict:
     """The configuration of one cell: every setting and every option of mixer and scaffold.
 
-    Settings are checked against the schema here, where recipe and overrides enter (`ssm_bench.config`); what is built
-    from the configuration relies on it.
+    This function checks all settings against the schema (`ssm_bench.config`), so later code does not check them again.
 
     Args:
         model: an experiment, or a reference "package.module:Class" of a mixer.
@@ -68,13 +67,13 @@ def resolve(
         preset: one of PRESETS.
         protocol: "strict", "paper" or "lra".
         data: "auto", "real" or "synthetic"; empty: "auto" for `quick`, "real" for every other preset.
-        seed: of initialization, order and dropout, not negative.
-        share: of the published steps, in (0, 1]; None: that of the preset.
+        seed: seed of initialization, order and dropout, not negative.
+        share: share of the published steps, in (0, 1]; None: the default of the preset.
         overrides: `--config.x.y=value` arguments, which take precedence over everything else.
         pretraining: the recipe of pretraining on the inputs of the task (`ssm_bench.training.pretraining`).
 
     Raises:
-        UserError: an unknown name, a value out of range, or a preset that needs a recipe where there is none.
+        UserError: an unknown name, a value out of range, or no recipe for a preset that needs one.
     """
     wanted = spec(task)
     if preset not in PRESETS:
@@ -85,11 +84,11 @@ def resolve(
         raise unknown_choice("protocol", protocol, PROTOCOLS)
     data = data or default_data(preset)
     if share is not None and not 0.0 < share <= 1.0:
-        raise ArgumentError("share", f"is a share of the published steps in (0, 1]; got {share}")
+        raise ArgumentError("share", f"must be in (0, 1]; got {share}")
     if data not in DATA:
         raise unknown_choice("data", data, DATA)
     if not 0 <= seed < 2**31:
-        raise ArgumentError("seed", f"takes a whole number from 0 to 2147483647; got {seed}")
+        raise ArgumentError("seed", f"must be a whole number from 0 to 2147483647; got {seed}")
     _check_overrides(preset, overrides)
     config = get_config(model, wanted, pretraining=pretraining)
     config.preset, config.protocol, config.seed, config.task.data = preset, protocol, seed, data
@@ -112,12 +111,14 @@ def resolve(
         config[section] = ConfigDict(defaults | {name: value for name, value in given.items() if name in defaults})
     if share is not None:
         if preset == "quick":
-            raise ArgumentError("share", "is a share of the published steps, and a quick run has none; use budget")
+            raise ArgumentError(
+                "share", "cannot be set under the preset quick, which has no published schedule; use budget"
+            )
         if preset == "paper":
-            what = f"is a share of the published steps, and a paper run takes all; got {share}"
+            what = f"cannot be set under the preset paper, which runs the full published schedule; got {share}"
             raise ArgumentError("share", f"{what}; use the preset budget or custom")
         if not config.train.published_steps:
-            raise ArgumentError("share", f"is a share of the published steps, and {model} has no recipe for {task}")
+            raise ArgumentError("share", f"cannot be set, since {model} has no recipe for {task}")
         set_share(config, share)
     else:
         PRESETS[preset](config, experiment(model))
@@ -141,19 +142,19 @@ def resolve(
         )
     check_segments(config)
     if wanted.kind != "tokens" or protocol == "paper":
-        # It has no effect there, and must not give the same run another name.
+        # It has no effect there, and must not change the name of the run.
         config.train.lengths = 1
     row, source = config.report.published_row, config.report.published_source
     if row and not published.known(row, source):
         what = (
-            f"names a row of the published results, or nothing; got {row!r}, which is no row of the source {source!r}"
+            f"must be empty or a row of the published results; got {row!r}, which is not a row of the source {source!r}"
         )
         raise SettingError("report.published_row", what)
     return config
 
 
 def when_opened(config: ConfigDict) -> list[ConfigDict]:
-    """The configurations that this one may become once its data are opened (`training.run.open_data`)."""
+    """The configurations that can result from this one when its data are opened (`training.run.open_data`)."""
     found = []
     for kind in ("real", "synthetic") if config.task.data == "auto" else (config.task.data,):
         each = config.copy_and_resolve_references()
@@ -164,16 +165,16 @@ def when_opened(config: ConfigDict) -> list[ConfigDict]:
 
 
 def _check_overrides(preset: str, overrides: Sequence[str]) -> None:
-    """Refuses overrides that a flag covers, or that would change a recipe under its name."""
+    """Checks that overrides set no setting that has its own flag, and do not change a published recipe."""
     for argument in overrides:
         name = argument.removeprefix("--config.").partition("=")[0]
         if name in FLAGS:
-            raise SettingError(name, f"has a flag of its own: {FLAGS[name]}")
+            raise SettingError(name, f"cannot be changed with --config: use {FLAGS[name]}")
         if preset == "paper" and name == "train.steps":
             raise SettingError(name, "changes the published schedule; use the preset budget or custom for another")
         if preset in FREE and name not in FREE[preset]:
             raise SettingError(
                 name,
-                f"changes the published recipe, and a {preset} run would still have its name; free under {preset}: "
-                f"{', '.join(FREE[preset])}; use the preset custom for anything else",
+                f"changes the published recipe; settings that may change under {preset}: "
+                f"{', '.join(FREE[preset])}; use the preset custom for others",
             )

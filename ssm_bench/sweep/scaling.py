@@ -1,4 +1,4 @@
-"""How long the whole table takes at the published schedules on many GPUs: the generated part of docs/cluster.md."""
+"""The generated tables of docs/cluster.md: expected time of the whole table with published schedules on many GPUs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ class Cost:
     """The expected time of a cell on one GPU.
 
     Attributes:
-        model: of the cell.
-        task: of the cell.
-        seconds: from the first step to the last; None: no GPU has trained this model.
-        scaled: the time was measured on another task.
+        model: the model of the cell.
+        task: the task of the cell.
+        seconds: time of all steps; None: this model was never trained on a GPU.
+        scaled: whether the time was measured on another task.
     """
 
     model: str
@@ -79,7 +79,7 @@ def _forecast(results: Path) -> Forecast:
 
 
 def _by_task(found: Sequence[Cost]) -> str:
-    """What each column of the table costs."""
+    """The cost of each column of the table."""
     rows = []
     for task in dict.fromkeys(cost.task for cost in found):
         cells = [cost for cost in found if cost.task == task]

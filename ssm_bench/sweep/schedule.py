@@ -1,4 +1,4 @@
-"""How long a list of cells takes on several devices, and what limits it; nothing is run."""
+"""The expected time of a list of cells on several devices, and its limiting factor."""
 
 import heapq
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ class Schedule:
     """The outcome of list scheduling.
 
     Attributes:
-        devices: how many devices there are.
+        devices: number of devices.
         makespan: seconds until the last cell ends.
-        busy: part of the time of all devices until then that is spent on cells, in [0, 1].
+        busy: fraction of the time of all devices until then that is spent on cells, in [0, 1].
         longest: seconds of the longest cell, a lower bound of the makespan on any number of devices.
     """
 
@@ -27,7 +27,7 @@ class Schedule:
         """The schedule as one line of a report."""
         limit = "limited by the longest cell" if self.longest >= self.makespan else "limited by the number of devices"
         return (
-            f"on {self.devices} devices: {duration(self.makespan)}, which are "
+            f"on {self.devices} devices: {duration(self.makespan)}, or "
             f"{self.devices * self.makespan / 3600:,.0f} device hours, {100 * self.busy:.0f} % of them busy; {limit} "
             f"(longest cell: {duration(self.longest)})"
         )
@@ -38,7 +38,7 @@ def schedule(seconds: Sequence[float], devices: int) -> Schedule:
 
     Args:
         seconds: expected time of every cell on one device, in the order in which they start; at least one.
-        devices: how many devices there are, at least 1.
+        devices: number of devices, at least 1.
     """
     free = [0.0] * min(devices, len(seconds))
     for cell in seconds:

@@ -1,7 +1,7 @@
 """The SLURM engine: an array job whose tasks all run the same sweep.
 
-The tasks share the cells as any processes with the same folders do: a lock belongs to the process that trains a cell,
-and records say what is left. SLURM only starts the tasks, warns them before their time limit, and requeues them.
+The tasks share the cells like all processes with the same folders: a process locks the cell that it trains, and records
+show which cells are left. SLURM only starts the tasks, signals them before their time limit, and requeues them.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from pathlib import Path
 
 from ssm_bench.errors import UserError
 
-#: Seconds before the time limit at which a task is told to save. SLURM may be up to a minute early.
+#: Seconds before the time limit at which SLURM signals a task to save. SLURM may be up to a minute early.
 WARNING = 120
 
-#: Seconds: with less time, a task would be warned while it still loads its libraries.
+#: Seconds: with a shorter time limit, a task would be signaled while it loads its libraries.
 SHORTEST = 300
 
-#: Seconds that SLURM's commands may take to answer.
+#: Timeout of SLURM's commands in seconds.
 PATIENCE = 60
 
 
@@ -30,13 +30,13 @@ class Array:
     """An array job.
 
     Attributes:
-        command: of each task.
-        folder: where each task runs.
-        name: of the job.
+        command: the command of each task.
+        folder: the working directory of each task.
+        name: the name of the job.
         nodes: the number of tasks, each on one node.
         seconds: time limit of a task.
-        partition: where it is queued; empty: where SLURM does by default.
-        gpus_per_node: GPUs of a task; 0: none are requested.
+        partition: the partition; empty: SLURM's default.
+        gpus_per_node: GPUs per task; 0: none are requested.
         extra: further options of sbatch, which take precedence.
     """
 
@@ -50,19 +50,19 @@ class Array:
     extra: tuple[str, ...] = ()
 
     def __post_init__(self):
-        """Refuses what no script can say.
+        """Checks the options.
 
         Raises:
-            UserError: a time that is too short, or an option that would end its line.
+            UserError: the time is too short, or an option contains a line break.
         """
         if self.seconds < SHORTEST:
             raise UserError(
-                f"--time is at least {SHORTEST // 60}m, since a task saves {WARNING // 60} minutes before its limit; "
-                f"got {self.seconds:g} s"
+                f"--time must be at least {SHORTEST // 60}m, since a task saves {WARNING // 60} minutes before its "
+                f"limit; got {self.seconds:g} s"
             )
         for flag, words in (("--partition", (self.partition,)), ("--sbatch", self.extra)):
             if found := next((word for word in words if not word.isprintable()), ""):
-                raise UserError(f"{flag} takes printable text in one line; got {found!r}")
+                raise UserError(f"{flag} must be printable text in one line; got {found!r}")
 
     @property
     def script(self) -> str:
@@ -119,7 +119,7 @@ exit "$code"
 
 
 def job_name(results: Path) -> str:
-    """The name of all jobs that write into a folder of results."""
+    """The name of all jobs that write to a folder of results."""
     return f"ssm-bench-{hashlib.sha256(str(results.resolve()).encode()).hexdigest()[:8]}"
 
 
@@ -154,7 +154,7 @@ def submit(array: Array) -> str:
 
 
 def queued(name: str) -> dict[str, int] | None:
-    """How many of this user's tasks of a job are in which state, such as {"RUNNING": 2}; None without SLURM.
+    """The number of this user's tasks of a job in each state, such as {"RUNNING": 2}; None without SLURM.
 
     Raises:
         UserError: squeue fails.

@@ -1,4 +1,4 @@
-"""How far a sweep is, from records, locks and SLURM's queue; nothing is computed and no data set is opened."""
+"""The state of a sweep, from records, locks and SLURM's queue; no model is run and no data set is opened."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from ssm_bench.sweep.cells import holder
 from ssm_bench.sweep.forecast import Outlook
 from ssm_bench.sweep.plan import Group
 
-#: The state of a cell that no process trains, by the status of its record; of any other status it is "failed".
+#: The state of a cell that no process trains, by the status of its record; for any other status, it is "failed".
 STATES = {"ok": "done", "partial": "interrupted", "missing": "missing"}
 
 
@@ -17,8 +17,8 @@ def report(planned: Sequence[tuple[Group, Outlook]], checkpoints: Path, queue: M
 
     Args:
         planned: as `Forecast.planned` returns them.
-        checkpoints: the folder of all checkpoints, whose locks say which cells are under way.
-        queue: tasks of SLURM by their states; None: there is no SLURM.
+        checkpoints: the folder of all checkpoints, whose locks show which cells are under way.
+        queue: number of SLURM tasks by state; None: there is no SLURM.
     """
     rows = [("group", "model", "task", "seeds", "state", "done", "details")]
     counts: Counter[str] = Counter()
@@ -36,5 +36,5 @@ def report(planned: Sequence[tuple[Group, Outlook]], checkpoints: Path, queue: M
     lines.append(f"{len(planned)} cells: {', '.join(f'{counts[state]} {state}' for state in order)}")
     if queue is not None:
         tasks = ", ".join(f"{n} {state.lower()}" for state, n in sorted(queue.items())) or "none"
-        lines.append(f"SLURM tasks that write into this folder of results: {tasks}")
+        lines.append(f"SLURM tasks that write to this folder of results: {tasks}")
     return "\n".join(lines)

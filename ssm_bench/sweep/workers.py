@@ -1,7 +1,7 @@
-"""Worker processes that share the cells of a sweep, each with a GPU or a part of the CPU's cores to itself.
+"""Worker processes that share the cells of a sweep, each with its own GPU or its own part of the CPU cores.
 
-This process hands out one cell at a time over a pipe and shows what comes back. Where there are GPUs it never starts
-JAX, which would take hold of all of them.
+The main process sends one cell at a time to a worker over a pipe and shows the progress that the worker sends back. On
+machines with GPUs, it never starts JAX, which would reserve all of them.
 """
 
 import contextlib
@@ -25,29 +25,29 @@ from ssm_bench.sweep.cells import Cell, Runner, check, labels, returning
 from ssm_bench.sweep.progress import Progress, Screen
 from ssm_bench.training.stop import SIGNALS, Stop, leave
 
-#: CPU workers beyond this cost memory, about a gigabyte each, unless asked for.
+#: Default limit of CPU workers, since each needs about a gigabyte of memory.
 MOST_BY_DEFAULT = 8
 
-#: Seconds after the deadline at which workers are killed that have not left.
+#: Seconds after the deadline at which workers that are still running are killed.
 GRACE = 5.0
 
-#: Part of a GPU's memory that several workers on it share.
+#: Fraction of a GPU's memory that several workers on it share.
 GPU_MEMORY = 0.9
 
-#: Seconds that a cell has run before the next one is compiled: most programs of its own are compiled then, and a cell
-#: that is skipped has ended.
+#: Seconds after the start of a cell before the next one is compiled. By then, most programs of the cell are compiled,
+#: and skipped cells have ended.
 AHEAD_AFTER = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What one worker computes on.
+    """The devices of one worker.
 
     Attributes:
-        gpu: one or several, as in CUDA_VISIBLE_DEVICES; None: the CPU.
-        memory: part of the GPU's memory; None: what JAX takes by itself.
-        cores: CPU cores, where a GPU is None.
-        crowded: other processes use it too, so that times do not measure speed.
+        gpu: one or several GPUs, as in CUDA_VISIBLE_DEVICES; None: the CPU.
+        memory: fraction of the GPU's memory; None: JAX's default.
+        cores: CPU cores, if `gpu` is None.
+        crowded: whether other processes also use the device, so that times do not measure speed.
     """
 
     gpu: str | None = None
@@ -56,7 +56,7 @@ class Place:
     crowded: bool = False
 
     def settle(self) -> None:
-        """Keeps this process, which has not started JAX yet, to its place."""
+        """Restricts this process to its place, before JAX is started."""
         if self.crowded or self.memory is not None:
             os.environ["SSM_BENCH_SHARED"] = "1"
         if self.gpu is not None:
@@ -64,12 +64,12 @@ class Place:
             if self.memory is not None:
                 os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{self.memory:.2f}"
         elif self.cores and hasattr(os, "sched_setaffinity"):
-            # XLA starts as many threads as it may use cores.
+            # XLA starts one thread per available core.
             os.sched_setaffinity(0, self.cores)
 
 
 def gpus() -> list[str]:
-    """The GPUs that JAX would find, as CUDA_VISIBLE_DEVICES names them, without starting it."""
+    """The GPUs that JAX would find, in the notation of CUDA_VISIBLE_DEVICES, without starting JAX."""
     plugin = any(p.name.startswith("xla_cuda") for p in entry_points(group="jax_plugins"))
     if not plugin or os.environ.get("JAX_PLATFORMS", "cuda").split(",")[0] not in ("cuda", "gpu", ""):
         return []
@@ -90,24 +90,24 @@ def cores() -> list[int]:
 
 
 def host_devices() -> int:
-    """How many devices JAX makes of this machine, where none of them is a GPU."""
+    """The number of JAX devices on this machine without GPUs."""
     import jax
 
     return jax.device_count()
 
 
 def on_tpu() -> bool:
-    """Whether JAX would compute on a TPU, which belongs to one process."""
+    """Whether JAX would use a TPU, which only one process can use."""
     return importlib.util.find_spec("libtpu") is not None and os.environ.get("JAX_PLATFORMS", "tpu") != "cpu"
 
 
 def places(jobs: int = 0, devices: int = 1) -> list[Place]:
-    """A place for each of `jobs` workers with so many devices; 0: as many as suit this machine.
+    """The places of `jobs` workers with this number of devices each; 0: the default number of workers.
 
-    One a GPU; without a GPU, one a core up to MOST_BY_DEFAULT; one on a TPU, which belongs to one process.
+    The default is one per GPU; without a GPU, one per core up to MOST_BY_DEFAULT; on a TPU, one.
 
     Raises:
-        UserError: several devices a worker, and more in all than there are.
+        UserError: workers with several devices need more devices than there are.
     """
     found = gpus()
     tpu = on_tpu()
@@ -115,7 +115,8 @@ def places(jobs: int = 0, devices: int = 1) -> list[Place]:
         there = len(found) or host_devices()
         jobs = jobs or (1 if tpu else max(there // devices, 1))
         if jobs * devices > there:
-            raise UserError(f"--jobs x --devices is at most {there}, the devices here; got {jobs} x {devices}")
+            most = f"at most {there}, the number of available devices"
+            raise UserError(f"--jobs x --devices must be {most}; got {jobs} x {devices}")
         if found:
             return [Place(gpu=",".join(found[i * devices : (i + 1) * devices])) for i in range(jobs)]
     if found:
@@ -130,7 +131,7 @@ def places(jobs: int = 0, devices: int = 1) -> list[Place]:
 
 @dataclass(frozen=True)
 class Job:
-    """A cell for a worker: to run, or, with a message, to record as failed."""
+    """A cell for a worker to run or, with a message, to record as failed."""
 
     cell: Cell
     label: str
@@ -139,14 +140,14 @@ class Job:
 
 @dataclass
 class Worker:
-    """A worker process, seen from the sweep.
+    """A worker process, as seen by the main process.
 
     Attributes:
         process: the process.
-        connection: the sweep's end of the pipe.
-        number: its place on the screen.
-        job: the one it is busy with, None once it may go.
-        since: when it got the job, on the monotonic clock.
+        connection: the main process's end of the pipe.
+        number: its position on the screen.
+        job: its current job; None if it was told to exit.
+        since: start time of the job, on the monotonic clock.
     """
 
     process: BaseProcess
@@ -156,13 +157,13 @@ class Worker:
     since: float = math.inf
 
     def give(self, job: Job | None) -> None:
-        """Hands out a job, or, with None, lets the worker go; one that is dead is noticed when its pipe is read."""
+        """Sends a job to the worker; None tells it to exit. A dead worker is detected when its pipe is read."""
         self.job, self.since = job, math.inf if job is None else time.monotonic()
         with contextlib.suppress(OSError):
             self.connection.send(job)
 
     def hear(self) -> tuple[str, str]:
-        """Its next message: ("update" or "line", a text), ("done", a status), or ("gone", how it ended)."""
+        """Its next message: ("update" or "line", text), ("done", status), or ("gone", reason of its end)."""
         try:
             return self.connection.recv()
         except (EOFError, OSError):
@@ -172,10 +173,10 @@ class Worker:
 
 
 class Ahead:
-    """Compiles the programs of the next cell in a process of its own while workers train.
+    """Compiles the programs of the next cell in a separate process while workers train.
 
-    The worker that gets the cell finds them in the compilation cache. Whatever goes wrong in that process is left to
-    the worker, which reports it.
+    The worker that gets the cell finds the programs in the compilation cache. Errors in the separate process are
+    ignored, because the worker will report them.
     """
 
     def __init__(self, runner: Runner, place: Place, end: float | None, prepare: Callable[[], None]):
@@ -205,7 +206,7 @@ class Ahead:
 def compile_ahead(cell: Cell, place: Place, runner: Runner, end: float | None, prepare: Callable[[], None]) -> None:
     """The main function of the process of `Ahead`."""
     place.settle()
-    # Training goes first, on the cores and in the memory of the GPU.
+    # Training has priority on the cores and in GPU memory.
     os.nice(10)
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     with (
@@ -228,15 +229,15 @@ def sweep(
     prepare: Callable[[], None],
     ahead: bool = False,
 ) -> list[tuple[Cell, str]]:
-    """Runs cells in worker processes; a worker that dies leaves a record of failure, and another takes its place.
+    """Runs cells in worker processes; if a worker dies, its cell is recorded as failed, and a new worker replaces it.
 
     Args:
         wanted: cells, in the order to start them.
-        runner: what to do with a cell.
-        stop: deadline and signals; workers save and leave when it says so.
+        runner: runs a cell.
+        stop: deadline and signals, on which workers save and exit.
         where: a place for each worker.
-        prepare: settings of JAX, made in each worker.
-        ahead: compile the next cell while the workers train; records then say that they shared their device.
+        prepare: configures JAX in each worker.
+        ahead: whether to compile the next cell while workers train; records then mark the device as shared.
 
     Returns:
         Every cell that was reached, with its status, in the order in which they ended.
@@ -261,7 +262,7 @@ def _share(
     prepare: Callable[[], None],
     ahead: bool,
 ) -> list[tuple[Cell, str]]:
-    """Shares jobs out among new workers until all are done or a stop is requested; see `sweep`."""
+    """Distributes jobs to new workers until all are done or a stop is requested; see `sweep`."""
     waiting = deque(jobs)
     reached: list[tuple[Cell, str]] = []
     screen, crew = Screen(), {}
@@ -278,7 +279,7 @@ def _share(
 
     def next_job() -> Job | None:
         for job in waiting:
-            # To record a failure takes no time.
+            # Recording a failure takes no time.
             if not stop.reason(ahead=0.0 if job.failure else job.cell.seconds):
                 waiting.remove(job)
                 return job
@@ -286,7 +287,7 @@ def _share(
 
     def relieve(worker: Worker, how: str) -> None:
         del crew[worker.connection]
-        # A signal to all processes, as `timeout` sends it, ends only workers that have not installed a handler yet.
+        # A signal to all processes, such as that of `timeout`, ends only workers without an installed handler.
         unborn = stop.signal and -(worker.process.exitcode or 0) in SIGNALS
         if (job := worker.job) and not unborn:
             message = f"the process of this run ended early: {how}"
@@ -307,7 +308,7 @@ def _share(
                 for worker in crew.values():
                     worker.process.terminate()
             if stop.end is not None and time.monotonic() > stop.end + GRACE:
-                screen.line(f"deadline: {len(crew)} of {len(where)} workers did not leave in time and are killed")
+                screen.line(f"deadline: {len(crew)} of {len(where)} workers did not exit in time and are killed")
                 break
             if compiling and not stop.reason():
                 compiling.look(list(crew.values()), waiting)
@@ -334,26 +335,26 @@ def _start(number: int, place: Place, runner: Runner, end: float | None, prepare
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs, place, runner, end, prepare), name=f"worker {number}")
-    # A terminal sends Ctrl-C to all processes. Workers ignore it from the start; the sweep asks them to leave.
+    # A terminal sends Ctrl-C to all processes. Workers ignore it; the main process tells them to exit.
     earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process.start()
     finally:
         signal.signal(signal.SIGINT, earlier)
-    # The worker alone holds its end, so that the pipe ends when it does.
+    # Only the worker holds this end, so that the pipe closes when the worker ends.
     theirs.close()
     return Worker(process, ours, number)
 
 
 def work(connection: Connection, place: Place, runner: Runner, end: float | None, prepare: Callable[[], None]) -> None:
-    """The main function of a worker: takes jobs from the pipe and sends back progress and statuses, until it gets None.
+    """The main function of a worker: receives jobs from the pipe and sends progress and statuses, until it gets None.
 
     Args:
         connection: this worker's end of the pipe.
-        place: what to compute on.
-        runner: what to do with a cell.
-        end: when to have left, on the monotonic clock.
-        prepare: settings of JAX.
+        place: the devices of this worker.
+        runner: runs a cell.
+        end: time by which to exit, on the monotonic clock.
+        prepare: configures JAX.
     """
     place.settle()
     prepare()
@@ -371,7 +372,7 @@ def work(connection: Connection, place: Place, runner: Runner, end: float | None
 
 
 class _WorkerStop(Stop):
-    """Also asks to leave when the sweep is gone; no signal ends a save, since the sweep can kill a worker."""
+    """A `Stop` that also stops if the main process has ended; signals never interrupt a save."""
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name
@@ -382,21 +383,21 @@ class _WorkerStop(Stop):
 
 
 class _Pipe(Screen):
-    """The screen of the sweep, seen from a worker."""
+    """The screen of the main process, as seen by a worker."""
 
     def __init__(self, connection: Connection):
         super().__init__()
         self.connection = connection
 
     def send(self, kind: str, words: str) -> None:
-        """Says something to the sweep; if it is gone, `_WorkerStop` knows what to do."""
+        """Sends a message to the main process; if it has ended, `_WorkerStop` stops this worker."""
         with contextlib.suppress(OSError):
             self.connection.send((kind, words))
 
     def update(self, text: str, worker: int = 0) -> None:
-        """Sends what is under way."""
+        """Sends the live line."""
         self.send("update", text)
 
     def line(self, text: str, worker: int = 0) -> None:
-        """Sends a line that stays."""
+        """Sends a permanent line."""
         self.send("line", text)

@@ -1,1 +1,1 @@
-"""Training: optimizer, compiled steps, loop, checkpoints, and the run that ends in a record."""
+"""Training: optimizer, compiled steps, training loop, checkpoints, and the run that writes a record."""

@@ -1,8 +1,9 @@
-"""Batches: the order in which training sees the examples, and the groups in which splits are scored."""
+"""Batches: the order of examples in training, and the groups in which splits are scored."""
 
 import numpy as np
 
-#: Batches whose examples are sorted by length together: more would pad a few hundredths less, and mix lengths less.
+#: Number of batches whose examples are sorted by length together. More would reduce padding by a few percent, but
+#: would mix lengths less.
 WINDOW = 32
 
 #: Padded lengths are multiples of this, which the chunks of scans and the tiles of matrix products divide. Twice such a
@@ -11,11 +12,11 @@ UNIT = 256
 
 
 def padded_lengths(lengths: np.ndarray, count: int) -> tuple[int, ...]:
-    """The lengths, growing multiples of UNIT, `count` at most, that leave the least padding.
+    """The padded lengths, increasing multiples of UNIT, that minimize padding.
 
     Args:
-        lengths: of all examples.
-        count: how many lengths batches may be padded to, at least 1.
+        lengths: the lengths of all examples.
+        count: the largest number of padded lengths, at least 1.
     """
     sizes = UNIT * np.arange(1, -(-int(lengths.max()) // UNIT) + 1)
     fitting = np.searchsorted(np.sort(lengths), sizes, side="right")
@@ -31,10 +32,10 @@ def padded_lengths(lengths: np.ndarray, count: int) -> tuple[int, ...]:
 
 
 class TrainingOrder:
-    """The examples of every training step: a function of the seed and the step, and of nothing else.
+    """The examples of every training step, which depend only on the seed and the step.
 
-    With several padded lengths, batches hold examples of similar length: each window of WINDOW batches of the shuffled
-    epoch is sorted by length, and its batches come in a newly drawn order.
+    With several padded lengths, batches contain examples of similar length: each window of WINDOW batches of the
+    shuffled epoch is sorted by length, and its batches are then shuffled.
     """
 
     def __init__(self, examples: np.ndarray, lengths: np.ndarray, *, batch: int, seed: int, padded: tuple[int, ...]):
@@ -51,8 +52,8 @@ class TrainingOrder:
         """The steps step, step + 1, ...
 
         Returns:
-            Examples (count, batch) int32, and which of the padded lengths each step takes, (count,) int32. An epoch
-            drops the examples that do not fill a batch; another epoch drops others.
+            Examples (count, batch) int32, and the index of the padded length of each step, (count,) int32. Each epoch
+            drops the examples that do not fill a batch, and each epoch drops different ones.
         """
         per_epoch = len(self.examples) // self.batch
         rows = []
@@ -91,11 +92,11 @@ def evaluation_batches(
     """Every example once, in groups of batches of one shape, so that few programs serve every split.
 
     Args:
-        examples: of the split.
-        lengths: of every example of the data set.
-        batch: examples in a batch.
-        padded: growing lengths that a group can be padded to; with more than one, examples come sorted by length.
-        group: batches in a group.
+        examples: indices of the examples of the split.
+        lengths: the length of every example of the data set.
+        batch: examples per batch.
+        padded: increasing lengths that a group can be padded to; with more than one, examples are sorted by length.
+        group: batches per group.
 
     Returns:
         For each group: indices (group, batch) int32; weights of that shape, 0 where the last group is filled up; and

@@ -1,4 +1,4 @@
-"""Checkpoints: the training state, the best parameters so far, and the progress that goes with them."""
+"""Checkpoints: the training state, the best parameters so far, and the progress of the run."""
 
 import contextlib
 import errno
@@ -23,7 +23,7 @@ from ssm_bench.errors import UserError
 
 LOG = logging.getLogger(__name__)
 
-#: How many checkpoints are kept: if the newest is damaged, the one before it is used.
+#: Number of checkpoints to keep: if the newest is damaged, the previous one is used.
 KEPT = 2
 
 #: The file of a checkpoint that lists the SHA-256 of all others.
@@ -41,11 +41,11 @@ class UnderWay(UserError):
 def reserved(folders: Sequence[Path]) -> Iterator[None]:
     """Locks runs, given by the folders of their checkpoints, against other processes.
 
-    The operating system releases the locks when their process ends, however it ends.
+    The operating system releases the locks when the process ends, even if it is killed.
 
     Raises:
         UnderWay: another process has locked one of them.
-        UserError: a lock can not be created, for example in a folder of another user.
+        UserError: a lock cannot be created, for example in a folder of another user.
     """
     with contextlib.ExitStack() as stack:
         for folder in folders:
@@ -59,11 +59,11 @@ def reserved(folders: Sequence[Path]) -> Iterator[None]:
             except Timeout:
                 raise UnderWay(
                     f"this run is under way in process {_named_in(file)}, which holds {file}: "
-                    "wait for its end, or choose another folder with --checkpoints"
+                    "wait until it ends, or choose another folder with --checkpoints"
                 ) from None
             except OSError as error:
                 raise UserError(
-                    f"can not lock {file}: {_reason(error)}; choose another folder with --checkpoints"
+                    f"cannot lock {file}: {_reason(error)}; choose another folder with --checkpoints"
                 ) from error
         yield
 
@@ -71,7 +71,7 @@ def reserved(folders: Sequence[Path]) -> Iterator[None]:
 def holder(folder: Path) -> str:
     """The process that trains in a folder of checkpoints, such as "4711 on node3"; empty if there is none.
 
-    A lock that this user may not take counts as free.
+    A lock that this user has no permission to acquire counts as free.
     """
     file = lock_file(folder)
     # Taking a lock would create its file.
@@ -92,7 +92,7 @@ def _named_in(file: Path) -> str:
 
 
 def lock_file(folder: Path) -> Path:
-    """The file that is locked while a process trains in a folder of checkpoints; it is not deleted afterwards."""
+    """The file that a process locks while it trains in a folder of checkpoints; it is not deleted afterwards."""
     return folder.parent / f".{folder.name}.lock"
 
 
@@ -101,12 +101,12 @@ class Checkpoints:
 
     The folder is named like the run. A checkpoint contains that name, so that one copied from another run is refused.
 
-    Arrays are written by `orbax.checkpoint.v1.save`. The rest is done here, since Orbax keeps no checksums: a
-    checkpoint is assembled in a hidden folder, its checksums (SHA-256 of every file) are written last, and one rename
-    makes it visible. Before a checkpoint is used its files are compared with the checksums, so that Orbax never reads
-    damaged files. The two newest are kept. The newest undamaged one is used; a damaged one that is newer is named in a
-    warning and renamed to `<step>.damaged` by the next save. A checkpoint without checksums, as earlier versions
-    wrote them, counts as damaged.
+    `orbax.checkpoint.v1.save` writes the arrays. Since Orbax does not store checksums, this class adds them: it
+    assembles a checkpoint in a hidden folder, writes the checksums (SHA-256 of every file) last, and renames the folder
+    to make it visible. It compares the files of a checkpoint with the checksums before it uses them, so Orbax never
+    reads damaged files. The two newest checkpoints are kept, and the newest undamaged one is used. A warning names
+    newer damaged ones, and the next save renames them to `<step>.damaged`. A checkpoint without checksums, from an
+    earlier version, counts as damaged.
     """
 
     def __init__(self, folder: Path):
@@ -117,13 +117,13 @@ class Checkpoints:
         self._damaged: list[int] = []
 
     def steps(self) -> list[int]:
-        """The steps of all checkpoints, in growing order, whether damaged or not."""
+        """The steps of all checkpoints, damaged or not, in increasing order."""
         if not self.folder.is_dir():
             return []
         return sorted(int(path.name) for path in self.folder.iterdir() if re.fullmatch("[0-9]+", path.name))
 
     def save(self, step: int, tree: Any, progress: dict[str, Any]) -> None:
-        """Writes a checkpoint; a kill or an error at any moment leaves the earlier ones as they are.
+        """Writes a checkpoint; after a kill or an error, the earlier checkpoints remain unchanged.
 
         Args:
             step: number of updates done.
@@ -131,7 +131,7 @@ class Checkpoints:
             progress: plain JSON.
 
         Raises:
-            UserError: it can not be written, for example because the disk is full.
+            UserError: it cannot be written, for example because the disk is full.
         """
         if step == self._newest:
             return  # A checkpoint is a function of the step.
@@ -150,21 +150,21 @@ class Checkpoints:
             raise
         except Exception as error:  # Orbax raises ValueError for a full disk, and at times a bare Exception.
             shutil.rmtree(draft, ignore_errors=True)
-            raise UserError(f"can not write a checkpoint into {self.folder}: {_reason(error)}") from error
+            raise UserError(f"cannot write a checkpoint into {self.folder}: {_reason(error)}") from error
 
     def _once(self, work: Callable[[], None]) -> None:
-        """Does work on files; of several processes that save together, one does it."""
+        """Does work on files in one of the processes that save together."""
         work()
 
     def _begin(self, draft: Path) -> None:
         """Makes the hidden folder of a checkpoint."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # What a killed process left.
+        # Remains of a killed process.
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
 
     def _finish(self, draft: Path, step: int, about: dict[str, Any]) -> None:
-        """Adds what is not arrays, makes the checkpoint visible, and deletes old ones."""
+        """Adds the files other than arrays, makes the checkpoint visible, and deletes old ones."""
         (draft / "progress.json").write_text(json.dumps(about))
         (draft / CHECKSUMS).write_text(json.dumps(_checksums(draft)))
         for damaged in {*self._damaged, step}.intersection(self.steps()):
@@ -180,8 +180,8 @@ class Checkpoints:
             like: a pytree of the same structure, shapes, types and placement.
 
         Raises:
-            UserError: all checkpoints are damaged, or the newest undamaged one has other arrays; the message says how
-                to start again.
+            UserError: all checkpoints are damaged, or the newest undamaged one has different arrays. The message says
+                how to start again.
         """
         about = self._read()
         if about is None:
@@ -191,7 +191,7 @@ class Checkpoints:
         folder = self.folder / str(self._newest)
         if about["arrays"] != _arrays(like):
             raise UserError(
-                f"the checkpoint {folder} holds other arrays than this model and optimizer, whose code has changed "
+                f"the checkpoint {folder} has different arrays than this model and optimizer, whose code has changed "
                 f"since: delete {self.folder} to start this run again"
             )
         try:
@@ -201,7 +201,7 @@ class Checkpoints:
             raise
         except Exception as error:
             raise UserError(
-                f"the checkpoint {folder} is undamaged, but this version of Orbax can not read it "
+                f"the checkpoint {folder} is undamaged, but this version of Orbax cannot read it "
                 f"({_reason(error)}): delete {self.folder} to start this run again"
             ) from error
 
@@ -222,13 +222,11 @@ class Checkpoints:
                     f"no checkpoint in {self.folder} is usable ({told}): delete that folder to start this run again"
                 )
             if problems:
-                LOG.warning(
-                    "damaged checkpoint in %s (%s): using that of step %d instead", self.folder, told, self._newest
-                )
+                LOG.warning("damaged checkpoint in %s (%s): using step %d instead", self.folder, told, self._newest)
         return json.loads((self.folder / str(self._newest) / "progress.json").read_text())
 
     def _find(self) -> dict[int, str]:
-        """Sets the newest undamaged checkpoint; returns what is wrong with every newer one."""
+        """Sets the newest undamaged checkpoint; returns the problem of every newer one."""
         problems: dict[int, str] = {}
         for step in reversed(self.steps()):
             if not (problem := _problem(self.folder / str(step))):
@@ -242,14 +240,14 @@ class Checkpoints:
         """Deletes all checkpoints, damaged ones too.
 
         Raises:
-            UserError: one can not be deleted.
+            UserError: one cannot be deleted.
         """
         try:
             shutil.rmtree(self.folder)
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise UserError(f"can not delete the checkpoints in {self.folder}: {_reason(error)}") from error
+            raise UserError(f"cannot delete the checkpoints in {self.folder}: {_reason(error)}") from error
         self._newest, self._damaged = None, []
 
     def _set_aside(self, step: int) -> None:
@@ -258,7 +256,7 @@ class Checkpoints:
         (self.folder / str(step)).rename(next(path for path in free if not path.exists()))
 
     def _remove(self, path: Path) -> None:
-        """Deletes a checkpoint; it disappears at once, so that no reader sees a part of it."""
+        """Deletes a checkpoint; a rename hides it first, so that no reader sees a part of it."""
         gone = self.folder / ".removed"
         shutil.rmtree(gone, ignore_errors=True)
         path.rename(gone)
@@ -277,10 +275,10 @@ def _sha256(path: Path) -> str:
 
 
 def _regular(path: Path) -> Path:
-    """The path, unless it names something other than a file: to open a pipe would wait for its writer.
+    """Returns the path of a regular file; opening a pipe would wait for its writer.
 
     Raises:
-        OSError: it does.
+        OSError: the path is not a regular file.
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a file", str(path))
@@ -288,10 +286,10 @@ def _regular(path: Path) -> Path:
 
 
 def _problem(folder: Path) -> str:
-    """What is wrong with a checkpoint; empty if its files are those that were saved.
+    """The problem of a damaged checkpoint; empty if its files are those that were saved.
 
     Raises:
-        UserError: this user may not read it.
+        UserError: this user has no permission to read it.
     """
     try:
         kept = msgspec.json.decode(_regular(folder / CHECKSUMS).read_bytes(), type=dict[str, str])
@@ -300,13 +298,13 @@ def _problem(folder: Path) -> str:
                 return f"{name} has changed since it was saved"
     except PermissionError as error:
         raise UserError(
-            f"can not read the checkpoint {folder}: {error.strerror}; choose another folder with --checkpoints"
+            f"cannot read the checkpoint {folder}: {error.strerror}; choose another folder with --checkpoints"
         ) from error
     except FileNotFoundError as error:
         name = Path(str(error.filename)).relative_to(folder)
         return "it has no checksums" if str(name) == CHECKSUMS else f"{name} is missing"
     except (OSError, ValueError) as error:
-        return f"its checksums or files can not be read: {_reason(error)}"
+        return f"its checksums or files cannot be read: {_reason(error)}"
     if "progress.json" not in kept or not any(name.startswith("tree/") for name in kept):
         return "its list of checksums is incomplete"
     # Another seed's checkpoint has the same arrays: only this name distinguishes it.
@@ -321,7 +319,7 @@ def _arrays(tree: Any) -> list[list[Any]]:
 
 @contextlib.contextmanager
 def _quiet_orbax() -> Iterator[None]:
-    """Silences the log of Orbax, which repeats every error over hundreds of lines; the exception says it, too.
+    """Silences the log of Orbax, which repeats every error over hundreds of lines; the exception has the same message.
 
     After an exception the log stays silent, since other threads of Orbax may still fail for the same reason.
     """
@@ -333,7 +331,7 @@ def _quiet_orbax() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Why a file could not be written or read, in a few words."""
+    """A short reason why a file could not be written or read."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     # TensorStore writes the number of the system's error into a long message.

@@ -12,11 +12,11 @@ from ssm_bench.training.memory import check_memory
 
 
 def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
-    """Checks sizes against memory and data; single settings were checked by `resolve`.
+    """Checks sizes against memory and data; `resolve` has checked single settings.
 
     Raises:
         UserError: sizes that do not fit into memory, a batch larger than the training split, or token ids or labels
-            outside the task's range, which the device would silently replace.
+            out of the task's range, which the device would silently replace.
     """
     check_memory(config, dataset.spec, vocab_size=dataset.vocab_size)
     examples = len(dataset.splits["train"])
@@ -31,21 +31,21 @@ def check_sizes(config: ConfigDict, dataset: Dataset) -> None:
 
 
 def writable(*folders: Path) -> None:
-    """Refuses folders for output that can not be made or written to, before the work whose output they take.
+    """Checks that output folders can be created and written to, before the work starts.
 
-    It makes none: what is refused afterwards leaves nothing behind.
+    It does not create them, so that a later error leaves no empty folders.
 
     Raises:
-        UserError: of the first that can not.
+        UserError: names the first folder that cannot be written to.
     """
     for folder in folders:
         path = folder.absolute()
         standing = next(place for place in (path, *path.parents) if os.path.lexists(place))
         try:
-            # Rights alone do not tell: the superuser has them also where nothing can be written.
+            # Permissions are not sufficient: the superuser has them even if nothing can be written.
             with TemporaryFile(dir=standing):
                 pass
         except OSError as error:
             raise UserError(
-                f"can not write to the folder {folder}: choose another with --results or --checkpoints"
+                f"cannot write to the folder {folder}: choose another with --results or --checkpoints"
             ) from error

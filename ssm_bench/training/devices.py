@@ -1,4 +1,4 @@
-"""One run on several devices: parameters and data whole on each of them, every batch divided among them."""
+"""One run on several devices: each holds a copy of parameters and data, and every batch is divided among them."""
 
 import logging
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from ssm_bench.ops.sharding import AXIS
 
 
 class Placement(NamedTuple):
-    """Where the arrays of a run stand.
+    """The placement of the arrays of a run on devices.
 
     Attributes:
         mesh: the devices, along one axis.
@@ -38,11 +38,11 @@ class Placement(NamedTuple):
 
 
 def put(tree: Any, sharding: NamedSharding) -> Any:
-    """A tree of arrays on devices, of which those of other processes get theirs from there.
+    """Copies a tree of arrays to devices; with several processes, each copies to its own devices.
 
     Args:
-        tree: arrays, whole and equal in every process.
-        sharding: where to.
+        tree: complete arrays, equal in every process.
+        sharding: the target.
     """
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
@@ -58,28 +58,28 @@ def place(devices: int = 1) -> Placement:
     """The placement on the first devices, or on all devices of all processes of a run.
 
     Raises:
-        UserError: more devices than there are.
+        UserError: there are fewer devices.
     """
     there = jax.devices()
     if devices > len(there):
-        raise UserError(f"--devices is at most {len(there)}, the devices here; got {devices}")
+        raise UserError(f"--devices must be at most {len(there)}, the number of available devices; got {devices}")
     if devices > 1 and there[0].platform == "gpu":
         logging.getLogger(__name__).warning(
-            "models with Fourier transforms have hung on several GPUs (docs/training.md): if no step comes, use --jobs"
+            "models with Fourier transforms have hung on several GPUs (docs/training.md): if no step ends, use --jobs"
         )
     mesh = Mesh(np.array(there[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
     return Placement(mesh, NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(None, AXIS)))
 
 
 def check_batch(train: ConfigDict, devices: int) -> None:
-    """Refuses a batch that so many devices can not share evenly.
+    """Checks that the devices can share each batch evenly.
 
     Args:
-        train: the section of a configuration.
-        devices: their number.
+        train: the section `train` of a configuration.
+        devices: the number of devices.
 
     Raises:
-        UserError: the batch, or each of its microbatches, is one.
+        UserError: the batch, or a microbatch, cannot be divided evenly.
     """
     batch, what = train.batch_size // train.accumulate, "--config.train.batch_size"
     if train.accumulate > 1:

@@ -1,4 +1,4 @@
-"""The recipe of a configuration: which of its settings differ from the defaults of this code."""
+"""The recipe of a configuration: its settings that differ from the defaults of this code."""
 
 import inspect
 from typing import Any
@@ -13,7 +13,7 @@ from ssm_bench.record.identity import base_defaults
 
 
 def recipe(config: ConfigDict) -> dict[str, Any]:
-    """The settings that a run is named by: see `record.identity.differences`."""
+    """The settings that determine the name of a run: see `record.identity.differences`."""
     defaults = dict(base_defaults())
     for section, package, interface in SLOTS:
         options = options_of(registry.subclass(package, config.model[section], interface))
@@ -27,7 +27,7 @@ def name_of(config: ConfigDict, checksum: str, seeds: tuple[int, ...] = ()) -> s
 
     Args:
         config: resolved by `open_data`.
-        checksum: of the data.
-        seeds: of several runs in one program, in place of the configuration's.
+        checksum: checksum of the data.
+        seeds: the seeds of several runs in one program, instead of the configuration's seed.
     """
     return run_name(config_hash(recipe(config)), checksum, seeds or (config.seed,))

@@ -19,7 +19,7 @@ from ssm_bench.training.step import TrainState
 from ssm_bench.training.stop import Stop, Stopped
 from ssm_bench.training.tracking import Tracking
 
-#: Seconds between checkpoints: what a kill can cost at most, in addition to one chunk.
+#: Seconds between checkpoints: a kill loses at most this time and one chunk.
 CHECKPOINT_SECONDS = 60.0
 
 Tell = Callable[[int, int, float, str], None]
@@ -28,8 +28,8 @@ Tell = Callable[[int, int, float, str], None]
 def chunk_length(steps: int, evaluations: int, wanted: int) -> tuple[int, int]:
     """Splits a run into equal chunks: (steps between evaluations, steps in a chunk).
 
-    The interval is a multiple of the chunk, the chunk at most `wanted`; both depend on the settings alone,
-    so that a resumed run makes the same calls as an uninterrupted one.
+    The interval is a multiple of the chunk, and the chunk is at most `wanted`. Both depend only on the settings, so
+    that a resumed run makes the same calls as an uninterrupted one.
     """
     interval = math.ceil(steps / max(1, min(evaluations, steps)))
     chunks = math.ceil(interval / max(1, wanted))
@@ -45,10 +45,10 @@ class Trainer(Scorer):
 
         Args:
             checkpoints: where to save and resume.
-            stop: asked before every chunk of steps, and during compilation and the first chunk, whose durations are
+            stop: checked before every chunk of steps, and during compilation and the first chunk, whose durations are
                 unknown in advance.
-            tell: called with (step, steps, steps per second, a few words) after every chunk.
-            tracking: gets the losses and scores of every chunk.
+            tell: called with (step, steps, steps per second, a short text) after every chunk.
+            tracking: receives the losses and scores of every chunk.
         """
         outcome, steps = self.outcome, self.settings.steps
         interval, chunk = chunk_length(steps, self.settings.evaluations, self.settings.chunk)
@@ -64,7 +64,7 @@ class Trainer(Scorer):
             evaluates = (outcome.step + size) % interval == 0 or outcome.step + size == steps
             ahead = 1.5 * chunk_seconds + (self._scoring_seconds("validation") if evaluates else 0.0)
             if message := stop.reason(ahead):
-                # Without a step the same command would end here again, if it were given no more time.
+                # Without progress, the same command with the same time limit would end here again.
                 if compile_seconds and outcome.step == begun:
                     message += f" after {compile_seconds:.0f} s of compiling"
                 elif outcome.step == begun and not stop.reason():
@@ -75,7 +75,7 @@ class Trainer(Scorer):
                 except Stopped as stopped:
                     message = str(stopped)
                 else:
-                    continue  # There may be no time left.
+                    continue  # The time may be over.
             if message:
                 if outcome.step:
                     checkpoints.save(outcome.step, {"state": state, "best": best}, self.progress())
@@ -116,7 +116,7 @@ class Trainer(Scorer):
         """The newest checkpoint's training state and best parameters, or the initial ones.
 
         Raises:
-            UserError: the checkpoint can not be read, or was trained on other data.
+            UserError: the checkpoint cannot be read, or was trained on other data.
         """
         state = self.program.initial_state()
         best = {"params": self.program.model.params, "stats": self.program.model.stats}
@@ -133,7 +133,7 @@ class Trainer(Scorer):
         return TrainState(*tree["state"]), tree["best"]
 
     def compile(self, stop: Stop) -> None:
-        """Compiles the programs of a run from its first step on, and trains nothing.
+        """Compiles the programs of a run without training.
 
         Raises:
             Stopped: a stop was requested before the end.
@@ -180,7 +180,7 @@ class Trainer(Scorer):
         return self.outcome.add(metrics)
 
     def progress(self) -> dict[str, Any]:
-        """What a checkpoint keeps in addition to arrays, as plain JSON."""
+        """The progress that a checkpoint stores in addition to arrays, as plain JSON."""
         return self.outcome.progress()
 
     def resume(self, progress: dict[str, Any]) -> None:
@@ -188,25 +188,25 @@ class Trainer(Scorer):
         self.outcome.resume(progress)
 
     def _validate(self, state: TrainState, best: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        """Adds a point to the curve, and keeps the parameters where validation is the best so far."""
+        """Adds a point to the curve, and keeps the parameters if the validation accuracy is the best so far."""
         stats = self.statistics(state)
         accuracy, loss = self.score(state.params, stats, "validation")
         train_loss = self.outcome.sums[0] / self.outcome.sums[2]
         if self.outcome.validated(accuracy, loss):
-            # The next chunk takes over the state's memory, so the best needs its own.
+            # The next chunk reuses the memory of the state, so the best parameters are copied.
             best = jax.tree.map(jnp.copy, {"params": state.params, "stats": stats})
         return best, f"loss {train_loss:.3f}, validation {100 * accuracy:.2f} %"
 
     def _trained(self) -> str:
-        """Looks at the last parameters; a message ends the run."""
+        """Checks the last parameters; a message ends the run."""
         return self.outcome.trained()
 
     def _test(self, best: dict[str, Any]) -> str:
-        """Takes the final scores; a message ends the run."""
+        """Computes the final scores; a message ends the run."""
         return self.outcome.tested(*self.score(best["params"], best["stats"], "test"))
 
     def _partial(self, message: str) -> Outcome:
-        """Ends a run that continues later."""
+        """Ends a run that will be resumed later."""
         step, steps = self.outcome.step, self.settings.steps
         where = f"checkpoint at step {step} of {steps}" if step else f"none of {steps} steps done"
         return self._end("partial", f"{message}: {where}")

@@ -37,8 +37,8 @@ def make_schedule(settings: ConfigDict, steps: int) -> optax.Schedule:
 def make_optimizer(settings: ConfigDict, steps: int, role_tree: Any) -> optax.GradientTransformation:
     """AdamW whose rate and decay differ by role (`settings.groups`).
 
-    One Adam serves all: groups differ only by a factor on the rate and by whether they decay, and every
-    rate follows the same schedule in proportion, as in the authors' codes.
+    All groups share one Adam. They differ only by a factor of the learning rate and by whether they have weight decay.
+    All rates follow the same schedule in proportion, as in the authors' code.
     """
     groups = settings.groups.to_dict()
     decays = jax.tree.map(lambda role: groups[role].endswith("+decay"), role_tree)

@@ -1,4 +1,4 @@
-"""How a run is getting on, and how it ended."""
+"""The progress and the outcome of a run."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,22 +8,22 @@ import numpy as np
 
 @dataclass
 class Outcome:
-    """How a run ended; all of it but the status travels in the checkpoint, so that a resumed run adds up.
+    """The outcome of a run. Checkpoints store all fields except the status, so that a resumed run continues its sums.
 
     Attributes:
         status: "ok", "partial" or "diverged".
-        message: what happened, empty for "ok".
-        step: updates done.
+        message: the reason of a status other than "ok".
+        step: number of updates done.
         curve: one entry per evaluation.
-        best: accuracy and step of the best validation, None before the first.
+        best: accuracy and step of the best validation; None before the first.
         result: the final scores, for "ok".
         sums: loss and accuracy summed since the last evaluation, and the number of steps in them.
         origins: the parts of the run that differ in code, device, libraries or circumstances, in order, each as
             `provenance.part` describes it.
-        computed: operations that are computed in another precision than the settings ask for, and in which.
-        checksum: of the data it is trained on.
-        peak_memory: bytes that the training program needs at once on a device, as its compiler says; None before.
-        seconds: spent in "train", "compile" and "evaluate".
+        computed: operations whose precision differs from the settings, with their precision.
+        checksum: checksum of the training data.
+        peak_memory: peak memory of the training program on a device in bytes, as reported by the compiler; None before.
+        seconds: time spent in "train", "compile" and "evaluate".
     """
 
     status: str = "partial"
@@ -40,7 +40,7 @@ class Outcome:
     peak_memory: int | None = None
 
     def progress(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as plain JSON."""
+        """The fields that a checkpoint stores, as plain JSON."""
         kept = ("step", "curve", "best", "sums", "seconds", "origins", "computed", "checksum", "peak_memory")
         return {name: getattr(self, name) for name in kept}
 
@@ -50,7 +50,7 @@ class Outcome:
             setattr(self, name, value)
 
     def add(self, metrics: np.ndarray) -> str:
-        """Counts losses and accuracies of the next steps (k, 2); returns what is wrong with them, if anything is."""
+        """Adds losses and accuracies of the next steps (k, 2); returns a message if a loss is not finite."""
         finite = np.isfinite(metrics[:, 0])
         if not finite.all():
             return f"loss is not finite at step {self.step + int(np.argmin(finite)) + 1}"
@@ -79,12 +79,12 @@ class Outcome:
         return better
 
     def trained(self) -> str:
-        """What is wrong with the last parameters, if anything is: no later step would detect it."""
+        """A message if the last validation loss is not finite, which no later step would detect."""
         last = self.curve[-1]
         return _worthless("validation", last["validation_accuracy"], last["validation_loss"], self.step)
 
     def tested(self, accuracy: float, loss: float) -> str:
-        """Takes the final scores, which are those of the best validation; returns what is wrong with them."""
+        """Stores the final scores of the best parameters; returns a message if they are invalid."""
         assert self.best is not None
         if message := _worthless("test", accuracy, loss, self.best["step"]):
             return message
@@ -98,6 +98,6 @@ class Outcome:
 
 
 def _worthless(split: str, accuracy: float, loss: float, step: float) -> str:
-    """What is wrong with scores that mean nothing: no example counts as correct whose loss is not finite."""
+    """A message if scores are meaningless: an example whose loss is not finite never counts as correct."""
     lost = accuracy == 0 and not np.isfinite(loss)
     return f"{split} loss is not finite with the parameters of step {step:.0f}" if lost else ""

@@ -1,4 +1,4 @@
-"""Pretrained weights as a folder: written at the end of a pretraining, read at the start of fine-tuning."""
+"""Folders of pretrained weights, written at the end of a pretraining and read at the start of fine-tuning."""
 
 import hashlib
 import json
@@ -36,22 +36,22 @@ FREE = {
     *("model.precision", "model.scan_layers", "model.norm_decay"),
 }
 
-#: Settings that decide which inputs are training inputs, and those that decide shapes.
+#: Settings that determine which inputs are training inputs, and settings that determine shapes.
 SAME = ("task.", "protocol", "model.", "mixer.", "scaffold.")
 
 
 def write(
     folder: Path, config: ConfigDict, dataset: Dataset, outcome: Outcome, best: dict[str, Any], *, held_out: int
 ) -> None:
-    """Writes the weights of a finished pretraining with their record; a kill leaves no part of them.
+    """Writes the weights of a finished pretraining with their record; a killed process leaves no partial folder.
 
     Args:
-        folder: where; it is replaced.
-        config: of the pretraining.
+        folder: the folder to write; it is replaced.
+        config: the configuration of the pretraining.
         dataset: the data of the task.
         outcome: how the pretraining ended.
         best: parameters and batch statistics of a `Denoiser`.
-        held_out: number of training inputs that the scores are about.
+        held_out: number of held-out training inputs, on which the scores are computed.
 
     Raises:
         UserError: the folder cannot be written.
@@ -92,7 +92,7 @@ def write(
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
     except OSError as error:
-        raise UserError(f"can not write pretrained weights to {folder}: {error.strerror}") from error
+        raise UserError(f"cannot write pretrained weights to {folder}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ class Pretrained:
     """Weights of a finished pretraining.
 
     Attributes:
-        folder: where they are.
-        record: what they are, as `pretraining.json`.
-        arrays: by their paths in the trees of a classifier, such as ("params", "encoder", "table").
+        folder: their folder.
+        record: their description, as in `pretraining.json`.
+        arrays: the arrays by their paths in the trees of a classifier, such as ("params", "encoder", "table").
     """
 
     folder: Path
@@ -110,10 +110,10 @@ class Pretrained:
     arrays: dict[tuple[Any, ...], np.ndarray]
 
     def continued(self, config: ConfigDict, dataset: Dataset) -> ConfigDict:
-        """The configuration of a run that starts from these weights; it names the pretraining and has a preset for it.
+        """The configuration of a run that starts from these weights: it describes them and has its own preset.
 
         Raises:
-            UserError: the pretraining was one of another model, task, protocol, vocabulary or data.
+            UserError: the pretraining used another model, task, protocol, vocabulary or data set.
         """
         before, now = leaves(self.record["config"]), leaves(config.to_dict())
         for name in sorted({*before, *now}):
@@ -132,14 +132,14 @@ class Pretrained:
         config.preset = PRESETS[0] if config.preset == "quick" else PRESETS[1]
         for name in ("objective", "mask_rate", "steps", "seed", "checksum"):
             config.pretraining[name] = self.record[name]
-        # The numbers of the model without pretraining are not those to compare with.
+        # Published results without pretraining are not comparable.
         for name in ("published_row", "published_source"):
             config.report[name] = self.record["config"]["report"][name]
         config.report.title = f"{config.report.title or config.model.name} (pretrained)"
         return config
 
     def check_made_by(self, config: ConfigDict) -> None:
-        """Refuses weights in a folder that were pretrained with other settings than a command asks for.
+        """Checks that the weights in a folder were pretrained with the settings of the command.
 
         Raises:
             UserError: names the first setting that differs.
@@ -156,7 +156,7 @@ class Pretrained:
         """A new classifier with these weights; its head keeps its initial values.
 
         Raises:
-            UserError: the weights are not those of such a model.
+            UserError: the weights belong to a different model.
         """
         tree = {"params": model.params, "stats": model.stats}
         places: dict[Any, Any] = traverse_util.flatten_dict(tree, keep_empty_nodes=True)
@@ -175,7 +175,7 @@ def read(folder: Path) -> Pretrained:
     """The weights that `pretrain` wrote.
 
     Raises:
-        UserError: there are none, or they are damaged.
+        UserError: the folder has no weights, or they are damaged.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -201,7 +201,7 @@ def _without_head(best: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def flat(tree: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of nested dicts by their paths, joined with dots."""
+    """The arrays of nested dicts by their paths, which are joined with dots."""
     paths = traverse_util.flatten_dict(tree)
     return {name_of_path(path): np.ascontiguousarray(array) for path, array in paths.items()}
 

@@ -32,10 +32,10 @@ from ssm_bench.training.sources import DeviceData
 from ssm_bench.training.step import Program, TrainState
 from ssm_bench.training.stop import Stop
 
-#: Share of hidden positions by the kind of the task, where neither recipe nor user gives one: those of the paper.
+#: Default share of hidden positions for each kind of task, as in the paper.
 MASK_RATES = {"pixels": 0.5, "tokens": 0.15}
 
-#: One in so many training inputs is left out of pretraining and scored instead, and at most HELD_OUT.
+#: One in this many training inputs is held out of pretraining for scoring, but at most HELD_OUT.
 ONE_IN, HELD_OUT = 20, 1_000
 
 #: Hidden positions of scored inputs are the same at every evaluation.
@@ -43,10 +43,10 @@ SCORING_SEED = 0
 
 
 class PretrainingProgram(Program):
-    """The programs of pretraining: as those of training, with a loss over positions instead of one over labels."""
+    """The programs of pretraining, like those of training, but with a loss over positions instead of labels."""
 
     def __init__(self, model: Split, optimizer: optax.GradientTransformation, *, mask_rate: float, **shared: Any):
-        """Takes the share of hidden positions, 0 for the causal objective; the rest as `Program`."""
+        """Takes the share of hidden positions, 0 for the causal objective; other arguments as for `Program`."""
         self.mask_rate = mask_rate
         super().__init__(model, optimizer, **shared)
 
@@ -79,7 +79,7 @@ class PretrainingProgram(Program):
         key: jax.Array | None = None,
         running: bool = True,
     ):
-        """Logits (b, l, values) of the documents of examples, hidden as for scoring, and the batch statistics."""
+        """Logits (b, l, values) of examples, with positions hidden as for scoring, and batch statistics."""
         inputs, lengths = self.inputs(data, examples, length)
         hidden = self.hidden_for_scoring(data["numbers"][examples], inputs.shape)
         return self.predict(params, stats, inputs, lengths, hidden, train=train, key=key, running=running)
@@ -87,7 +87,7 @@ class PretrainingProgram(Program):
     def _evaluate(
         self, params: Any, stats: Any, data: DeviceData, batches: jax.Array, weights: jax.Array, length: int
     ) -> jax.Array:
-        """Sums over batches (k, b) of that length: correct predictions, losses, predictions, as (3,) float32."""
+        """Sums over batches (k, b) of this length: correct predictions, losses and predictions, as (3,) float32."""
 
         def one(sums, batch):
             examples, weight = batch
@@ -128,17 +128,17 @@ class PretrainingProgram(Program):
 def scores(
     logits: jax.Array, inputs: jax.Array, lengths: jax.Array | None, hidden: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Which predictions count, and how good they are.
+    """Scores the predictions of inputs.
 
     Args:
         logits: (b, l, values).
         inputs: (b, l) integers.
-        lengths: (b,) true lengths, or None where every position is true.
+        lengths: (b,) unpadded lengths; None: no padding.
         hidden: (b, l) bool: these positions are predicted; None: each position predicts the next one.
 
     Returns:
-        Correct predictions, cross-entropies and weights (b, l), all zero where no prediction counts: at padding, at
-        positions that are not hidden, or at the last position of a document.
+        Correct predictions, cross-entropies and weights (b, l). All are zero at positions without a prediction: at
+        padding, at positions that are not hidden, or at the last position of a document.
     """
     positions = jnp.arange(inputs.shape[1])
     ends = jnp.full(len(inputs), inputs.shape[1]) if lengths is None else lengths
@@ -153,10 +153,10 @@ def scores(
 
 
 def training_inputs(dataset: Dataset) -> Dataset:
-    """The training examples of a data set alone, a few of them held out of pretraining to score it.
+    """The training examples of a data set, some of which are held out for scoring.
 
-    Neither the validation nor the test split is in the result. Its own splits are "train", and "validation" and "test",
-    both of which name the held-out training examples.
+    The result contains neither the validation nor the test split of the data set. It has the splits "train",
+    "validation" and "test"; the latter two are the same held-out training examples.
     """
     examples = np.sort(dataset.splits["train"])
     corpus = dataset.corpus.compact(examples, dataset.spec.max_length)
@@ -170,13 +170,13 @@ def with_objective(config: ConfigDict, kind: str, objective: str, mask_rate: flo
     """The configuration of a pretraining.
 
     Args:
-        config: of the model and the task.
-        kind: of the task, "tokens" or "pixels".
+        config: the configuration of the model on the task.
+        kind: the kind of the task, "tokens" or "pixels".
         objective: "masked" or "causal".
-        mask_rate: None: that of the recipe, or that of MASK_RATES.
+        mask_rate: share of hidden positions; None: the recipe's, or that of MASK_RATES.
 
     Raises:
-        SettingError: gradient accumulation, or segments.
+        SettingError: the configuration has gradient accumulation or segments.
     """
     if config.train.segment:
         raise SettingError("train.segment", f"must be 0 in a pretraining; got {config.train.segment}")
@@ -194,7 +194,7 @@ def make_denoiser(config: ConfigDict, dataset: Dataset) -> Denoiser:
     """The model of a pretraining, with its initial values.
 
     Raises:
-        UserError: a setting that names or sizes something impossible, or a causal objective of another model.
+        UserError: an invalid setting, or a causal objective for a model that is not causal.
     """
     tower = make_model(config, dataset)
     rngs = nnx.Rngs(jax.random.fold_in(jax.random.key(config.seed), 1))
@@ -230,15 +230,15 @@ def pretrain(
     Args:
         config: from `with_objective`, resolved by `open_data`.
         dataset: the data of the task; only the inputs of its training split are used.
-        folder: where weights and record go, if the pretraining reaches its end.
-        checkpoints: the folder of all checkpoints, from which an interrupted pretraining continues.
+        folder: the folder for weights and record, written when the pretraining is finished.
+        checkpoints: the folder of all checkpoints, from which an interrupted pretraining resumes.
         stop: deadline and signals.
-        tell: progress, as for `Trainer.fit`.
-        afresh: forget earlier checkpoints.
-        devices: how many share every batch.
+        tell: reports progress, as for `Trainer.fit`.
+        afresh: whether to ignore earlier checkpoints.
+        devices: number of devices that share every batch.
 
     Raises:
-        UserError: a mistake in the settings, a folder that cannot be written, or another process trains this run.
+        UserError: an invalid setting, a folder that cannot be written, or another process trains this run.
         Stopped: a stop was requested before the model was built; nothing is written.
     """
     writable(folder, checkpoints)

@@ -1,7 +1,7 @@
-"""One run by several processes (`jax.distributed`): what they agree on, and what process 0 does for all of them.
+"""One run by several processes (`jax.distributed`): shared decisions, and work that process 0 does for all of them.
 
-Every process makes the same calls of the device in the same order, so each decision that depends on a clock, a signal
-or a file is shared before it takes effect. With one process, everything here is a plain call.
+All processes must call the same programs in the same order. They therefore exchange each decision that depends on a
+clock, a signal or a file before it takes effect. With one process, these functions are plain calls.
 """
 
 import json
@@ -18,20 +18,21 @@ from ssm_bench.training.stop import Stop, Stopped
 
 Result = TypeVar("Result")
 
-#: Bytes of a text that `gathered` shares: a sentence, whose rest is cut.
+#: Bytes of a text that `gathered` shares; longer texts are truncated.
 TEXT = 1024
 
 
 def join(coordinator: str, processes: int | None = None, process: int | None = None) -> None:
-    """Makes this process one of several that train one run; called before JAX computes anything.
+    """Connects this process to the others that train one run; called before JAX computes anything.
 
     Args:
-        coordinator: "HOST:PORT" of process 0, the same for all; "auto": as SLURM, Open MPI or Kubernetes say.
-        processes: how many there are.
-        process: the number of this one, from 0.
+        coordinator: "HOST:PORT" of process 0, the same for all; "auto": from the environment of SLURM, Open MPI or
+            Kubernetes.
+        processes: number of processes.
+        process: index of this process, from 0.
 
     Raises:
-        UserError: they do not find each other.
+        UserError: the processes cannot connect.
     """
     # Without it, processes on CPUs cannot exchange arrays.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -42,7 +43,7 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
             jax.distributed.initialize(coordinator, processes, process)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"--coordinator {coordinator}: the processes of the run did not meet: {reason}") from error
+        raise UserError(f"--coordinator {coordinator}: the processes of the run could not connect: {reason}") from error
 
 
 def several() -> bool:
@@ -51,17 +52,17 @@ def several() -> bool:
 
 
 def first() -> bool:
-    """Whether this process does what is done once: messages and records."""
+    """Whether this is process 0, which writes messages and records."""
     return not several() or jax.process_index() == 0
 
 
 def gathered(text: str) -> list[str]:
-    """The texts of all processes, in the order of their numbers."""
+    """The texts of all processes, ordered by process index."""
     if not several():
         return [text]
     from jax.experimental.multihost_utils import process_allgather
 
-    # Of one length, since all processes exchange arrays of one shape.
+    # All processes must exchange arrays of the same shape.
     row = np.frombuffer(text.encode()[:TEXT].ljust(TEXT, b"\0"), np.uint8)
     rows = np.asarray(process_allgather(row))
     return [found.tobytes().rstrip(b"\0").decode(errors="ignore") for found in rows]
@@ -79,10 +80,10 @@ def from_first(content: bytes) -> bytes:
 
 
 def lead(work: Callable[[], Result]) -> Result:
-    """The result of work, JSON values, that process 0 does for all.
+    """Runs work in process 0 and returns its result, JSON values, in all processes.
 
     Raises:
-        UserError: it failed, in every process.
+        UserError: the work failed; raised in every process.
     """
     if not several():
         return work()
@@ -101,10 +102,10 @@ def lead(work: Callable[[], Result]) -> Result:
 
 
 def everywhere(work: Callable[[], Result]) -> Result:
-    """The result of work that every process does.
+    """Runs work in every process and returns its result.
 
     Raises:
-        UserError: it failed in one of them, so that none waits for it.
+        UserError: the work failed in one process; raised in every process, so that none waits for it.
     """
     result, failure, message = None, None, ""
     try:
@@ -120,13 +121,13 @@ def everywhere(work: Callable[[], Result]) -> Result:
 
 
 def check_alike(identity: str) -> None:
-    """Refuses processes that were not started with the same command.
+    """Checks that all processes were started with the same command.
 
     Args:
-        identity: of what this one is about to train.
+        identity: the identity of the run of this process.
 
     Raises:
-        UserError: it differs from that of process 0.
+        UserError: the identity differs from that of process 0.
     """
     found = gathered(identity)
     for number, other in enumerate(found):
@@ -138,21 +139,21 @@ def check_alike(identity: str) -> None:
 
 
 class SharedStop(Stop):
-    """A request to stop that reaches any of the processes stops all of them, before the same step."""
+    """A `Stop` of several processes: a request to stop in one of them stops all of them before the same step."""
 
     def reason(self, ahead: float = 0.0) -> str:
-        """As for `Stop`; all processes ask at the same points of the run, and get the same answer."""
+        """As for `Stop`; all processes call it at the same points of the run and get the same result."""
         return next(filter(None, gathered(super().reason(ahead))), "")
 
     def agreed(self, wish: bool) -> bool:
-        """Whether one of the processes wishes it."""
+        """Whether the condition is true in one of the processes."""
         return any(gathered("yes" if wish else ""))
 
     def attempt(self, work: Callable[[], Result]) -> Result:
-        """The result of work. A stop does not abandon it, since each process would do so at a different time.
+        """The result of work. A stop does not abandon the work, since each process would do so at a different time.
 
         Raises:
-            Stopped: a stop was requested before it began.
+            Stopped: a stop was requested before the work began.
         """
         if reason := self.reason():
             raise Stopped(reason)
@@ -167,10 +168,10 @@ class SharedCheckpoints(Checkpoints):
 
 
 def checkpoints_of(folder: Path) -> Checkpoints:
-    """The checkpoints of a run by this process, or by several."""
+    """The checkpoints of a run, for one or several processes."""
     return SharedCheckpoints(folder) if several() else Checkpoints(folder)
 
 
 def stop_at(deadline: float | None) -> Stop:
-    """The stop of a run by this process, or by several."""
+    """The `Stop` of a run, for one or several processes."""
     return SharedStop(deadline) if several() else Stop(deadline)

@@ -1,4 +1,4 @@
-"""Where a number comes from: code revision, versions, device."""
+"""Provenance of results: code revision, versions, device."""
 
 import base64
 import datetime
@@ -29,7 +29,7 @@ def now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that make the numbers, and JAX's double precision if it is enabled."""
+    """Versions of Python and of the packages that affect results, and JAX's double precision if it is enabled."""
     found = {"python": platform.python_version(), "ssm_bench": __version__}
     for name in PACKAGES:
         try:
@@ -42,7 +42,7 @@ def versions() -> dict[str, str]:
 
 
 def device(used: int = 1) -> dict[str, Any]:
-    """Platform, kind and number of the devices that work is done on, however many there are."""
+    """Platform, kind and number of the devices in use, which may be fewer than those available."""
     first = jax.devices()[0]
     kind = _processor() if first.platform == "cpu" else first.device_kind
     return {"platform": first.platform, "kind": kind, "count": used}
@@ -59,10 +59,10 @@ def _processor() -> str:
 
 
 def note() -> str:
-    """A remark on the circumstances from the environment variable `SSM_BENCH_NOTE`; empty where it is not set.
+    """The value of the environment variable `SSM_BENCH_NOTE`, a remark for the record; empty if it is not set.
 
     Raises:
-        UserError: it is not text, as where a terminal is not UTF-8.
+        UserError: the value is not UTF-8 text.
     """
     text = os.environ.get("SSM_BENCH_NOTE", "")
     if text != printable(text):
@@ -76,9 +76,9 @@ def shared() -> bool:
 
 
 def _others_on_gpu() -> bool:
-    """Whether the NVIDIA driver lists other processes on a GPU of this one.
+    """Whether the NVIDIA driver lists other processes on a GPU of this process.
 
-    False where it cannot tell: without a GPU, without `nvidia-smi`, or in a container that hides process numbers.
+    False if this is unknown: without a GPU, without `nvidia-smi`, or in a container that hides process IDs.
     """
     if jax.default_backend() != "gpu":
         return False
@@ -93,7 +93,7 @@ def _others_on_gpu() -> bool:
 
 
 def part(devices: int = 1, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What trains now, with such a configuration: code, devices and their circumstances, libraries; JSON values."""
+    """The code, devices and libraries that train a run now, and whether the device is shared; JSON values."""
     return {
         "revision": revision(),
         "code": code_of_run(config or {}),
@@ -105,13 +105,13 @@ def part(devices: int = 1, config: Mapping[str, Any] | None = None) -> dict[str,
 
 
 def peak_memory_bytes() -> int | None:
-    """The most device memory in use so far in this process; None where the device does not report it (CPU)."""
+    """Peak device memory of this process so far; None if the device does not report it (CPU)."""
     statistics = jax.devices()[0].memory_stats() or {}
     return statistics.get("peak_bytes_in_use")
 
 
 def needed_memory_bytes(compiled: jax.stages.Compiled) -> int | None:
-    """What a compiled program takes at once: arguments, results and what lies between; None where it is unknown."""
+    """Peak memory of a compiled program: arguments, results and temporary arrays; None if it is unknown."""
     if (memory := compiled.memory_analysis()) is None:
         return None
     needed = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
@@ -122,7 +122,7 @@ def needed_memory_bytes(compiled: jax.stages.Compiled) -> int | None:
 def code(package: Path = PACKAGE) -> str:
     """The identity of the code of the package: a hash of the names and bytes of its modules, 12 hexadecimal digits.
 
-    Experiment files are left out: what they say is in a configuration. The first answer of a process holds to its end,
+    Experiment files are excluded, since configurations contain their settings. The first result of a process is cached,
     since modules that change later are not loaded again.
     """
     digest = hashlib.sha256()
@@ -145,13 +145,13 @@ def code_of_run(config: Mapping[str, Any]) -> str:
 def revision(package: Path = PACKAGE) -> dict[str, Any]:
     """The git commit of the package, and whether its code differs from it.
 
-    Code is the package and the experiments next to it: files changed, deleted or new, unless git ignores them.
-    Experiments in another folder (SSM_BENCH_EXPERIMENTS) belong to no commit.
+    The code consists of the package and the experiments next to it. Changed, deleted and new files count as
+    differences, unless git ignores them. Experiments in another folder (SSM_BENCH_EXPERIMENTS) belong to no commit.
 
-    - SSM_BENCH_REVISION names the commit of a copy without git, followed by "+dirty" where files differ.
-    - A package that pip installed is "version <version>", and dirty where a file is not as it was installed.
-    - Anything else without a git repository of its own is "unknown" and dirty. A repository around it does not count:
-      the project's top level is the folder above the package, and it tracks the package's files.
+    - SSM_BENCH_REVISION gives the commit of a copy without git, followed by "+dirty" if files differ.
+    - A package installed by pip has the revision "version <version>"; it is dirty if an installed file has changed.
+    - Any other package without its own git repository is "unknown" and dirty. A repository that contains it does not
+      count unless its top level is the folder above the package and it tracks the package's files.
     """
     if told := os.environ.get("SSM_BENCH_REVISION"):
         commit, _, state = told.partition("+")
@@ -160,7 +160,7 @@ def revision(package: Path = PACKAGE) -> dict[str, Any]:
 
 
 def _of_git(package: Path) -> dict[str, Any] | None:
-    # A hook of git, for example, sets variables that name another repository.
+    # For example, git hooks set variables that refer to another repository.
     environment = {key: value for key, value in os.environ.items() if key not in ("GIT_DIR", "GIT_WORK_TREE")}
 
     def git(*arguments: str) -> str:
@@ -195,7 +195,7 @@ def _of_installation(package: Path) -> dict[str, Any] | None:
 
 
 def _hash(path: Path, mode: str) -> str:
-    """The hash of a file as pip records it; empty where there is no such file."""
+    """The hash of a file as pip records it; empty if there is no such file."""
     if not path.is_file():
         return ""
     digest = hashlib.new(mode, path.read_bytes()).digest()

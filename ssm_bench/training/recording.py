@@ -1,4 +1,4 @@
-"""The record of a run, from its settings, its data and how it ended."""
+"""The record of a run, from its settings, data and outcome."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,19 +23,19 @@ def make_record(
     devices: int = 1,
     together: Sequence[int] = (),
 ) -> RunRecord:
-    """The record of a run that ended as `outcome`, or, with a new outcome, of one that is yet to begin.
+    """The record of a run with this outcome; with a new outcome, the record of a run before its start.
 
     Args:
         config: the resolved configuration.
         dataset: its data.
-        outcome: how the run ended; it stays as it is.
-        parameters: trainable numbers of the model.
-        state_size: of the model.
-        devices: how many shared every batch.
-        together: all seeds of the program, where there were several.
+        outcome: the outcome of the run; it is not modified.
+        parameters: number of trainable values of the model.
+        state_size: state size of the model.
+        devices: number of devices that shared every batch.
+        together: all seeds of the program, if there were several.
 
     Raises:
-        UserError: a field that no record can have.
+        UserError: a field has a value that records do not allow.
     """
     card, spec, report = dataset.card, dataset.spec, config.report
     settings, named = config.to_dict(), recipe(config)
@@ -106,12 +106,12 @@ def make_record(
 
 
 def _said(part: dict[str, Any]) -> dict[str, Any]:
-    """What a record says of a part of a run."""
+    """The entry of a record for a part of a run."""
     return {name: part[name] for name in ("revision", "device", "versions")}
 
 
 def data_part(card: dict[str, Any]) -> dict[str, Any]:
-    """What a record says of the data, from their card."""
+    """The entry of a record for the data, from their card."""
     notes = []
     if card.get("cut"):
         cut = card["cut"]

@@ -252,7 +252,7 @@ def check_record(configs: Sequence[ConfigDict], dataset: Dataset, results: Path,
     for config in configs:
         home = store.home(make_record(config, dataset, Outcome(), devices=devices), results)
         if home.exists() and not home.is_file():
-            raise UserError(f"can not write the record {home}: there is something else than a file")
+            raise UserError(f"cannot write the record {home}: there is something else than a file")
         writable(home.parent)
 
 

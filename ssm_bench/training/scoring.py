@@ -1,4 +1,4 @@
-"""What a run computes between its chunks of steps: compiled programs, batch statistics and scores."""
+"""Scoring and compilation in a run: compiled programs, batch statistics and scores."""
 
 import math
 import time
@@ -17,8 +17,8 @@ from ssm_bench.training.sources import Source
 from ssm_bench.training.step import Program, TrainState
 from ssm_bench.training.stop import in_threads
 
-#: Time to score an example, relative to the time to train on it. Records of runs on an H100 say 0.35 (S5 on Retrieval)
-#: and 0.39 (S4D on Image).
+#: Time to score an example, relative to the time to train on it. In records of runs on an H100, it is 0.35 (S5 on
+#: Retrieval) and 0.39 (S4D on Image).
 SCORING = 0.4
 
 #: Batches in one call of the evaluation program.
@@ -29,7 +29,7 @@ Traces = Mapping[tuple[str, int], Callable[[], jax.stages.Traced]]
 
 
 def compiled(programs: Traces) -> dict[tuple[str, int], jax.stages.Compiled]:
-    """Programs compiled side by side, so that all of them take little longer than the largest."""
+    """Compiles programs in parallel, so that all of them take little longer than the largest."""
     # Traced in this thread, since tracing depends on contexts such as `use_backend` and runs Python only.
     lowered = {key: trace().lower() for key, trace in programs.items()}
     return dict(zip(lowered, in_threads(jax.stages.Lowered.compile, lowered.values()), strict=True))
@@ -56,9 +56,9 @@ class Scorer:
             source: of the data of every call.
             splits: example indices of train, validation and test.
             config: the whole configuration.
-            lengths: of every example, its longer document's if it has two.
-            origin: what trains, as `provenance.part` describes it.
-            checksum: of the data; a checkpoint of other data is refused.
+            lengths: length of every example; with two documents, that of the longer one.
+            origin: code, devices and libraries of this process, from `provenance.part`.
+            checksum: checksum of the data; a checkpoint with another checksum is an error.
         """
         self.program = program
         self.source = source
@@ -67,7 +67,7 @@ class Scorer:
         self.batch = config.train.batch_size
         self.lengths = lengths
         self.padded = (source.length,)
-        # Where padding reaches an output, as in the authors' code, its length is part of the model.
+        # If padding affects outputs, as in the authors' code, the padded length is part of the model.
         if program.ragged and config.train.lengths > 1 and config.protocol != "paper":
             self.padded = padded_lengths(lengths, config.train.lengths)
         self.order = TrainingOrder(splits["train"], lengths, batch=self.batch, seed=config.seed, padded=self.padded)
@@ -87,8 +87,8 @@ class Scorer:
         """The programs that the rest of the run needs, each with the function that traces it.
 
         Args:
-            state: before the next chunk.
-            size: steps of the next chunk; 0: only the test split is left to score.
+            state: the state before the next chunk.
+            size: number of steps of the next chunk; 0: only the test split remains to be scored.
 
         Returns:
             By ("train", number of steps), ("statistics", number of batches) and ("score", length).
@@ -110,7 +110,7 @@ class Scorer:
         return found
 
     def statistics(self, state: TrainState) -> Any:
-        """The batch statistics to evaluate with: the running ones, or those of `train.norm_batches` batches.
+        """The batch statistics for evaluation: the running averages, or statistics of `train.norm_batches` batches.
 
         The batches are those that follow in the training order. Training itself never reads these statistics.
         """
@@ -125,7 +125,7 @@ class Scorer:
         return stats
 
     def _norm_batches(self, state: TrainState) -> int:
-        """Number of batches for the batch statistics of a validation; 0: the running ones."""
+        """Number of batches for the batch statistics of a validation; 0: running averages."""
         return self.settings.norm_batches if jax.tree.leaves(state.stats) else 0
 
     def score(self, params: Any, stats: Any, split: str) -> Any:
@@ -147,11 +147,11 @@ class Scorer:
         return sums[..., :2] / sums[..., 2:]
 
     def _call(self, key: tuple[str, int], function: Callable[..., Any], *arguments: Any, static: Any) -> Any:
-        """The result of a compiled program, or of its function where `fit` has not compiled it, as in `ssm-bench eval`.
+        """Calls a compiled program, or its function if the program was not compiled, as in `ssm-bench eval`.
 
         Args:
-            key: of the program.
-            function: from `Program`.
+            key: key of the program.
+            function: the function of `Program`.
             arguments: arrays.
             static: the last argument of the function, which is part of the compiled program.
         """
@@ -168,5 +168,5 @@ class Scorer:
         return self._groups[split]
 
     def _scoring_seconds(self, split: str) -> float:
-        """How long scoring a split should take, by the last scoring or else by the training steps; 0 before both."""
+        """Expected time to score a split, from the last scoring or else from the training steps; 0 before both."""
         return self._example_seconds * len(self.splits[split])

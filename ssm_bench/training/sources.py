@@ -1,4 +1,4 @@
-"""Sources of batches: all examples on the device, or those of one call at a time, read from the host."""
+"""Sources of batches: all examples on the device, or the examples of one call at a time, read from the host."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -12,7 +12,7 @@ from ssm_bench.training.memory import device_memory
 
 DeviceData = dict[str, jax.Array]
 
-#: Larger parts of the device memory are not filled with data, unless `train.data_on` asks for it.
+#: Largest share of the device memory for data, unless `train.data_on` is "device".
 RESIDENT_SHARE = 0.25
 
 
@@ -34,21 +34,21 @@ class Resident:
         return self.data, self._placement.divided(examples)
 
     def like(self, examples: np.ndarray) -> tuple[Any, jax.ShapeDtypeStruct]:
-        """What `take` returns, or arrays of the same shapes and types without values."""
+        """The result of `take`, or arrays of the same shapes and types without values."""
         return self.data, jax.ShapeDtypeStruct(examples.shape, examples.dtype)
 
 
 class Streamed:
     """The examples of one call at a time on every device; all others stay on the host, memory-mapped.
 
-    Programs are the same as for `Resident`: they get a small data set that contains nothing but their batches, and
-    indices in it.
+    Programs are the same as for `Resident`: they receive a small data set that contains only their batches, and
+    indices into it.
     """
 
     streams = True
 
     def __init__(self, dataset: Dataset, placement: Placement):
-        """Reads nothing yet."""
+        """Does not read data yet."""
         self.dataset = dataset
         self.length = dataset.spec.max_length
         self._placement = placement
@@ -59,8 +59,8 @@ class Streamed:
         """The data of a call on the device, and the indices of its examples in them.
 
         Args:
-            examples: of all batches of the call, an array of any shape.
-            ahead: those of the next call, which a thread reads meanwhile. Any other call may follow nevertheless.
+            examples: indices of the examples of all batches of the call, an array of any shape.
+            ahead: examples of the expected next call, which a thread reads in advance; a different call may follow.
         """
         if self._ahead and np.array_equal(self._ahead[0], examples):
             data, self._ahead = self._ahead[1].result(), None
@@ -71,7 +71,7 @@ class Streamed:
         return data, self._placement.divided(_renumbered(examples))
 
     def like(self, examples: np.ndarray) -> tuple[Any, jax.ShapeDtypeStruct]:
-        """What `take` returns, with shapes and types in place of data."""
+        """The result of `take`, with shapes and types instead of data."""
         documents = examples.size * self.dataset.documents.shape[1]
         shapes = {
             "tokens": ((documents, self.length), self.dataset.values.dtype),
@@ -110,12 +110,12 @@ def source_of(dataset: Dataset, placement: Placement, data_on: str) -> Source:
 def _arrays(
     tokens: np.ndarray, lengths: np.ndarray, documents: np.ndarray, labels: np.ndarray, numbers: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What programs read of a data set, or of a part of it.
+    """The arrays of a data set, or of a part of it, that programs read.
 
     Args:
         tokens: (documents, l) uint8 or uint16.
         lengths: (documents,).
-        documents: (examples, 1 or 2), which documents make an example.
+        documents: (examples, 1 or 2), indices of the documents of each example.
         labels: (examples,).
         numbers: (examples,), the indices of the examples in the whole data set.
     """

@@ -1,4 +1,4 @@
-"""When a run has to leave: a deadline, Ctrl-C, or a signal of the batch system."""
+"""Requests to stop a run: a deadline, Ctrl-C, or a signal of the batch system."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Requests to save and leave: Ctrl-C, `kill` and `timeout`, a closed terminal, SLURM's warnings before a time limit.
+#: Requests to save and exit: Ctrl-C, `kill` and `timeout`, a closed terminal, SLURM's warnings before a time limit.
 SIGNALS = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
@@ -30,31 +30,30 @@ _threads: list[threading.Thread] = []
 
 
 class Stopped(Exception):
-    """Work was abandoned since a stop was requested; the message is the reason."""
+    """Work was abandoned because a stop was requested; the message is the reason."""
 
 
 class Stop:
-    """Asked between calls of the device whether the run should save and leave.
+    """Tells a run, between calls of compiled programs, whether it should save and exit.
 
-    Used as a context manager it turns SIGNALS into a request to stop. A second Ctrl-C stops as soon as the present call
-    of the device returns; a second SIGTERM does not, since `timeout` and batch systems send one to a process and one to
-    its group.
+    As a context manager, it turns SIGNALS into a request to stop. A second Ctrl-C stops as soon as the current call
+    returns. A second SIGTERM does not, since `timeout` and batch systems send one to a process and one to its group.
     """
 
     #: Seconds kept free before the deadline for the checkpoint and the record.
     MARGIN = 10.0
 
     def __init__(self, deadline: float | None = None):
-        """Starts the clock; `deadline` in seconds from now, None: no deadline."""
+        """Starts the clock; `deadline` is in seconds from now; None: no deadline."""
         self.end = None if deadline is None else time.monotonic() + deadline
         self.signal = ""
         self._earlier: dict[int, object] = {}
 
     def reason(self, ahead: float = 0.0) -> str:
-        """Why to stop now, in words; empty: continue.
+        """The reason to stop now; empty: continue.
 
         Args:
-            ahead: seconds that the next piece of work will take; it must fit before the deadline.
+            ahead: expected seconds of the next work, which must fit before the deadline.
         """
         if self.signal:
             return f"stopped by {self.signal}"
@@ -63,16 +62,16 @@ class Stop:
         return ""
 
     def agreed(self, wish: bool) -> bool:
-        """Whether to do what depends on the clock of a process; several processes that train one run do the same."""
+        """A decision that depends on the clock of a process; all processes that train one run get the same result."""
         return wish
 
     def attempt(self, work: Callable[[], Result]) -> Result:
         """The result of work of unknown duration, such as compiling, which is abandoned when a stop is requested.
 
-        Python can not end a thread: abandoned work continues until the process ends, so a command calls `leave` last.
+        Python cannot end a thread. Abandoned work continues until the process ends, so a command calls `leave` last.
 
         Args:
-            work: called in a thread; it must not change what is used after it was abandoned.
+            work: called in a thread; it must not modify anything that is used after it was abandoned.
 
         Raises:
             Stopped: a stop was requested before the work ended.
@@ -91,14 +90,14 @@ class Stop:
         if name == self.signal == "SIGINT":
             raise KeyboardInterrupt
         if not self.signal:
-            # `print` is not safe in a signal handler, and there may be no reader any more.
+            # `print` is not safe in a signal handler, and the reader of a pipe may have exited.
             told = f"\n{name}: leaving after the work in progress; on a slow device that takes a while\n"
             with contextlib.suppress(OSError):
                 os.write(2, told.encode())
         self.signal = name
 
     def __enter__(self) -> "Stop":
-        """Installs the handlers; outside the main thread signals can not be caught, and stay as they are."""
+        """Installs the handlers, but only in the main thread, since Python does not allow it in others."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 # `nohup` ignores SIGHUP on behalf of its command.
@@ -115,7 +114,7 @@ class Stop:
 
 
 def _started(work: Callable[[], Result]) -> tuple[Future[Result], threading.Thread]:
-    """Work in a thread that does not keep the process from ending, and what will be its result."""
+    """Starts work in a daemon thread; returns the thread and the future result."""
     future: Future[Result] = Future()
 
     def run() -> None:
@@ -135,7 +134,7 @@ def _started(work: Callable[[], Result]) -> tuple[Future[Result], threading.Thre
 
 
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """The results of work on several items, each in a thread of its own; the first error is raised after all ended."""
+    """The results of work on several items, each in its own thread; the first error is raised after all have ended."""
     started = [_started(partial(work, item)) for item in items]
     for _, thread in started:
         thread.join()
@@ -143,9 +142,9 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Re
 
 
 def leave(code: int) -> None:
-    """Ends the process at once if abandoned work is still running; else does nothing.
+    """Ends the process immediately if abandoned work is still running; else does nothing.
 
-    The normal end of a process waits for the compiler, or crashes it.
+    A normal exit would wait for the compiler, or crash in it.
     """
     if any(thread.is_alive() for thread in _threads):
         for stream in (sys.stdout, sys.stderr):

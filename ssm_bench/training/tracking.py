@@ -1,6 +1,6 @@
 """Sends the progress of runs to TensorBoard, Weights & Biases or Trackio, when `--track` asks for it.
 
-A tracker only shows what the record contains anyway. If it fails, the run continues without it.
+A tracker only shows data that the record also contains. If it fails, the run continues without it.
 """
 
 import importlib
@@ -35,7 +35,7 @@ class Tracker(Protocol):
         ...
 
     def finish(self) -> None:
-        """Writes what is left; nothing is logged afterwards."""
+        """Writes remaining data; nothing is logged afterwards."""
         ...
 
 
@@ -43,7 +43,7 @@ class TensorBoard:
     """Event files in a folder, which `tensorboard --logdir` shows."""
 
     def __init__(self, folder: Path, config: ConfigDict, step: int):
-        """Continues the curves in the folder after `step`; later points, from an abandoned run, are hidden."""
+        """Continues the curves in the folder after `step`; later points, from abandoned steps, are hidden."""
         writer = importlib.import_module("tensorboardX").SummaryWriter
         self._writer = writer(str(folder), purge_step=step + 1)
         self._writer.add_text("configuration", f"```\n{config}\n```")
@@ -66,7 +66,7 @@ class Service:
         """Starts a run, or continues the one with this name if `step` is not 0."""
         options: dict[str, Any] = {"resume": "allow" if step else "never"}
         if kind == "wandb":
-            # Without "allow", a run with this identity is replaced. Several runs may be open, one for each seed.
+            # Without "allow", a run with this identity would be replaced. Several runs may be open, one per seed.
             options = {"id": name, "resume": "allow" if step else None, "reinit": "create_new"}
         project = os.environ.get(f"{kind.upper()}_PROJECT") or PROJECT
         module = importlib.import_module(PACKAGES[kind])
@@ -82,14 +82,14 @@ class Service:
 
 
 def check(track: str) -> None:
-    """Refuses a tracker that does not exist or is not installed; "" is none.
+    """Checks that a tracker exists and is installed; "" stands for no tracker.
 
     Raises:
-        ArgumentError: one of these.
+        ArgumentError: the tracker is unknown or not installed.
     """
     if track and track not in PACKAGES:
         raise unknown_choice("track", track, PACKAGES)
-    # A folder of that name, such as wandb makes, is found without being a package.
+    # `find_spec` also finds a folder of this name that is not a package, such as the one that wandb creates.
     if track and ((found := find_spec(PACKAGES[track])) is None or found.origin is None):
         package = PACKAGES[track]
         raise ArgumentError("track", f"{track} needs the package {package}: run `pip install {package}`")
@@ -98,16 +98,16 @@ def check(track: str) -> None:
 class Tracking:
     """The trackers of one run, or of several seeds in one program.
 
-    A tracker starts with its first point. After an error it gets no more points, and a warning says so.
+    A tracker starts with its first point. After an error, a warning is printed and the tracker gets no more points.
     """
 
     def __init__(self, track: str, configs: Sequence[ConfigDict], names: Sequence[str], results: Path):
-        """Starts nothing yet.
+        """Does not start the tracker yet.
 
         Args:
-            track: from `PACKAGES`, or "" for none.
-            configs: of each seed.
-            names: of each seed's record.
+            track: a key of `PACKAGES`, or "" for none.
+            configs: the configuration of each seed.
+            names: the name of each seed's record.
             results: the folder of records; TensorBoard's files go to the folder `tensorboard` next to it.
         """
         self.track = track
@@ -122,7 +122,7 @@ class Tracking:
         """Logs the means over some steps, and the validation scores if these steps end with a validation.
 
         Args:
-            outcomes: of each seed.
+            outcomes: the outcome of each seed.
             metrics: loss and accuracy of every step, (k, 2) or (k, seeds, 2).
             rate: steps per second.
         """

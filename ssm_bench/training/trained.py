@@ -1,4 +1,4 @@
-"""Trained models: from a checkpoint or an exported folder to a function of arrays, and from there to a folder."""
+"""Trained models as functions of arrays, loaded from a checkpoint or an exported folder, and their export."""
 
 import json
 import shutil
@@ -30,15 +30,15 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model with the parameters of its best validation step; called on arrays, it returns logits.
+    """A model with the parameters of its best validation step; it maps arrays to logits.
 
     Attributes:
-        config: the whole configuration, as in a record.
+        config: the full configuration, as in a record.
         spec: the task.
         vocabulary: the token of each id; empty for pixels, whose inputs are gray levels 0..255.
         params: pure tree of parameters.
         stats: pure tree of batch statistics and constants.
-        record: of the run.
+        record: the record of the run.
     """
 
     config: dict[str, Any]
@@ -52,14 +52,14 @@ class TrainedModel:
         """Classifies a batch.
 
         Args:
-            inputs: integers (b, l), or (b, documents, l) where an example has two documents; padding on the right.
-            lengths: true lengths (b,) or (b, documents); None: no padding.
+            inputs: integers (b, l), or (b, documents, l) if an example has two documents; padding is on the right.
+            lengths: unpadded lengths (b,) or (b, documents); None: no padding.
 
         Returns:
             Logits (b, classes), float32.
 
         Raises:
-            ValueError: inputs of another shape.
+            ValueError: inputs have another shape or type.
         """
         inputs = np.asarray(inputs)
         if inputs.ndim == 2:
@@ -89,13 +89,13 @@ class TrainedModel:
         """Writes the model as a folder: arrays (safetensors), configuration (JSON) and a model card (Markdown).
 
         Raises:
-            ValueError: the folder exists and holds something else, or can not be written.
+            ValueError: the folder exists and contains other files, or it cannot be written.
         """
         from safetensors.numpy import save_file
 
         folder = Path(folder)
         if folder.exists() and not (folder / SETTINGS).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} exists and is no exported model: choose another folder")
+            raise UserError(f"{folder} exists and is not an exported model: choose another folder")
         settings = {
             "format": FORMAT,
             "config": self.config,
@@ -113,31 +113,31 @@ class TrainedModel:
             shutil.rmtree(folder, ignore_errors=True)
             draft.rename(folder)
         except OSError as error:
-            raise UserError(f"can not write the model to {folder}: {error.strerror}") from error
+            raise UserError(f"cannot write the model to {folder}: {error.strerror}") from error
         return folder
 
 
 def of_record(path: Path | str, checkpoints: Path | str | None = None) -> TrainedModel:
-    """The model of a record: the one that was kept with `--keep-model`, else the best parameters of its checkpoint.
+    """The model of a record: the one kept with `--keep-model`, else the best parameters of its checkpoint.
 
     Args:
-        path: of the record, results/runs/<preset>/<task>/<model>/<name>.json.
+        path: the path of the record, results/runs/<preset>/<task>/<model>/<name>.json.
         checkpoints: the folder of all checkpoints; None: `checkpoints` next to the folder of results.
 
     Raises:
-        ValueError: it is no record, or neither a kept model nor a checkpoint is left.
+        ValueError: the file is not a record, or neither a kept model nor a checkpoint exists.
     """
     path = Path(path).absolute()
     record = store.read(path)
     if path != store.home(record, path.parents[4]):
-        raise UserError(f"{path} is not where its record belongs: runs/<preset>/<task>/<model>/<name>.json")
+        raise UserError(f"{path} must be at runs/<preset>/<task>/<model>/<name>.json below a folder of results")
     if (kept := kept_folder(record, path.parents[4])).is_dir():
         return of_folder(kept)
     return of_checkpoint(record, Path(checkpoints or path.parents[5] / "checkpoints"))
 
 
 def kept_folder(record: RunRecord, results: Path) -> Path:
-    """Where `--keep-model` writes the model of a record."""
+    """The folder to which `--keep-model` writes the model of a record."""
     return results / "models" / record.preset / record.task.name / record.model.name / record.name
 
 
@@ -145,12 +145,12 @@ def of_checkpoint(record: RunRecord, checkpoints: Path) -> TrainedModel:
     """The model of a record with the best parameters of its checkpoint.
 
     Raises:
-        ValueError: there is no checkpoint, or the data that sized the model have changed.
+        ValueError: there is no checkpoint, or the data that determine the sizes of the model have changed.
     """
     config, dataset = open_data(ConfigDict(completed(record.config)))
     folder = checkpoint_folder(config, dataset, checkpoints)
     if dataset.card["checksum"] != record.data.checksum:
-        raise UserError(f"the data of {record.task.name} are not those of the record {record.name}")
+        raise UserError(f"the prepared data of {record.task.name} differ from those of the record {record.name}")
     program = make_program(config, dataset)
     best = {"params": program.model.params, "stats": program.model.stats}
     restored = Checkpoints(folder).restore({"state": program.initial_state(), "best": best})
@@ -164,7 +164,7 @@ def of_folder(folder: Path | str) -> TrainedModel:
     """The model that `TrainedModel.save` wrote.
 
     Raises:
-        ValueError: the folder holds no such model, or one with other arrays than its configuration asks for.
+        ValueError: the folder contains no such model, or its arrays do not match its configuration.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -187,8 +187,8 @@ def of_folder(folder: Path | str) -> TrainedModel:
     for name in sorted({*wanted, *arrays}):
         shapes = [array[name].shape if name in array else "none" for array in (arrays, wanted)]
         if shapes[0] != shapes[1]:
-            raise UserError(f"{folder / ARRAYS}: array {name} is {shapes[0]}; its configuration asks for {shapes[1]}")
-    # Empty parts have no array, but a place in the tree.
+            raise UserError(f"{folder / ARRAYS}: array {name} is {shapes[0]}; its configuration requires {shapes[1]}")
+    # Empty subtrees have no arrays, but are part of the tree.
     flat = traverse_util.flatten_dict({"params": made.params, "stats": made.stats}, keep_empty_nodes=True)
     filled = {path: arrays.get(_name(path), value) for path, value in flat.items()}
     tree = traverse_util.unflatten_dict(filled)
@@ -210,7 +210,7 @@ def _flat(tree: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def card(record: RunRecord) -> str:
-    """A model card in Markdown, from the record alone."""
+    """A model card in Markdown, generated from the record."""
     result, steps = record.result, record.steps
     accuracy = f"{100 * result.test_accuracy:.2f} % at step {result.best_step}" if result else "not scored"
     share = f" ({100 * steps.done / steps.published:.3g} % of the recipe's schedule)" if steps.published else ""

@@ -233,7 +233,7 @@ def test_damping_writes_a_figure_and_its_tables(tmp_path, capsys):
         (["spectra", "--model", "s5"], "unknown analyze 'spectra'"),
         (["spectrum"], "analyze spectrum takes --model, like s4,s5, or --run"),
         (["spectrum", "--model", "s55"], "'s55'"),
-        (["spectrum", "--model", "lru,lru"], "--model takes each value once"),
+        (["spectrum", "--model", "lru,lru"], "--model must not repeat a value"),
         (["spectrum", "--model", "lru", "--length", "0"], "--length takes a whole number from 1; got '0'"),
         (["spectrum", "--model", "lru", "--seed", "-1"], "--seed takes a whole number from 0; got -1"),
         (["spectrum", "--model", "lru", "--part", "block"], "analyze spectrum takes no --part; it is for memory"),

@@ -78,7 +78,7 @@ def test_a_model_is_saved_and_loaded_bit_for_bit(run, folder, batch):
     run.model.save(saved)
     (folder / "other").mkdir()
     (folder / "other" / "thesis.tex").write_text("")
-    with pytest.raises(ValueError, match="is no exported model: choose another folder"):
+    with pytest.raises(ValueError, match="is not an exported model: choose another folder"):
         run.model.save(folder / "other")
 
 
@@ -125,7 +125,7 @@ def test_a_folder_that_is_no_model_is_refused(run, tmp_path, damage):
         settings.write_text(json.dumps(known))
     else:
         settings.write_text(json.dumps(known | {"format": 99}))
-    with pytest.raises(ValueError, match=r"holds no exported model|asks for|reads 1|field config"):
+    with pytest.raises(ValueError, match=r"holds no exported model|requires|reads 1|field config"):
         ssm_bench.load(saved)
 
 

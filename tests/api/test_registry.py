@@ -67,7 +67,7 @@ def test_a_plug_in_stands_next_to_our_own(plugins, mine):
     config = get_config("mine", spec("text"))
     assert (config.model.mixer, config.model.name, config.report.title) == ("mine", "mine", "Mine")
     assert config.train.steps > 0 and not has_recipe("mine", "text")
-    with pytest.raises(UserError, match="experiment 'again' of the plug-in test can not be imported: ModuleNotFound"):
+    with pytest.raises(UserError, match="experiment 'again' of the plug-in test cannot be imported: ModuleNotFound"):
         experiment("again")
 
 
@@ -93,7 +93,7 @@ def test_a_class_is_named_by_its_module(mine):
     config = get_config(name, spec("image"))
     assert (config.model.mixer, config.model.name, config.report.title) == (name, "mine_of_test.Mine", "Mine")
     for wrong in ("mine_of_test:Other", "no_such_module:Mine", ":", "mine_of_test:"):
-        with pytest.raises(UserError, match="can not be imported"):
+        with pytest.raises(UserError, match="cannot be imported"):
             registry.subclass("mixers", wrong, Mixer)
     for wrong in ("mine_of_test:Unfinished", "ssm_bench.config:leaves"):
         with pytest.raises(TypeError, match="must be a class derived from"):
@@ -138,10 +138,10 @@ def test_a_plug_in_that_can_not_be_imported_spoils_nothing_else(plugins, capsys)
     for what in ("models", "mixers", "tasks"):
         assert main(["list", what]) == 0
         rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-        assert rows["broken"].startswith("(") and "of the plug-in test can not be imported" in rows["broken"]
+        assert rows["broken"].startswith("(") and "of the plug-in test cannot be imported" in rows["broken"]
         assert len(rows) > 5
     assert main(["train", "--model", "broken", "--task", "text"]) == 2
-    assert "mixer 'broken' of the plug-in test can not be imported" in capsys.readouterr().err
+    assert "mixer 'broken' of the plug-in test cannot be imported" in capsys.readouterr().err
 
 
 def test_the_code_of_a_record_is_hashed_without_importing_it(mine):

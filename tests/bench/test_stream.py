@@ -164,13 +164,13 @@ def test_the_name_tells_another_task(tmp_path, monkeypatch, arguments, name):
         (("--models", "lru", "--lengths", "64", "--config.model.pooling=cls"), "pooling must be mean or last; got cls"),
         (("--models", "lru", "--lengths", "64", "--config.model.positions=learned"), "positions must be none; got"),
         (("--models", "lru", "--lengths", "64", "--config.model.context=2"), "context must be 0; got 2"),
-        (("--models", "bigbird", "--lengths", "64"), "a stream is read forward, which the mixer bigbird can not"),
-        (("--models", "luna", "--lengths", "64"), "a stream is read forward, which the mixer luna can not"),
+        (("--models", "bigbird", "--lengths", "64"), "a stream is read forward, which the mixer bigbird cannot"),
+        (("--models", "luna", "--lengths", "64"), "a stream is read forward, which the mixer luna cannot"),
         (
             ("--models", "lru", "--lengths", "64", "--config.model.head_width=-1"),
             "head_width must be at least 0; got -1",
         ),
-        (("--models", "lru", "--lengths", "64", "--results", "/dev/null/x"), "can not write to the folder /dev/null/x"),
+        (("--models", "lru", "--lengths", "64", "--results", "/dev/null/x"), "cannot write to the folder /dev/null/x"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, sentence, capsys):

@@ -121,7 +121,7 @@ def test_a_cache_that_cannot_be_written_is_verified_once(intact, monkeypatch, tm
     digest = integrity.file_sha256
     monkeypatch.setattr(integrity, "file_sha256", lambda path: reads.append(path) or digest(path))
     monkeypatch.setattr(integrity, "_verified", set())
-    # A folder under that name can not be replaced by a stamp.
+    # A folder under that name cannot be replaced by a stamp.
     (folder / integrity.STAMP).mkdir()
     home = tmp_path / "home"
     monkeypatch.setenv("HOME", str(home))

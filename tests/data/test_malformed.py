@@ -42,7 +42,7 @@ def refused(task, cache_folder, told):
     return str(error.value)
 
 
-# Any file is a text: that of a folder is refused only where it is missing or can not be decoded.
+# Any file is a text: that of a folder is refused only where it is missing or cannot be decoded.
 FORMS = files.FORMS | {"aclImdb/train/pos/1_9.txt": ("text", files.imdb_folder)}
 
 

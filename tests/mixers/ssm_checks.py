@@ -1,4 +1,7 @@
-"""What must hold for every state space mixer; each test module calls these with its own mixer."""
+"""Checks of state space mixers for options that the contract of every mixer does not try.
+
+`tests/network/test_contract.py` tests padding, causality, steps in double precision and gradients of every mixer.
+"""
 
 from functools import partial
 
@@ -6,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 from flax import nnx
 
 from ssm_bench.network.parameters import role_of
@@ -47,31 +49,6 @@ def check_steps_agree(mixer, tolerance):
     np.testing.assert_allclose(
         jnp.swapaxes(stepped, 0, 1), whole, rtol=tolerance, atol=tolerance * jnp.abs(whole).max()
     )
-
-
-def _influence(mixer, position):
-    """How much y at `position` feels x at each position: (LENGTH,)."""
-    gradient = jax.jit(jax.grad(lambda x: jnp.sum(mixer(x)[:, position] ** 2)))(random_inputs())
-    return jnp.abs(gradient).sum((0, 2))
-
-
-def check_causal(mixer, exact):
-    """No output feels a later input: exactly where the mixer is a scan, to rounding where it is an FFT."""
-    influence = _influence(mixer, LENGTH // 2)
-    assert (influence[: LENGTH // 2 + 1] > 0).all()
-    later = influence[LENGTH // 2 + 1 :]
-    assert (later == 0).all() if exact else later.max() < FLOAT32 * influence.max()
-
-
-def check_bidirectional(mixer):
-    """Every output feels every input, and there is no step mode."""
-    influence = _influence(mixer, LENGTH // 2)
-    assert (influence > 1e-3 * influence.max()).all()
-    assert not mixer.causal
-    with pytest.raises(TypeError, match="not causal"):
-        mixer.initial_state(BATCH)
-    with pytest.raises(TypeError, match="not causal"):
-        mixer.step(random_inputs()[:, 0], None)
 
 
 def check_padding(mixer):

@@ -99,18 +99,6 @@ def test_roles():
     }
 
 
-def test_causal():
-    checks.check_causal(small(blocks=1), exact=True)
-
-
-def test_padding():
-    checks.check_padding(small(bidirectional=True))
-
-
-def test_gradients():
-    checks.check_gradients(small(bidirectional=True))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

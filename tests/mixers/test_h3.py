@@ -105,24 +105,6 @@ def test_a_centred_shift_looks_ahead_by_half():
     assert (felt.min(), felt.max()) == (4, 7)
 
 
-def test_causal():
-    checks.check_causal(small(bidirectional=False), exact=False)
-
-
-def test_bidirectional():
-    checks.check_bidirectional(small(init="legs"))
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_gradients(bidirectional):
-    checks.check_gradients(small(bidirectional=bidirectional))
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_padding(bidirectional):
-    checks.check_padding(small(bidirectional=bidirectional))
-
-
 def test_state_size():
     # Per channel 8 numbers of the SSM and the 3 inputs before the present one; both directions count.
     assert small(bidirectional=False).state_size == checks.WIDTH * (8 + 3)

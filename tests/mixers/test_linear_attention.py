@@ -50,11 +50,11 @@ def test_a_stream_in_chunks_is_the_sequence_with_a_state_of_constant_size():
     assert sum(leaf[0].size for leaf in jax.tree.leaves(state)) == mixer.state_size == 4 * 4 * (4 + 1)
 
 
-@pytest.mark.parametrize("size", [0.0, 1e3, 1e6])
-def test_keys_of_any_size_give_finite_gradients(size):
+def test_keys_of_any_size_give_finite_gradients():
     mixer = small()
-    gradient = jax.jit(jax.grad(lambda x: mixer(size * x).sum()))(inputs())
-    assert np.isfinite(gradient).all()
+    gradient = jax.jit(jax.grad(lambda x: mixer(x).sum()))
+    for size in (0.0, 1e3, 1e6):
+        assert np.isfinite(gradient(size * inputs())).all(), size
 
 
 @pytest.mark.parametrize(

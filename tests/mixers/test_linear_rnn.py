@@ -59,22 +59,8 @@ def test_roles():
     }
 
 
-def test_causal():
-    checks.check_causal(small(), exact=True)
-
-
-def test_bidirectional():
-    checks.check_bidirectional(small(bidirectional=True))
+def test_state_size():
     assert small(bidirectional=True).state_size == 2 * small().state_size == 2 * 8
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_padding(bidirectional):
-    checks.check_padding(small(bidirectional=bidirectional))
-
-
-def test_gradients():
-    checks.check_gradients(small())
 
 
 @pytest.mark.parametrize(

@@ -81,11 +81,11 @@ def test_with_many_random_features_it_is_softmax_attention(bidirectional):
 
 
 @pytest.mark.parametrize(("kernel", "random_features"), KINDS)
-@pytest.mark.parametrize("size", [0.0, 1e3, 1e6])
-def test_inputs_of_any_size_give_finite_gradients(kernel, random_features, size):
+def test_inputs_of_any_size_give_finite_gradients(kernel, random_features):
     mixer = small(kernel=kernel, random_features=random_features)
-    gradient = jax.jit(jax.grad(lambda x: mixer(size * x).sum()))(inputs())
-    assert np.isfinite(gradient).all()
+    gradient = jax.jit(jax.grad(lambda x: mixer(x).sum()))
+    for size in (0.0, 1e3, 1e6):
+        assert np.isfinite(gradient(size * inputs())).all(), size
 
 
 def test_random_features_are_no_parameters_and_are_drawn_for_each_layer():

@@ -124,10 +124,6 @@ def test_bidirectional():
         mixer.initial_state(1)
 
 
-def test_gradients():
-    checks.check_gradients(small(bidirectional=True))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -104,7 +104,7 @@ def test_numbers_are_normalised_before_their_linear_map():
 
 
 def test_a_uniform_start_gives_token_ids_different_directions():
-    """With a zero bias, ids 3 and 134 would be one direction, which a norm can not tell apart."""
+    """With a zero bias, ids 3 and 134 would be one direction, which a norm cannot tell apart."""
     ids = jnp.array([[3, 134]])
     angle = {}
     for init in ("lecun_normal", "uniform"):

@@ -25,7 +25,7 @@ def made(model: str, layers: int, scan_layers: str, **settings):
 
 
 def computed(model, *, train: bool, key):
-    """Logits, gradients and batch statistics of a compiled model."""
+    """Logits and batch statistics of a compiled model, and gradients in training."""
     parts = split(model)
 
     @jax.jit
@@ -33,16 +33,19 @@ def computed(model, *, train: bool, key):
         def loss(params):
             model = nnx.merge(parts.graph, params, stats)
             logits = model(TOKENS, LENGTHS, train=train, key=key)
-            return jnp.square(logits).sum(), (logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)))
+            found = {"logits": logits, "stats": nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))}
+            return jnp.square(logits).sum(), found
 
-        return jax.value_and_grad(loss, has_aux=True)(params)
+        if not train:
+            return loss(params)[1]
+        gradients, found = jax.grad(loss, has_aux=True)(params)
+        return found | {"gradients": gradients}
 
-    (_, (logits, stats)), gradients = compute(parts.params, parts.stats)
-    return {"logits": logits, "stats": stats, "gradients": gradients}
+    return compute(parts.params, parts.stats)
 
 
 @pytest.mark.parametrize(
-    ("model", "layers", "norm"), [("s5", 3, "batch"), ("transformer", 2, "layer"), ("mamba", 2, "rms")]
+    ("model", "layers", "norm"), [("s5", 2, "batch"), ("transformer", 2, "layer"), ("mamba", 2, "rms")]
 )
 def test_a_loop_changes_no_logits_gradients_statistics_or_dropout(model, layers, norm):
     unrolled, looped = (made(model, layers, scan_layers, norm=norm) for scan_layers in ("off", "on"))
@@ -67,7 +70,7 @@ def test_only_equal_neighbors_share_a_loop(model, runs):
 
 def test_a_call_outside_of_a_compiled_program_is_unrolled(monkeypatch):
     monkeypatch.setattr(backbone, "in_a_loop", None)
-    assert made("fnet", 2, "on")(TOKENS, LENGTHS).shape == (3, 10)
+    assert made("fnet", 2, "on")(TOKENS, None).shape == (3, 10)
 
 
 def test_a_loop_makes_no_other_run():

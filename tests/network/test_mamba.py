@@ -53,9 +53,10 @@ def close(actual, desired):
 def written_out(b, x):
     """The published formulas, part by part."""
     silu = lambda v: v / (1 + np.exp(-v))  # noqa: E731
+    conv, mixer = jax.jit(b.conv), jax.jit(b.mixer)
     y = np.asarray(b.residual.norm(x)) if b.residual.prenorm else np.asarray(x)
     u, z = np.split(y @ np.asarray(b.expand.kernel[...]), 2, axis=-1)
-    y = np.asarray(b.mixer(silu(np.asarray(b.conv(u))))) * silu(z)
+    y = np.asarray(mixer(silu(np.asarray(conv(u))))) * silu(z)
     if b.gated_norm is not None:
         y = y / np.sqrt((y**2).mean(-1, keepdims=True) + 1e-5) * np.asarray(b.gated_norm.scale[...])
     y = y @ np.asarray(b.contract.kernel[...])

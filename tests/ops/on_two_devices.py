@@ -14,7 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ssm_bench import ops
 from ssm_bench.mixers.s5 import S5
 from ssm_bench.ops import backends, diagonal, sharding
-from ssm_bench.ops.kernels import recurrence, selective_scan
+from ssm_bench.ops.kernels import recurrence, selective_scan, walk
 
 MESH = jax.make_mesh((2,), (sharding.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
 
@@ -64,7 +64,8 @@ def compare_all():
     ragged = lambda u, ends: ops.fourier_mixing(u, ends.astype(jnp.int32))  # noqa: E731
     compare(ragged, (True, True), u, np.array([4, 3], np.float32))
 
-    # The kernels, interpreted.
+    # The kernels, interpreted; short chunks are less to interpret.
+    walk.CHUNK = selective_scan._CHUNK = 2
     B, C = (normal(*shape) + 1j * normal(*shape) for shape in ((8, 8), (1, 8, 8)))
     compare(partial(diagonal._fused, interpret=True), (True, False, False, False), u, spectrum(8), B, C)
     backends.kernels_run = lambda: True

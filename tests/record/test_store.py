@@ -73,7 +73,7 @@ def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/null")
     for name in ("pipe", "link"):
-        with pytest.raises(UserError, match=f"can not write the file .*{name}: there is something else than a file"):
+        with pytest.raises(UserError, match=f"cannot write the file .*{name}: there is something else than a file"):
             store.write_text("text", tmp_path / name)
     assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
     assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()

@@ -233,7 +233,7 @@ def test_table_names_the_page_last(results, capsys):
         (["--results", "none"], "--results none: no such folder"),
         (["--out", "."], "--out .: a folder, not a file"),
         (["--port", "1"], "--port is for --watch"),
-        (["--watch", "--out", "x.html"], "--out writes a file and --watch serves the page: give one of them"),
+        (["--watch", "--out", "x.html"], "--out writes a file and --watch serves the page: use one of them"),
         (["--watch", "--port", "70000"], "--port takes a whole number from 0 to 65535; got '70000'"),
         (["--watch", "--port=-1"], "--port takes a whole number from 0 to 65535; got '-1'"),
         (["--watch", "--results", "file"], "--results file: not a folder"),

@@ -313,7 +313,7 @@ def test_verify_holds_the_page_to_the_records(tmp_path, capsys):
     assert main(["verify", "--results", str(results)]) == 0
     store.write_speed(THEIRS, results)
     assert main(["verify", "--results", str(results)]) == 1
-    assert "performance.md: not what the records make" in capsys.readouterr().out
+    assert "performance.md: does not match the records" in capsys.readouterr().out
     assert main(["table", "--results", str(results)]) == 0
     assert main(["table", "--results", str(results), "--check"]) == 0
     assert "2.50×" in page.read_text()

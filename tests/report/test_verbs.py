@@ -365,7 +365,7 @@ def test_verify_tells_figures_that_are_gone_changed_or_nobody_s(results, capsys)
     capsys.readouterr()
     assert main(["verify", "--results", str(results)]) == 1
     assert capsys.readouterr().out.splitlines()[:-1] == [
-        f"{preset}: no record makes it; delete it",
+        f"{preset}: belongs to no record; delete it",
         f"{nobody}: no figure of these records; delete it",
         *(f"{path}: not as it was drawn; run `ssm-bench figures`" for path in (gone, changed)),
     ]
@@ -382,7 +382,7 @@ def test_verify_tells_figures_that_are_gone_changed_or_nobody_s(results, capsys)
     assert main(["verify", "--results", str(results)]) == 0
 
 
-def test_learning_curves_need_a_curve(results):
+def test_learning_curves_need_a_curve():
     from ssm_bench.report import figures
 
     curved = [record("s5", "text", 80.0, seed=seed, curve=((100, 60.0 + seed), (500, 80.0))) for seed in range(2)] + [
@@ -391,7 +391,7 @@ def test_learning_curves_need_a_curve(results):
     drawn = figures.draw(curved, "budget", "strict")
     assert "strict-learning-curves.svg" in drawn
     assert drawn["strict-learning-curves.png"].startswith(b"\x89PNG")
-    assert "strict-learning-curves.svg" not in figures.draw(quick(), "quick", "strict")
+    assert "strict-learning-curves.svg" not in figures.draw(quick()[:1], "quick", "strict")
 
 
 def lines_of(figure) -> list[list[tuple[float, float]]]:
@@ -447,7 +447,8 @@ def test_the_legend_counts_seeds_where_models_have_different_numbers():
     assert legend.x0 >= 0 and legend.x1 <= figure.bbox.x1
 
 
-def test_reports_never_import_jax(results):
+def test_reports_never_import_jax(tmp_path):
+    write_all([record("s5", "text", 80.0)], tmp_path)
     program = (
         "import importlib, pkgutil, sys, ssm_bench.record, ssm_bench.report\n"
         "from ssm_bench.cli import main\n"
@@ -458,6 +459,6 @@ def test_reports_never_import_jax(results):
         "loaded = {name.split('.')[0] for name in sys.modules} & {'jax', 'jaxlib', 'flax', 'optax', 'orbax'}\n"
         "sys.exit(0 if codes == [0, 0, 0] and not loaded else f'{codes} {loaded}')\n"
     )
-    command = [sys.executable, "-c", program, str(results)]
+    command = [sys.executable, "-c", program, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

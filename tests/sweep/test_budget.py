@@ -1,4 +1,4 @@
-"""Which share of its schedule a cell gets for its time, and what becomes of one that can not be timed."""
+"""Which share of its schedule a cell gets for its time, and what becomes of one that cannot be timed."""
 
 import json
 import os
@@ -79,7 +79,8 @@ def test_a_time_in_which_nothing_fits_is_one_sentence(tmp_path, probes, monkeypa
     with pytest.raises(UserError) as refused:
         share_of(tmp_path, 60)
     assert str(refused.value) == (
-        "--budget leaves 60 s for transformer on text, whose least share, 0.1 % of the schedule, takes 2.0 min here"
+        "--budget leaves 60 s for transformer on text, but the smallest share, 0.1 % of the schedule, takes "
+        "2.0 min here"
     )
     # Nothing is kept of it: the machine may be faster another time.
     monkeypatch.setattr(budget, "probe", lambda *_, **__: 0.075)
@@ -108,7 +109,7 @@ def test_a_damaged_plan_is_no_plan_and_one_line_says_so(tmp_path, caplog, damage
     else:
         plan.write_bytes(damage if isinstance(damage, bytes) else damage.encode())
     assert budget._kept(plan) is None
-    assert caplog.messages == [f"the plan {plan} does not hold a share in (0, 1]: choosing one again"]
+    assert caplog.messages == [f"the plan {plan} does not contain a share in (0, 1]: choosing a new one"]
 
 
 def test_a_damaged_plan_is_made_again(tmp_path, probes):
@@ -125,7 +126,7 @@ def test_a_plan_is_written_in_one_stroke(tmp_path, probes, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(store.os, "fsync", full)
-        with pytest.raises(UserError, match=r"can not write the file .*plan.*: No space left on device"):
+        with pytest.raises(UserError, match=r"cannot write the file .*plan.*: No space left on device"):
             share_of(tmp_path, 100)
     assert not list(tmp_path.rglob("plan/*.json"))
 
@@ -149,7 +150,7 @@ def test_two_seeds_that_are_timed_at_once_get_one_share(tmp_path, monkeypatch):
         assert list(pool.map(plan, (0, 1))) == [0.1, 0.1]
 
 
-@pytest.mark.parametrize(("preset", "why"), [("quick", "a quick run has none of"), ("paper", "a paper run takes all")])
+@pytest.mark.parametrize(("preset", "why"), [("quick", "a quick run has none"), ("paper", "a paper run uses all")])
 def test_a_budget_is_of_schedules_that_may_be_shortened(preset, why):
     with pytest.raises(UserError, match=f"^--budget .*{why}; use --preset budget$"):
         check_budget(resolve("s5", "text", preset=preset))
@@ -218,7 +219,7 @@ def test_a_plan_of_another_user_is_one_sentence(tmp_path, probes, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(budget.FileLock, "acquire", refused)
-    with pytest.raises(UserError, match="^can not lock the plan .*: Permission denied; use another folder for --check"):
+    with pytest.raises(UserError, match="^cannot lock the plan .*: Permission denied; use another folder for --check"):
         share_of(tmp_path, 100)
 
 

@@ -44,7 +44,7 @@ def test_the_verb_writes_a_file_and_refuses_what_makes_no_sense(tmp_path, capsys
             "csv",
             "--out",
             "/dev/null/x.csv",
-        ): "can not write the file /dev/null/x",
+        ): "cannot write the file /dev/null/x",
     }
     for arguments, sentence in mistakes.items():
         assert main(["list", *arguments]) == 2

@@ -53,10 +53,10 @@ def entry(**changes):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "a plan is a list of one or more groups"),
-        ("[]", "a plan is a list of one or more groups"),
-        ("models: [s5]", "a plan is a list of one or more groups"),
-        ("- 3", "entry 1: an entry maps keys to values (group, models"),
+        ("", "a plan must be a list of one or more groups"),
+        ("[]", "a plan must be a list of one or more groups"),
+        ("models: [s5]", "a plan must be a list of one or more groups"),
+        ("- 3", "entry 1: an entry must map keys to values (group, models"),
         ("- group: [", "line 1: not valid YAML"),
         ("- {group: a, group: b}", "line 1: not valid YAML: the key 'group' twice"),
         ("\x00", "not valid YAML"),
@@ -70,15 +70,15 @@ def entry(**changes):
         (entry(models="s5"), "entry 1: models: Expected array, got str; got 's5'"),
         (entry(models=[]), "entry 1: models: Expected array of length >= 1; got []"),
         (entry(models=["s55"]), "entry 1 (one): unknown model 's55' (did you mean s5"),
-        (entry(models=["s5", "s5"]), "entry 1 (one): models takes each value once; got s5 2 times"),
+        (entry(models=["s5", "s5"]), "entry 1 (one): models must not repeat a value; got s5 2 times"),
         (entry(tasks=["txt"]), "entry 1 (one): unknown task 'txt' (did you mean text"),
         (entry(preset="bugdet"), "entry 1 (one): unknown preset 'bugdet' (did you mean budget"),
         (entry(share=2), "entry 1: share: Expected float <= 1.0; got 2"),
         (entry(share="much"), "entry 1: share: Expected float | null, got str; got 'much'"),
-        (entry(preset="paper", share=0.5), "entry 1 (one): share is a share of the published steps, and a paper run"),
+        (entry(preset="paper", share=0.5), "entry 1 (one): share cannot be set under the preset paper"),
         (entry(precision="half"), "entry 1 (one): unknown precision 'half'; allowed: bf16, float32"),
         (entry(seeds=[-1]), "entry 1: seeds: Expected int >= 0; got [-1]"),
-        (entry(seeds=[0, 0]), "entry 1 (one): seeds takes each value once; got 0 2 times"),
+        (entry(seeds=[0, 0]), "entry 1 (one): seeds must not repeat a value; got 0 2 times"),
         (entry(protocol="strickt"), "entry 1 (one): unknown protocol 'strickt' (did you mean strict"),
         (entry(data="reel"), "entry 1 (one): unknown data 'reel'"),
         (entry(resume="yes"), "entry 1: resume: Expected bool, got str; got 'yes'"),
@@ -94,10 +94,13 @@ def entry(**changes):
         ),
         (
             entry(precision="bf16", overrides={"model.precision": "bf16"}),
-            "entry 1 (one): precision and overrides both say model.precision",
+            "entry 1 (one): precision and overrides both set model.precision",
         ),
-        (f"{TINY}\n{TINY}", "entry 2 (tiny): the name of a group is unique"),
-        (f"{TINY}\n{TINY.replace('group: tiny', 'group: more')}", "entry 2 (more): lru on text, seed 0, is planned by"),
+        (f"{TINY}\n{TINY}", "entry 2 (tiny): the name of a group must be unique"),
+        (
+            f"{TINY}\n{TINY.replace('group: tiny', 'group: more')}",
+            "entry 2 (more): lru on text, seed 0, is already planned by",
+        ),
     ],
 )
 def test_a_mistake_in_a_plan_is_one_sentence_and_nothing_starts(command, tmp_path, text, sentence):
@@ -132,11 +135,11 @@ def test_a_mistake_beside_a_plan_is_one_sentence(command, arguments, sentence):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--groups", "a"), "--groups goes with --plan FILE"),
-        (("--gpus", "8"), "--gpus goes with --dry-run"),
-        (("--plan", str(CAMPAIGN), "--gpus", "8"), "--gpus goes with --dry-run"),
+        (("--groups", "a"), "--groups requires --plan FILE"),
+        (("--gpus", "8"), "--gpus requires --dry-run"),
+        (("--plan", str(CAMPAIGN), "--gpus", "8"), "--gpus requires --dry-run"),
         (("--dry-run", "--gpus", "0"), "--gpus takes a whole number from 1; got '0'"),
-        (("--dry-run", "--budget", "1h"), "--dry-run refers to a schedule, and --budget sets none"),
+        (("--dry-run", "--budget", "1h"), "--dry-run needs a known schedule, which --budget does not set"),
     ],
 )
 def test_flags_that_need_another_are_refused(arguments, sentence, capsys):

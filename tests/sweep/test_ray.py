@@ -110,11 +110,11 @@ def test_a_process_that_is_always_lost_is_a_failure_and_a_request_to_stop_saves(
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--engine", "ray", "--budget", "4h"), "--budget does not go with --engine ray: it divides the time of one"),
-        (("--engine", "ray", "--jobs", "2"), "--jobs does not go with --engine ray, which runs as many cells as"),
-        (("--engine", "ray", "--compile-ahead"), "--compile-ahead does not go with --engine ray"),
-        (("--engine", "ray", "--nodes", "2"), "--nodes goes with --engine slurm"),
-        (("--address", "head:6379"), "--address goes with --engine ray"),
+        (("--engine", "ray", "--budget", "4h"), "--budget cannot be used with --engine ray, which has no common time"),
+        (("--engine", "ray", "--jobs", "2"), "--jobs cannot be used with --engine ray, which runs one cell per"),
+        (("--engine", "ray", "--compile-ahead"), "--compile-ahead cannot be used with --engine ray"),
+        (("--engine", "ray", "--nodes", "2"), "--nodes requires --engine slurm"),
+        (("--address", "head:6379"), "--address requires --engine ray"),
     ],
 )
 def test_what_does_not_go_with_an_engine_is_one_sentence(command, flags, sentence):

@@ -22,8 +22,8 @@ def test_the_makespan_lies_within_grahams_bounds(seconds, devices):
 @pytest.mark.parametrize(
     ("devices", "expected"),
     [
-        (1, "on 1 devices: 3.0 h, which are 3 device hours, 100 % of them busy; limited by the number of devices"),
-        (2, "on 2 devices: 2.0 h, which are 4 device hours, 75 % of them busy; limited by the longest cell"),
+        (1, "on 1 devices: 3.0 h, or 3 device hours, 100 % of them busy; limited by the number of devices"),
+        (2, "on 2 devices: 2.0 h, or 4 device hours, 75 % of them busy; limited by the longest cell"),
         (2**31 - 1, "limited by the longest cell (longest cell: 2.0 h)"),
     ],
 )

@@ -98,7 +98,7 @@ def test_a_command_reaches_the_shell_unchanged(words):
 @given(words=st.lists(TEXT, min_size=1, max_size=4))
 def test_options_of_sbatch_reach_it_unchanged_or_are_refused(words):
     if not all(word.isprintable() for word in words):
-        with pytest.raises(UserError, match="^--sbatch takes printable text in one line"):
+        with pytest.raises(UserError, match="^--sbatch must be printable text in one line"):
             array(extra=tuple(words))
         return
     lines = array(extra=slurm.words("--sbatch", shlex.join(words))).script.splitlines()
@@ -140,7 +140,7 @@ def test_a_sweep_is_submitted_and_its_tasks_are_counted(command, tools, tmp_path
     assert out.splitlines()[1].split() == ["quick", "lru", "text", "0", "missing", "0", "%"]
     assert out.endswith(
         "1 cells: 0 done, 0 under way, 0 interrupted, 0 failed, 1 missing\n"
-        "SLURM tasks that write into this folder of results: 1 pending, 2 running\n"
+        "SLURM tasks that write to this folder of results: 1 pending, 2 running\n"
     )
 
 
@@ -156,24 +156,27 @@ def test_the_status_of_cells_does_not_need_an_answer_of_slurm(command, tools):
     [
         (("--engine", "slrum"), "--engine"),
         ((*SLURM, "--nodes", ""), "--nodes takes a whole number from 1; got ''"),
-        (("--nodes", "2"), "--nodes goes with --engine slurm"),
-        (("--sbatch=--account=me",), "--sbatch goes with --engine slurm"),
-        (("--engine", "slurm"), "--engine slurm needs --time, the time limit of a task, like 4h"),
+        (("--nodes", "2"), "--nodes requires --engine slurm"),
+        (("--sbatch=--account=me",), "--sbatch requires --engine slurm"),
+        (("--engine", "slurm"), "--engine slurm requires --time, the time limit of a task, such as 4h"),
         (("--engine", "slurm", "--time", "soon"), "--time takes a time like"),
-        (("--engine", "slurm", "--time", "4m"), "--time is at least 5m, since a task saves 2 minutes before its limit"),
+        (
+            ("--engine", "slurm", "--time", "4m"),
+            "--time must be at least 5m, since a task saves 2 minutes before its limit",
+        ),
         ((*SLURM, "--nodes", "0"), "--nodes takes a whole number from 1; got '0'"),
         ((*SLURM, "--gpus-per-node", "all"), "--gpus-per-node takes a whole number from 1; got 'all'"),
         ((*SLURM, "--sbatch", "'"), "--sbatch takes options of sbatch as a shell does: no closing quotation"),
-        ((*SLURM, "--partition", "a\nb"), "--partition takes printable text in one line; got 'a\\nb'"),
-        ((*SLURM, "--deadline", "1h"), "--deadline does not go with --engine slurm"),
-        ((*SLURM, "--budget", "1h"), "--budget does not go with --engine slurm"),
-        ((*SLURM, "--rerun"), "--rerun does not go with --engine slurm"),
-        ((*SLURM, "--dry-run", "--gpus", "8"), "--gpus does not go with --engine slurm"),
+        ((*SLURM, "--partition", "a\nb"), "--partition must be printable text in one line; got 'a\\nb'"),
+        ((*SLURM, "--deadline", "1h"), "--deadline cannot be used with --engine slurm"),
+        ((*SLURM, "--budget", "1h"), "--budget cannot be used with --engine slurm"),
+        ((*SLURM, "--rerun"), "--rerun cannot be used with --engine slurm"),
+        ((*SLURM, "--dry-run", "--gpus", "8"), "--gpus cannot be used with --engine slurm"),
         ((*SLURM, "--jobs", "0"), "--jobs takes a whole number from 1"),
         ((*SLURM, "--models", "s55"), "s55"),
         ((*SLURM, "--status"), "--status runs nothing: leave out --engine slurm"),
         (("--dry-run", "--status"), "--status runs nothing: leave out --dry-run"),
-        (("--status", "--budget", "1h"), "--status refers to a schedule, and --budget sets none"),
+        (("--status", "--budget", "1h"), "--status needs a known schedule, which --budget does not set"),
         (SLURM, "sbatch failed with exit code 1: no such account"),
     ],
 )
@@ -322,5 +325,5 @@ def test_tasks_of_a_cluster_share_the_cells_and_resume_after_a_warning(cluster, 
         assert logs.count(label) == 1
     assert command(*sweep, "--status")[1].endswith(
         "2 cells: 2 done, 0 under way, 0 interrupted, 0 failed, 0 missing\n"
-        "SLURM tasks that write into this folder of results: none\n"
+        "SLURM tasks that write to this folder of results: none\n"
     )

@@ -120,7 +120,7 @@ def test_workers_that_do_not_leave_at_the_deadline_are_killed(stand_in, tmp_path
         waiting.start()
         assert not workers.sweep(cells("stuck"), stand_in.StandIn(tmp_path), stop, [Place()], stand_in.nothing)
         waiting.join()
-    assert "deadline: 1 of 1 workers did not leave in time and are killed" in capfd.readouterr().err
+    assert "deadline: 1 of 1 workers did not exit in time and are killed" in capfd.readouterr().err
 
 
 def test_workers_leave_when_the_sweep_is_killed(tmp_path):

@@ -42,7 +42,7 @@ def test_a_run_under_way_is_refused_until_its_process_is_gone(tmp_path):
     folder = checkpoint_folder(config, dataset, tmp_path / "ckpt")
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(UnderWay, match=f"^this run is under way in process {holder.pid} on .*: wait for its end, or"):
+    with pytest.raises(UnderWay, match=f"^this run is under way in process {holder.pid} on .*: wait until it ends, or"):
         run_in(tmp_path, config, dataset)
     assert not folder.exists() and not (tmp_path / "results").exists()
     # Another seed is another run.
@@ -194,7 +194,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(two_checkpo
         assert found_in(folder) == 10
     finally:
         logging.getLogger("ssm_bench").removeHandler(handler)
-    assert re.fullmatch(r"damaged checkpoint in .* \(step 20: .*\): using that of step 10 instead\n", said.getvalue())
+    assert re.fullmatch(r"damaged checkpoint in .* \(step 20: .*\): using step 10 instead\n", said.getvalue())
 
 
 def test_a_checkpoint_of_another_run_is_refused(two_checkpoints, tmp_path):
@@ -235,7 +235,7 @@ def test_without_an_undamaged_checkpoint_one_sentence_says_how_to_start_again(tm
 def test_arrays_of_other_code_are_one_sentence(tmp_path, capfd):
     saved(tmp_path, 10)
     for like in (TREE | {"w": jnp.zeros(2)}, TREE | {"x": jnp.zeros(4)}, TREE | {"x": jnp.zeros(5000, jnp.int32)}):
-        with pytest.raises(UserError, match="^the checkpoint .* holds other arrays than this model and optimizer"):
+        with pytest.raises(UserError, match="^the checkpoint .* has different arrays than this model and optimizer"):
             Checkpoints(tmp_path).restore(like)
     assert capfd.readouterr().err == ""
 
@@ -261,7 +261,7 @@ except UserError as error:
 
 def test_a_save_that_the_system_refuses_is_one_sentence_and_loses_nothing(tmp_path):
     told = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert told.stdout == f"can not write a checkpoint into {tmp_path}: File too large\n" and told.stderr == ""
+    assert told.stdout == f"cannot write a checkpoint into {tmp_path}: File too large\n" and told.stderr == ""
     assert Checkpoints(tmp_path).steps() == [1]
     assert Checkpoints(tmp_path).progress() == {"step": 1}
 
@@ -290,7 +290,7 @@ def test_a_full_disk_ends_a_run_with_one_sentence(tmp_path, monkeypatch, capsys,
         command += ["--models", "transformer", "--tasks", "text", "--jobs", "1", "--no-table"]
     assert main([verb, *command]) == (2 if verb == "train" else 1)
     printed = capsys.readouterr()
-    sentence = f"error: can not write a checkpoint into {tmp_path}/checkpoints/"
+    sentence = f"error: cannot write a checkpoint into {tmp_path}/checkpoints/"
     assert printed.err.count(sentence) == 1 and ": No space left on device" in printed.err
     assert "Traceback" not in printed.err
     assert not (tmp_path / "results").exists()
@@ -304,22 +304,20 @@ def test_files_of_another_user_are_one_sentence(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_sha256", refused)
-        with pytest.raises(
-            UserError, match="^can not read the checkpoint .*: Permission denied; choose another folder"
-        ):
+        with pytest.raises(UserError, match="^cannot read the checkpoint .*: Permission denied; choose another folder"):
             Checkpoints(tmp_path / "run").restore(TREE)
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.shutil, "rmtree", refused)
-        with pytest.raises(UserError, match="^can not delete the checkpoints in .*: Permission denied"):
+        with pytest.raises(UserError, match="^cannot delete the checkpoints in .*: Permission denied"):
             Checkpoints(tmp_path / "run").clear()
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.FileLock, "acquire", refused)
         with (
-            pytest.raises(UserError, match="^can not lock .*: Permission denied; choose another folder with --check"),
+            pytest.raises(UserError, match="^cannot lock .*: Permission denied; choose another folder with --check"),
             reserved([tmp_path / "run"]),
         ):
             pass
     # A folder in place of the lock is another kind of the same mistake.
     lock_file(tmp_path / "other").mkdir()
-    with pytest.raises(UserError, match="^can not lock .*: Is a directory"), reserved([tmp_path / "other"]):
+    with pytest.raises(UserError, match="^cannot lock .*: Is a directory"), reserved([tmp_path / "other"]):
         pass

@@ -59,10 +59,10 @@ def test_a_sweep_takes_several_devices(ran):
 @pytest.mark.parametrize(
     "sentence",
     [
-        "--devices is at most 2, the devices here; got 3",
+        "--devices must be at most 2, the number of available devices; got 3",
         "--devices must divide --config.train.batch_size, here 5: it can be 1, 5; got 2",
         "--devices must divide --config.train.batch_size, here 9: it can be 1, 3, 9; got 2",
-        "--jobs x --devices is at most 2, the devices here; got 2 x 2",
+        "--jobs x --devices must be at most 2, the number of available devices; got 2 x 2",
     ],
 )
 def test_what_can_not_be_divided_is_one_sentence(ran, sentence):

@@ -287,7 +287,10 @@ def test_both_commands_their_record_and_its_table(tmp_path, capsys, monkeypatch)
         (("--config.task.tokens=bytes",), "is a pretraining with task.tokens 'characters'; in this run it is 'bytes'"),
         (("--config.task.examples=100",), "is a pretraining with task.examples 200; in this run it is 100"),
         (("--protocol", "lra"), "is a pretraining with protocol 'strict'; in this run it is 'lra'"),
-        (("--config.pretraining.steps=3",), "pretraining.steps has a flag of its own: --init-from of ssm-bench train"),
+        (
+            ("--config.pretraining.steps=3",),
+            "pretraining.steps cannot be changed with --config: use --init-from of ssm-bench",
+        ),
     ],
 )
 def test_weights_of_another_pretraining_are_refused(folder, tmp_path, capsys, monkeypatch, arguments, message):

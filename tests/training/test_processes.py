@@ -99,7 +99,7 @@ def test_what_one_can_not_do_ends_both(ran, sentences):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--process", "1"), "--process goes with --coordinator, the address of process 0"),
+        (("--process", "1"), "--process requires --coordinator, the address of process 0"),
         (("--coordinator", "node1"), "--coordinator takes HOST:PORT, or auto; got 'node1'"),
         (("--coordinator", "node1:1"), "--processes takes a whole number from 1; got ''"),
         (
@@ -108,7 +108,7 @@ def test_what_one_can_not_do_ends_both(ran, sentences):
         ),
         (
             ("--coordinator", "auto", "--processes", "2"),
-            "--coordinator auto finds --processes and --process by itself: leave them out",
+            "--coordinator auto determines --processes and --process itself: omit them",
         ),
     ],
 )

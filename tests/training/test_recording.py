@@ -85,9 +85,9 @@ def test_a_place_where_no_record_can_be_written_is_refused_before_training(opene
         check_record([config], dataset, tmp_path)
     home.rmdir()
     home.parent.rmdir()
-    # As where a folder belongs to another user: below a folder that can be written to, one that can not.
+    # As where a folder belongs to another user: below a folder that can be written to, one that cannot.
     home.parent.touch()
-    with pytest.raises(UserError, match="can not write to the folder"):
+    with pytest.raises(UserError, match="cannot write to the folder"):
         check_record([config], dataset, tmp_path)
 
 

@@ -78,13 +78,13 @@ def test_running_out_of_memory_is_final_on_the_same_devices_alone(found):
 def test_a_folder_that_can_not_be_made_is_refused(tmp_path, name):
     (tmp_path / "file").touch()
     (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
-    with pytest.raises(UserError, match=f"can not write to the folder .*{name}: choose another"):
+    with pytest.raises(UserError, match=f"cannot write to the folder .*{name}: choose another"):
         writable(tmp_path, tmp_path / name)
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a file system that takes no files")
 def test_a_folder_where_nobody_can_write_is_refused():
-    with pytest.raises(UserError, match="can not write to the folder /proc/results"):
+    with pytest.raises(UserError, match="cannot write to the folder /proc/results"):
         writable(Path("/proc/results"))
 
 

@@ -10,25 +10,28 @@ from ssm_bench.training.sources import Resident, Streamed, source_of
 
 from .test_loop import LONG, StopAfter, config_of, essence, run_in
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 HOST = "--config.train.data_on=host"
 
 
 @pytest.mark.parametrize(
     ("model", "task", "overrides"),
     [
-        ("transformer", "listops", ("--config.task.max_length=0",)),
+        # As long as the task has them.
+        ("lru", "listops", ("--config.task.max_length=0",)),
         # Documents of several lengths, and batch statistics of further batches before each validation.
         ("s5", "text", ("--config.train.lengths=3", "--config.train.norm_batches=2", *LONG)),
-        ("lru", "retrieval", ()),
+        # A last chunk of another size.
+        ("lru", "retrieval", ("--config.train.chunk=3",)),
         ("lru", "image", ()),
     ],
 )
 def test_a_run_with_its_data_on_the_host_has_the_bits_of_one_with_them_on_the_device(tmp_path, model, task, overrides):
-    sizes = ("--config.model.dropout=0.1", "--config.train.chunk=3", *overrides)
-    config, dataset = config_of(*sizes, model=model, task=task)
+    config, dataset = config_of("--config.model.dropout=0.1", *overrides, model=model, task=task)
     on_device = run_in(tmp_path / "device", config, dataset)
     config.train.data_on = "host"
-    part = run_in(tmp_path / "host", config, dataset, StopAfter(2))
+    part = run_in(tmp_path / "host", config, dataset, StopAfter(1))
     on_host = run_in(tmp_path / "host", config, dataset)
     assert part.status == "partial" and on_device.status == "ok"
     assert essence(on_host) == essence(on_device)

@@ -30,7 +30,7 @@ def width_of(channels: int) -> int:
 def segments_of(wanted: int, programs: int, length: int) -> int:
     """Segments of time that make `wanted` programs of fewer: about a power of two, with two chunks in each at least."""
     segments = max(1, min(-(-wanted // programs), length // (2 * CHUNK)))
-    # Whole chunks may fill fewer, and none is to be empty.
+    # Whole chunks may fill fewer, and none may be empty.
     return -(-length // steps_of(length, 1 << segments.bit_length() - 1))
 
 

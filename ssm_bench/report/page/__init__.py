@@ -49,7 +49,7 @@ def write(root: Path | str, out: Path | str | None = None, *, skip: store.Skip |
         The file.
 
     Raises:
-        UserError: the file can not be written.
+        UserError: the file cannot be written.
     """
     path = Path(root) / NAME if out is None else Path(out)
     results = content.read(root)

@@ -100,7 +100,7 @@ function linked(places, label, ...children) {
   return svg("a", { href: data.prefix + places[0], "data-records": places.join(" "), "aria-label": label }, ...children);
 }
 
-/** Direct labels: beside their marks, left out where they would cover another. */
+/** Direct labels: next to their marks, left out where they would cover another. */
 function labels(entries, picture, right) {
   const taken = entries.map(({ x, y, arrow }) => [x - (arrow ? 14 : 5), y - 5, x + 5, y + 5]);
   const free = (box) => box[0] > LEFT && box[2] < right + RIGHT + 2 && box[1] > 0

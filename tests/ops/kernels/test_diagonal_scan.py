@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssm_bench.ops import diagonal, diagonal_ssm
-from ssm_bench.ops.kernels import diagonal_scan
+from ssm_bench.ops.kernels import diagonal_scan, walk
 from ssm_bench.ops.kernels.diagonal_scan import fused_states
 
 from .. import oracles
@@ -16,6 +16,12 @@ from ..lowering import lowered_for_a_gpu
 TOLERANCE = 2e-5
 # A rounding of bfloat16 (2^-8) at the inputs, the states and the gradients.
 BFLOAT16 = 2e-2
+
+
+@pytest.fixture
+def short_chunks(monkeypatch):
+    """Less to interpret."""
+    monkeypatch.setattr(walk, "CHUNK", 4)
 
 
 def random_system(b, length, h, p, outputs, modulus=0.9):
@@ -39,8 +45,9 @@ def values_and_gradients(run, u, *system):
 @pytest.mark.parametrize(
     ("size", "programs"),
     # One segment of time; four, with steps that do not fill a chunk; one direction near the unit circle.
-    [((2, 32, 3, 8, 2, 0.9), 1), ((1, 119, 3, 12, 2, 0.9), 64), ((1, 128, 4, 3, 1, 0.9999), 4096)],
+    [((2, 8, 3, 8, 2, 0.9), 1), ((1, 29, 3, 12, 2, 0.9), 64), ((1, 128, 4, 3, 1, 0.9999), 4096)],
 )
+@pytest.mark.usefixtures("short_chunks")
 def test_values_and_gradients(monkeypatch, size, programs):
     monkeypatch.setattr(diagonal_scan, "_PROGRAMS", programs)
     system = random_system(*size)
@@ -50,6 +57,7 @@ def test_values_and_gradients(monkeypatch, size, programs):
         np.testing.assert_allclose(ours, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
 
 
+@pytest.mark.usefixtures("short_chunks")
 def test_activations_in_half_precision_keep_a_float32_state():
     u, *system = random_system(1, 64, 4, 4, 2, 0.9999)
     half = values_and_gradients(lambda *s: diagonal._fused(*s, interpret=True), u.astype(jnp.bfloat16), *system)

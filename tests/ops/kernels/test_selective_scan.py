@@ -32,6 +32,12 @@ def little_room():
         yield
 
 
+@pytest.fixture
+def short_chunks(monkeypatch):
+    """Less to interpret."""
+    monkeypatch.setattr(selective_scan_kernel, "_CHUNK", 4)
+
+
 def values_and_gradients(scan, problem, softplus):
     """y, the last state, and the gradients of a function of both."""
     rng = np.random.default_rng(9)
@@ -57,7 +63,7 @@ def reference(problem, softplus):
     return selective_scan(**problem, delta_softplus=softplus, return_last_state=True, backend="sequential")
 
 
-@pytest.fixture(params=[1, 3, 16])
+@pytest.fixture
 def group(request, monkeypatch):
     """States kept before every chunk, before some, and before the first alone."""
     monkeypatch.setattr(selective_scan_kernel, "_GROUP", request.param)
@@ -73,6 +79,7 @@ def group(request, monkeypatch):
     ],
     indirect=["group"],
 )
+@pytest.mark.usefixtures("short_chunks")
 def test_values_and_gradients_equal_the_reference(group, number, length, channels, states, gate, softplus):
     problem = narrowed(random_problem(length, 2, length, channels, states, number))
     if not gate:
@@ -87,6 +94,7 @@ def test_values_and_gradients_equal_the_reference(group, number, length, channel
         np.testing.assert_allclose(found, expected[name], rtol=TOLERANCE, atol=TOLERANCE * scale, err_msg=name)
 
 
+@pytest.mark.usefixtures("short_chunks")
 def test_the_rows_of_a_batch_are_taken_a_few_at_a_time(monkeypatch):
     # Two of five: the last run takes one that is done, and leaves it as it is.
     monkeypatch.setattr(selective_scan_kernel, "_AT_ONCE", 4)
@@ -98,12 +106,14 @@ def test_the_rows_of_a_batch_are_taken_a_few_at_a_time(monkeypatch):
 
 
 @pytest.mark.parametrize("number", ["real", "complex"])
+@pytest.mark.usefixtures("short_chunks")
 def test_values_equal_a_plain_loop(number):
     problem = random_problem(3, 2, 37, 6, 4, number)
     for found, expected in zip(interpreted(narrowed(problem), True), plain_loop(**problem), strict=True):
         assert oracles.relative_error(found, expected) < FLOAT32
 
 
+@pytest.mark.usefixtures("short_chunks")
 def test_bfloat16_inputs_keep_a_float32_state():
     problem = narrowed(random_problem(4, 2, 21, 8, 16))
     wide = ("A", "D", "delta_bias", "h0")
@@ -118,9 +128,10 @@ def test_bfloat16_inputs_keep_a_float32_state():
         assert error < tolerance, name
 
 
-@pytest.mark.usefixtures("group")
-@pytest.mark.parametrize("number", [jnp.float32, jnp.bfloat16, jnp.complex64])
-def test_the_kernel_lowers_for_a_gpu(number):
+@pytest.mark.parametrize(
+    ("group", "number"), [(1, jnp.float32), (3, jnp.bfloat16), (16, jnp.complex64)], indirect=["group"]
+)
+def test_the_kernel_lowers_for_a_gpu(group, number):
     real, state = (jnp.float32, number) if number == jnp.complex64 else (number, jnp.float32)
     projection = number
     types = [real, real, state, projection, projection, jnp.float32, real, jnp.float32, state]
@@ -144,15 +155,17 @@ def test_single_precision_stays_so_where_double_is_allowed():
         assert gradient.dtype == problem[name].dtype == jnp.float32, name
 
 
+@pytest.mark.usefixtures("short_chunks")
 def test_under_vmap():
     problem = narrowed(random_problem(5, 2, 19, 8, 4))
     rates = jnp.stack([problem["A"], 2 * problem["A"]])
 
-    def loss(A):
-        y, _ = interpreted(problem | {"A": A}, True)
-        return jnp.sum(jnp.sin(y))
+    def gradients(scan):
+        def loss(A):
+            y, _ = scan(problem | {"A": A}, True)
+            return jnp.sum(jnp.sin(y))
 
-    mapped, alone = jax.jit(jax.vmap(jax.grad(loss)))(rates), jax.jit(jax.grad(loss))
-    for found, A in zip(mapped, rates, strict=True):
-        expected = alone(A)
+        return jax.jit(jax.vmap(jax.grad(loss)))(rates)
+
+    for found, expected in zip(gradients(interpreted), gradients(reference), strict=True):
         np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
