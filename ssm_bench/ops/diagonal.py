@@ -82,7 +82,7 @@ def diagonal_ssm_extend(
     *,
     backend: str = "auto",
 ) -> tuple[Float[Array, "b k h"], Complex[Array, "b p"]]:
-    """Continues with `diagonal_ssm`: a chunk u (b, k, h) and the state before it (b, p) give y and the state after it."""
+    """Continues `diagonal_ssm`: a chunk u (b, k, h) and the state before it (b, p) give y and the state after it."""
     x = linear_recurrence(None, _apply_input(u, B), log_a=log_a, h0=state, backend=backend)
     return _apply_output(x, C, u.dtype), x[:, -1]
 
