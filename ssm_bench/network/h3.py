@@ -9,8 +9,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ssm_bench import ops
-from ssm_bench.errors import UserError
-from ssm_bench.network.layers import Linear, ShortConv
+from ssm_bench.errors import ArgumentError
+from ssm_bench.network.layers import MOST_TAPS, Linear, ShortConv
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.network.parameters import Feedthrough
 from ssm_bench.network.scaffold import extend_part, run_part
@@ -36,14 +36,14 @@ class H3Layer(Mixer):
         Args:
             d_model: width h.
             mixer: makes the inner mixer of a given width.
-            shift_size: inputs that the shift sees, at least 1.
+            shift_size: inputs that the shift sees, from 1 to MOST_TAPS.
             rngs: random keys.
 
         Raises:
-            UserError: a shift that sees nothing.
+            UserError: another number.
         """
-        if shift_size < 1:
-            raise UserError(f"shift_size of H3 must be at least 1; got {shift_size}")
+        if not 1 <= shift_size <= MOST_TAPS:
+            raise ArgumentError("shift_size", f"must lie in 1..{MOST_TAPS}; got {shift_size}")
         self.query, self.keys, self.values, self.out = (
             Linear(d_model, d_model, variance=_MAP_STD**2 * d_model, rngs=rngs) for _ in range(4)
         )

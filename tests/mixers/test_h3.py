@@ -113,7 +113,7 @@ def test_state_size():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shift_size": 0}, "shift_size of H3 must be at least 1; got 0"),
+        ({"shift_size": 0}, "shift_size must lie in 1..256; got 0"),
         ({"state_size": 7}, "must be even.*got 7"),
         ({"init": "leg"}, "'leg'.*did you mean legs"),
     ],

@@ -129,7 +129,7 @@ def test_a_sweep_is_submitted_and_its_tasks_are_counted(command, tools, tmp_path
     code, out, _ = command(*SWEEP, *SLURM, "--nodes", "2", "--sbatch=--account=me")
     assert code == 0 and (tools / "asked").read_text() == "--parsable\n"
     name = slurm.job_name(tmp_path / "my results")
-    assert out.startswith(f"submitted job 42, named {name}: 1 cells, shared by 2 tasks of 4h, ")
+    assert out.startswith(f"submitted job 42, named {name}: 1 cells, shared by 2 tasks of 4h; ")
     script = (tools / "script").read_text()
     assert "\n#SBATCH --account=me\n" in script and "--engine" not in script
     assert not (tmp_path / "my results").exists()

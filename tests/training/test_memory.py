@@ -4,7 +4,7 @@ import re
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ssm_bench.config import experiment_names
@@ -37,6 +37,7 @@ def check(name, *settings):
     check_memory(config, spec(TASK), vocab_size=256)
 
 
+@example(option=("h3", "mixer.shift_size"), size=2049)
 @given(st.sampled_from(OPTIONS), st.integers(2000, LARGEST_SIZE) | st.sampled_from([10**5, LARGEST_SIZE]))
 def test_any_size_is_refused_in_one_sentence_or_harmless(option, size):
     name, setting = option
