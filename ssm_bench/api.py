@@ -1,5 +1,6 @@
 """The Python API: `ssm_bench.train`, `ssm_bench.load` and `ssm_bench.benchmark`."""
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ssm_bench import registry
-from ssm_bench.config import leaves
+from ssm_bench.config import OF_CLASSES, SCHEMA, leaves
+from ssm_bench.errors import ClassError, unknown_name
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.record import RunRecord, store
 from ssm_bench.record.schema import CurvePoint
@@ -196,7 +198,7 @@ class Benchmark:
 def benchmark(
     model: Model | Iterable[Model],
     /,
-    tasks: Iterable[str] = ("listops",),
+    tasks: str | Iterable[str] = ("listops",),
     *,
     compare_with: Iterable[str] = ("s5",),
     preset: str = "quick",
@@ -209,7 +211,7 @@ def benchmark(
 
     Args:
         model: a name or a class, as for `train`, or several.
-        tasks: names of tasks, the columns of the table.
+        tasks: a name of a task or several, the columns of the table.
         compare_with: names of models to compare with; finished runs are not repeated.
         preset: as for `train`; "quick" takes about ten seconds per cell on a CPU and is labeled as toy size.
         protocol: as for `train`.
@@ -224,11 +226,12 @@ def benchmark(
         >>> print(ssm_bench.benchmark(MyMixer, tasks=("listops", "text"), data="synthetic"))
     """
     models = [model] if isinstance(model, str | type) else list(model)
+    tasks = [tasks] if isinstance(tasks, str) else list(tasks)
     # Task by task, so that a data set is opened once.
     done = [
         train(each, task, preset=preset, protocol=protocol, seed=seed, results=results, **options)
         for seed in list(seeds)
-        for task in list(tasks)
+        for task in tasks
         for each in [*models, *(name for name in compare_with if name not in models)]
     ]
     (table,) = publish.tables(results, preset, protocol)
@@ -237,13 +240,17 @@ def benchmark(
 
 def _reference(kind: type) -> str:
     if not (isinstance(kind, type) and issubclass(kind, Mixer)):
-        raise TypeError(f"model must be a name or a class derived from ssm_bench.network.mixer.Mixer; got {kind!r}")
+        raise ClassError(f"model must be a name or a class derived from ssm_bench.network.mixer.Mixer; got {kind!r}")
     return registry.reference(kind)
 
 
 def _sections(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    sections = dict.fromkeys([*(name.partition(".")[0] for name in SCHEMA), *OF_CLASSES])
+    arguments = [name for name, each in inspect.signature(train).parameters.items() if each.kind == each.KEYWORD_ONLY]
     for section, value in overrides.items():
+        if section not in sections:
+            raise ClassError(str(unknown_name("argument or section of settings", section, [*arguments, *sections])))
         if not isinstance(value, Mapping):
             example = f"{section}={{'name': value}}"
-            raise TypeError(f"{section} must be a section of settings with a mapping, like {example}; got {value!r}")
+            raise ClassError(f"{section} must be a section of settings with a mapping, like {example}; got {value!r}")
     return {section: dict(value) for section, value in overrides.items()}

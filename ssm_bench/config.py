@@ -442,8 +442,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
         if inside := [k for k in known if k.startswith(f"{name}.")]:
             raise SettingError(name, f"is a section of settings: {', '.join(inside)}")
         if name not in known:
-            section = name.rpartition(".")[0]
-            siblings = [k for k in known if k.rpartition(".")[0] == section] or known
+            section, _, last = name.rpartition(".")
+            siblings = [k for k in known if k.rpartition(".")[0] == section or k.rpartition(".")[2] == last] or known
             raise unknown_name("setting", name, siblings)
         if not equals:
             raise SettingError(name, f"needs a value: {argument}=VALUE")

@@ -44,6 +44,10 @@ class ArgumentError(UserError):
         return type(self), (self.name, *self.words)
 
 
+class ClassError(UserError, TypeError):
+    """An argument of a wrong type, such as a class that is not a mixer."""
+
+
 class SettingError(ArgumentError):
     """A value that a setting, such as "mixer.state_size", cannot have; the command line adds the flag to its name."""
 

@@ -369,6 +369,8 @@ def _close(options: argparse.Namespace, cells: int, statuses: list[str]) -> int:
     left = cells - len(statuses)
     counts = {status: statuses.count(status) for status in sorted(set(statuses))}
     print(", ".join([f"{n} {status}" for status, n in counts.items()] + ([f"{left} not reached"] if left else [])))
+    if left or counts.get("partial"):
+        print("the same command continues")
     if not options.no_table:
         from ssm_bench.cli.table import show_and_write
 

@@ -372,13 +372,13 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
         CELLS,
         "test accuracy in percent, mean ± 95 % t-interval over the finished seeds; then the published value and, in "
         "parentheses, the difference (none for toy sizes and synthetic data); then n, the number of finished seeds, "
-        "and the share of the published schedule. Of several runs a cell shows those with the largest share. The best "
-        "two values of a column are highlighted.",
+        "and the share of the published schedule. Of several runs a cell shows those with the largest share, then "
+        "those with the most seeds, then the most recent. The best two values of a column are highlighted.",
     )
     if any(entry.young for entry in table.entries.values()):
         yield YOUNG, f"{YOUNG_TEXT}."
     yield PROTOCOL, f"{table.protocol}: {PROTOCOLS.get(table.protocol, 'see the records')}."
-    for preset in layout.FREE:
+    for preset in (*layout.FREE, *layout.TOYS):
         if any(run.preset == preset for run in table.records):
             what = f"a {preset} run may change any setting of its model's recipe; its record holds all of them."
             yield "Settings", what

@@ -132,7 +132,7 @@ def test_a_folder_that_is_no_model_is_refused(run, tmp_path, damage):
 def test_a_class_is_trained_and_stands_in_a_table_next_to_ours(run, folder):
     found = ssm_bench.benchmark(
         Mine,
-        tasks=["listops"],
+        tasks="listops",
         compare_with=["lru"],
         data="synthetic",
         results=folder / "results",
@@ -153,7 +153,9 @@ def test_a_class_is_trained_and_stands_in_a_table_next_to_ours(run, folder):
         (("s55", "listops"), {}, ValueError, "unknown model 's55'"),
         (("s5", "listop"), {}, ValueError, "unknown task 'listop'"),
         ((int, "listops"), {}, TypeError, "derived from ssm_bench.network.mixer.Mixer"),
-        (("s5", "listops"), {"d_model": 8}, TypeError, "d_model must be a section of settings"),
+        (("s5", "listops"), {"model": 8}, TypeError, "model must be a section of settings"),
+        (("s5", "listops"), {"d_model": 8}, TypeError, "unknown argument or section of settings 'd_model'"),
+        (("s5", "listops"), {"dta": "real"}, TypeError, r"'dta' \(did you mean data"),
         (("s5", "listops"), {"model": {"d_modell": 8}}, ValueError, "d_model"),
         (("s5", "listops"), {"preset": "fast"}, ValueError, "unknown .*preset 'fast'"),
         (("s5", "listops"), {"share": 2.0, "preset": "budget"}, ValueError, "share"),

@@ -98,6 +98,9 @@ def test_a_class_is_named_by_its_module(mine):
     for wrong in ("mine_of_test:Unfinished", "ssm_bench.config:leaves"):
         with pytest.raises(TypeError, match="must be a class derived from"):
             registry.subclass("mixers", wrong, Mixer)
+        # On the command line it is a mistake like any other.
+        with pytest.raises(UserError, match="must be a class derived from"):
+            registry.subclass("mixers", wrong, Mixer)
 
 
 def test_a_class_of_this_process_can_be_referred_to_wherever_it_is_defined():

@@ -261,4 +261,4 @@ def test_compiling_is_timed_for_every_program_and_length(tmp_path, capsys):
 
 def test_a_flag_of_another_kind_is_refused(capsys):
     assert main(["bench", "step", "--model", "s5", "--task", "text", "--deadline", "1s"]) == 2
-    assert "bench step takes no --deadline; it is for epoch, length, scan, stream" in capsys.readouterr().err
+    assert "bench step takes no --deadline; it is for epoch, length, segments, scan, stream" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def test_a_note_that_is_not_text_is_refused_before_training(command, no_training
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("report.published_row=nope", "report.published_row names a row"),
+        ("report.published_row=nope", "report.published_row must be empty or a row of the published results"),
         ("report.title=\x1b[31mred", "control characters"),
         ("report.title=\ud800", "lone surrogates"),
         ("report.bibtex=@misc{griffin, title={a}} @preamble{b}", "field model.bibtex"),
