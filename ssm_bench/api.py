@@ -9,7 +9,7 @@ from typing import Any
 
 from ssm_bench import registry
 from ssm_bench.config import OF_CLASSES, SCHEMA, leaves
-from ssm_bench.errors import ClassError, unknown_name
+from ssm_bench.errors import UserTypeError, unknown_name
 from ssm_bench.network.mixer import Mixer
 from ssm_bench.record import RunRecord, store
 from ssm_bench.record.schema import CurvePoint
@@ -240,17 +240,18 @@ def benchmark(
 
 def _reference(kind: type) -> str:
     if not (isinstance(kind, type) and issubclass(kind, Mixer)):
-        raise ClassError(f"model must be a name or a class derived from ssm_bench.network.mixer.Mixer; got {kind!r}")
+        raise UserTypeError(f"model must be a name or a class derived from ssm_bench.network.mixer.Mixer; got {kind!r}")
     return registry.reference(kind)
 
 
 def _sections(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    sections = dict.fromkeys([*(name.partition(".")[0] for name in SCHEMA), *OF_CLASSES])
-    arguments = [name for name, each in inspect.signature(train).parameters.items() if each.kind == each.KEYWORD_ONLY]
+    sections = {*(name.partition(".")[0] for name in SCHEMA), *OF_CLASSES}
     for section, value in overrides.items():
         if section not in sections:
-            raise ClassError(str(unknown_name("argument or section of settings", section, [*arguments, *sections])))
+            parameters = inspect.signature(train).parameters.values()
+            allowed = sections | {each.name for each in parameters if each.kind == each.KEYWORD_ONLY}
+            raise UserTypeError(str(unknown_name("argument or section of settings", section, allowed)))
         if not isinstance(value, Mapping):
-            example = f"{section}={{'name': value}}"
-            raise ClassError(f"{section} must be a section of settings with a mapping, like {example}; got {value!r}")
+            example = f"a mapping, like {section}={{'name': value}}"
+            raise UserTypeError(f"{section} must be a section of settings with {example}; got {value!r}")
     return {section: dict(value) for section, value in overrides.items()}

@@ -44,8 +44,8 @@ class ArgumentError(UserError):
         return type(self), (self.name, *self.words)
 
 
-class ClassError(UserError, TypeError):
-    """An argument of a wrong type, such as a class that is not a mixer."""
+class UserTypeError(UserError, TypeError):
+    """A mistake that is a TypeError in Python: a class that is not a mixer, or an argument that does not exist."""
 
 
 class SettingError(ArgumentError):

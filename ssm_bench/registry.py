@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ssm_bench.errors import ClassError, UserError, unknown_name
+from ssm_bench.errors import UserError, UserTypeError, unknown_name
 
 #: Names become parts of paths and of command lines, and "-" separates a task from its variant.
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -119,15 +119,15 @@ def subclass(package: str, name: str, base: type) -> Any:
     if len(classes) != 1:
         lacking = {value.__name__: sorted(getattr(value, "__abstractmethods__", ())) for value in derived}
         why = "".join(f"; {name} lacks {', '.join(names)}" for name, names in lacking.items() if names)
-        raise ClassError(f"{found.__name__} must define exactly one {base.__name__}, it defines {len(classes)}{why}")
+        raise UserTypeError(f"{found.__name__} must define exactly one {base.__name__}, it defines {len(classes)}{why}")
     return classes[0]
 
 
 def _concrete(found: Any, what: str, base: type) -> type:
     if not (inspect.isclass(found) and issubclass(found, base)):
-        raise ClassError(f"{what} must be a class derived from {base.__module__}.{base.__name__}; got {found!r}")
+        raise UserTypeError(f"{what} must be a class derived from {base.__module__}.{base.__name__}; got {found!r}")
     if missing := sorted(getattr(found, "__abstractmethods__", ())):
-        raise ClassError(f"{what} must define {', '.join(missing)}, as {base.__module__}.{base.__name__} asks")
+        raise UserTypeError(f"{what} must define {', '.join(missing)}, as {base.__module__}.{base.__name__} asks")
     return found
 
 

@@ -19,8 +19,8 @@ from ssm_bench.training.stop import Stop
 OPENED_LENGTH = 64
 
 
-def make_streamed(config: ConfigDict) -> None:
-    """Changes a published recipe to its causal version that can be trained by segments, one sequence a step, in place.
+def make_streamed(config: ConfigDict, *, segment: int) -> None:
+    """Changes a published recipe to its causal version that is trained by segments, one sequence per step, in place.
 
     Batch norm is replaced by layer norm, and the mixer has no dropout inside.
     """
@@ -31,7 +31,7 @@ def make_streamed(config: ConfigDict) -> None:
     for option in config.mixer:
         if option.endswith("dropout"):
             config.mixer[option] = 0.0
-    config.train.update(batch_size=1, lengths=1, norm_batches=0)
+    config.train.update(batch_size=1, lengths=1, norm_batches=0, segment=segment)
     config.task.update(max_length=OPENED_LENGTH, examples=OPENED_LENGTH)
 
 

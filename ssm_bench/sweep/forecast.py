@@ -197,17 +197,16 @@ class Forecast:
         def add(
             record: RunRecord | SpeedRecord, rank: int, step: float, compiling: float | None, lengths: int = 1
         ) -> None:
-            device = Device(record.device.platform, record.device.kind)
+            device = _device(record)
             near = device == self.here, device.platform == self.here.platform
             order = *near, rank, lengths == config.train.lengths, record.created
             candidates.append((order, Rate(step, compiling or 0.0, device)))
 
         for run in self.runs:
-            trained = run.steps.done and run.cost.seconds_train
-            if trained and (run.model.name, run.task.name) == place and _size(run.config) == size:
-                seconds = run.cost.seconds_train + (run.cost.seconds_evaluate or 0.0)
+            step = _step_seconds(run)
+            if step and (run.model.name, run.task.name) == place and _size(run.config) == size:
                 lengths = leaves(run.config).get("train.lengths", 1)
-                add(run, 2 if run.alone else 0, seconds / run.steps.done, run.cost.seconds_compile, lengths)
+                add(run, 2 if run.alone else 0, step, run.cost.seconds_compile, lengths)
         if config.preset != "quick":
             for record in speed.own_steps(self.speeds):
                 if of_recipe(record, opened) and (milliseconds := record.value("step_ms")):
@@ -225,14 +224,12 @@ class Forecast:
         size = _positions(when_opened(config)[0].to_dict())
         candidates: list[tuple[tuple, Rate]] = []
         for run in self.runs:
-            trained = run.steps.done and run.cost.seconds_train
+            step, device = _step_seconds(run), _device(run)
             # Times on a CPU do not predict times on a GPU, and full-size models are not trained on CPUs.
-            full_size = run.preset != "quick" and run.device.platform != "cpu"
-            if trained and full_size and run.model.name == config.model.name:
+            full_size = run.preset != "quick" and device.platform != "cpu"
+            if step and full_size and run.model.name == config.model.name:
                 factor = size / _positions(run.config)
-                device = Device(run.device.platform, run.device.kind)
-                seconds = run.cost.seconds_train + (run.cost.seconds_evaluate or 0.0)
-                rate = Rate(factor * seconds / run.steps.done, run.cost.seconds_compile or 0.0, device, run.task.name)
+                rate = Rate(factor * step, run.cost.seconds_compile or 0.0, device, run.task.name)
                 order = device.platform == self.here.platform, device == self.here, run.alone, -abs(math.log(factor))
                 candidates.append((order, rate))
         return max(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
@@ -273,11 +270,22 @@ class Forecast:
             one: its outlook.
             crowd: number of cells that share a device; in the worst case, they take turns.
         """
-        known = one.seconds is not None and one.device is not None and one.device.platform == self.here.platform
-        known = known and not one.scaled_from
-        if one.finished or group.resume or not known or one.seconds is None:
+        measured = one.device is not None and one.device.platform == self.here.platform and not one.scaled_from
+        if one.finished or group.resume or not measured or one.seconds is None:
             return one.cell
         return replace(one.cell, seconds=one.seconds * crowd)
+
+
+def _device(record: RunRecord | SpeedRecord) -> Device:
+    """The device of a record."""
+    return Device(record.device.platform, record.device.kind)
+
+
+def _step_seconds(run: RunRecord) -> float | None:
+    """Seconds per training step of a run, evaluations included; None if it has no times."""
+    if not (run.steps.done and run.cost.seconds_train):
+        return None
+    return (run.cost.seconds_train + (run.cost.seconds_evaluate or 0.0)) / run.steps.done
 
 
 def _superseded(task: Task, run: RunRecord) -> bool:

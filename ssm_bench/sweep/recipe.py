@@ -147,7 +147,7 @@ def resolve(
     row, source = config.report.published_row, config.report.published_source
     if row and not published.known(row, source):
         what = (
-            f"must be empty or a row of the published results; got {row!r}, which is not a row of the source {source!r}"
+            f"must be empty or a row of the published results; got {row!r}, but the source {source!r} has no such row"
         )
         raise SettingError("report.published_row", what)
     return config

@@ -32,7 +32,7 @@ def browser(tmp_path_factory):
     """One browser for all tests; without a Chromium they are skipped."""
     path = chromium()
     if path is None:
-        pytest.skip("no Chromium on this machine; SSM_BENCH_CHROMIUM is the path of one")
+        pytest.skip("no Chromium on this machine; set SSM_BENCH_CHROMIUM to the path of its executable")
     one = Browser(path, tmp_path_factory.mktemp("profile"))
     yield one
     one.close()

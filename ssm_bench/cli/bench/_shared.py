@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 from ssm_bench.cli import _options
@@ -75,14 +76,32 @@ def recipe(options: argparse.Namespace, model: str, *, length: int = 0) -> Any:
 
     Documents are padded to one length, that of the task unless another is given, so that all steps are equal.
     """
-    from ssm_bench.config import override
     from ssm_bench.data import spec
+
+    def shorten(config: Any) -> None:
+        config.task.max_length = length or spec(options.task).max_length
+        config.train.update(steps=4 * config.train.chunk, evaluations=1, lengths=1)
+
+    return changed_recipe(options, model, shorten)
+
+
+def changed_recipe(options: argparse.Namespace, model: str, change: Callable[[Any], None]) -> Any:
+    """The published recipe on synthetic data, changed in place by `change` and then by the overrides."""
+    from ssm_bench.config import override
     from ssm_bench.sweep.recipe import resolve
 
     config = resolve(model, options.task, preset="paper", data="synthetic", protocol=options.protocol)
-    config.task.max_length = length or spec(options.task).max_length
-    config.train.update(steps=4 * config.train.chunk, evaluations=1, lengths=1)
+    change(config)
     return override(config, options.overrides)
+
+
+def name_of(options: argparse.Namespace, model: str) -> str:
+    """The default name of the record of one of several models; the task is part of it if it is not the default."""
+    # The package imports this module.
+    from ssm_bench.cli.bench import DEFAULTS
+
+    name = f"{options.what}-{model}"
+    return name if options.task == DEFAULTS[options.what]["task"] else f"{name}-{options.task}"
 
 
 def show(findings: Any) -> None:

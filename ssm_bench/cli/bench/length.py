@@ -3,7 +3,7 @@
 import argparse
 
 from ssm_bench.cli import _options
-from ssm_bench.cli.bench import DEFAULTS, UNGIVEN, _shared
+from ssm_bench.cli.bench import UNGIVEN, _shared
 from ssm_bench.errors import UserError
 
 
@@ -55,9 +55,7 @@ def run(options: argparse.Namespace) -> int:
             for note in found.notes:
                 print(f"  {note}")
             if ran:
-                name = f"length-{model}"
-                if options.task != DEFAULTS["length"]["task"]:
-                    name += f"-{options.task}"
+                name = _shared.name_of(options, model)
                 if options.tokens != UNGIVEN["tokens"]:
                     name += f"-{options.tokens}-tokens"
                 # The lengths differ in length and batch size only.

@@ -1,9 +1,10 @@
 """`ssm-bench bench segments`: the training step on one long sequence, whole and in segments."""
 
 import argparse
+from functools import partial
 
 from ssm_bench.cli import _options
-from ssm_bench.cli.bench import DEFAULTS, UNGIVEN, _shared
+from ssm_bench.cli.bench import UNGIVEN, _shared
 from ssm_bench.errors import UserError
 
 
@@ -15,22 +16,17 @@ def run(options: argparse.Namespace) -> int:
     _options.prepare_jax(cache=options.compilation_cache)
     from ssm_bench.bench import segments
     from ssm_bench.bench.recording import Findings
-    from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen
-    from ssm_bench.sweep.recipe import resolve
     from ssm_bench.training.checks import writable
     from ssm_bench.training.run import open_data
     from ssm_bench.training.segments import check
     from ssm_bench.training.stop import Stop
 
     deadline = _shared.deadline_of(options)
-    configs = {}
-    for model in options.models:
-        config = resolve(model, options.task, preset="paper", data="synthetic", protocol=options.protocol)
-        segments.make_streamed(config)
-        config.train.segment = options.segment
-        configs[model] = override(config, options.overrides)
-        check(configs[model])
+    make_streamed = partial(segments.make_streamed, segment=options.segment)
+    configs = {model: _shared.changed_recipe(options, model, make_streamed) for model in options.models}
+    for config in configs.values():
+        check(config)
     writable(options.results)
     screen = Screen()
 
@@ -65,9 +61,7 @@ def run(options: argparse.Namespace) -> int:
             for note in found.notes:
                 print(f"  {note}")
             if found.measurements:
-                name = f"segments-{model}"
-                if options.task != DEFAULTS["segments"]["task"]:
-                    name += f"-{options.task}"
+                name = _shared.name_of(options, model)
                 if options.segment != UNGIVEN["segment"]:
                     name += f"-{options.segment}"
                 _shared.write(options, found, name, model=model, config=config)

@@ -3,7 +3,7 @@
 import argparse
 
 from ssm_bench.cli import _options
-from ssm_bench.cli.bench import DEFAULTS, _shared
+from ssm_bench.cli.bench import _shared
 from ssm_bench.errors import ArgumentError, UserError
 
 
@@ -13,9 +13,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("bench stream takes --models, like s5,transformer")
     _options.prepare_jax(cache=options.compilation_cache)
     from ssm_bench.bench import stream
-    from ssm_bench.config import override
     from ssm_bench.sweep.progress import Screen
-    from ssm_bench.sweep.recipe import resolve
     from ssm_bench.training.checks import check_sizes, writable
     from ssm_bench.training.run import open_data
     from ssm_bench.training.stop import Stop
@@ -28,9 +26,7 @@ def run(options: argparse.Namespace) -> int:
     deadline = _shared.deadline_of(options)
     configs = {}
     for model in options.models:
-        config = resolve(model, options.task, preset="paper", data="synthetic", protocol=options.protocol)
-        stream.make_causal(config)
-        configs[model] = override(config, options.overrides)
+        configs[model] = _shared.changed_recipe(options, model, stream.make_causal)
         stream.check_causal(configs[model])
     writable(options.results)
     screen = Screen()
@@ -57,9 +53,7 @@ def run(options: argparse.Namespace) -> int:
                 print(f"  {length:>9,}  {'  '.join(shown)}  {'-' if size is None else f'{size:,}':>14}")
             for note in found.notes:
                 print(f"  {note}")
-            name = f"stream-{model}"
-            if options.task != DEFAULTS["stream"]["task"]:
-                name += f"-{options.task}"
+            name = _shared.name_of(options, model)
             _shared.write(options, found, name, model=model, config=config)
             if stop.reason():
                 break
