@@ -247,6 +247,7 @@ SETTINGS = (
     Setting("report.bibtex", "", "BibTeX entry of the paper."),
     Setting("report.published_row", "", "Row of the published results to compare with."),
     Setting("report.published_source", "", "Source of that row."),
+    Setting("report.changed", "", "Settings that the user changed, except those that the preset leaves open."),
 )
 
 #: The settings by name.

@@ -36,6 +36,12 @@ def precision(run: RunRecord) -> str:
     return model.get("precision", "float32") if isinstance(model, dict) else "float32"
 
 
+def changed(run: RunRecord) -> str:
+    """The settings that the user changed, "name=value, ..."; empty for runs from before this was recorded."""
+    report = run.config.get("report")
+    return report.get("changed", "") if isinstance(report, dict) else ""
+
+
 def group_of(run: RunRecord) -> tuple[str, str, DataIdentity]:
     """The group of a run; runs that differ only in their seed are in the same group."""
     return run.preset, run.config_hash, data_identity(run)
@@ -148,8 +154,9 @@ def cells(records: Iterable[RunRecord]) -> dict[tuple[str, str], Cell]:
     """(model, task) -> its cell.
 
     Runs with the same config, preset and data checksum form a group (`group_of`). The cell shows the first group in
-    this order: groups with a finished run first, then the largest share of the published schedule (in whole percent),
-    then the most finished seeds, then the most recent. The runs of the other groups are `others`.
+    this order: groups with a finished run first, then those without changed settings, then the largest share of the
+    published schedule (in whole percent), then the most finished seeds, then the most recent. The runs of the other
+    groups are `others`.
 
     Args:
         records: the runs of one table.
@@ -169,7 +176,8 @@ def _preference(group: list[RunRecord]) -> tuple:
     finished = _with_status(group, "ok")
     # Schedules are rounded to chunks of steps, so differences of less than a percent are ignored.
     part = round(share(finished or group) or 0.0, 2)
-    return bool(finished), part, len(finished), max(run.created for run in group), group[0].config_hash
+    latest = max(run.created for run in group)
+    return bool(finished), not changed(group[0]), part, len(finished), latest, group[0].config_hash
 
 
 def average(row: Mapping[str, Cell]) -> float | None:

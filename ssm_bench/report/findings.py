@@ -1,4 +1,4 @@
-"""The tables of docs/findings.md: what the comparison table shows, computed from its entries."""
+"""The tables of docs/findings.md and the main result in one paragraph, computed from the comparison table."""
 
 import csv
 import statistics
@@ -31,6 +31,33 @@ def blocks(shown: Table, parametrizations: Mapping[str, str]) -> dict[str, str]:
         "findings-cost": lambda: _cost(shown),
     }
     return {name: make() or NOTHING for name, make in makers.items()}
+
+
+def headline(shown: Table, models: int = 0) -> str:
+    """The best cell of each task and the number of filled cells, as plain text; empty for a table without results.
+
+    Args:
+        shown: the comparison table.
+        models: number of models in the suite; 0: unknown.
+    """
+    best, filled, whole = [], 0, 0
+    for task in layout.TASKS:
+        if entries := _finished(shown, task):
+            best.append(f"{shown.tasks[task]} {_best(shown, entries)}")
+            filled += len(entries)
+            whole += sum((entry.share or 0.0) >= WHOLE for entry in entries)
+    if not best:
+        return ""
+    of = f" of {models * len(layout.TASKS)}" if models else ""
+    return (
+        "Best test accuracy in percent, with its model and the share of the published schedule that was run: "
+        f"{', '.join(best)}. {filled}{of} cells have a result, {whole} of them with the full schedule."
+    )
+
+
+def _best(shown: Table, entries: Iterable[Entry]) -> str:
+    first = max(entries, key=lambda entry: entry.accuracy or 0.0)
+    return f"{first.accuracy:.2f} ({shown.rows[first.model]}, {share_text(first.share)})"
 
 
 def parametrizations(root: Path | str) -> dict[str, str]:
@@ -78,8 +105,7 @@ def _kinds(shown: Table, parametrizations: Mapping[str, str]) -> str:
         among = [entry for entry in _finished(shown, task) if parametrizations.get(shown.rows[entry.model]) == kind]
         if not among:
             return "–"
-        first = max(among, key=lambda entry: entry.accuracy or 0.0)
-        return f"{first.accuracy:.2f} ({md(shown.rows[first.model])}, {share_text(first.share)})"
+        return md(_best(shown, among))
 
     rows = [[title, *(best(task, kind) for kind in kinds)] for task, title in shown.tasks.items()]
     return table(["Task", *kinds], rows) if kinds else ""

@@ -86,6 +86,9 @@ def contents(
     if readme is not None and (path := Path(readme)).is_file():
         found = peers(root, [run for table in made for run in table.records])
         blocks = {table.name: render.markdown_compact(_for_readme(table, found)) for table in made}
+        for table in made:
+            if (table.kind, table.protocol) == (layout.TABLE, "strict"):
+                blocks["headline"] = render.md(findings.headline(table, len(findings.parametrizations(root))))
         texts[path] = readme_text(path.read_text(encoding="utf-8"), blocks, str(path))
         texts |= _findings(made, root, path.parent / "docs" / "findings.md")
     return texts

@@ -90,7 +90,9 @@ def share_text(share: float | None) -> str:
 def below(entry: Entry) -> list[str]:
     """The non-empty lines below our number."""
     if entry.cell:
-        return [line for line in (published_text(entry), effort_text(entry), peer_text(entry)) if line]
+        toy = entry.cell.runs[0].preset in layout.TOYS
+        lines = ("" if toy else published_text(entry), effort_text(entry), peer_text(entry))
+        return [line for line in lines if line]
     return [published_text(entry)] if entry.published is not None or entry.published_failed else []
 
 

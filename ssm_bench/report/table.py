@@ -133,9 +133,9 @@ class Table:
 
     @property
     def columns(self) -> dict[str, str]:
-        """Name and title of every column except that of the models; averages exist only for the Long Range Arena."""
+        """Name and title of every column except that of the models; averages need the six tasks."""
         averages = {AVERAGE: "Average", AVERAGE_FAILURES_AS_CHANCE: "Average, failure = chance"}
-        return self.tasks | (averages if self.suite == LRA else {})
+        return self.tasks | (averages if set(layout.TASKS) <= set(self.tasks) else {})
 
 
 def names(records: Iterable[RunRecord]) -> list[tuple[str, str]]:
@@ -167,6 +167,9 @@ def build(
         models = {found.get(title, title): title for title in titles}
         records = [record for record in records if record.model.name in models]
     tasks = layout.tasks(records)
+    if kind != layout.TABLE:
+        # Only the comparison table shows what is missing.
+        tasks = {task: title for task, title in tasks.items() if any(run.task.name == task for run in records)}
     cells = aggregate.cells(records)
     entries = {
         (model, task): _entry(model, task, cells.get((model, task)), peers or {}) for model in models for task in tasks
@@ -244,7 +247,8 @@ def _add_published(
 
 
 def _published(run: RunRecord) -> published.PublishedValue | None:
-    reference = run.model.published
+    """The published value to compare a run with; None for toy sizes."""
+    reference = None if run.preset in layout.TOYS else run.model.published
     return published.lookup(reference.row, reference.source, run.task.name) if reference else None
 
 
@@ -344,6 +348,8 @@ def _cell_notes(cell: Cell) -> Iterator[str]:
     # Toy runs do not have a share of a published schedule either, but the title of their table states this.
     if any(run.preset in layout.FREE and not run.steps.published for run in cell.runs):
         yield "no published recipe; the defaults of the model"
+    if settings := aggregate.changed(cell.runs[0]):
+        yield f"changed settings: {settings}"
     for run in (*cell.failed, *cell.unfinished):
         message = " ".join(run.message.split())
         if len(message) > MESSAGE_LENGTH:
@@ -368,17 +374,21 @@ def _published_notes(cell: Cell) -> Iterator[str]:
 
 
 def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]:
+    toy = table.kind.removeprefix(f"{table.suite}-") in layout.TOYS
+    compared = (
+        "" if toy else "then the published value and, in parentheses, the difference (none for synthetic data); "
+    )
     yield (
         CELLS,
-        "test accuracy in percent, mean ± 95 % t-interval over the finished seeds; then the published value and, in "
-        "parentheses, the difference (none for toy sizes and synthetic data); then n, the number of finished seeds, "
-        "and the share of the published schedule. Of several runs a cell shows those with the largest share, then "
-        "those with the most seeds, then the most recent. The best two values of a column are highlighted.",
+        f"test accuracy in percent, mean ± 95 % t-interval over the finished seeds; {compared}then n, the number of "
+        "finished seeds, and the share of the published schedule. Of several runs a cell shows those without changed "
+        "settings, then those with the largest share, then those with the most seeds, then the most recent. The best "
+        "two values of a column are highlighted.",
     )
     if any(entry.young for entry in table.entries.values()):
         yield YOUNG, f"{YOUNG_TEXT}."
     yield PROTOCOL, f"{table.protocol}: {PROTOCOLS.get(table.protocol, 'see the records')}."
-    for preset in (*layout.FREE, *layout.TOYS):
+    for preset in layout.FREE:
         if any(run.preset == preset for run in table.records):
             what = f"a {preset} run may change any setting of its model's recipe; its record holds all of them."
             yield "Settings", what
@@ -421,7 +431,8 @@ def _sources(table: Table) -> list[str]:
     """For every published row in the table: its model, its source, and the notes of the whole row."""
     found = {}
     for (model, _), entry in table.entries.items():
-        reference = entry.cell.runs[-1].model.published if entry.cell else None
+        run = entry.cell.runs[-1] if entry.cell else None
+        reference = run.model.published if run and run.preset not in layout.TOYS else None
         if reference and published.known(reference.row, reference.source):
             notes = published.row_notes(reference.row, reference.source)
             found[table.rows[model]] = ", ".join((reference.source, *notes))

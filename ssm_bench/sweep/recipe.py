@@ -1,11 +1,12 @@
 """Resolves a model, a task, a preset and overrides to one complete configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
-from ssm_bench.config import check_choice, divisors, experiment, get_config, has_recipe, override
+from ssm_bench.config import check_choice, divisors, experiment, get_config, has_recipe, leaves, override
 from ssm_bench.data import spec
 from ssm_bench.data.dataset import DATA, PROTOCOLS
 from ssm_bench.errors import ArgumentError, SettingError, UserError, unknown_choice, unknown_name
@@ -29,6 +30,7 @@ FLAGS = {
     "model.name": "--model",
     "pretraining.objective": "--objective of ssm-bench pretrain",
     "pretraining.mask_rate": "--mask-rate of ssm-bench pretrain",
+    "report.changed": "--config with the changed settings",
     **dict.fromkeys(
         ("pretraining.steps", "pretraining.seed", "pretraining.checksum"), "--init-from of ssm-bench train"
     ),
@@ -125,7 +127,10 @@ def resolve(
     if protocol == "paper":
         # The published codes evaluate with running averages.
         config.train.norm_batches = 0
+    slots = {f"model.{section}": recipe.model[section] for section, *_ in SLOTS}
+    before = leaves(config.to_dict()) | slots
     config = override(config, [a for a in overrides if a not in chosen])
+    config.report.changed = _changes(preset, overrides, before, config)
     if config.model.norm != "batch":
         config.train.norm_batches = 0
     elif config.train.accumulate > 1:
@@ -162,6 +167,14 @@ def when_opened(config: ConfigDict) -> list[ConfigDict]:
         each.task.max_length = config.task.max_length or spec(config.task.name).max_length
         found.append(each)
     return found
+
+
+def _changes(preset: str, overrides: Sequence[str], before: Mapping[str, Any], config: ConfigDict) -> str:
+    """The settings that overrides changed, "name=value, ...", except those that a preset leaves open."""
+    after = leaves(config.to_dict())
+    names = {argument.removeprefix("--config.").partition("=")[0] for argument in overrides}
+    changed = names - set(FREE.get(preset, FREE_ALWAYS))
+    return ", ".join(f"{name}={after[name]}" for name in sorted(changed) if after[name] != before[name])
 
 
 def _check_overrides(preset: str, overrides: Sequence[str]) -> None:

@@ -27,7 +27,9 @@ def test_structure(table):
     assert plain.count("{") == plain.count("}")
     body = source[source.index(r"\toprule") : source.index(r"\bottomrule")]
     rows = [line for line in body.splitlines() if line.endswith(r"\\")]
-    assert len(rows) == 2 + 3 * (len(table.rows) - 1)
+    # A toy run has no published value to show.
+    lines = 2 if table.kind == "quick" else 3
+    assert len(rows) == 2 + lines * (len(table.rows) - 1)
     assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(table.columns)}
     assert re.findall(r"\\begin\{(\w+)\}", source) == ["tabular", "minipage"]
     assert re.findall(r"\\end\{(\w+)\}", source) == ["tabular", "minipage"]

@@ -193,7 +193,7 @@ def test_html_is_escaped_unless_it_is_html():
 def test_an_empty_folder_has_a_page(tmp_path):
     found = Page(written(tmp_path))
     assert not found.links and found.data["records"] == {}
-    assert "No run has left a record yet." in "".join(found.text)
+    assert "There are no records of runs yet." in "".join(found.text)
 
 
 def test_a_bad_file_is_left_out_and_named(results, capsys):
@@ -295,7 +295,7 @@ def test_the_server_shows_new_records_and_files_of_the_folder_alone(results):
 
 def test_the_server_waits_for_a_folder_that_a_sweep_will_make(results, tmp_path):
     with served(tmp_path / "later") as address:
-        assert "No run has left a record yet." in get(address)[1]
+        assert "There are no records of runs yet." in get(address)[1]
         mark = get(f"{address}fingerprint")[1]
         shutil.copytree(results, tmp_path / "later")
         assert get(f"{address}fingerprint")[1] != mark

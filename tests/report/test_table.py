@@ -114,6 +114,22 @@ def test_a_cell_shows_the_largest_share_then_the_most_seeds_then_the_latest():
     assert texts == ["Aardvark_2 {100%} on Text: another run failed: paper, seed 0, diverged after 900 steps"]
 
 
+def test_a_run_with_changed_settings_is_marked_and_gives_way_to_one_without():
+    changed = {"report": {"changed": "model.d_model=64"}, "model": {"d_model": 64}}
+    other = record("s5", "text", 90.0, preset="quick", config=changed, created="2026-09-01T00:00:00Z")
+    alone = build([other], "quick", "strict")
+    assert "S5 on Text: changed settings: model.d_model=64" in alone.footnotes.values()
+    both = build([record("s5", "text", 80.0, preset="quick"), other], "quick", "strict")
+    assert both.entries["s5", "text"].accuracy == pytest.approx(80.0)
+    assert not any("changed" in note for note in both.footnotes.values())
+
+
+def test_only_the_comparison_table_has_columns_without_runs():
+    runs = [record("s5", "text", 80.0), record("s5", "text", 80.0, preset="quick")]
+    assert list(build(runs, "quick", "strict").columns) == ["text"]
+    assert list(build(runs, "table", "strict").columns)[:6] == list(layout.TASKS)
+
+
 def test_data_identities_are_marked_in_cells_of_different_presets():
     runs = [
         record("s5", "listops", 60.0, preset="paper", kind="generated", identity="ListOps 1"),
@@ -236,10 +252,9 @@ def test_difference_is_between_the_numbers_as_printed(table):
     assert table.entries["zzz", "text"].published is None
 
 
-def test_toy_sizes_and_synthetic_data_show_no_difference():
+def test_toy_sizes_have_no_published_value_and_synthetic_data_no_difference():
     table = build([*quick(), record("s5", "image", 50.0, kind="synthetic")], "quick", "strict")
-    assert table.entries["s5", "text"].published == 89.31
-    assert all(entry.difference is None for entry in table.entries.values())
+    assert all(entry.published is None and entry.difference is None for entry in table.entries.values())
     assert "not comparable" in table.title
     stand_in = build([record("s5", "image", 50.0, kind="synthetic")], "table", "strict").entries["s5", "image"]
     assert (stand_in.published, stand_in.difference) == (88.0, None)
@@ -281,7 +296,7 @@ def test_runs_on_tasks_of_another_suite_have_a_table_of_their_own(table):
     probes = [on_probe(one, name, length) for name, length in (("mqar-1024", 1024), ("mqar", 256), ("mqar-64", 64))]
     records = [*budget(), one, *probes]
     assert kinds(records) == [("custom", "strict"), ("probe-custom", "strict"), ("table", "strict")]
-    assert list(build(records, "custom", "strict").columns) == [*layout.TASKS, AVERAGE, "average_failures_as_chance"]
+    assert list(build(records, "custom", "strict").columns) == ["text"]
     assert render.files(build(records, "table", "strict")) == render.files(table)
     made = build(records, "probe-custom", "strict")
     assert made.columns == {"mqar-64": "MQAR-64", "mqar": "MQAR", "mqar-1024": "MQAR-1024"}

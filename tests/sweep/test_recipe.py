@@ -230,6 +230,21 @@ def test_what_changes_no_recipe_is_free_under_its_name():
     assert resolve("s5", "text", preset="budget", overrides=("--config.train.steps=100",)).train.steps == 100
 
 
+@pytest.mark.parametrize(
+    ("preset", "overrides", "changed"),
+    [
+        ("quick", ("model.d_model=64", "train.evaluations=3"), "model.d_model=64"),
+        ("quick", ("model.mixer=lru",), "model.mixer=lru"),
+        ("quick", ("model.d_model=32", "model.mixer=s5"), ""),
+        ("budget", ("train.steps=100", "model.precision=bf16"), ""),
+        ("custom", ("train.steps=100", "optimizer.lr=0.5"), "optimizer.lr=0.5, train.steps=100"),
+    ],
+)
+def test_a_configuration_says_what_the_user_changed(preset, overrides, changed):
+    given = [f"--config.{each}" for each in overrides]
+    assert resolve("s5", "text", preset=preset, overrides=given).report.changed == changed
+
+
 def test_only_a_toy_takes_a_stand_in_where_nothing_is_said():
     taken = {preset: resolve("s5", "text", preset=preset).task.data for preset in PRESETS}
     assert taken == {"quick": "auto", "budget": "real", "paper": "real", "custom": "real"}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ssm_bench import __version__
 from ssm_bench.record import store
-from ssm_bench.report import layout
+from ssm_bench.report import findings, layout
 from ssm_bench.report.page import analyses, content, tables
 from ssm_bench.report.page.content import Results
 from ssm_bench.report.page.elements import Html, element, join, script_json
@@ -116,9 +116,9 @@ def _policy(script: str) -> Html:
 
 
 def _summary(results: Results) -> Html:
-    """One sentence on what there is."""
+    """The best result of each task, and how much there is."""
     if not results.runs:
-        return join("No run has left a record yet.")
+        return join("There are no records of runs yet.")
     finished = sum(run.status == "ok" for run in results.runs)
     counts = [
         (len(results.runs), f"runs ({finished} finished)"),
@@ -127,7 +127,14 @@ def _summary(results: Results) -> Html:
         (len(results.speeds), "measurements of speed"),
     ]
     last = max(run.created for run in results.runs)[:10]
-    return join(*(f"{number} {words} · " for number, words in counts if number), f"last run {last}")
+    first = results.tables[0]
+    best = findings.headline(first, results.models) if first.kind == layout.TABLE else ""
+    return join(
+        element("p", best, class_="headline") if best else "",
+        element(
+            "p", *(f"{number} {words} · " for number, words in counts if number), f"last run {last}", class_="count"
+        ),
+    )
 
 
 def _bad(results: Results) -> Html:

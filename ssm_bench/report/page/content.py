@@ -11,7 +11,7 @@ import pandas as pd
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, SpeedRecord, peer, store
 from ssm_bench.record.peer import PeerRecord
-from ssm_bench.report import layout, peers, publish, speed
+from ssm_bench.report import findings, layout, peers, publish, speed
 from ssm_bench.report.aggregate import at_chance, learning_curve, precision, share
 from ssm_bench.report.table import Table, build, kinds
 
@@ -37,6 +37,7 @@ class Results:
         analyses: name of a table of `ssm-bench analyze` -> the table.
         figures: the names of the figures of these analyses.
         bad: a sentence on each file that was left out.
+        models: number of models in the suite, of which some may have no run; 0: unknown.
     """
 
     tables: list[Table]
@@ -46,6 +47,7 @@ class Results:
     analyses: dict[str, pd.DataFrame]
     figures: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
+    models: int = 0
 
 
 def read(root: Path | str) -> Results:
@@ -68,7 +70,8 @@ def read(root: Path | str) -> Results:
     tables.sort(key=lambda table: (table.kind != layout.TABLE, table.name))
     speeds = store.read_all_speed(root, skip=bad.append)
     figures = [path.name for path in sorted(layout.analyses_of(root).glob("*.svg"))]
-    return Results(tables, runs, speeds, found, _analyses(root, bad), figures, bad)
+    models = len(findings.parametrizations(root))
+    return Results(tables, runs, speeds, found, _analyses(root, bad), figures, bad, models)
 
 
 def _analyses(root: Path | str, bad: list[str]) -> dict[str, pd.DataFrame]:

@@ -106,7 +106,7 @@ def _effort(entry: Entry, prefix: Prefix) -> list[str]:
 def _explained(entry: Entry, table: Table) -> str:
     """What the marks of a cell mean."""
     notes = table.footnotes | dict(table.notes)
-    return "; ".join(notes.get(mark, "") for mark in entry.marks)
+    return "; ".join(notes.get(mark, "").rstrip(".") for mark in entry.marks)
 
 
 def _derived(entry: Entry) -> Html:
