@@ -375,9 +375,7 @@ def _published_notes(cell: Cell) -> Iterator[str]:
 
 def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]:
     toy = table.kind.removeprefix(f"{table.suite}-") in layout.TOYS
-    compared = (
-        "" if toy else "then the published value and, in parentheses, the difference (none for synthetic data); "
-    )
+    compared = "" if toy else "then the published value and, in parentheses, the difference (none for synthetic data); "
     yield (
         CELLS,
         f"test accuracy in percent, mean ± 95 % t-interval over the finished seeds; {compared}then n, the number of "
