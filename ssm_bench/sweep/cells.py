@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.record import RunRecord, config_hash, run_name, store
 from ssm_bench.sweep.budget import NoMemory, check_budget, planned_share
-from ssm_bench.sweep.progress import Progress
+from ssm_bench.sweep.progress import Progress, TimeLeft
 from ssm_bench.sweep.recipe import resolve, when_opened
 from ssm_bench.training import checkpoint, provenance, tracking
 from ssm_bench.training.checkpoint import UnderWay, lock_file
@@ -305,10 +306,13 @@ def sweep(wanted: Sequence[Cell], runner: Runner, stop: Stop) -> list[tuple[Cell
     label = dict(zip(wanted, labels(wanted), strict=True))
 
     def visit(some: Sequence[Cell]) -> list[tuple[Cell, str]]:
-        reached = []
+        reached, left = [], TimeLeft(len(some))
         for cell in some:
             if not stop.reason(ahead=cell.seconds):
-                reached.append((cell, runner.run(cell, stop, Progress(label[cell]))))
+                progress = Progress(label[cell])
+                reached.append((cell, runner.run(cell, stop, progress)))
+                if words := left.ended(time.monotonic() - progress.begun):
+                    progress.screen.line(words)
         return reached
 
     return returning(visit, wanted, runner)

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shutil
+import statistics
 import sys
 import time
 
@@ -10,6 +11,12 @@ from ssm_bench.errors import UserError
 
 #: Seconds between plain lines.
 QUIET = 15.0
+
+#: Seconds between estimates of the time that a sweep still takes.
+EVERY = 60.0
+
+#: A cell that ends within so many seconds was skipped.
+SKIPPED = 1.0
 
 #: Moves to the start of the line and clears it.
 CLEAR = "\r\x1b[K"
@@ -71,6 +78,27 @@ class Progress:
     def end(self, words: str) -> None:
         """Ends the cell with one permanent line."""
         self.screen.line(f"{self.label}: {words} ({duration(time.monotonic() - self.begun)})")
+
+
+class TimeLeft:
+    """Estimates the time that the rest of a sweep takes from the mean time of the cells so far."""
+
+    def __init__(self, cells: int, workers: int = 1):
+        """`cells` is the number of all cells, of which `workers` run at the same time."""
+        self.cells, self.workers = cells, workers
+        self.times: list[float] = []
+        self.last = time.monotonic()
+
+    def ended(self, seconds: float) -> str:
+        """Called when a cell has ended after some seconds; returns a line about once a minute, else an empty text."""
+        self.cells -= 1
+        if seconds > SKIPPED:
+            self.times.append(seconds)
+        if not (self.cells and self.times) or time.monotonic() - self.last < EVERY:
+            return ""
+        self.last = time.monotonic()
+        left = statistics.fmean(self.times) * self.cells / self.workers
+        return f"{self.cells} cells left: about {duration(left)} at the mean time of the cells so far"
 
 
 def duration(seconds: float) -> str:

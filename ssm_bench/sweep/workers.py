@@ -22,7 +22,7 @@ from types import FrameType
 
 from ssm_bench.errors import UserError
 from ssm_bench.sweep.cells import Cell, Runner, check, labels, returning
-from ssm_bench.sweep.progress import Progress, Screen
+from ssm_bench.sweep.progress import Progress, Screen, TimeLeft
 from ssm_bench.training.stop import SIGNALS, Stop, leave
 
 #: Default limit of CPU workers, since each needs about a gigabyte of memory.
@@ -265,7 +265,7 @@ def _share(
     """Distributes jobs to new workers until all are done or a stop is requested; see `sweep`."""
     waiting = deque(jobs)
     reached: list[tuple[Cell, str]] = []
-    screen, crew = Screen(), {}
+    screen, left, crew = Screen(), TimeLeft(len(jobs), len(where)), {}
     if ahead:
         where = [replace(place, crowded=True) for place in where]
     compiling = Ahead(runner, where[0], stop.end, prepare) if ahead else None
@@ -320,6 +320,8 @@ def _share(
                     relieve(worker, words)
                 elif kind == "done":
                     reached.append((worker.job.cell, words))
+                    if estimate := left.ended(time.monotonic() - worker.since):
+                        screen.line(estimate, worker.number)
                     worker.give(next_job())
                 else:
                     getattr(screen, kind)(words, worker.number)

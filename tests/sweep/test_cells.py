@@ -13,8 +13,8 @@ from ssm_bench.cli import list as list_verb
 from ssm_bench.cli import main
 from ssm_bench.errors import UserError
 from ssm_bench.record import store
-from ssm_bench.sweep import budget, cells
-from ssm_bench.sweep.progress import duration, parse_duration
+from ssm_bench.sweep import budget, cells, progress
+from ssm_bench.sweep.progress import TimeLeft, duration, parse_duration
 from ssm_bench.sweep.recipe import resolve
 
 SMALL = (
@@ -266,6 +266,16 @@ def test_any_other_duration_is_one_sentence(text):
 
 def test_durations_are_shown():
     assert [duration(s) for s in (5, 300, 7200)] == ["5 s", "5.0 min", "2.0 h"]
+
+
+def test_a_sweep_estimates_the_time_left_from_the_cells_that_it_trained(monkeypatch):
+    clock = iter(range(0, 1000, 50))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    left = TimeLeft(10, workers=2)
+    # A skipped cell says nothing about the time of the others, and two estimates are a minute apart.
+    assert left.ended(0.1) == "" and left.ended(20.0) == ""
+    assert left.ended(40.0) == "7 cells left: about 1.8 min at the mean time of the cells so far"
+    assert TimeLeft(1).ended(40.0) == ""
 
 
 def test_a_failure_of_seeds_together_leaves_the_records_of_finished_ones(command, tmp_path, monkeypatch):
