@@ -1,5 +1,6 @@
 """What the documents name exists: commands, flags, files, markers, versions."""
 
+import importlib
 import itertools
 import re
 import shlex
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import ssm_bench
+from ssm_bench import ops
 from ssm_bench.cli import main, verbs
 
 ROOT = Path(__file__).parents[2]
@@ -168,3 +170,14 @@ def test_this_python_is_supported():
     wanted = re.search(r'requires-python = ">=(\d+)\.(\d+)"', project)
     assert wanted is not None
     assert sys.version_info[:2] >= (int(wanted[1]), int(wanted[2]))
+
+
+def test_the_api_page_lists_every_operation():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = {}
+    for module, rest in re.findall(r"^::: ssm_bench\.ops\.(\w+)\n((?: .*\n)*)", page, re.M):
+        names = re.search(r"members:(.*)", rest, re.S)
+        assert names, module
+        listed |= dict.fromkeys(re.findall(r"\w+", names[1]), module)
+    assert set(listed) == set(ops.__all__)
+    assert all(hasattr(importlib.import_module(f"ssm_bench.ops.{m}"), name) for name, m in listed.items())
