@@ -46,7 +46,7 @@ def build(
 
     Args:
         arrays: parameters by name.
-        disc: discretisation of S4D, "zoh" or "bilinear"; S4 is bilinear.
+        disc: discretization of S4D, "zoh" or "bilinear"; S4 is bilinear.
         dt_transform: what makes the step size of what is stored: "exp", "softplus" or "none".
         real_transform: what makes the decay rates of what is stored, likewise.
     """

@@ -20,7 +20,7 @@ LARGEST_REAL_PART = -1e-4
 class S5(DiagonalMixer):
     """x_t = a x_{t-1} + gain B u_t, y_t = 2 Re(C x_t) + D u_t, with a = exp(Lambda dt) under zero-order hold.
 
-    The p/2 complex states stand for p conjugate ones. Lambda starts as the normal part of HiPPO-LegS, diagonalised in
+    The p/2 complex states stand for p conjugate ones. Lambda starts as the normal part of HiPPO-LegS, diagonalized in
     `blocks` equal blocks. A bidirectional layer runs the same recurrence from both ends, with an output matrix each;
     both see the present step. Cost: O(b l h p) operations, O(log l) depth.
 

@@ -59,7 +59,7 @@ def hippo_legs_normal(n: int) -> tuple[Float64[np.ndarray, "{n} {n}"], Float64[n
 
 @_remembered
 def hippo_legs_diagonal(n: int) -> tuple[Complex128[np.ndarray, " {n}"], Complex128[np.ndarray, "{n} {n}"]]:
-    """Diagonalises the normal part of HiPPO-LegS.
+    """Diagonalizes the normal part of HiPPO-LegS.
 
     Returns:
         Lambda (n,), complex, by increasing imaginary part, real part -1/2; for even n the second half is conjugate to

@@ -1,4 +1,4 @@
-"""RG-LRU: the authors' layer, a float64 loop, its initialisations, and what holds for every mixer."""
+"""RG-LRU: the authors' layer, a float64 loop, its initializations, and what holds for every mixer."""
 
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def test_both_directions_are_loops_over_true_positions(x64):
         ("log_uniform", [np.exp(np.log(0.999) * (np.log(0.9) / np.log(0.999)) ** q) for q in (0.75, 0.5, 0.25)]),
     ],
 )
-def test_initialisations(init, quantiles):
+def test_initializations(init, quantiles):
     a_param = np.asarray(RGLRU(4096, blocks=512, init=init, rngs=nnx.Rngs(0)).forward.a_param[...], float)
     decay = np.exp(-8 * np.log1p(np.exp(a_param)))
     # Ranks of 4096 draws: 0.03 is four standard errors.

@@ -1,4 +1,4 @@
-"""S4: the authors' kernels through the layer, its initialisations, and kernel, scan and recurrence of one system."""
+"""S4: the authors' kernels through the layer, its initializations, and kernel, scan and recurrence of one system."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""S4D: the authors' kernels through the layer, its initialisations, and what holds for every mixer."""
+"""S4D: the authors' kernels through the layer, its initializations, and what holds for every mixer."""
 
 from pathlib import Path
 

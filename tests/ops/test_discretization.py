@@ -1,4 +1,4 @@
-"""Discretisations against float64 formulas, at ordinary and at tiny steps."""
+"""Discretizations against float64 formulas, at ordinary and at tiny steps."""
 
 import jax
 import jax.numpy as jnp

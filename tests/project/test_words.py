@@ -1,4 +1,4 @@
-"""No tracked file names a place of the machine it was written on, or a host that serves packages."""
+"""No tracked file names a place of the machine it was written on, or a host that serves packages; spelling."""
 
 import re
 import subprocess
@@ -14,6 +14,9 @@ FORBIDDEN = {
     "a folder beside the repository": r"\.\./" + r"shared\b",
     "a package host": "py" + r"pi\.org|python" + r"hosted|npm" + r"js\.org|conda" + r"\.anaconda",
     "a key": "BEGIN " + r"[A-Z ]*PRIVATE KEY|ssh-" + "rsa ",
+    # Spellings that codespell's dictionary lacks.
+    "a British spelling": r"\b(diagonal|discret|general|initial|linear|optim|parametr|regular|vector)"
+    + r"is(e|es|ed|ing|ations?)\b",
     "unfinished work": r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b",
 }
 
