@@ -21,7 +21,7 @@ TASK ?= listops
 JOBS ?= auto
 ARGS ?=
 
-.PHONY: help setup lock data test smoke test-gpu check docs reproduce-table table bench
+.PHONY: help setup lock data test test-thorough smoke test-gpu check docs reproduce-table table bench
 
 help: ## print this list
 	@echo "usage: make VERB [VARIABLE=value ...]"
@@ -46,8 +46,11 @@ lock: ## resolve both locks from pyproject.toml; needs Python 3.11 and 3.13
 data: $(READY) ## prepare the data sets found on this machine; ARGS="text image" for some of them
 	$(BENCH) data prepare $(or $(ARGS),all)
 
-test: $(READY) ## run every test; JOBS=2 processes, ARGS="tests/ops -x" for some of them
+test: $(READY) ## run the tests; JOBS=2 processes, ARGS="tests/ops -x" for some of them
 	$(RUN) -m pytest -n $(JOBS) --maxprocesses 8 $(ARGS)
+
+test-thorough: $(READY) ## run the tests that `make test` leaves out: more cases, faults, clusters, published sizes
+	$(RUN) -m pytest -n $(JOBS) --maxprocesses 8 -m "thorough and not gpu" $(ARGS)
 
 # A file or two of every layer: what breaks first with other versions of Python, JAX, Flax and Orbax.
 SMOKE := tests/ops/test_recurrence.py tests/interop tests/network/test_build.py tests/training/test_checkpoint.py tests/api

@@ -28,6 +28,7 @@ MODELS = list(
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_a_pass_ends_with_all_threads(group):
     names = MODELS[group::GROUPS]

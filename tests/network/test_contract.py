@@ -16,7 +16,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench import registry, testing
-from ssm_bench.config import experiment, experiment_names
+from ssm_bench.config import experiment, experiment_names, get_config
 from ssm_bench.data import spec, tasks
 from ssm_bench.data.task import LRA
 from ssm_bench.errors import UserError
@@ -117,31 +117,22 @@ def test_any_mixer_sits_in_any_scaffold(mixer, both, scaffold):
     # Either place of the norm meets every mixer and every scaffold.
     block = make_block(scaffold, mixer, both=both, prenorm=not both)
     assert isinstance(block.mixer, Mixer)
-    graph, variables = nnx.split(block)
-
-    @jax.jit
-    def run(variables, x):
-        """Outputs with NaN in the padding, and without; of a causal mixer in two chunks, and its states."""
-        block = nnx.merge(graph, variables)
-        whole = block(jnp.where(RAGGED[..., None], x, np.nan), RAGGED)
-        if not block.mixer.causal:
-            return whole, block(x, RAGGED), ()
-        before = block.initial_state(2)
-        first, state = block.extend(x[:, :2], before)
-        second, after = block.extend(x[:, 2:], state)
-        return whole, jnp.concatenate([first, second], 1), (before, after)
-
-    whole, other, states = run(variables, short_inputs())
+    run, x = jax.jit(lambda x: block(x, RAGGED)), short_inputs()
+    whole = run(jnp.where(RAGGED[..., None], x, np.nan))
     assert np.isfinite(whole[RAGGED]).all()
-    np.testing.assert_allclose(whole[RAGGED], other[RAGGED], rtol=TOLERANCE, atol=TOLERANCE)
-    if states:
-        before, after = states
-        assert jax.tree.map(shape_and_type, before) == jax.tree.map(shape_and_type, after)
-        if block.state_size is not None:
-            assert testing.real_numbers(after) == block.state_size
-    else:
+    if not block.mixer.causal:
+        np.testing.assert_allclose(whole[RAGGED], run(x)[RAGGED], rtol=TOLERANCE, atol=TOLERANCE)
         with pytest.raises(TypeError, match="no step mode"):
             block.initial_state(2)
+        return
+    extend, before = jax.jit(block.extend), block.initial_state(2)
+    first, state = extend(x[:, :2], before)
+    second, after = extend(x[:, 2:], state)
+    in_chunks = jnp.concatenate([first, second], 1)
+    np.testing.assert_allclose(whole[RAGGED], in_chunks[RAGGED], rtol=TOLERANCE, atol=TOLERANCE)
+    assert jax.tree.map(shape_and_type, before) == jax.tree.map(shape_and_type, after)
+    if block.state_size is not None:
+        assert testing.real_numbers(after) == block.state_size
 
 
 def shape_and_type(array):
@@ -314,7 +305,22 @@ def close(actual, desired):
     np.testing.assert_allclose(actual, desired, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@pytest.fixture(scope="module", params=[*((model, "text") for model in experiment_names()), ("s5", "retrieval")])
+def distinct(models):
+    """Models and whether an earlier one has the same mixer and scaffold, from which it differs in its settings."""
+    seen = set()
+    for model in models:
+        config = get_config(model, spec("text")).model
+        yield model, (config.mixer, config.scaffold) in seen
+        seen.add((config.mixer, config.scaffold))
+
+
+TOYS = [
+    pytest.param((model, "text"), marks=[pytest.mark.thorough] if alike else [])
+    for model, alike in distinct(experiment_names())
+]
+
+
+@pytest.fixture(scope="module", params=[*TOYS, ("s5", "retrieval")])
 def toy(request):
     """A toy-size model of every experiment on one task, and one with two documents an example."""
     model, task = request.param

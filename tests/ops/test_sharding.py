@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", ["batches", "sequences"])
 def test_two_devices_compute_their_parts(what):
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"

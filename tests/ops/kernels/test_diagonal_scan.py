@@ -45,7 +45,11 @@ def values_and_gradients(run, u, *system):
 @pytest.mark.parametrize(
     ("size", "programs"),
     # One segment of time; four, with steps that do not fill a chunk; one direction near the unit circle.
-    [((2, 8, 3, 8, 2, 0.9), 1), ((1, 29, 3, 12, 2, 0.9), 64), ((1, 128, 4, 3, 1, 0.9999), 4096)],
+    [
+        pytest.param((2, 8, 3, 8, 2, 0.9), 1, marks=pytest.mark.thorough),
+        ((1, 29, 3, 12, 2, 0.9), 64),
+        pytest.param((1, 128, 4, 3, 1, 0.9999), 4096, marks=pytest.mark.thorough),
+    ],
 )
 @pytest.mark.usefixtures("short_chunks")
 def test_values_and_gradients(monkeypatch, size, programs):
@@ -57,6 +61,7 @@ def test_values_and_gradients(monkeypatch, size, programs):
         np.testing.assert_allclose(ours, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("short_chunks")
 def test_activations_in_half_precision_keep_a_float32_state():
     u, *system = random_system(1, 64, 4, 4, 2, 0.9999)
@@ -67,7 +72,7 @@ def test_activations_in_half_precision_keep_a_float32_state():
         assert oracles.relative_error(ours.astype(expected.dtype), expected) < BFLOAT16
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.thorough)])
 def test_it_lowers_for_a_gpu(dtype):
     def run(v, log_a):
         return fused_states(v, log_a, 2).astype(jnp.float32).sum()

@@ -42,12 +42,17 @@ def random_system(shape, constant, dtype, modulus=0.9):
 @pytest.mark.parametrize(
     ("size", "constant", "dtype", "reverse"),
     [
-        (SMALL, False, "float32", False),
         (LONG, False, "float32", True),
-        (MANY, False, "complex64", False),
         (SMALL, True, "complex64", False),
-        (LONG, True, "complex64", True),
-        (MANY, True, "float32", False),
+        *(
+            pytest.param(*case, marks=pytest.mark.thorough)
+            for case in (
+                (SMALL, False, "float32", False),
+                (MANY, False, "complex64", False),
+                (LONG, True, "complex64", True),
+                (MANY, True, "float32", False),
+            )
+        ),
     ],
 )
 @pytest.mark.usefixtures("short_chunks")
@@ -76,7 +81,7 @@ def test_values_and_gradients(monkeypatch, size, constant, dtype, reverse):
         np.testing.assert_allclose(ours, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("complex64", marks=pytest.mark.thorough)])
 @pytest.mark.usefixtures("short_chunks")
 def test_near_the_unit_circle_every_state_is_that_of_the_loop(monkeypatch, dtype):
     monkeypatch.setattr(recurrence, "_PROGRAMS", 8)
@@ -96,7 +101,11 @@ def test_axes_after_time_may_be_many(monkeypatch):
 
 @pytest.mark.parametrize(
     ("constant", "dtype", "length", "backend"),
-    [(False, jnp.float32, 4001, "auto"), (False, jnp.complex64, 4096, "fused"), (True, jnp.complex64, 4096, "fused")],
+    [
+        (False, jnp.float32, 4001, "auto"),
+        pytest.param(False, jnp.complex64, 4096, "fused", marks=pytest.mark.thorough),
+        pytest.param(True, jnp.complex64, 4096, "fused", marks=pytest.mark.thorough),
+    ],
 )
 def test_it_lowers_for_a_gpu(monkeypatch, constant, dtype, length, backend):
     monkeypatch.setattr(backends, "kernels_run", lambda: True)

@@ -70,7 +70,12 @@ def both(begin):
     ("size", "programs", "begin"),
     # Fewer steps than are loaded ahead; steps that fill no chunk of 4; four segments, the last shorter; more than are
     # loaded together, all whole.
-    [((1, 1, 4), 1, "none"), ((2, 9, 6), 1, "some"), ((1, 29, 8), 4, "all"), ((1, 64, 4), 8, "none")],
+    [
+        pytest.param((1, 1, 4), 1, "none", marks=pytest.mark.thorough),
+        pytest.param((2, 9, 6), 1, "some", marks=pytest.mark.thorough),
+        ((1, 29, 8), 4, "all"),
+        pytest.param((1, 64, 4), 8, "none", marks=pytest.mark.thorough),
+    ],
 )
 @pytest.mark.usefixtures("x64", "short_chunks")
 def test_values_and_gradients(monkeypatch, size, programs, begin):
@@ -94,6 +99,7 @@ def test_decays_near_one_are_not_rounded(monkeypatch):
     assert oracles.relative_error(fused(*arguments), exact) < LONG_MEMORY
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("short_chunks")
 def test_activations_in_half_precision_keep_a_float32_state(monkeypatch):
     monkeypatch.setattr(rg_lru_kernel, "_PROGRAMS", 2)
@@ -107,7 +113,9 @@ def test_activations_in_half_precision_keep_a_float32_state(monkeypatch):
         assert oracles.relative_error(ours.astype(jnp.float32), expected) < BFLOAT16
 
 
-@pytest.mark.parametrize(("dtype", "length"), [(jnp.float32, 4096), (jnp.bfloat16, 4001)])
+@pytest.mark.parametrize(
+    ("dtype", "length"), [(jnp.float32, 4096), pytest.param(jnp.bfloat16, 4001, marks=pytest.mark.thorough)]
+)
 def test_it_lowers_for_a_gpu(monkeypatch, dtype, length):
     monkeypatch.setattr(backends, "kernels_run", lambda: True)
     x, h0 = jax.ShapeDtypeStruct((2, length, 64), dtype), jax.ShapeDtypeStruct((2, 64), jnp.float32)

@@ -72,10 +72,15 @@ def group(request, monkeypatch):
 @pytest.mark.parametrize(
     ("group", "number", "length", "channels", "states", "gate", "softplus"),
     [
-        (1, "real", 37, 24, 16, True, True),
         (3, "real", 37, 24, 16, True, True),
-        (16, "real", 13, 16, 64, False, False),
-        (3, "complex", 19, 12, 8, True, True),
+        *(
+            pytest.param(*case, marks=pytest.mark.thorough)
+            for case in (
+                (1, "real", 37, 24, 16, True, True),
+                (16, "real", 13, 16, 64, False, False),
+                (3, "complex", 19, 12, 8, True, True),
+            )
+        ),
     ],
     indirect=["group"],
 )
@@ -94,6 +99,7 @@ def test_values_and_gradients_equal_the_reference(group, number, length, channel
         np.testing.assert_allclose(found, expected[name], rtol=TOLERANCE, atol=TOLERANCE * scale, err_msg=name)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("short_chunks")
 def test_the_rows_of_a_batch_are_taken_a_few_at_a_time(monkeypatch):
     # Two of five: the last run takes one that is done, and leaves it as it is.
@@ -113,6 +119,7 @@ def test_values_equal_a_plain_loop(number):
         assert oracles.relative_error(found, expected) < FLOAT32
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("short_chunks")
 def test_bfloat16_inputs_keep_a_float32_state():
     problem = narrowed(random_problem(4, 2, 21, 8, 16))
@@ -129,7 +136,13 @@ def test_bfloat16_inputs_keep_a_float32_state():
 
 
 @pytest.mark.parametrize(
-    ("group", "number"), [(1, jnp.float32), (3, jnp.bfloat16), (16, jnp.complex64)], indirect=["group"]
+    ("group", "number"),
+    [
+        (1, jnp.float32),
+        pytest.param(3, jnp.bfloat16, marks=pytest.mark.thorough),
+        pytest.param(16, jnp.complex64, marks=pytest.mark.thorough),
+    ],
+    indirect=["group"],
 )
 def test_the_kernel_lowers_for_a_gpu(group, number):
     real, state = (jnp.float32, number) if number == jnp.complex64 else (number, jnp.float32)
@@ -155,6 +168,7 @@ def test_single_precision_stays_so_where_double_is_allowed():
         assert gradient.dtype == problem[name].dtype == jnp.float32, name
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("short_chunks")
 def test_under_vmap():
     problem = narrowed(random_problem(5, 2, 19, 8, 4))
