@@ -209,6 +209,13 @@ SETTINGS = (
         "segment, carries the states, and cuts their gradient between segments; 0: whole sequences.",
         SIZE,
     ),
+    Setting(
+        "train.divide",
+        "batch",
+        "What several devices (--devices) divide among them: the examples of a batch, or the time axis of every "
+        "sequence; results differ by rounding only.",
+        choices=("batch", "time"),
+    ),
     Setting("train.published_steps", 0, "Steps of the recipe; 0: the task has no recipe.", SIZE),
     Setting("train.steps", 0, "Steps of this run; 0: those of the recipe.", COUNT),
     Setting("train.evaluations", 20, "Evaluations on the validation split, evenly spaced.", COUNT),
@@ -486,6 +493,24 @@ def leaves(tree: dict[str, Any], joint: str = ".", prefix: str = "") -> dict[str
 def divisors(number: int) -> str:
     """The divisors of a positive number, in words for an error message."""
     return ", ".join(str(n) for n in range(1, number + 1) if number % n == 0)
+
+
+def check_allowed(config: ConfigDict, allowed: Mapping[str, Sequence[Any]], where: str) -> None:
+    """Checks several settings, of which a configuration may lack options of mixers.
+
+    Args:
+        config: the configuration.
+        allowed: full name -> the values allowed.
+        where: the condition under which no other values are, for the message.
+
+    Raises:
+        SettingError: the value of one of them is not allowed.
+    """
+    settings = leaves(config.to_dict())
+    for name, values in allowed.items():
+        if name in settings and settings[name] not in values:
+            words, seen = (" or ".join(str(each).lower() for each in some) for some in (values, (settings[name],)))
+            raise SettingError(name, f"must be {words} where {where}; got {seen}")
 
 
 def check_choice(setting: str, value: Any, allowed: Sequence[str]) -> None:

@@ -86,6 +86,7 @@ def write(
     operation: str = "",
     config: ConfigDict | None = None,
     overrides: Mapping[str, str] | None = None,
+    devices: int = 1,
 ) -> Path:
     """Writes the record of a benchmark and returns its path.
 
@@ -101,8 +102,9 @@ def write(
         operation: the operation, if one was timed.
         config: what ran; its hash is recorded.
         overrides: settings that differ from the published recipe, by the names of their flags.
+        devices: number of devices that one measurement used.
     """
-    device = provenance.device() | {"shared": provenance.shared()}
+    device = provenance.device(devices) | {"shared": provenance.shared()}
     if config is not None and config.model.precision != "float32":
         default_name += f"-{config.model.precision}"
     record: SpeedRecord = validate_speed(

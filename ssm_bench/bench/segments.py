@@ -1,4 +1,4 @@
-"""Time and memory of a training step on one long sequence: whole, and in segments with a carried state."""
+"""Time and memory of a training step on one long sequence: whole, in segments, and divided among devices."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ from ssm_bench.bench import stream
 from ssm_bench.bench.recording import Findings, sizes_of
 from ssm_bench.data import Dataset
 from ssm_bench.training import provenance, segments
+from ssm_bench.training.devices import put
 from ssm_bench.training.run import make_program, out_of_memory
-from ssm_bench.training.sources import DeviceData
 from ssm_bench.training.stop import Stop
 
 #: Positions of the examples that are opened; those that are timed are made on the device.
@@ -41,33 +41,38 @@ def measure_segments(
     lengths: Sequence[int],
     *,
     segment: int,
+    devices: int = 1,
     repeats: int,
     stop: Stop,
     begin: Callable[[int, int], None],
     end: Callable[[int, int, Findings], None],
 ) -> Findings:
-    """Times a training step at each length, in segments and on the whole sequence.
+    """Times a training step at each length: in segments and at once, or at once on several devices (`train.divide`).
 
     Args:
         config: from `make_streamed`, resolved by `open_data`; its length and segment are changed.
         dataset: its data, which say no more than what the task is.
         lengths: of the sequence, growing.
         segment: positions of a segment.
+        devices: number of devices that divide the time axis; more than one: nothing is timed in segments.
         repeats: steps that are timed after a first one; the median counts.
         stop: no measurement is started after its deadline.
         begin: called with each length and its segment, 0 for the whole sequence, before it is timed.
         end: called with both and the findings so far.
 
     Returns:
-        step_ms, tokens_per_second, temporary_bytes and compile_seconds, at the shape (length, segment) for segments and
-        (length,) for whole sequences. A step that would not fit into the free memory has no time, and a note says so.
+        step_ms, tokens_per_second, temporary_bytes of one device and compile_seconds, at the shape (length, segment)
+        for segments and (length,) for whole sequences. A step that would not fit into the free memory has no time, and
+        a note says so.
 
     Raises:
-        SettingError: as `training.segments.check` and `check_model`.
+        SettingError: as `check` and `check_model` of `training.segments`, and `check_parts` of `training.devices`.
+        UserError: there are fewer devices.
     """
     findings = Findings()
+    config.train.divide = "time" if devices > 1 else "batch"
     for length in lengths:
-        for size in (segment, 0):
+        for size in (0,) if devices > 1 else (segment, 0):
             if reason := stop.reason():
                 findings.notes.append(f"no time from {length} on: {reason}")
                 return findings
@@ -79,7 +84,7 @@ def measure_segments(
             shape = (length, size) if size else (length,)
             words = f"{length} in segments of {size}" if size else f"{length} at once"
             try:
-                found, fits = _measure_step(config, dataset, length, repeats)
+                found, fits = _measure_step(config, dataset, length, devices, repeats)
             except (jax.errors.JaxRuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
@@ -92,10 +97,13 @@ def measure_segments(
     return findings
 
 
-def _measure_step(config: ConfigDict, dataset: Dataset, length: int, repeats: int) -> tuple[dict[str, float], bool]:
+def _measure_step(
+    config: ConfigDict, dataset: Dataset, length: int, devices: int, repeats: int
+) -> tuple[dict[str, float], bool]:
     """The metrics of a step at that length, without times where it does not fit, and whether it fits."""
-    program = make_program(config, dataset)
+    program = make_program(config, dataset, devices=devices)
     state, data = program.initial_state(), _data(dataset, config.train.batch_size, length)
+    data = put(data, program.placement.whole)
     batches = np.arange(config.train.batch_size, dtype=np.int32)[None]
     arguments = (data, batches, np.zeros(1, np.int32))
     begun = time.perf_counter()
@@ -117,14 +125,13 @@ def _measure_step(config: ConfigDict, dataset: Dataset, length: int, repeats: in
     return found, True
 
 
-def _data(dataset: Dataset, batch: int, length: int) -> DeviceData:
+def _data(dataset: Dataset, batch: int, length: int) -> dict[str, np.ndarray]:
     """Examples of that length, whose content changes no time."""
     count = dataset.documents.shape[1]
-    arrays = {
+    return {
         "tokens": np.resize(np.array([0, 1], np.uint8), (batch * count, length)),
         "lengths": np.full(batch * count, length, np.int32),
         "documents": np.arange(batch * count, dtype=np.int32).reshape(batch, count),
         "labels": np.zeros(batch, np.int32),
         "numbers": np.arange(batch, dtype=np.int32),
     }
-    return jax.device_put(arrays)

@@ -50,6 +50,11 @@ class HGRN(RecurrentMixer):
         """
         super().__init__(lambda: HGRNCell(d_model, complex_states, depth, rngs), bidirectional=bidirectional)
 
+    @property
+    def divides_time(self) -> bool:
+        """True in one direction: reversing sequences of different lengths moves positions between devices."""
+        return self.causal
+
 
 class HGRNCell(nnx.Module):
     """The layer in one direction, with its parameters."""

@@ -74,6 +74,11 @@ class RGLRU(RecurrentMixer):
 
         super().__init__(cell, bidirectional=bidirectional)
 
+    @property
+    def divides_time(self) -> bool:
+        """True in one direction: reversing sequences of different lengths moves positions between devices."""
+        return self.causal
+
     def eigenvalues(self, x: Float[Array, "b l h"]) -> Float[Array, "b l h"]:
         """a_t at each position, (b, l, h)."""
         return self.forward.decays(x)

@@ -32,6 +32,11 @@ class DiagonalMixer(Mixer):
         log_a, B, C = self._system()
         return self._with_feedthrough(ops.diagonal_ssm(x, log_a, B, C[0] if self.causal else C), x)
 
+    @property
+    def divides_time(self) -> bool:
+        """True: the recurrence is all that relates positions."""
+        return True
+
     def initial_state(self, batch: int) -> Complex[Array, "{batch} states"]:
         """Zeros (b, states), complex."""
         if not self.causal:

@@ -111,6 +111,11 @@ class ShortConv(nnx.Module):
         """(b, l, w) -> (b, l, w), with zeros before the first and after the last position."""
         return self._slide(x, self.kernel.shape[0] - 1 - self.ahead, self.ahead).astype(x.dtype)
 
+    @property
+    def divides_time(self) -> bool:
+        """True: devices exchange the neighbors of their first and last positions."""
+        return True
+
     def _slide(self, x: Array, before: int, after: int) -> Array:
         kernel = self.kernel[...]
         length = x.shape[1] + before + after - (len(kernel) - 1)

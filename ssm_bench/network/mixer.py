@@ -52,6 +52,14 @@ class Mixer(nnx.Module, abc.ABC):
     #: True if each output depends on the present and earlier inputs only, so that step mode exists.
     causal: bool
 
+    @property
+    def divides_time(self) -> bool:
+        """Whether devices that divide the time axis among them (`train.divide`) exchange no more than states.
+
+        Operations on single positions and `ops.linear_recurrence` allow this.
+        """
+        return False
+
     @abc.abstractmethod
     def __call__(
         self, x: Float[Array, "b l h"], mask: Bool[Array, "b l"] | None = None, *, key: PRNGKeyArray | None = None

@@ -79,6 +79,7 @@ def linear_recurrence(
         from ssm_bench.ops.sequence_parallel import divided_recurrence
 
         state = jnp.zeros_like(b[:, 0]) if h0 is None else jnp.broadcast_to(h0, (len(b), *b.shape[2:]))
+        coefficient = jnp.broadcast_to(coefficient, b.shape[2:] if constant else b.shape)
         options = {"logarithmic": logarithmic, "reverse": reverse, "backend": backend}
         return divided_recurrence(coefficient.astype(dtype), b.astype(dtype), state.astype(dtype), **options)
     path = FastPath(

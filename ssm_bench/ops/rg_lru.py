@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from ssm_bench.ops.backends import FastPath, choose_backend
 from ssm_bench.ops.precision import MAX_ROOT_DERIVATIVE
 from ssm_bench.ops.recurrence import linear_recurrence
-from ssm_bench.ops.sharding import per_device
+from ssm_bench.ops.sharding import per_device, sequence_devices
 
 
 def rg_lru(
@@ -61,8 +61,8 @@ def rg_lru(
         needs="a float32 state from float32 or bfloat16 inputs",
         given=f"{dtype.name} from {' and '.join(sorted(types))}",
         fits=dtype == jnp.float32 and types <= {"float32", "bfloat16"},
-        # A warp is too wide for channels that come in ones and twos.
-        worth=x.shape[2] % 8 == 0,
+        # A warp is too wide for channels that come in ones and twos; the kernel reads whole sequences.
+        worth=x.shape[2] % 8 == 0 and sequence_devices() == 1,
     )
     backend = choose_backend(backend, path)
     if backend == "fused":

@@ -13,7 +13,7 @@ from typing import Any
 from ssm_bench.config import base_config, leaves, merged
 
 #: Sections and settings that are not part of a recipe: they change no result, or are another part of the path.
-NOT_NAMED = ("report", "seed", "preset", "model.scan_layers", "train.data_on")
+NOT_NAMED = ("report", "seed", "preset", "model.scan_layers", "train.data_on", "train.divide")
 
 #: Setting -> the value at which it is left out of a hash, if this is not its default.
 #:

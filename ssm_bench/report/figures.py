@@ -143,7 +143,7 @@ def _segment_figures(records: Iterable[SpeedRecord]) -> dict[str, Figure]:
         for record in of_place:
             changed = [f"--{name}={value}" for name, value in record.overrides.items() if (name, value) not in common]
             for segment in sorted({tuple(shape[1:]) for shape in record.shapes("temporary_bytes")}):
-                how = f"segments of {segment[0]:,}" if segment else "whole"
+                how = f"segments of {segment[0]:,}" if segment else speed.whole(record)
                 part = [m for m in record.measurements if tuple(m.shape[1:]) == segment]
                 lines[", ".join([record.model or "", *changed, how])] = structs.replace(record, measurements=part)
         settings = [f"--{name}={value}" for name, value in sorted(common)]

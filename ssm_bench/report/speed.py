@@ -303,6 +303,11 @@ SEGMENT_HEADS = (
 )
 
 
+def whole(record: SpeedRecord) -> str:
+    """How `bench segments` computed whole sequences: "whole", with the number of devices if there were several."""
+    return "whole" if record.device.count == 1 else f"whole, {record.device.count} devices"
+
+
 def _segments(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
     """A row for each length of each `bench segments`, in segments and at once; one that did not fit has no time."""
     for record in records:
@@ -315,7 +320,7 @@ def _segments(records: Sequence[SpeedRecord]) -> Iterator[list[str]]:
                 md(record.task or ""),
                 activations(record),
                 f"{length:,}",
-                f"{segment[0]:,}" if segment else "whole",
+                f"{segment[0]:,}" if segment else whole(record),
                 link(record, short(record.value("step_ms", shape=shape))),
                 short(record.value("tokens_per_second", shape=shape)),
                 _bytes(record.value("temporary_bytes", shape=shape)),

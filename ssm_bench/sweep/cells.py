@@ -20,7 +20,7 @@ from ssm_bench.sweep.recipe import resolve, when_opened
 from ssm_bench.training import checkpoint, provenance, tracking
 from ssm_bench.training.checkpoint import UnderWay, lock_file
 from ssm_bench.training.checks import writable
-from ssm_bench.training.devices import check_batch
+from ssm_bench.training.devices import check_shares
 from ssm_bench.training.identity import recipe
 from ssm_bench.training.outcome import Outcome
 from ssm_bench.training.recording import make_record
@@ -279,7 +279,7 @@ def check(wanted: Sequence[Cell], runner: Runner) -> None:
         if runner.seconds is not None:
             check_budget(config)
         if runner.devices > 1:
-            check_batch(config.train, runner.devices)
+            check_shares(config, runner.devices)
     writable(runner.results, runner.checkpoints)
     provenance.note()
 

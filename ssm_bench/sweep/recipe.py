@@ -13,6 +13,7 @@ from ssm_bench.errors import ArgumentError, SettingError, UserError, unknown_cho
 from ssm_bench.network.build import SLOTS, options_of
 from ssm_bench.report import published
 from ssm_bench.sweep.presets import PRESETS, default_data, set_share
+from ssm_bench.training.devices import check_division
 from ssm_bench.training.segments import check as check_segments
 
 #: Options with the same meaning in every mixer. They are kept when another mixer replaces that of a recipe; all others
@@ -39,7 +40,7 @@ FLAGS = {
 #: Settings that may change without changing the recipe or its schedule.
 FREE_ALWAYS = (
     *("train.evaluations", "train.chunk", "train.lengths", "train.eval_batch_size", "train.norm_batches"),
-    *("train.data_on", "train.accumulate"),
+    *("train.data_on", "train.accumulate", "train.divide"),
     "model.precision",
 )
 
@@ -146,6 +147,7 @@ def resolve(
             f"{divisors(config.train.batch_size)}; got {config.train.accumulate}",
         )
     check_segments(config)
+    check_division(config)
     if wanted.kind != "tokens" or protocol == "paper":
         # It has no effect there, and must not change the name of the run.
         config.train.lengths = 1

@@ -146,7 +146,7 @@ class Pretrained:
         """
         before, now = leaves(self.record["config"]), leaves(config.to_dict())
         for name in sorted({*before, *now}):
-            if not name.startswith(("report.", "train.data_on")) and before.get(name) != now.get(name):
+            if not name.startswith(("report.", "train.data_on", "train.divide")) and before.get(name) != now.get(name):
                 raise UserError(
                     f"{self.folder} holds weights with {name} {before.get(name)!r}, not {now.get(name)!r}: "
                     "choose another folder with --out, or replace them with --rerun"

@@ -176,10 +176,12 @@ def with_objective(config: ConfigDict, kind: str, objective: str, mask_rate: flo
         mask_rate: share of hidden positions; None: the recipe's, or that of MASK_RATES.
 
     Raises:
-        SettingError: the configuration has gradient accumulation or segments.
+        SettingError: the configuration has gradient accumulation, segments or a divided time axis.
     """
     if config.train.segment:
         raise SettingError("train.segment", f"must be 0 in a pretraining; got {config.train.segment}")
+    if config.train.divide != "batch":
+        raise SettingError("train.divide", f"must be batch in a pretraining; got {config.train.divide}")
     if config.train.accumulate > 1:
         what = "must be 1 in a pretraining, whose loss is a mean over the predicted positions of the whole batch; got"
         raise SettingError("train.accumulate", f"{what} {config.train.accumulate}")

@@ -18,7 +18,7 @@ from ssm_bench.record import RunRecord, store
 from ssm_bench.training import provenance
 from ssm_bench.training.checkpoint import Checkpoints, lock_file, reserved
 from ssm_bench.training.checks import check_sizes, writable
-from ssm_bench.training.devices import check_batch, place
+from ssm_bench.training.devices import check_parts, check_shares, place
 from ssm_bench.training.identity import name_of
 from ssm_bench.training.loop import Tell, Trainer
 from ssm_bench.training.optimizer import make_optimizer
@@ -77,7 +77,7 @@ def make_program(
     Args:
         config: resolved by `open_data`.
         dataset: its data.
-        devices: how many share every batch.
+        devices: how many share every batch, or every sequence.
         init: gives a new model its initial values; None: those of its constructor.
 
     Raises:
@@ -85,6 +85,7 @@ def make_program(
     """
     network = make_model(config, dataset)
     check_model(network, config)
+    check_parts(network, config)
     model = split(network)
     model = init(model) if init else model
     optimizer = make_optimizer(config.optimizer, config.train.steps, model.roles)
@@ -97,7 +98,7 @@ def make_program(
         # Configurations of records may be older than these settings.
         accumulate=config.train.get("accumulate", 1),
         segment=config.train.get("segment", 0),
-        placement=place(devices),
+        placement=place(devices, config.train.get("divide", "batch")),
     )
 
 
@@ -114,10 +115,10 @@ def make_trainer(
     `make` makes the compiled programs, with the arguments of `make_program`.
 
     Raises:
-        UserError: as `make_program`, `check_sizes`, `check_batch` and `Together`.
+        UserError: as `make_program`, `check_sizes`, `check_shares` and `Together`.
     """
     check_sizes(config, dataset)
-    check_batch(config.train, devices)
+    check_shares(config, devices)
     programs = [make(with_seed(config, seed), dataset, devices=devices) for seed in seeds or [config.seed]]
     shared = {
         "source": source_of(dataset, programs[0].placement, config.train.data_on),
@@ -259,14 +260,15 @@ def check_record(configs: Sequence[ConfigDict], dataset: Dataset, results: Path,
 def earlier(config: ConfigDict, dataset: Dataset, results: Path, *, devices: int = 1) -> RunRecord | None:
     """The record of a finished run of this configuration on these data, if there is one.
 
-    A run that ran out of memory is finished on as many devices of the same kind; others may have more.
+    A run that ran out of memory is finished on as many devices of the same kind that divide the same axis.
     """
     name = name_of(config, dataset.card["checksum"])
     found = store.find(results, config.preset, config.task.name, config.model.name, name)
     if found is None or found.status not in FINISHED or found.data.checksum != dataset.card["checksum"]:
         return None
     here = provenance.device(devices)
-    elsewhere = (found.device.kind, found.device.count) != (here["kind"], here["count"])
+    before = (found.device.kind, found.device.count, found.config["train"].get("divide", "batch"))
+    elsewhere = before != (here["kind"], here["count"], config.train.divide)
     return None if found.status == "oom" and elsewhere else found
 
 

@@ -71,9 +71,9 @@ class Scorer:
         if program.ragged and config.train.lengths > 1 and config.protocol != "paper":
             self.padded = padded_lengths(lengths, config.train.lengths)
         self.order = TrainingOrder(splits["train"], lengths, batch=self.batch, seed=config.seed, padded=self.padded)
-        longest, devices = max(len(examples) for examples in splits.values()), program.placement.devices
+        longest, shares = max(len(examples) for examples in splits.values()), program.placement.shares
         wanted = config.train.eval_batch_size or self.batch // config.train.accumulate
-        self.eval_batch = math.ceil(min(wanted, longest) / devices) * devices
+        self.eval_batch = math.ceil(min(wanted, longest) / shares) * shares
         self.outcome = Outcome(checksum=checksum)
         self.outcomes = [self.outcome]
         self.origin = origin

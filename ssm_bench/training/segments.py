@@ -18,6 +18,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from ssm_bench import registry
+from ssm_bench.config import check_allowed
 from ssm_bench.errors import SettingError
 from ssm_bench.network.backbone import Classifier, as_documents
 from ssm_bench.network.mixer import Mixer, WholeMixer
@@ -40,13 +41,9 @@ def check(config: ConfigDict) -> None:
     """
     if not config.train.segment:
         return
-    settings = {f"{section}.{name}": value for section in ("model", "mixer") for name, value in config[section].items()}
     # Masks inside a mixer are drawn for whole sequences.
-    allowed = ALLOWED | {name: (0,) for name in settings if name.startswith("mixer.") and name.endswith("dropout")}
-    for name, values in allowed.items():
-        if name in settings and settings[name] not in values:
-            words, seen = (" or ".join(str(each).lower() for each in some) for some in (values, (settings[name],)))
-            raise SettingError(name, f"must be {words} where train.segment is not 0; got {seen}")
+    undropped = {f"mixer.{name}": (0,) for name in config.mixer if name.endswith("dropout")}
+    check_allowed(config, ALLOWED | undropped, "train.segment is not 0")
     if issubclass(registry.subclass("mixers", config.model.mixer, Mixer), WholeMixer):
         what = f"needs a causal mixer, which {config.model.mixer} is not: it must be 0; got {config.train.segment}"
         raise SettingError("train.segment", what)

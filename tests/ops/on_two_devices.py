@@ -133,6 +133,8 @@ def compare_sequences():
     for reverse in (False, True):
         varying = lambda a, b, h0, reverse=reverse: ops.linear_recurrence(a, b, h0=h0, reverse=reverse)  # noqa: E731
         compare_in_time(varying, (True, True, False), a, u, normal(3, 8), mesh=BOTH)
+        constant = lambda a, b, h0, reverse=reverse: ops.linear_recurrence(a, b, h0=h0, reverse=reverse)  # noqa: E731
+        compare_in_time(constant, (False, True, False), a[0, 0], u, normal(3, 8))
     shared = lambda a, b: ops.linear_recurrence(a, b, backend="associative")  # noqa: E731
     compare_in_time(shared, (True, True), a[:1, :, :1], u)
     B, C = (normal(*shape) + 1j * normal(*shape) for shape in ((4, 8), (2, 8, 4)))

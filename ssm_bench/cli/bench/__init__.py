@@ -16,6 +16,7 @@ EXAMPLE = """examples:
   ssm-bench bench compare --model s5 --task listops
   ssm-bench bench length --models s5,s4d,transformer --lengths 256,1024,4096,16384
   ssm-bench bench segments --models s5,lru --lengths 16384,131072,1048576 --segment 4096
+  ssm-bench bench segments --models s5,lru --lengths 16384,131072,1048576 --devices 2
   ssm-bench bench scan --op selective_scan --backends auto,associative
   ssm-bench bench stream --models s5,lru,transformer --lengths 1024,16384,1048576
   ssm-bench bench compile --model s5 --task text
@@ -23,8 +24,9 @@ EXAMPLE = """examples:
 step times the training step, alone and in the loop. epoch counts the sequences a second over an epoch of real data,
 whose documents differ in length. compare times the step with each of several backends, in one run. length times it
 against the length of the input, with as many tokens in every batch. segments times it on one long sequence, at once
-and in segments with a carried state (train.segment), with the causal version of each model. scan times one operation,
-forward and with its gradient, and says how exact it is. stream times a token against its position in a single stream,
+and in segments with a carried state (train.segment), with the causal version of each model; with --devices, at once on
+several devices, which divide the time axis (train.divide). scan times one operation, forward and with its gradient, and
+says how exact it is. stream times a token against its position in a single stream,
 with the causal version of each model; the Transformer keeps a cache of the whole stream. compile times how long the
 programs of a run take to trace, lower and compile without a cache; with --steps also a step.
 Sizes are the published ones on synthetic data; --config.x.y=value changes those of models, --shapes those of scan.
@@ -50,6 +52,7 @@ ONLY = {
     "lengths": ("length", "segments", "stream"),
     "tokens": ("length",),
     "segment": ("segments",),
+    "devices": ("segments",),
     "op": ("scan",),
     "shapes": ("scan",),
     "backends": ("scan", "compare"),
@@ -60,7 +63,7 @@ ONLY = {
 }
 
 #: What stands for a flag that was not given.
-UNGIVEN = {"tokens": 65536, "segment": 4096, "data": "real", "seeds": 1}
+UNGIVEN = {"tokens": 65536, "segment": 4096, "devices": 1, "data": "real", "seeds": 1}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tokens", type=int, help=f"in a batch of length (default: {UNGIVEN['tokens']})")
     parser.add_argument("--segment", type=int, help=f"positions, of segments (default: {UNGIVEN['segment']})")
+    parser.add_argument("--devices", type=int, help="of segments: devices that divide the time axis (default: 1)")
     parser.add_argument("--op", default="", help="of scan: selective_scan, rg_lru, linear_recurrence, diagonal_ssm")
     parser.add_argument("--shapes", type=_options.names, default=[], help="of scan: sizes, like 32x4096x256x64,...")
     parser.add_argument("--backends", type=_options.names, default=[], help="of scan, compare: auto,associative")
@@ -110,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
     for flag, kinds in ONLY.items():
         if options.what not in kinds and getattr(options, flag):
             raise UserError(f"bench {options.what} takes no --{flag}; it is for {', '.join(kinds)}")
-    for flag in ("steps", "repeats", "tokens", "segment", "seeds"):
+    for flag in ("steps", "repeats", "tokens", "segment", "devices", "seeds"):
         if (given := getattr(options, flag)) is not None and given < 1:
             raise UserError(f"--{flag} must be at least 1; got {given}")
     for name, value in (UNGIVEN | {"steps": 100} | DEFAULTS.get(options.what, {})).items():

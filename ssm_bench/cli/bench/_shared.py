@@ -127,9 +127,9 @@ def write(options: argparse.Namespace, findings: Any, default_name: str, **what:
     print(f"written to {path}")
 
 
-def device_words() -> str:
+def device_words(devices: int = 1) -> str:
     """Number and kind of the devices."""
     from ssm_bench.training import provenance
 
-    device = provenance.device()
+    device = provenance.device(devices)
     return f"{device['count']} x {device['kind']}"

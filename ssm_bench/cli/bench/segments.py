@@ -1,4 +1,4 @@
-"""`ssm-bench bench segments`: the training step on one long sequence, whole and in segments."""
+"""`ssm-bench bench segments`: the training step on one long sequence: whole, in segments, on several devices."""
 
 import argparse
 from functools import partial
@@ -12,7 +12,11 @@ def run(options: argparse.Namespace) -> int:
     """Times, prints and records every model."""
     if not options.models:
         raise UserError("bench segments takes --models, like s5,lru")
-    lengths = _shared.lengths_of(options)
+    lengths, devices = _shared.lengths_of(options), options.devices
+    if devices > 1 and options.segment != UNGIVEN["segment"]:
+        raise UserError(f"--segment is for one device, but --devices divides whole sequences; got {devices}")
+    if undivided := [length for length in lengths if length % devices]:
+        raise UserError(f"--lengths must be multiples of --devices, here {devices}; got {undivided[0]}")
     _options.prepare_jax(cache=options.compilation_cache)
     from ssm_bench.bench import segments
     from ssm_bench.bench.recording import Findings
@@ -46,13 +50,14 @@ def run(options: argparse.Namespace) -> int:
                 if screen.live:
                     screen.update(f"{model}: {length:,} tokens, {f'segments of {size:,}' if size else 'whole'}")
 
-            print(f"{model} on {options.task}, one sequence a step, {_shared.device_words()}")
+            print(f"{model} on {options.task}, one sequence a step, {_shared.device_words(devices)}")
             print(f"  {'length':>9}  {'segment':>9}  {'ms a step':>12}  {'temporary bytes':>16}")
             found = segments.measure_segments(
                 config,
                 dataset,
                 lengths,
                 segment=options.segment,
+                devices=devices,
                 repeats=options.repeats,
                 stop=stop,
                 begin=begin,
@@ -64,7 +69,9 @@ def run(options: argparse.Namespace) -> int:
                 name = _shared.name_of(options, model)
                 if options.segment != UNGIVEN["segment"]:
                     name += f"-{options.segment}"
-                _shared.write(options, found, name, model=model, config=config)
+                if devices > 1:
+                    name += f"-{devices}-devices"
+                _shared.write(options, found, name, model=model, config=config, devices=devices)
             if stop.reason():
                 break
     return 0
