@@ -46,7 +46,7 @@ def test_a_second_kind_of_device_gets_a_record_beside_the_first(tmp_path, monkey
     device = provenance.device()
     arguments = ["bench", "scan", "--op", "rg_lru", "--shapes", "2x20x3", "--results", str(tmp_path)]
     for kind in ("A", "B", "B"):
-        monkeypatch.setattr(provenance, "device", lambda kind=kind: device | {"kind": kind})
+        monkeypatch.setattr(provenance, "device", lambda used=1, kind=kind: device | {"kind": kind})
         assert main(arguments) == 0
     assert main([*arguments, "--name", "mine"]) == 0
     names = {record.name: record.device.kind for record in store.read_all_speed(tmp_path)}
