@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,8 +60,7 @@ def divided_recurrence(
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def _part(a: Array, b: Array, h0: Array, logarithmic: bool, reverse: bool, backend: str) -> Array:
     """The states of the part of this device; `h0` is the state before the whole sequence."""
-    coefficient, log_a = (None, a) if logarithmic else (a, None)
-    solve = partial(linear_recurrence, coefficient, log_a=log_a, reverse=reverse, backend=backend)
+    solve = partial(_solve, a, logarithmic=logarithmic, reverse=reverse, backend=backend)
     states = solve(b)
     if a.ndim == b.ndim:
         decay = solve(jnp.zeros_like(b), h0=jnp.ones_like(h0))
@@ -75,6 +75,11 @@ def _part(a: Array, b: Array, h0: Array, logarithmic: bool, reverse: bool, backe
     return states + decay * before[:, None]
 
 
+def _solve(a: Array, b: Array, *, logarithmic: bool, **options: Any) -> Array:
+    """`linear_recurrence` with `a` or its logarithm."""
+    return linear_recurrence(None if logarithmic else a, b, log_a=a if logarithmic else None, **options)
+
+
 def _powers(a: Array, length: int, logarithmic: bool, reverse: bool) -> Array:
     """a, a^2, ..., a^length as (1, length, ...), or in the opposite order with `reverse`.
 
@@ -85,8 +90,7 @@ def _powers(a: Array, length: int, logarithmic: bool, reverse: bool) -> Array:
 
     def powers(a: Array, count: int) -> Array:
         """The first `count` powers (1, count, ...)."""
-        coefficient, log_a = (None, a) if logarithmic else (a, None)
-        return linear_recurrence(coefficient, jnp.zeros((1, count, *a.shape), a.dtype), log_a=log_a, h0=one)
+        return _solve(a, jnp.zeros((1, count, *a.shape), a.dtype), logarithmic=logarithmic, h0=one)
 
     step = inner * a if logarithmic else jax.lax.integer_pow(a, inner)
     blocks = jnp.concatenate([one[:, None], powers(step, length // inner)[:, :-1]], axis=1)

@@ -230,6 +230,11 @@ def test_segments_have_a_row_for_each_length_and_way_and_a_figure():
         record(f"segments-{m}", found, benchmark="segments", model=m, task="text", overrides=overrides | extra)
         for m, extra in (("s5", {"config.mixer.blocks": "1"}), ("lru", {}))
     ]
+    both = {"platform": "gpu", "kind": H100, "count": 2, "shared": False}
+    found = at((1024,), {"step_ms": 1.0, "temporary_bytes": 2**29})
+    changes = {"model": "lru", "task": "text", "overrides": overrides, "device": both}
+    records.append(record("segments-lru-2-devices", found, benchmark="segments", **changes))
+    assert rows(speed.blocks(records[2:])["speed-segments"])[0][3:5] == ["1,024", "whole, 2 devices"]
     shown = rows(speed.blocks(records[:1])["speed-segments"])
     assert [row[3:6] for row in shown] == [
         ["1,024", "whole", "[2](../results/speed/segments-s5.json)"],
@@ -237,7 +242,12 @@ def test_segments_have_a_row_for_each_length_and_way_and_a_figure():
         ["1,048,576", "whole", "[–](../results/speed/segments-s5.json)"],
     ]
     drawn = figures.draw_speeds(records)["segments-text-gpu.svg"].decode()
-    for words in ("config.model.d_model=32", "config.mixer.blocks=1, segments of 64", "lru, whole"):
+    for words in (
+        "config.model.d_model=32",
+        "config.mixer.blocks=1, segments of 64",
+        "lru, whole",
+        "lru, whole, 2 devices",
+    ):
         assert words in drawn
 
 

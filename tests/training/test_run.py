@@ -13,7 +13,7 @@ from ssm_bench.training import provenance
 from ssm_bench.training.checks import check_sizes, writable
 from ssm_bench.training.outcome import Outcome
 from ssm_bench.training.recording import make_record
-from ssm_bench.training.run import earlier, make_trainer
+from ssm_bench.training.run import earlier, make_trainer, with_seed
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,16 @@ def found(tmp_path, monkeypatch):
     """Leaves a record of a status: that of what `earlier` finds then, for other data or devices if they are given."""
     config, dataset = opened(Choices(preset="quick", data="synthetic").config(Cell(model="lru", task="text", seed=0)))
 
-    def call(status, checksum="", devices=1, kind=""):
+    def call(status, checksum="", devices=1, kind="", divide="batch"):
         outcome = Outcome(status=status)
         store.write(make_record(config, dataset, outcome, parameters=1, state_size=None, devices=1), tmp_path)
         seen = replace(dataset, card=dataset.card | ({"checksum": checksum} if checksum else {}))
         here = provenance.device(devices)
         with monkeypatch.context() as patch:
             patch.setattr(provenance, "device", lambda used: here | ({"kind": kind} if kind else {}))
-            record = earlier(config, seen, tmp_path, devices=devices)
+            other = with_seed(config, config.seed)
+            other.train.divide = divide
+            record = earlier(other, seen, tmp_path, devices=devices)
         return record.status if record else None
 
     return call
@@ -70,7 +72,8 @@ def test_what_is_not_finished_is_no_finished_run(found, status):
 
 
 def test_running_out_of_memory_is_final_on_the_same_devices_alone(found):
-    assert found("oom", devices=2) is None and found("oom", kind="larger") is None
+    for elsewhere in ({"devices": 2}, {"kind": "larger"}, {"divide": "time"}):
+        assert found("oom", **elsewhere) is None
     assert found("diverged", devices=2) == found("diverged", kind="larger") == "diverged"
 
 
