@@ -70,7 +70,9 @@ def loop(mixer, x, *, chunk=0, truncation=0):
     return sigmoid(u) * (h - x)
 
 
-@pytest.mark.parametrize("options", [{"truncation": 4}, {"bidirectional": False, "chunk": 4}])
+@pytest.mark.parametrize(
+    "options", [pytest.param({"truncation": 4}, marks=pytest.mark.thorough), {"bidirectional": False, "chunk": 4}]
+)
 def test_it_is_the_loop(options):
     with jax.enable_x64(True):
         mixer = small(**options)

@@ -45,7 +45,12 @@ def computed(model, *, train: bool, key):
 
 
 @pytest.mark.parametrize(
-    ("model", "layers", "norm"), [("s5", 2, "batch"), ("transformer", 2, "layer"), ("mamba", 2, "rms")]
+    ("model", "layers", "norm"),
+    [
+        ("s5", 2, "batch"),
+        pytest.param("transformer", 2, "layer", marks=pytest.mark.thorough),
+        pytest.param("mamba", 2, "rms", marks=pytest.mark.thorough),
+    ],
 )
 def test_a_loop_changes_no_logits_gradients_statistics_or_dropout(model, layers, norm):
     unrolled, looped = (made(model, layers, scan_layers, norm=norm) for scan_layers in ("off", "on"))

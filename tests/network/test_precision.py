@@ -93,7 +93,7 @@ def run(model, task, precision, *overrides):
     ("model", "task", "overrides"),
     [
         ("s5", "retrieval", ("--config.model.pooling=last",)),
-        ("transformer", "image", ("--config.model.positions=sinusoidal",)),
+        pytest.param(*("transformer", "image", ("--config.model.positions=sinusoidal",)), marks=pytest.mark.thorough),
     ],
 )
 def test_a_classifier_is_as_far_off_as_roundings_and_hands_over_float32(model, task, overrides):

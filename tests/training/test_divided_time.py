@@ -27,10 +27,12 @@ def on_two_devices(what):
     assert found.returncode == 0, found.stderr
 
 
+@pytest.mark.thorough
 def test_a_step_on_two_parts_of_every_sequence_is_that_on_whole_ones():
     on_two_devices("steps")
 
 
+@pytest.mark.thorough
 def test_a_run_on_two_parts_has_the_name_and_the_scores_of_a_run_on_one_device(tmp_path):
     on_two_devices(tmp_path)
     (one,), (two,) = (store.read_all(tmp_path / name) for name in ("one", "two"))
