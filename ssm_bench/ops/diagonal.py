@@ -1,5 +1,6 @@
 """Diagonal state space models with many inputs and outputs (MIMO): what S5 and the LRU compute."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -66,9 +67,13 @@ def _fused(u: Array, log_a: Array, B: Array, C: Array, *, interpret: bool = Fals
     """`diagonal_ssm` with its states from the kernel."""
     from ssm_bench.ops.kernels.diagonal_scan import fused_states
 
+    return with_states(partial(fused_states, interpret=interpret), u, log_a, B, C)
+
+
+def with_states(states: Callable[..., Array], u: Array, log_a: Array, B: Array, C: Array) -> Array:
+    """`diagonal_ssm` with its states from a function with the arguments of `fused_states`."""
     C = C[None] if C.ndim == 2 else C
-    states = per_device(partial(fused_states, directions=len(C), interpret=interpret), (True, False))
-    x = states(_input_pairs(u, B), log_a)
+    x = per_device(partial(states, directions=len(C)), (True, False))(_input_pairs(u, B), log_a)
     matrix = jnp.concatenate([part for each in C for part in (jnp.real(each), -jnp.imag(each))], axis=-1)
     return _product(x, matrix)
 

@@ -4,8 +4,9 @@ Complex numbers are pairs of real ones from matrix product to matrix product, so
 together in between, and each state is written once. `diagonal_ssm` computes the same everywhere without it.
 """
 
+from collections.abc import Callable
 from functools import partial, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +17,25 @@ from ssm_bench.ops.kernels.walk import Parts, Walk, add, multiply, segments_of, 
 
 # Programs that fill a GPU. Where batch, directions and states make fewer, time is cut into segments; an adjoint has as
 # many for each direction, one after the other, since its programs load three times as much.
-_PROGRAMS = 2048
+PROGRAMS = 2048
 
 
-def fused_states(v: jax.Array, log_a: jax.Array, directions: int, *, interpret: bool = False) -> jax.Array:
+class Solver(NamedTuple):
+    """The kernels of one route to the GPU.
+
+    Attributes:
+        states: takes v, the real and the imaginary part of log a, and directions; returns the states.
+        adjoint: takes the gradient of the states, the states, the real part of log a, its imaginary part with the other
+            sign, and directions; returns the adjoint states summed over directions, and the two parts of the sum for da.
+    """
+
+    states: Callable[..., jax.Array]
+    adjoint: Callable[..., tuple[jax.Array, Parts]]
+
+
+def fused_states(
+    v: jax.Array, log_a: jax.Array, directions: int, *, interpret: bool = False, solver: Solver | None = None
+) -> jax.Array:
     """x_t = a x_{t-1} + v_t from a zero state; with two directions x_t = a x_{t+1} + v_t as well.
 
     Args:
@@ -27,6 +43,7 @@ def fused_states(v: jax.Array, log_a: jax.Array, directions: int, *, interpret: 
         log_a: logarithm of a (p,), complex64.
         directions: 1 or 2.
         interpret: run without a GPU, slowly, for tests.
+        solver: the kernels; by default those of this module.
 
     Returns:
         States (b, l, 2 p directions) in the type of v: real and imaginary parts from the start, then those from the
@@ -34,34 +51,36 @@ def fused_states(v: jax.Array, log_a: jax.Array, directions: int, *, interpret: 
 
     Differentiable in reverse mode.
     """
-    return _states(v, jnp.real(log_a), jnp.imag(log_a), directions, interpret)
+    solver = solver or Solver(partial(_solve, interpret=interpret), partial(_solve_adjoint, interpret=interpret))
+    return _states(v, jnp.real(log_a), jnp.imag(log_a), directions, solver)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _states(v: jax.Array, rate: jax.Array, angle: jax.Array, directions: int, interpret: bool) -> jax.Array:
-    return _solve(v, rate, angle, directions, interpret)
+def _states(v: jax.Array, rate: jax.Array, angle: jax.Array, directions: int, solver: Solver) -> jax.Array:
+    return solver.states(v, rate, angle, directions)
 
 
-def _forward(v, rate, angle, directions, interpret):
-    x = _solve(v, rate, angle, directions, interpret)
+def _forward(v, rate, angle, directions, solver):
+    x = solver.states(v, rate, angle, directions)
     return x, (x, rate, angle)
 
 
-def _backward(directions, interpret, residuals, dx):
+def _backward(directions, solver, residuals, dx):
     """The adjoint g_t = conj(a) g_{t+1} + dx_t of each direction runs the other way.
 
     dv is the sum of g over directions, da that of g conj(x) over everything.
     """
     x, rate, angle = residuals
-    dv, (by_real, by_imag) = _solve_adjoint(dx, x, rate, -angle, directions, interpret)
-    real, imag = _exponential(rate, angle)
+    dv, (by_real, by_imag) = solver.adjoint(dx, x, rate, -angle, directions)
+    real, imag = exponential(rate, angle)
     return dv, real * by_real + imag * by_imag, real * by_imag - imag * by_real
 
 
 _states.defvjp(_forward, _backward)
 
 
-def _exponential(rate: jax.Array, angle: jax.Array) -> Parts:
+def exponential(rate: jax.Array, angle: jax.Array) -> Parts:
+    """e^(rate + i angle)."""
     modulus = jnp.exp(rate)
     return [modulus * jnp.cos(angle), modulus * jnp.sin(angle)]
 
@@ -94,8 +113,8 @@ def _prepare(inputs, rate, angle, directions, interpret, *, adjoint=False):
     """
     (b, l, _), p = inputs.shape, len(rate)
     width = width_of(p)
-    segments = segments_of(_PROGRAMS, b * directions * (p // width), l)
-    a = jnp.concatenate(_exponential(rate, angle))
+    segments = segments_of(PROGRAMS, b * directions * (p // width), l)
+    a = jnp.concatenate(exponential(rate, angle))
 
     def run(kernel, shapes, *arrays, each=segments, direction=None):
         walk = partial(_Walk, p, l, segments, width, adjoint=adjoint, direction=direction)
@@ -107,7 +126,7 @@ def _prepare(inputs, rate, angle, directions, interpret, *, adjoint=False):
         # Per segment the state that it ends in by itself, from which a segment after it finds where it begins.
         ends = run(_ends_kernel, [(b, segments - 1, directions * 2 * p)], inputs, a, each=segments - 1)[0]
         steps = steps_of(l, segments)
-        carry = [ends, jnp.concatenate(_exponential(steps * rate, steps * angle))]
+        carry = [ends, jnp.concatenate(exponential(steps * rate, steps * angle))]
     return run, b * segments, a, carry
 
 

@@ -53,7 +53,7 @@ def values_and_gradients(run, u, *system):
 )
 @pytest.mark.usefixtures("short_chunks")
 def test_values_and_gradients(monkeypatch, size, programs):
-    monkeypatch.setattr(diagonal_scan, "_PROGRAMS", programs)
+    monkeypatch.setattr(diagonal_scan, "PROGRAMS", programs)
     system = random_system(*size)
     fused = values_and_gradients(lambda *s: diagonal._fused(*s, interpret=True), *system)
     reference = values_and_gradients(lambda *s: diagonal_ssm(*s, backend="sequential"), *system)
