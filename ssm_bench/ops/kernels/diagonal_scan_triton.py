@@ -1,9 +1,8 @@
-"""The kernels of `diagonal_scan` in Triton itself, called through jax-triton: a prototype.
+"""The kernels of `diagonal_scan` in Triton itself: a prototype.
 
 They compute the same as those in Pallas. Where those unroll a chunk of time to have many loads under way, these are
 plain loops over time that Triton pipelines: the loads of STAGES - 1 steps are under way in shared memory. That is less
-text to compile. They need the packages triton and jax-triton, which the suite does not depend on, and a GPU from Ampere
-on.
+text to compile. They need the package triton, which the suite does not depend on, and a GPU from Ampere on.
 """
 # pyright: reportMissingImports=false
 
@@ -15,6 +14,7 @@ import triton
 import triton.language as tl
 
 from ssm_bench.ops.kernels.diagonal_scan import PROGRAMS, Solver, exponential, fused_states
+from ssm_bench.ops.kernels.triton_call import triton_call
 from ssm_bench.ops.kernels.walk import Parts, add, segments_of, steps_of
 
 # The loads of one step less than this are under way.
@@ -57,7 +57,8 @@ def _prepare(inputs, rate, angle, directions, *, adjoint=False):
     sizes = {"length": l, "states": p, "directions": directions, "steps": steps, "width": width, "stages": STAGES}
 
     def run(kernel, segments, together, outputs, *arrays, **flags):
-        return _call(kernel, (b * segments, p // width, together), outputs, *arrays, segments=segments, **sizes, **flags)
+        grid = (b * segments, p // width, together)
+        return triton_call(kernel, grid, outputs, *arrays, segments=segments, **sizes, **flags)
 
     a, power = (jnp.concatenate(exponential(n * rate, n * angle)) for n in (1, steps))
     ends = a  # Not read if there is one segment.
@@ -66,15 +67,6 @@ def _prepare(inputs, rate, angle, directions, *, adjoint=False):
         flags = {"adjoint": adjoint, "ends_only": True}
         ends = run(_scan_kernel, segments - 1, directions, out, inputs, a, ends, power, **flags)
     return run, segments, a, ends, power
-
-
-def _call(kernel, grid, outputs, *arrays, **constants):
-    """Runs a kernel, one warp for each point of the grid, on pointers to arrays and then to outputs."""
-    import jax_triton
-
-    # The name changed in jax-triton 0.4, which needs JAX 0.11 and Triton 3.7; 0.3.1 takes older ones.
-    name = "out_type" if jax_triton.__version_info__ >= (0, 4) else "out_shape"
-    return jax_triton.triton_call(*arrays, kernel=kernel, grid=grid, num_warps=1, **{name: outputs}, **constants)
 
 
 @triton.jit

@@ -2,7 +2,6 @@
 # pyright: reportMissingImports=false
 
 import inspect
-import math
 from functools import partial
 
 import jax
@@ -12,16 +11,16 @@ import pytest
 
 from ssm_bench.ops import diagonal, diagonal_ssm
 
+from .. import oracles
+from ..lowering import lowered_for_a_gpu
 from .test_diagonal_scan import BFLOAT16, TOLERANCE, random_system, values_and_gradients
 
 triton = pytest.importorskip("triton")
-pytest.importorskip("jax_triton")
 
-from triton.backends.compiler import GPUTarget  # noqa: E402
-from triton.compiler import ASTSource  # noqa: E402
 from triton.runtime import interpreter as triton_interpreter  # noqa: E402
 
 from ssm_bench.ops.kernels import diagonal_scan_triton as kernels  # noqa: E402
+from ssm_bench.ops.kernels import triton_call  # noqa: E402
 
 JIT_FUNCTIONS = inspect.getmembers(kernels, lambda value: isinstance(value, triton.JITFunction))
 
@@ -47,7 +46,7 @@ class Memory:
 
 
 def interpreted(kernel, grid, outputs, *arrays, **constants):
-    """What `_call` gives, from the interpreter; outputs are NaN before."""
+    """What `triton_call` gives, from the interpreter; outputs are NaN before."""
     shapes, tree = jax.tree.flatten(outputs)
 
     def run(*arrays):
@@ -71,7 +70,7 @@ def interpreter(monkeypatch):
         scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
 
     monkeypatch.setattr(triton_interpreter, "_patch_lang_tensor", patch_for_new_numpy)
-    monkeypatch.setattr(kernels, "_call", interpreted)
+    monkeypatch.setattr(kernels, "triton_call", interpreted)
     monkeypatch.setattr("ssm_bench.ops.kernels.walk.CHUNK", 4)
 
 
@@ -94,3 +93,27 @@ def test_values_and_gradients(monkeypatch, size, programs):
     found = values_and_gradients(partial(diagonal.with_states, kernels.triton_states), *system)
     for ours, expected in zip(found, in_float64(system), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
+
+
+@pytest.mark.usefixtures("interpreter")
+def test_activations_in_half_precision_keep_a_float32_state():
+    u, *system = random_system(1, 64, 4, 4, 2, 0.9999)
+    run = partial(diagonal.with_states, kernels.triton_states)
+    half = values_and_gradients(run, u.astype(jnp.bfloat16), *system)
+    assert half[1].dtype == jnp.bfloat16
+    for ours, expected in zip(half, in_float64((u, *system)), strict=True):
+        assert oracles.relative_error(np.asarray(ours, expected.dtype), expected) < BFLOAT16
+
+
+@pytest.mark.parametrize("capability", [80, 90, 100, 120])
+def test_it_compiles_for_a_gpu(monkeypatch, capability):
+    pytest.importorskip("jax_cuda13_plugin")
+    monkeypatch.setattr(triton_call, "compute_capability", lambda: capability)
+
+    def run(v, log_a):
+        return kernels.triton_states(v, log_a, 2).astype(jnp.float32).sum()
+
+    v, log_a = jax.ShapeDtypeStruct((2, 4096, 96), jnp.bfloat16), jax.ShapeDtypeStruct((48,), jnp.complex64)
+    text = lowered_for_a_gpu(jax.grad(run, argnums=(0, 1)), v, log_a)
+    # Ends of segments and states, forward and backward, the latter for each direction.
+    assert text.count("@triton_kernel_call_ffi") == 5
