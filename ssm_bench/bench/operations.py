@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssm_bench import ops
+from ssm_bench.bench.compile import built, cold
 from ssm_bench.bench.recording import Findings
 from ssm_bench.training.run import out_of_memory
 from ssm_bench.training.stop import Stop
@@ -182,12 +183,26 @@ def time_operation(
 
 
 def measure_operation(operation: Operation, shape: Sequence[int], backend: str) -> dict[str, float]:
-    """Times one shape with one backend and compares it with float64.
+    """Times one shape with one backend and compares it with float64: `measure_times` and `measure_errors`.
+
+    Raises:
+        UserError: the backend cannot run here.
+    """
+    return measure_times(operation, shape, backend) | measure_errors(operation, shape, backend)
+
+
+def measure_times(operation: Operation, shape: Sequence[int], backend: str, *, build: bool = False) -> dict[str, float]:
+    """Times one shape with one backend.
+
+    Args:
+        operation: one of OPERATIONS.
+        shape: its sizes.
+        backend: passed to the operation.
+        build: also build the program with gradients without any cache, and run it for the first time.
 
     Returns:
-        forward_ms, forward_backward_ms, temporary_bytes and output_bytes (of the program with gradients), and
-        value_error and gradient_error: the largest difference from a loop in float64 over the largest number, of the
-        output and of the worst input's gradient, on the first sequences and steps (CHECKED_BATCH, CHECKED_LENGTH).
+        forward_ms, forward_backward_ms, temporary_bytes and output_bytes (of the program with gradients), and with
+        `build` trace_seconds, lower_seconds, compile_seconds, cpu_seconds, instructions and first_run_seconds of it.
 
     Raises:
         UserError: the backend cannot run here.
@@ -198,6 +213,13 @@ def measure_operation(operation: Operation, shape: Sequence[int], backend: str) 
     forward = jax.jit(lambda a: operation.apply(a, backend))
     both = jax.jit(lambda a, g: _with_gradients(operation, backend, a, g))
     gradient = jnp.asarray(_gradient(operation, inputs, backend))
+    if build:
+        # Before any other run, since compilers of kernels have caches of their own.
+        with cold():
+            stages, compiled = built(lambda: both.trace(arrays, gradient))
+            begun = time.perf_counter()
+            jax.block_until_ready(compiled(arrays, gradient))
+            found |= stages | {"first_run_seconds": round(time.perf_counter() - begun, 3)}
     for name, program, arguments in (
         ("forward_ms", forward, (arrays,)),
         ("forward_backward_ms", both, (arrays, gradient)),
@@ -207,8 +229,20 @@ def measure_operation(operation: Operation, shape: Sequence[int], backend: str) 
         memory = compiled.memory_analysis()
         if memory is not None:
             found |= {"temporary_bytes": memory.temp_size_in_bytes, "output_bytes": memory.output_size_in_bytes}
-    del arrays, gradient
-    return found | _errors(operation, inputs, backend)
+    return found
+
+
+def measure_errors(operation: Operation, shape: Sequence[int], backend: str) -> dict[str, float]:
+    """Compares one shape with one backend with float64.
+
+    Returns:
+        value_error and gradient_error: the largest difference from a loop in float64 over the largest number, of the
+        output and of the worst input's gradient, on the first sequences and steps (CHECKED_BATCH, CHECKED_LENGTH).
+
+    Raises:
+        UserError: the backend cannot run here.
+    """
+    return _errors(operation, _inputs(operation, tuple(shape)), backend)
 
 
 @lru_cache(maxsize=1)

@@ -24,9 +24,9 @@ class Solver(NamedTuple):
     """The kernels of one route to the GPU.
 
     Attributes:
-        states: takes v, the real and the imaginary part of log a, and directions; returns the states.
-        adjoint: takes the gradient of the states, the states, the real part of log a, its imaginary part with the other
-            sign, and directions; returns the adjoint states summed over directions, and the two parts of the sum for da.
+        states: (v, rate, angle, directions) to the states, where log a = rate + i angle.
+        adjoint: (dx, x, rate, -angle, directions), with the gradient dx of the states x, to the adjoint states summed
+            over directions and both parts of the sum for da.
     """
 
     states: Callable[..., jax.Array]
@@ -51,7 +51,7 @@ def fused_states(
 
     Differentiable in reverse mode.
     """
-    solver = solver or Solver(partial(_solve, interpret=interpret), partial(_solve_adjoint, interpret=interpret))
+    solver = solver or pallas_solver(partial(call, interpret=interpret))
     return _states(v, jnp.real(log_a), jnp.imag(log_a), directions, solver)
 
 
@@ -85,16 +85,16 @@ def exponential(rate: jax.Array, angle: jax.Array) -> Parts:
     return [modulus * jnp.cos(angle), modulus * jnp.sin(angle)]
 
 
-def _solve(v, rate, angle, directions, interpret) -> jax.Array:
+def _solve(prepare, v, rate, angle, directions) -> jax.Array:
     """The states of all directions."""
-    run, _, *known = _prepare(v, rate, angle, directions, interpret)
+    run, _, *known = prepare(v, rate, angle, directions)
     out = jax.ShapeDtypeStruct((*v.shape[:2], directions * v.shape[2]), v.dtype)
     return run(_states_kernel, [out], v, *known)[0]
 
 
-def _solve_adjoint(dx, x, rate, angle, directions, interpret) -> tuple[jax.Array, Parts]:
+def _solve_adjoint(prepare, dx, x, rate, angle, directions) -> tuple[jax.Array, Parts]:
     """The adjoint states summed over directions, and both parts of the sum for da."""
-    run, programs, *known = _prepare(dx, rate, angle, directions, interpret, adjoint=True)
+    run, programs, *known = prepare(dx, rate, angle, directions, adjoint=True)
     out, sums = jax.ShapeDtypeStruct((*dx.shape[:2], dx.shape[2] // directions), dx.dtype), (programs, len(rate))
     # One direction after the other, each adding to the gradient so far: the directions end at opposite ends of time.
     gradient, da = [], []
@@ -105,7 +105,7 @@ def _solve_adjoint(dx, x, rate, angle, directions, interpret) -> tuple[jax.Array
     return gradient[0], reduce(add, da)
 
 
-def _prepare(inputs, rate, angle, directions, interpret, *, adjoint=False):
+def _prepare(inputs, rate, angle, directions, *, call, width_of, walk, adjoint=False):
     """What solving begins with: `run(kernel, shapes, *arrays)`, its programs for a channel, a, and `carry`.
 
     `run` walks along all directions, or the given one. `carry` marks where a segment begins, nothing
@@ -117,9 +117,9 @@ def _prepare(inputs, rate, angle, directions, interpret, *, adjoint=False):
     a = jnp.concatenate(exponential(rate, angle))
 
     def run(kernel, shapes, *arrays, each=segments, direction=None):
-        walk = partial(_Walk, p, l, segments, width, adjoint=adjoint, direction=direction)
+        walking = partial(walk, p, l, segments, width, adjoint=adjoint, direction=direction)
         grid = (b * each, p // width, directions if direction is None else 1)
-        return call(partial(kernel, walk=walk), grid, shapes, interpret=interpret)(*arrays)
+        return call(partial(kernel, walk=walking), grid, shapes)(*arrays)
 
     carry = []
     if segments > 1:
@@ -130,11 +130,11 @@ def _prepare(inputs, rate, angle, directions, interpret, *, adjoint=False):
     return run, b * segments, a, carry
 
 
-class _Walk(Walk):
+class StatesWalk(Walk):
     """The walk of a program along one direction, with both parts of its states."""
 
     def __init__(self, states, length, segments, width, *, adjoint, direction=None, but_last=False):
-        self.direction = pl.program_id(2) if direction is None else direction
+        self.direction = self.program_id(2) if direction is None else direction
         self.states, self.adjoint = states, adjoint
         # The adjoint of a direction runs against it.
         from_end = 1 - self.direction if adjoint else self.direction
@@ -162,6 +162,20 @@ class _Walk(Walk):
     def zero(self) -> Parts:
         """The state before the first step."""
         return [jnp.zeros(self.width, jnp.float32)] * 2
+
+
+def pallas_solver(
+    call: Callable[..., Any], width_of: Callable[[int], int] = width_of, walk: type[StatesWalk] = StatesWalk
+) -> Solver:
+    """The kernels of this module.
+
+    Args:
+        call: see `gpu.call`; takes a kernel, its grid and the shapes of its outputs.
+        width_of: states of one program, from the number of states.
+        walk: the way of a program through time.
+    """
+    run = partial(_prepare, call=call, width_of=width_of, walk=walk)
+    return Solver(partial(_solve, run), partial(_solve_adjoint, run))
 
 
 def _begin(walk, carry):
@@ -210,4 +224,4 @@ def _adjoint_kernel(inputs, a, carry, states, so_far, gradient, real_sums, imag_
 
     _, *sums = walk.run(load, take, (_begin(walk, carry), *walk.zero()))
     for ref, value in zip((real_sums, imag_sums), sums, strict=True):
-        ref[pl.program_id(0), walk.channels] = value
+        ref[walk.program_id(0), walk.channels] = value

@@ -46,12 +46,15 @@ class Walk:
     find where later ones begin. Axis 1 counts blocks of channels.
     """
 
+    #: The place of a program along an axis of the grid.
+    program_id = staticmethod(pl.program_id)
+
     def __init__(
         self, length: int, segments: int, width: int, *, reverse: bool | jax.Array = False, but_last: bool = False
     ):
         walking = segments - but_last
-        self.row, self.segment = pl.program_id(0) // walking, pl.program_id(0) % walking
-        self.first, self.width = pl.program_id(1) * width, width
+        self.row, self.segment = self.program_id(0) // walking, self.program_id(0) % walking
+        self.first, self.width = self.program_id(1) * width, width
         self.channels = pl.ds(self.first, width)
         each = steps_of(length, segments)
         self._length, self._segments = length, segments
