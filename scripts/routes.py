@@ -23,7 +23,8 @@ import jax
 
 from ssm_bench.bench import recording
 from ssm_bench.bench.operations import OPERATIONS, measure_errors, measure_times
-from ssm_bench.errors import UserError
+from ssm_bench.cli.bench.scan import shape_of
+from ssm_bench.errors import UserError, unknown_name
 from ssm_bench.ops import diagonal, diagonal_ssm
 from ssm_bench.ops.kernels.gpu import kernels_run
 
@@ -86,26 +87,34 @@ def measure(route: str, shape: tuple[int, ...]) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measures one route after the other; 1 if one failed."""
+    """Measures one route after the other; 1 if one failed, 2 for bad input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--routes", default=",".join(ROUTES), help=f"default: {','.join(ROUTES)}")
     shapes = ",".join("x".join(map(str, shape)) for shape in OPERATIONS[NAME].shapes)
     parser.add_argument("--shapes", default=shapes, help=f"{OPERATIONS[NAME].sizes}; default: {shapes}")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records; default: results")
     options = parser.parse_args()
+    routes, texts = options.routes.split(","), options.shapes.split(",")
+    try:
+        for route in routes:
+            if route not in ROUTES:
+                raise unknown_name("--routes", route, ROUTES)
+        shapes = {text: shape_of(OPERATIONS[NAME].sizes, text) for text in texts}
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
     columns = ("forward_ms", "forward_backward_ms", "value_error", "gradient_error")
     stages = ("trace_seconds", "lower_seconds", "compile_seconds", "first_run_seconds")
     print(" ".join(f"{head:>20}" for head in ("route and shape", *columns, *stages)))
     failed = 0
-    for route in options.routes.split(","):
+    for route in routes:
         findings = recording.Findings(
             notes=[
                 "float32; matrix products with the default precision of JAX for times, with the highest for errors",
                 "seconds: forward and backward, without any cache; the first route to run also tunes matrix products",
             ]
         )
-        for size in options.shapes.split(","):
-            shape = tuple(map(int, size.split("x")))
+        for size, shape in shapes.items():
             try:
                 found = measure(route, shape)
             except UserError as error:

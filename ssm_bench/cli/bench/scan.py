@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     for backend in options.backends:
         if backend not in WITH_FUSED:
             raise unknown_name("--backends", backend, WITH_FUSED)
-    shapes = [_shape(operation.sizes, text) for text in options.shapes] or operation.shapes
+    shapes = [shape_of(operation.sizes, text) for text in options.shapes] or operation.shapes
     deadline = _shared.deadline_of(options)
     writable(options.results)
     screen = Screen()
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _shape(sizes: str, text: str) -> tuple[int, ...]:
+def shape_of(sizes: str, text: str) -> tuple[int, ...]:
     """A shape like 32x4096x256.
 
     Args:

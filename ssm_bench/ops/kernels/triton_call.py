@@ -1,8 +1,8 @@
 """Calls of kernels in Triton from JAX.
 
-Triton compiles a kernel to PTX, and jaxlib assembles and launches that: it has a handler for XLA's foreign function
-interface for this, the one that jax-triton uses. Nothing else of JAX is involved, so that one version of this module
-works with every version of JAX and Triton that the tests name.
+Triton compiles a kernel to PTX. jaxlib assembles and launches it with a handler of XLA's foreign function interface,
+which jax-triton uses as well. jax-triton also depends on internals of JAX that change between versions; this module
+works with JAX 0.10.2, 0.11.2 and 0.12.0.1, and with Triton 3.6.0 and 3.9.0.
 """
 # pyright: reportMissingImports=false
 
@@ -42,7 +42,8 @@ def triton_call(
     compiled = triton.compile(
         triton.compiler.ASTSource(kernel, signature, constants, aligned),
         target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": 1},
+        # Triton 3.10 will no longer fuse products with sums unless this asks for it.
+        options={"num_warps": 1, "enable_fp_fusion": True},
     )
     name, shared = compiled.metadata.name, compiled.metadata.shared
     built = gpu_triton.TritonKernel(name, 1, 1, shared, compiled.asm["ptx"], "", capability)
