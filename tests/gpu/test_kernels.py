@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ssm_bench import ops
+from ssm_bench.ops import diagonal
 from ssm_bench.ops.kernels import selective_scan as selective_scan_kernel
 from ssm_bench.ops.kernels.gpu import kernels_run
 
@@ -54,8 +55,7 @@ def selective_scan(random, rates, number=normal, d=8, n=16):
     }
 
 
-def diagonal_ssm(random, rates):
-    p, h = 24, 12
+def diagonal_ssm(random, rates, p=24, h=12):
     return {
         "u": normal(random, 2, LENGTH, h),
         "log_a": -np.exp(random.uniform(*np.log(rates), p)) + 1j * random.uniform(-3, 3, p),
@@ -85,6 +85,18 @@ def rg_lru(random, rates):
     return inputs | {"a_param": np.log(np.expm1(np.exp(random.uniform(*np.log(rates), 24)) / 8))}
 
 
+def through(route):
+    """`diagonal_ssm` whose backend "fused" is the prototype of another route."""
+
+    def function(u, log_a, B, C, *, backend):
+        if backend != "fused":
+            return ops.diagonal_ssm(u, log_a, B, C, backend=backend)
+        kernels = pytest.importorskip(f"ssm_bench.ops.kernels.diagonal_scan_{route}")
+        return diagonal.with_states(getattr(kernels, f"{route}_states"), u, log_a, B, C)
+
+    return function
+
+
 CASES = {
     "selective_scan": (partial(ops.selective_scan, delta_softplus=True), selective_scan),
     "selective_scan, complex": (
@@ -101,6 +113,8 @@ CASES = {
         partial(selective_scan, d=64, n=64),
     ),
     "diagonal_ssm": (ops.diagonal_ssm, diagonal_ssm),
+    "diagonal_ssm in Triton": (through("triton"), diagonal_ssm),
+    "diagonal_ssm through Mosaic GPU": (through("mosaic"), partial(diagonal_ssm, p=128)),
     "linear_recurrence, varying": (ops.linear_recurrence, varying),
     "linear_recurrence, constant, from the end": (partial(ops.linear_recurrence, None, reverse=True), constant),
     "rg_lru": (ops.rg_lru, rg_lru),

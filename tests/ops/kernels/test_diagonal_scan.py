@@ -1,5 +1,7 @@
 """The kernel of `diagonal_ssm`, interpreted, against the reference; and that it lowers for a GPU."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,6 +42,13 @@ def values_and_gradients(run, u, *system):
 
     (_, y), gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True))(u, *system)
     return (y, *gradients)
+
+
+def in_float64(system):
+    """Values and gradients of the reference in float64."""
+    with jax.enable_x64(True):
+        wide = [np.asarray(x, np.complex128 if np.iscomplexobj(x) else np.float64) for x in system]
+        return [np.asarray(x) for x in values_and_gradients(partial(diagonal_ssm, backend="sequential"), *wide)]
 
 
 @pytest.mark.parametrize(

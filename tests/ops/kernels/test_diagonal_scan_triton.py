@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssm_bench.ops import diagonal, diagonal_ssm
+from ssm_bench.ops import diagonal
 
 from .. import oracles
 from ..lowering import lowered_for_a_gpu
-from .test_diagonal_scan import BFLOAT16, TOLERANCE, random_system, values_and_gradients
+from .test_diagonal_scan import BFLOAT16, TOLERANCE, in_float64, random_system, values_and_gradients
 
 triton = pytest.importorskip("triton")
 
@@ -72,13 +72,6 @@ def interpreter(monkeypatch):
     monkeypatch.setattr(triton_interpreter, "_patch_lang_tensor", patch_for_new_numpy)
     monkeypatch.setattr(kernels, "triton_call", interpreted)
     monkeypatch.setattr("ssm_bench.ops.kernels.walk.CHUNK", 4)
-
-
-def in_float64(system):
-    """Values and gradients of the reference in float64."""
-    with jax.enable_x64(True):
-        wide = [np.asarray(x, np.complex128 if np.iscomplexobj(x) else np.float64) for x in system]
-        return [np.asarray(x) for x in values_and_gradients(partial(diagonal_ssm, backend="sequential"), *wide)]
 
 
 @pytest.mark.parametrize(
