@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from ssm_bench.sweep.progress import duration
+
 HEAD = """# Reliability
 
 <!-- Written by `python scripts/storm.py --page` from results/storm.json. -->
@@ -19,6 +21,7 @@ Any violation counts as a failure.
 """
 
 TAIL = """## How it works
+
 - Models are tiny (one layer of width 8, 60 steps, on the CPU, one thread per process) and save every 0.2 seconds.
   Many kills therefore happen while a checkpoint is being written. The time of a kill is drawn uniformly from the
   duration of the command. About 30 % of the signals that request a run to save and exit are followed by SIGKILL within
@@ -131,6 +134,6 @@ def page(record: dict[str, Any]) -> str:
             f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {versions['python']}, "
             f"JAX {versions['jax']}, Orbax {versions['orbax-checkpoint']}"
         )
-        machines.setdefault(where, []).append(f"{title.lower()} {found['seconds'] / 60:.0f} minutes")
+        machines.setdefault(where, []).append(f"{title.lower()} {duration(found['seconds'])}")
     made = "".join(f"\nMeasured on {where}: {', '.join(times)}.\n" for where, times in machines.items())
     return HEAD + "\n".join(lines) + "\n" + made + "\n" + TAIL
