@@ -74,25 +74,15 @@ def x64():
         yield
 
 
-_programs = {}
-
-
-@pytest.fixture
-def shared_programs(monkeypatch):
-    """Runs of equal settings share the programs that the first of them compiles, which hold no state of a run."""
+@pytest.fixture(scope="module")
+def shared_programs():
+    """Runs of equal settings share the programs that the first of them compiles."""
     from ssm_bench.training import run
+    from tests.training.sharing import shared
 
-    make = run.make_program
-
-    def shared(config, dataset, *, devices=1, init=None):
-        if init:
-            return make(config, dataset, devices=devices, init=init)
-        key = (config.to_json(), dataset.vocab_size, dataset.pixel_mean, dataset.pixel_std, devices)
-        if key not in _programs:
-            _programs[key] = make(config, dataset, devices=devices)
-        return _programs[key]
-
-    monkeypatch.setattr(run, "make_program", shared)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "make_program", shared(run.make_program))
+        yield
 
 
 @pytest.fixture

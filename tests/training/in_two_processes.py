@@ -6,13 +6,15 @@ from pathlib import Path
 
 from ssm_bench.cli import main
 from ssm_bench.errors import UserError
+from ssm_bench.training import run as run_module
 from ssm_bench.training.processes import SharedStop, check_alike, everywhere, lead
 from ssm_bench.training.run import run
 
+from .sharing import shared
 from .test_loop import SIZES, config_of, silent
 
 # Beside batch statistics, Fourier transforms and masks: dropout, and evaluation batches that two do not divide.
-SETTINGS = ("--config.model.dropout=0.1", "--config.train.eval_batch_size=7", "--config.train.batch_size=6")
+SETTINGS = ("--config.train.eval_batch_size=7", "--config.train.batch_size=6")
 MODEL = "s4d"
 
 
@@ -37,6 +39,7 @@ def fails(number):
 
 def run_all(coordinator: str, number: int, folder: Path) -> None:
     """Leaves the records of two runs and a checkpoint of half a run below the folder, and prints what is refused."""
+    run_module.make_program = shared(run_module.make_program)
     command = ("train", "--model", MODEL, "--task", "text", "--preset", "quick", "--data", "synthetic", "--seed", "1")
     # Checkpoints are in one folder. What is in the second folder of results was written by the second process.
     results = folder / f"results of {number}"

@@ -4,15 +4,18 @@ import sys
 from pathlib import Path
 
 from ssm_bench.cli import main
+from ssm_bench.training import run
 
+from .sharing import shared
 from .test_loop import StopAfter, config_of, run_in
 
 # Beside batch statistics, Fourier transforms and masks: dropout, and evaluation batches that two do not divide.
-SETTINGS = ("--config.model.dropout=0.1", "--config.train.eval_batch_size=7", "--config.train.batch_size=6")
+SETTINGS = ("--config.train.eval_batch_size=7", "--config.train.batch_size=6")
 
 
 def run_all(folder: Path) -> None:
     """Leaves a record of every kind of run below the folder."""
+    run.make_program = shared(run.make_program)
     config, dataset = config_of(*SETTINGS, model="s4d")
     run_in(folder / "one", config, dataset)
     for stop, devices in ((StopAfter(1), 2), (StopAfter(2), 1), (None, 2)):
@@ -21,8 +24,8 @@ def run_all(folder: Path) -> None:
     settings = ("--preset", "quick", "--data", "synthetic", "--config.train.steps=4", "--config.model.layers=1")
     settings += ("--config.task.max_length=64", "--config.task.examples=100", "--config.train.batch_size=6")
     outputs = ("--results", str(folder / "swept/results"), "--checkpoints", str(folder / "swept/ckpt"))
-    sweep = ("sweep", "--models", "transformer", "--tasks", "text", *settings, *outputs, "--no-table")
-    train = ("train", "--model", "transformer", "--task", "text", *settings, *outputs)
+    sweep = ("sweep", "--models", "gru", "--tasks", "text", *settings, *outputs, "--no-table")
+    train = ("train", "--model", "gru", "--task", "text", *settings, *outputs)
     # Nothing of a wrong one is left behind; the sweep has a device too few for two workers of two.
     for command in (
         (*sweep, "--devices", "2"),

@@ -21,9 +21,9 @@ from ssm_bench.errors import UserError
 from ssm_bench.training import checkpoint
 from ssm_bench.training import run as run_module
 from ssm_bench.training.checkpoint import Checkpoints, UnderWay, lock_file, reserved
-from ssm_bench.training.run import checkpoint_folder
+from ssm_bench.training.run import checkpoint_folder, with_seed
 
-from .test_loop import config_of, run_in
+from .test_loop import SIZES, config_of, run_in
 
 pytestmark = pytest.mark.usefixtures("shared_programs")
 
@@ -46,9 +46,8 @@ def test_a_run_under_way_is_refused_until_its_process_is_gone(tmp_path):
         run_in(tmp_path, config, dataset)
     assert not folder.exists() and not (tmp_path / "results").exists()
     # Another seed is another run.
-    config.seed += 1
-    assert run_in(tmp_path, config, dataset).status == "ok"
-    config.seed -= 1
+    with reserved([checkpoint_folder(with_seed(config, config.seed + 1), dataset, tmp_path / "ckpt")]):
+        pass
     holder.kill()
     holder.communicate()
     assert run_in(tmp_path, config, dataset).status == "ok"
@@ -91,15 +90,12 @@ def test_a_run_is_reserved_while_it_trains(tmp_path):
 @pytest.mark.parametrize(("verb", "code"), [("train", 2), ("sweep", 0)])
 def test_a_second_command_is_refused_and_a_second_sweep_goes_on(tmp_path, monkeypatch, capsys, verb, code):
     monkeypatch.chdir(tmp_path)
-    config, dataset = config_of("--config.train.steps=4")
-    config.seed = 0
-    command = ["--preset", "quick", "--data", "synthetic", "--config.train.steps=4", "--config.train.evaluations=2"]
-    command += ["--config.train.chunk=5", "--config.model.d_model=8", "--config.model.layers=1"]
-    command += ["--config.task.max_length=64", "--config.task.examples=200"]
+    config, dataset = config_of()
+    command = ["--preset", "quick", "--data", "synthetic", *SIZES]
     if verb == "train":
-        command += ["--model", "transformer", "--task", "text"]
+        command += ["--model", "transformer", "--task", "text", "--seed", "1"]
     else:
-        command += ["--models", "transformer,lru", "--tasks", "text", "--jobs", "1", "--no-table"]
+        command += ["--models", "transformer,gru", "--tasks", "text", "--seeds", "1", "--jobs", "1", "--no-table"]
     with reserved([checkpoint_folder(config, dataset, tmp_path / "checkpoints")]):
         assert main([verb, *command]) == code
     printed = capsys.readouterr()
@@ -282,12 +278,11 @@ def test_a_full_disk_ends_a_run_with_one_sentence(tmp_path, monkeypatch, capsys,
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(v1, "save", full)
-    command = ["--preset", "quick", "--data", "synthetic", "--config.train.steps=4", "--config.model.d_model=8"]
-    command += ["--config.model.layers=1", "--config.task.max_length=64", "--config.task.examples=200"]
+    command = ["--preset", "quick", "--data", "synthetic", *SIZES]
     if verb == "train":
-        command += ["--model", "transformer", "--task", "text"]
+        command += ["--model", "transformer", "--task", "text", "--seed", "1"]
     else:
-        command += ["--models", "transformer", "--tasks", "text", "--jobs", "1", "--no-table"]
+        command += ["--models", "transformer", "--tasks", "text", "--seeds", "1", "--jobs", "1", "--no-table"]
     assert main([verb, *command]) == (2 if verb == "train" else 1)
     printed = capsys.readouterr()
     sentence = f"error: cannot write a checkpoint into {tmp_path}/checkpoints/"

@@ -19,6 +19,13 @@ NAMES = (
 )
 
 
+#: Sizes of a run that compiles and trains fast.
+SIZES = (
+    *("--config.model.layers=1", "--config.model.d_model=8", "--config.task.max_length=64"),
+    *("--config.task.examples=100", "--config.train.steps=2", "--config.train.evaluations=1"),
+)
+
+
 @pytest.fixture
 def own_cache(monkeypatch):
     """Restores JAX's cache after a command with another one; every program is kept, however small."""
@@ -32,8 +39,7 @@ def own_cache(monkeypatch):
 
 def test_a_cache_that_was_moved_holds_every_program_of_a_run(tmp_path, monkeypatch, own_cache):
     monkeypatch.chdir(tmp_path)
-    sizes = ("--config.model.layers=1", "--config.train.steps=2", "--config.train.evaluations=1")
-    command = ["train", "--model", "fnet", "--task", "image", "--preset", "quick", "--data", "synthetic", *sizes]
+    command = ["train", "--model", "fnet", "--task", "image", "--preset", "quick", "--data", "synthetic", *SIZES]
 
     def programs(folder):
         return sorted(path.name for path in (tmp_path / folder).glob("*-cache"))
@@ -63,8 +69,7 @@ def test_a_cache_that_cannot_be_written_is_refused_in_one_sentence(tmp_path, cap
 
 def test_a_cell_that_was_compiled_ahead_finds_its_programs(tmp_path, monkeypatch, own_cache):
     monkeypatch.chdir(tmp_path)
-    settings = ("--config.model.layers=1", "--config.train.steps=2", "--config.train.evaluations=1")
-    choices = Choices(preset="quick", data="synthetic", overrides=settings)
+    choices = Choices(preset="quick", data="synthetic", overrides=SIZES)
     runner = Runner(choices=choices, results=tmp_path / "results", checkpoints=tmp_path / "checkpoints")
     cell = Cell(model="fnet", task="image", seed=0)
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 import jax
+import msgspec
 import numpy as np
 import pytest
 
@@ -32,10 +33,18 @@ SIZES = (
     "--config.train.chunk=5",
     "--config.model.d_model=8",
     "--config.model.layers=1",
-    "--config.task.max_length=64",
+    # Masks that differ from step to step.
+    "--config.model.dropout=0.1",
+    "--config.task.max_length=32",
     "--config.task.examples=200",
 )
 
+
+# Two padded lengths, at sizes that run fast.
+SEVERAL_LENGTHS = (
+    *("--config.train.lengths=2", "--config.task.max_length=512"),
+    *("--config.train.batch_size=4", "--config.train.eval_batch_size=32"),
+)
 
 # Documents of several padded lengths.
 LONG = ("--config.task.max_length=768", "--config.train.eval_batch_size=4")
@@ -84,13 +93,19 @@ def essence(record):
     return record.status, record.result, record.steps, curve
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, shared_programs):
+    """The essence of a run of `config_of()` that nothing interrupts."""
+    return essence(run_in(tmp_path_factory.mktemp("whole"), *config_of()))
+
+
 @pytest.mark.parametrize(
     ("model", "chunks", "overrides"),
-    [("transformer", 1, ()), ("s5", 2, ()), ("s5", 3, ("--config.train.lengths=3", *LONG))],
+    # The Transformer has dropout, which differs from step to step, S5 batch statistics, too.
+    [("transformer", 1, ()), ("s5", 3, SEVERAL_LENGTHS)],
 )
 def test_a_run_stopped_anywhere_resumes_to_the_same_bits(tmp_path, model, chunks, overrides):
-    # S5 brings batch statistics, the Transformer dropout that differs from step to step.
-    config, dataset = config_of("--config.model.dropout=0.1", *overrides, model=model)
+    config, dataset = config_of(*overrides, model=model)
     whole = run_in(tmp_path / "whole", config, dataset)
     part = run_in(tmp_path / "parts", config, dataset, StopAfter(chunks))
     assert part.status == "partial" and part.steps.done == 5 * chunks and part.result is None
@@ -164,7 +179,7 @@ def test_a_deadline_before_the_test_score_leaves_the_test_set_untouched(tmp_path
     assert run_in(tmp_path, config, dataset).status == "ok"
 
 
-def test_a_deadline_that_passes_while_compiling_leaves_before_a_step(tmp_path, monkeypatch):
+def test_a_deadline_that_passes_while_compiling_leaves_before_a_step(tmp_path, monkeypatch, whole):
     config, dataset = config_of()
     stop, real = Stop(Stop.MARGIN + 600), loop.Trainer._compile
 
@@ -182,7 +197,7 @@ def test_a_deadline_that_passes_while_compiling_leaves_before_a_step(tmp_path, m
         record = run_in(tmp_path / "parts", config, dataset, stop)
     assert record.status == "partial" and record.steps.done == 0 and record.cost.seconds_compile > 0
     assert re.fullmatch(r"deadline after 7\d\d s of compiling: none of 20 steps done", record.message)
-    assert essence(run_in(tmp_path / "parts", config, dataset)) == essence(run_in(tmp_path / "whole", config, dataset))
+    assert essence(run_in(tmp_path / "parts", config, dataset)) == whole
 
 
 class StopOnce(Stop):
@@ -204,7 +219,7 @@ class StopOnce(Stop):
         (4, r"deadline while compiling, .*: trained to step 20, test not scored yet"),
     ],
 )
-def test_a_run_leaves_while_a_program_compiles(tmp_path, monkeypatch, chunks, message):
+def test_a_run_leaves_while_a_program_compiles(tmp_path, monkeypatch, chunks, message, whole):
     config, dataset = config_of()
     if chunks:
         run_in(tmp_path / "parts", config, dataset, StopAfter(chunks))
@@ -222,10 +237,10 @@ def test_a_run_leaves_while_a_program_compiles(tmp_path, monkeypatch, chunks, me
     release.set()
     assert record.status == "partial" and record.steps.done == 5 * chunks
     assert re.fullmatch(message, record.message)
-    assert essence(run_in(tmp_path / "parts", config, dataset)) == essence(run_in(tmp_path / "whole", config, dataset))
+    assert essence(run_in(tmp_path / "parts", config, dataset)) == whole
 
 
-def test_a_run_leaves_while_its_first_steps_take_too_long(tmp_path, monkeypatch):
+def test_a_run_leaves_while_its_first_steps_take_too_long(tmp_path, monkeypatch, whole):
     config, dataset = config_of()
     stop, release = StopOnce(), threading.Event()
     real = loop.Trainer._train_chunk
@@ -244,7 +259,7 @@ def test_a_run_leaves_while_its_first_steps_take_too_long(tmp_path, monkeypatch)
             record = run_in(tmp_path / "parts", config, dataset, stop)
         assert record.status == "partial" and record.message == f"deadline during the first 5 steps: {where}"
     release.set()
-    assert essence(run_in(tmp_path / "parts", config, dataset)) == essence(run_in(tmp_path / "whole", config, dataset))
+    assert essence(run_in(tmp_path / "parts", config, dataset)) == whole
 
 
 def test_a_stop_while_the_model_is_built_changes_nothing(tmp_path, monkeypatch):
@@ -262,12 +277,11 @@ def test_a_stop_while_the_model_is_built_changes_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-# A compiler that does not end, in the command line and in its workers.
+# A compiler that does not end.
 NEVER_COMPILES = """
 import sys, time
 from ssm_bench.__main__ import run
-from ssm_bench.training import loop, run as run_module
-from ssm_bench.training.stop import Stop, Stopped
+from ssm_bench.training import loop
 
 def endless():
     print("compiling", file=sys.stderr, flush=True)
@@ -278,26 +292,35 @@ run()
 """
 
 
-@pytest.mark.parametrize("verb", ["train", "sweep"])
-def test_a_command_leaves_at_its_deadline_while_a_program_compiles(tmp_path, verb):
-    which = ("--model", "transformer", "--task", "text", "--preset", "quick")
-    if verb == "sweep":
-        which = ("--models", "transformer", "--tasks", "text", "--jobs", "1", "--no-table")
+def test_a_command_leaves_at_its_deadline_while_a_program_compiles(tmp_path):
+    which = ("--model", "transformer", "--task", "text", "--preset", "quick", "--data", "synthetic", *SIZES)
     folders = ("--results", str(tmp_path / "results"), "--checkpoints", str(tmp_path / "ckpt"))
-    command = [sys.executable, "-c", NEVER_COMPILES, verb, *which, "--data", "synthetic", *SIZES, *folders]
+    command = [sys.executable, "-c", NEVER_COMPILES, "train", *which, *folders]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while "compiling" not in process.stderr.readline():
         assert process.poll() is None
     # A deadline would depend on the clock of a busy machine. A signal is a request to stop like any other.
     process.send_signal(signal.SIGTERM)
     printed, errors = process.communicate(timeout=120)
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors and "SIGTERM while compiling" in printed
     (record,) = store.read_all(tmp_path / "results")
     assert record.status == "partial" and record.message.startswith("stopped by SIGTERM while compiling")
-    if verb == "train":
-        assert "SIGTERM while compiling" in printed
-    else:
-        assert printed == "1 partial\nthe same command continues\n"
+
+
+def test_a_sweep_leaves_at_its_deadline_while_a_program_compiles(command, tmp_path, monkeypatch):
+    release = threading.Event()
+
+    def endless():
+        os.kill(os.getpid(), signal.SIGTERM)
+        release.wait()
+
+    monkeypatch.setattr(loop.Trainer, "_missing", lambda *_: {("train", 5): endless})
+    which = ("--models", "transformer", "--tasks", "text", "--seeds", "1", "--jobs", "1", "--no-table")
+    _, printed, errors = command("sweep", *which, "--data", "synthetic", *SIZES)
+    release.set()
+    assert "Traceback" not in errors and printed == "1 partial\nthe same command continues\n"
+    (record,) = store.read_all(tmp_path / "results")
+    assert record.status == "partial" and record.message.startswith("stopped by SIGTERM while compiling")
 
 
 def test_a_resumed_run_starts_no_chunk_that_can_not_end(tmp_path, monkeypatch):
@@ -411,9 +434,8 @@ def test_a_finished_run_of_other_code_is_trained_again(tmp_path, monkeypatch):
     def tell(step, *_):
         chunks.append(step)
 
-    def chunks_of(code, stop=None, preset="quick"):
+    def chunks_of(code, stop=None):
         chunks.clear()
-        config.preset = preset
         monkeypatch.setattr(provenance, "code", lambda: code)
         return run_in(tmp_path, config, dataset, stop, tell=tell).status, list(chunks)
 
@@ -425,8 +447,10 @@ def test_a_finished_run_of_other_code_is_trained_again(tmp_path, monkeypatch):
     assert chunks_of("b") == ("ok", every[2:])
     assert chunks_of("b") == ("ok", [])
     # What is published is kept.
-    assert chunks_of("a", preset="budget") == ("ok", every)
-    assert chunks_of("b", preset="budget") == ("ok", [])
+    (record,) = store.read_all(tmp_path / "results")
+    monkeypatch.setattr(provenance, "code", lambda: "a")
+    assert "other code" in run_module.outdated(record)
+    assert not run_module.outdated(msgspec.structs.replace(record, preset="budget"))
 
 
 def test_the_record_tells_data_cost_and_schedule(tmp_path):
@@ -503,7 +527,7 @@ def test_running_out_of_memory_is_a_record_with_advice(tmp_path, monkeypatch):
     assert record.status == "oom" and "--config.train.batch_size" in record.message
 
 
-def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one_to_the_same_bits(tmp_path, caplog):
+def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one_to_the_same_bits(tmp_path, caplog, whole):
     config, dataset = config_of()
     for _ in range(2):
         run_in(tmp_path / "parts", config, dataset, StopAfter(1))
@@ -513,7 +537,7 @@ def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one_to_the_same_bits
     largest.write_bytes(content)
     again = run_in(tmp_path / "parts", config, dataset)
     assert [message for message in caplog.messages if "damaged" in message and "using step 5" in message]
-    assert essence(again) == essence(run_in(tmp_path / "whole", config, dataset))
+    assert essence(again) == whole
 
 
 def test_a_damaged_checkpoint_is_reported_not_crashed_into(tmp_path):
@@ -555,47 +579,37 @@ NEVER_ENDS = """
 import sys, time
 from ssm_bench.cli import main
 from ssm_bench.training import loop
-from ssm_bench.training import run as run_module
 
 loop.CHECKPOINT_SECONDS = 0.0
 save = loop.Checkpoints.save
 
 def save_or_wait(self, step, *rest):
-    return save(self, step, *rest) if step < 50 else time.sleep(1000)
+    return save(self, step, *rest) if step < 15 else time.sleep(1000)
 
 loop.Checkpoints.save = save_or_wait
 sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_killed_process_resumes_to_the_same_bits(tmp_path):
-    sizes = [a for a in SIZES if "steps" not in a and "evaluations" not in a]
-
-    def arguments(folder):
-        return [
-            *("train", "--model", "transformer", "--task", "text", "--preset", "quick"),
-            *("--data", "synthetic", "--config.train.steps=100", "--config.train.evaluations=4", *sizes),
-            *("--results", str(folder / "results"), "--checkpoints", str(folder / "ckpt")),
-        ]
-
-    def run_process(folder):
-        command = [sys.executable, "-m", "ssm_bench", *arguments(folder)]
-        subprocess.run(command, check=True, capture_output=True)
-
-    # A process like the others, since this one may have started the compiler with other flags.
-    run_process(tmp_path / "whole")
-    killed = [sys.executable, "-c", NEVER_ENDS, *arguments(tmp_path / "killed")]
-    victim = subprocess.Popen(killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def test_a_killed_process_resumes_to_the_same_bits(tmp_path, whole):
+    command = [
+        *(sys.executable, "-c", NEVER_ENDS),
+        *("train", "--model", "transformer", "--task", "text", "--preset", "quick", "--seed", "1"),
+        *("--data", "synthetic", *SIZES),
+        *("--results", str(tmp_path / "results"), "--checkpoints", str(tmp_path / "ckpt")),
+    ]
+    victim = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("ckpt/*/*/*/*/[0-9]*/checksums.json")):
+    while not list(tmp_path.glob("ckpt/*/*/*/*/[0-9]*/checksums.json")):
         assert time.monotonic() < deadline and victim.poll() is None, "no checkpoint before the run ended"
         time.sleep(0.02)
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait()
-    assert not list((tmp_path / "killed" / "results").rglob("*.json"))
-    run_process(tmp_path / "killed")
-    records = [store.read_all(tmp_path / name / "results")[0] for name in ("whole", "killed")]
-    assert essence(records[0]) == essence(records[1])
+    assert not list((tmp_path / "results").rglob("*.json"))
+    steps = []
+    # The compiler of this process has the flags of the other one, which conftest.py sets for both.
+    record = run_in(tmp_path, *config_of(), tell=lambda step, *_: steps.append(step))
+    assert essence(record) == whole and steps[0] in (10, 15)
 
 
 def test_ctrl_c_saves_and_leaves_and_the_same_command_goes_on(tmp_path):

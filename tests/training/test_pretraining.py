@@ -24,6 +24,8 @@ from ssm_bench.training.loop import Trainer
 from ssm_bench.training.run import make_model, make_program, make_trainer, run
 from ssm_bench.training.stop import Stop
 
+from .sharing import shared
+
 SIZES = (
     *("--config.train.steps=20", "--config.train.evaluations=2", "--config.train.chunk=5"),
     *("--config.model.d_model=8", "--config.model.layers=1"),
@@ -69,8 +71,16 @@ def weights_of(folder, config, dataset):
     return pretrained.read(folder / "weights")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _shared_programs(shared_programs):
+    """Pretrainings of equal settings share programs, as runs do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretraining, "make_program", shared(pretraining.make_program))
+        yield
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, _shared_programs):
     """Weights of a tiny pretraining."""
     root = tmp_path_factory.mktemp("pretrained")
     weights_of(root, *config_of())
@@ -80,7 +90,6 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize(
     ("model", "task", "objective", "overrides"),
     [
-        ("s4", "text", "masked", ()),
         ("s4", "image", "causal", CAUSAL),
         ("transformer", "retrieval", "masked", ("--config.model.pooling=cls",)),
     ],
@@ -192,7 +201,7 @@ def test_microbatches_and_segments_are_refused():
 
 
 def test_a_stopped_pretraining_resumes_to_the_same_bits(tmp_path):
-    config, dataset = config_of(model="transformer")
+    config, dataset = config_of()
     whole = weights_of(tmp_path / "whole", config, dataset)
     outcome = attempt(tmp_path / "parts", config, dataset, StopAfter(2))
     assert outcome.status == "partial" and "checkpoint at step 10 of 20" in outcome.message

@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[2]
 TOLERANCE = 2e-5
 
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """The folder of both processes, and what each of them printed."""

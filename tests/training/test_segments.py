@@ -93,8 +93,7 @@ def close(actual, desired, tolerance=ROUNDING):
 @pytest.mark.parametrize(
     ("model", "task", "overrides"),
     [
-        ("s5", "retrieval", CAUSAL),
-        ("lru", "text", (*CAUSAL, "--config.model.pooling=last", "--config.model.positions=learned")),
+        ("lru", "retrieval", (*CAUSAL, "--config.model.pooling=last", "--config.model.positions=learned")),
         ("mamba2", "text", ("--config.model.positions=sinusoidal",)),
     ],
 )

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.training.run import make_trainer
@@ -12,6 +13,8 @@ ROUNDING = 1e-5
 
 #: Two programs of one formula, whose sums the compiler orders in two ways.
 TOGETHER = 1e-4
+
+pytestmark = pytest.mark.usefixtures("shared_programs")
 
 S5 = {"model": "s5", "task": "text"}
 SIZES = ("--config.mixer.state_size=4", "--config.mixer.blocks=1")

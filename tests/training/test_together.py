@@ -12,7 +12,7 @@ from ssm_bench.training.run import make_trainer, run
 from ssm_bench.training.stop import Stop
 from ssm_bench.training.together import Together
 
-from .test_loop import StopAfter, config_of
+from .test_loop import SEVERAL_LENGTHS, StopAfter, config_of
 
 pytestmark = pytest.mark.usefixtures("shared_programs")
 
@@ -22,7 +22,7 @@ TOLERANCE = 2e-5
 SEEDS = (3, 1)
 
 # Batch statistics, dropout, and lengths that differ from seed to seed in the same step.
-SETTINGS = ("--config.model.dropout=0.1", "--config.train.lengths=2", "--config.task.max_length=512")
+SETTINGS = SEVERAL_LENGTHS
 
 
 def run_in(folder, config, dataset, stop=None, seeds=SEEDS):
@@ -42,7 +42,7 @@ def assert_equal(record, alone):
 
 
 def test_every_seed_is_the_run_that_it_would_be_alone(tmp_path):
-    config, dataset = config_of(*SETTINGS, model="s5")
+    config, dataset = config_of(*SETTINGS, model="lru")
     partial = run_in(tmp_path / "together", config, dataset, StopAfter(3))
     assert [record.status for record in partial] == ["partial"] * 2
     records = run_in(tmp_path / "together", config, dataset)
@@ -65,7 +65,7 @@ def test_the_times_of_a_seed_are_its_share_and_no_measure(tmp_path, monkeypatch)
         return state, metrics, 2.5
 
     monkeypatch.setattr(Together, "_train_chunk", slow)
-    records = run_in(tmp_path, *config_of())
+    records = run_in(tmp_path, *config_of(model="gru"))
     assert [record.cost.seconds_train for record in records] == [5.0, 5.0]
     assert not any(record.alone for record in records)
 
@@ -76,7 +76,7 @@ def test_a_seed_whose_last_parameters_score_nothing_does_not_end_the_others(tmp_
         return np.array([[0.5, 1.0], [0.0, np.nan] if poisoned else [0.5, 1.0]])
 
     monkeypatch.setattr(Together, "score", score)
-    records = run_in(tmp_path, *config_of())
+    records = run_in(tmp_path, *config_of(model="gru"))
     assert [record.status for record in records] == ["ok", "diverged"]
     assert records[1].message.startswith("validation loss is not finite with the parameters of step 20 of 20")
 
@@ -91,7 +91,7 @@ def test_a_seed_that_diverges_does_not_end_the_others(tmp_path, monkeypatch):
         return state, metrics, seconds
 
     monkeypatch.setattr(Together, "_train_chunk", poisoned)
-    config, dataset = config_of()
+    config, dataset = config_of(model="gru")
     # Stopped after that, it is known still; all wait for the end.
     assert [r.status for r in run_in(tmp_path, config, dataset, StopAfter(3))] == ["partial"] * 2
     records = run_in(tmp_path, config, dataset)
@@ -108,11 +108,11 @@ def test_masks_that_depend_on_the_padded_length_are_refused():
 def test_a_sweep_of_seeds_together(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     sizes = ("--config.train.steps=4", "--config.model.d_model=8", "--config.model.layers=1")
-    sweep = ("sweep", "--models", "transformer", "--tasks", "text", "--data", "synthetic", "--jobs", "1", "--no-table")
+    sweep = ("sweep", "--models", "gru", "--tasks", "text", "--data", "synthetic", "--jobs", "1", "--no-table")
     sweep += (*sizes, "--config.task.max_length=64", "--config.task.examples=100")
     assert main([*sweep, "--seeds", "0"]) == 0
     assert main([*sweep, "--seeds", "0,1,2", "--together"]) == 0
-    assert "[1/1] transformer text seeds 0, 1, 2: ok" in capsys.readouterr().err
+    assert "[1/1] gru text seeds 0, 1, 2: ok" in capsys.readouterr().err
     paths = list(store.paths(tmp_path / "results"))
     assert sorted(json.loads(path.read_text())["seed"] for path in paths) == [0, 1, 2]
     # Seed 0 was there before.
