@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,9 @@ from ssm_bench.sweep.plan import Group
 from ssm_bench.sweep.recipe import when_opened
 from ssm_bench.training import run as run_module
 from ssm_bench.training.identity import recipe
+from tests.sweep.test_workers import run as run_workers
+
+pytestmark = pytest.mark.usefixtures("shared_programs")
 
 SWEEP = (
     *("sweep", "--preset", "quick", "--data", "synthetic", "--jobs", "1", "--no-table", "--tasks", "text"),
@@ -67,12 +69,7 @@ def test_a_sweep_comes_back_to_a_cell_whose_process_died(command, tmp_path, monk
     assert code == 0 and "\n3 cells: 2 done, 0 under way, 0 interrupted, 0 failed, 1 missing\n" in out
 
 
-def test_workers_come_back_to_a_cell_whose_process_ended(tmp_path, monkeypatch):
-    from tests.sweep.test_workers import run as run_workers
-
-    monkeypatch.syspath_prepend(Path(__file__).parent)
-    import stand_in
-
+def test_workers_come_back_to_a_cell_whose_process_ended(stand_in, tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "holder", lambda cell, *_: "4711 on node3" if cell.model == "held" else "")
     reached = run_workers(stand_in, tmp_path, "held", "freed", "good")
     assert reached == {"held": "under way", "freed": "ok", "good": "ok"}
