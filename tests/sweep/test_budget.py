@@ -18,6 +18,8 @@ from ssm_bench.sweep.progress import Progress
 from ssm_bench.sweep.recipe import resolve
 from ssm_bench.training.stop import Stop
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 #: Of a schedule of 1,000 steps of 0.75 s, which takes 1,000 s with what is left for compiling.
 STEPS, STEP_SECONDS = 1000, 0.75
 

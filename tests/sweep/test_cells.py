@@ -17,6 +17,8 @@ from ssm_bench.sweep import budget, cells, progress
 from ssm_bench.sweep.progress import TimeLeft, duration, parse_duration
 from ssm_bench.sweep.recipe import resolve
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 SMALL = (
     "--config.train.steps=4",
     "--config.train.evaluations=2",
@@ -216,9 +218,9 @@ def test_bench_step_reports_and_records(command, tmp_path, monkeypatch, brief):
     monkeypatch.setenv("SSM_BENCH_NOTE", "beside a test")
     # Few and short, so that the numbers mean nothing here; that they are there is what is tested.
     sizes = ("--steps", "3", "--repeats", "1", *SMALL[3:5], "--config.train.batch_size=4", "--config.train.chunk=2")
-    sizes += ("--config.mixer.state_size=4", "--config.mixer.blocks=1")
+    sizes += ("--config.mixer.state_size=4",)
     sizes += ("--name", "small", "--config.train.steps=8", *(["--brief"] if brief else []))
-    code, out, _ = command("bench", "step", "--model", "s5", "--task", "image", *sizes)
+    code, out, _ = command("bench", "step", "--model", "lru", "--task", "image", *sizes)
     assert code == 0
     (record,) = store.read_all_speed(tmp_path / "results")
     assert record.name == "small"
