@@ -97,12 +97,12 @@ def test_a_step_of_several_seeds_is_no_plain_step(tmp_path, capsys):
     assert "together_step_ms" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("arguments", "name"), [((), "step-lru-text"), (("--seeds", "3"), "step-lru-text-seeds-3")])
+@pytest.mark.parametrize(("arguments", "name"), [((), "step-lru-image"), (("--seeds", "3"), "step-lru-image-seeds-3")])
 def test_the_name_of_a_step_tells_its_seeds(tmp_path, monkeypatch, arguments, name):
     made = []
     monkeypatch.setattr(train_run, "make_trainer", lambda *_, seeds: made.append(list(seeds)))
     monkeypatch.setattr(step, "measure_step", lambda *_, **__: {"step_ms": 1.0})
-    command = ("bench", "step", "--model", "lru", "--task", "text", "--brief", "--results", str(tmp_path))
+    command = ("bench", "step", "--model", "lru", "--task", "image", "--brief", "--results", str(tmp_path))
     assert main([*command, *arguments]) == 0
     (record,) = store.read_all_speed(tmp_path)
     assert record.name == f"{name}-{jax.default_backend()}" and made == [[0, 1, 2] if arguments else []]
