@@ -84,11 +84,12 @@ def _replaced(replacements: int, environment: dict[str, str], folder: Path, seed
 
 def cases_of(part: str, options: argparse.Namespace, folder: Path, environment: dict[str, str]) -> list[Case]:
     """The cases of a part, after what they start from has been made in a folder."""
+    runs = 1 if options.short else 2
     if part == "kills":
         chosen = kills.SHORT if options.short else kills.cases(options.kills)
         return [partial(_kill, case, environment) for case in chosen]
     if part == "corruptions":
-        expected = corruptions.originals(folder, environment, runs=1 if options.short else 2)
+        expected = corruptions.originals(folder, environment, runs=runs)
         # Half are sets; of the checkpoints, a tenth is resumed to the end.
         half = options.corruptions // 2
         to_the_end = -(-half // 10)
@@ -98,7 +99,7 @@ def cases_of(part: str, options: argparse.Namespace, folder: Path, environment: 
             partial(_restored, folder, environment, half - to_the_end),
         ]
     if part == "inputs":
-        inputs.originals(folder, environment)
+        inputs.originals(folder, environment, runs=runs)
         return [partial(_input, kind, environment) for kind in inputs.cases(options.inputs)]
     if part == "disks":
         (folder / "mount").mkdir()

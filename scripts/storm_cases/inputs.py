@@ -244,11 +244,11 @@ def cases(count: int) -> list[str]:
     return [name for name, (share, _) in CASES.items() for _ in range(max(1, round(count * share)))]
 
 
-def originals(folder: Path, environment: dict[str, str]) -> None:
-    """Makes the records that cases start from, below a folder."""
+def originals(folder: Path, environment: dict[str, str], *, runs: int = len(CELLS)) -> None:
+    """Makes the records of some runs, which cases start from, below a folder."""
     place = folder / "made"
     place.mkdir()
-    for model, task in CELLS:
+    for model, task in CELLS[:runs]:
         start(training(model, task), place, environment).wait()
     shutil.copytree(place / "results", folder / "records")
 
