@@ -20,6 +20,9 @@ from ssm_bench.tasks._pathfinder.variants import VARIANTS
 from tests.data import files
 from tests.data.contour_oracle import Scene
 
+# Compiling the generator takes most of the time of these tests.
+pytestmark = pytest.mark.thorough
+
 QUIET = Work(2, progress=False)
 
 

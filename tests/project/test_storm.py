@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 RECORD = json.loads((ROOT / "results/storm.json").read_text("utf-8"))
 
@@ -17,6 +19,7 @@ def storm(*arguments):
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
 
 
+@pytest.mark.thorough
 def test_no_fault_leaves_a_wrong_result_a_traceback_or_half_a_file():
     ended = storm("--short")
     assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-2000:]

@@ -76,6 +76,7 @@ def test_a_wheel_holds_every_module_and_every_experiment(built):
     assert not [name for name in names if name.startswith(("tests/", "results/", "build/"))]
 
 
+@pytest.mark.thorough
 def test_what_is_installed_works_from_an_empty_folder(installed, tmp_path):
     """Few commands, since each one starts Python and JAX."""
     models = run(installed, "list", "models", folder=tmp_path)

@@ -297,6 +297,7 @@ def cluster(tmp_path, monkeypatch):
             process.wait()
 
 
+@pytest.mark.thorough
 def test_tasks_of_a_cluster_share_the_cells_and_resume_after_a_warning(cluster, command, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     sweep = ("sweep", "--preset", "quick", "--data", "synthetic", "--models", "lru,transformer", "--tasks", "text")

@@ -53,6 +53,7 @@ def ran(tmp_path_factory):
     return folder, *[output for output, _ in printed]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["whole", "parts"])
 def test_a_run_by_two_processes_is_the_run_by_one(ran, tmp_path, name):
     alone = run_in(tmp_path, *config_of(*SETTINGS, model=MODEL))
@@ -67,6 +68,7 @@ def test_a_run_by_two_processes_is_the_run_by_one(ran, tmp_path, name):
     assert record.result.test_accuracy == alone.result.test_accuracy
 
 
+@pytest.mark.thorough
 def test_one_process_resumes_what_two_have_begun(ran):
     config, dataset = config_of(*SETTINGS, model=MODEL)
     record = run_in(ran[0] / "handed over", config, dataset)
@@ -76,16 +78,19 @@ def test_one_process_resumes_what_two_have_begun(ran):
     assert record.result.test_loss == pytest.approx(whole.result.test_loss, rel=TOLERANCE)
 
 
+@pytest.mark.thorough
 def test_the_first_process_alone_writes_and_tells(ran):
     assert not (ran[0] / "results of 1").exists()
     assert "ok, test" in ran[1] and "ok, test" not in ran[2]
 
 
+@pytest.mark.thorough
 def test_a_request_to_stop_reaches_both(ran):
     for printed in ran[1:]:
         assert "stopped by SIGUSR1: checkpoint at step 10 of 20" in printed
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("sentences"),
     [
