@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 VERBS = (
-    *("help", "setup", "lock", "data", "test", "smoke", "test-gpu", "check", "docs", "reproduce-table", "table"),
+    *("help", "setup", "lock", "data", "test", "test-thorough", "smoke", "test-gpu", "check", "docs", "reproduce-table", "table"),
     "bench",
 )
 #: Of Python before 3.13, and from it on.
