@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 VERBS = (
-    *("help", "setup", "lock", "data", "test", "test-thorough", "smoke", "test-gpu", "check", "docs", "reproduce-table", "table"),
-    "bench",
+    *("help", "setup", "lock", "data", "test", "test-thorough", "smoke", "test-gpu", "check", "docs"),
+    *("reproduce-table", "table", "bench"),
 )
 #: Of Python before 3.13, and from it on.
 LOCKS = ("constraints.txt", "constraints-3.13.txt")
