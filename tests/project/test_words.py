@@ -15,7 +15,7 @@ FORBIDDEN = {
     "a package host": "py" + r"pi\.org|python" + r"hosted|npm" + r"js\.org|conda" + r"\.anaconda",
     "a key": "BEGIN " + r"[A-Z ]*PRIVATE KEY|ssh-" + "rsa ",
     # Spellings that codespell's dictionary lacks.
-    "a British spelling": r"\b(diagonal|discret|general|initial|linear|optim|parametr|regular|vector)"
+    "a British spelling": r"\b(diagonal|d[i]scret|general|initial|linear|optim|p[a]rametr|regular|vector)"
     + r"is(e|es|ed|ing|ations?)\b",
     "unfinished work": r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b",
 }
