@@ -48,10 +48,11 @@ def headline(shown: Table, models: int = 0) -> str:
             whole += sum((entry.share or 0.0) >= WHOLE for entry in entries)
     if not best:
         return ""
-    of = f" of {models * len(layout.TASKS)}" if models else ""
+    count = len(layout.TASKS)
+    cells = f"{filled} of {models * count} cells ({models} models, {count} tasks)" if models else f"{filled} cells"
     return (
-        "Best test accuracy in percent, with its model and the share of the published schedule that was run: "
-        f"{', '.join(best)}. {filled}{of} cells have a result, {whole} of them with the full schedule."
+        "Best test accuracy in percent over all models, with the model and the share of the published schedule that was "
+        f"run: {', '.join(best)}. {cells} have a result, {whole} of them with the full schedule."
     )
 
 

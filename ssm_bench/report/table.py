@@ -16,7 +16,7 @@ from ssm_bench.report.aggregate import Cell, DataIdentity, data_identity, majori
 RANDOM = "random"
 SINGLE_SEED = "†"
 AT_CHANCE = "§"
-AT_CHANCE_TEXT = "not significantly above the most common test label: less than 2 standard errors"
+AT_CHANCE_TEXT = "less than 2 standard errors above the accuracy of always answering the most common test label"
 AVERAGE = "average"
 AVERAGE_FAILURES_AS_CHANCE = "average_failures_as_chance"
 MESSAGE_LENGTH = 140
@@ -340,7 +340,7 @@ def _data_text(data: DataIdentity, seen: list[DataIdentity]) -> str:
 def _precision_text(run: RunRecord) -> str:
     """The note on activations that are not float32, and on operations with less precision than configured."""
     precision = aggregate.precision(run)
-    asked = [] if precision == "float32" else [f"{precision} activations"]
+    asked = [] if precision == "float32" else [f"{precision.replace('bf16', 'bfloat16')} activations"]
     return ", ".join([*asked, *(f"{name} in {dtype}" for name, dtype in sorted(run.computed.items()))])
 
 
@@ -420,7 +420,7 @@ def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]
     if dirty := sum(run.revision.dirty for run in shown):
         yield "Code", f"{dirty} of {len(shown)} runs were made with uncommitted changes."
     if any(SINGLE_SEED in entry.marks for entry in table.entries.values()):
-        yield SINGLE_SEED, "one seed: no interval."
+        yield SINGLE_SEED, "one seed, so there is no interval."
     if any(AT_CHANCE in entry.marks for entry in table.entries.values()):
         yield AT_CHANCE, f"{AT_CHANCE_TEXT}."
 

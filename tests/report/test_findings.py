@@ -39,7 +39,7 @@ def test_the_headline_names_the_best_cell_of_each_task_with_its_share():
     runs = [record("s5", "text", 80.0, **WHOLE), record("lru", "text", 85.0), record("s5", "image", 70.0, done=50)]
     text = findings.headline(build(runs, "table", "strict"), models=2)
     assert "Text 85.00 (LRU, 50 %), Image 70.00 (S5, 5.0 %)." in text
-    assert text.endswith("3 of 12 cells have a result, 1 of them with the full schedule.")
+    assert text.endswith("3 of 12 cells (2 models, 6 tasks) have a result, 1 of them with the full schedule.")
     assert findings.headline(build([record("s5", "text", None, status="oom")], "table", "strict")) == ""
 
 

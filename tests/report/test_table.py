@@ -232,12 +232,12 @@ def test_half_precision_is_marked_wherever_it_stands():
     ]
     table = build(runs, "table", "strict")
     marked = {
-        place: any("bf16 activations; states" in table.footnotes.get(mark, "") for mark in entry.marks)
+        place: any("bfloat16 activations; states" in table.footnotes.get(mark, "") for mark in entry.marks)
         for place, entry in table.entries.items()
         if entry.cell
     }
     assert {place for place, half in marked.items() if half} == {("s5", "listops"), ("s5", "text")}
-    assert sum(text == "bf16 activations; states and weights are float32" for text in table.footnotes.values()) == 1
+    assert sum(text == "bfloat16 activations; states and weights are float32" for text in table.footnotes.values()) == 1
     # What another run in the same place was made with is in the list of runs.
     (other,) = (
         line for line in runs_page.markdown([table]).splitlines() if line.startswith("| LRU") and "59.00" in line
