@@ -51,8 +51,8 @@ def headline(shown: Table, models: int = 0) -> str:
     count = len(layout.TASKS)
     cells = f"{filled} of {models * count} cells ({models} models, {count} tasks)" if models else f"{filled} cells"
     return (
-        "Best test accuracy in percent over all models, with the model and the share of the published schedule that was "
-        f"run: {', '.join(best)}. {cells} have a result, {whole} of them with the full schedule."
+        "Best test accuracy in percent over all models, with the model and the share of the published schedule that "
+        f"was run: {', '.join(best)}. {cells} have a result, {whole} of them with the full schedule."
     )
 
 

@@ -155,8 +155,9 @@ def markdown_compact(table: Table) -> str:
     columns = [column for column in table.columns if column != AVERAGE_FAILURES_AS_CHANCE]
     short = {
         CELLS: "test accuracy in percent, ± the 95 % interval over seeds; below it, the share of the published "
-        "schedule that was run and the published value (failed: the authors report a failure). partial: interrupted. The "
-        "best two values of a column are highlighted, unless its cells used different data or a gray value is better.",
+        "schedule that was run and the published value (failed: the authors report a failure). partial: interrupted. "
+        "The best two values of a column are highlighted, unless its cells used different data or a gray value is "
+        "better.",
         PUBLISHED: "arXiv 2403.16899, Table II." if table.kind == layout.TABLE else "",
     }
     kept = (CELLS, YOUNG, PROTOCOL, PUBLISHED, PEERS, SINGLE_SEED, AT_CHANCE)
