@@ -306,15 +306,21 @@ def test_tasks_of_a_cluster_share_the_cells_and_resume_after_a_warning(cluster, 
     code, out, _ = command(*sweep, "--engine", "slurm", "--nodes", "2", "--time", "10m")
     job = re.match("submitted job ([0-9]+),", out)[1]
     assert code == 0
-    # Its lock says that a task has begun to train.
-    wait_for(lambda: list((tmp_path / "checkpoints").rglob(".*.lock")))
+
+    def begun():
+        # A task holds a lock while it trains. The signal would end one that has not begun.
+        places = [*(tmp_path / "checkpoints").rglob(".*.lock"), *(tmp_path / "results").rglob("*-s0.json")]
+        return {place.parent.name for place in places} == {"lru", "transformer"}
+
+    wait_for(begun)
     assert re.search("SLURM tasks .*: .*[12] running", command(*sweep, "--status")[1])
     asked("scancel", "--batch", "--signal=USR1", job)
 
     def done():
-        # SLURM waits two minutes before it starts a requeued task.
+        # SLURM waits two minutes before it starts a requeued task. Between updates it needs time to start one.
         for task in asked("squeue", "--noheader", "--array", "--states=PENDING", "--format=%A").split():
             asked("scontrol", "update", f"jobid={task}", "StartTime=now")
+            time.sleep(3)
         found = sorted((each.model.name, each.status) for each in store.read_all(tmp_path / "results"))
         return found == [("lru", "ok"), ("transformer", "ok")] and not asked("squeue", "--noheader", "--array")
 
