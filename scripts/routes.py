@@ -48,7 +48,7 @@ def _mosaic(shape: tuple[int, ...]) -> Callable[..., jax.Array]:
 
 def _triton(shape: tuple[int, ...]) -> Callable[..., jax.Array]:
     if not importlib.util.find_spec("triton"):
-        raise UserError("it needs the package triton, which is not installed")
+        raise UserError("it needs triton, but the package is not installed")
     _need_capability(8.0)
     from ssm_bench.ops.kernels.diagonal_scan_triton import triton_states
 

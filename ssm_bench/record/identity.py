@@ -12,8 +12,11 @@ from typing import Any
 
 from ssm_bench.config import base_config, leaves, merged
 
+#: Settings that say where data are stored and what devices divide; results differ by rounding at most.
+PLACEMENT = ("train.data_on", "train.divide")
+
 #: Sections and settings that are not part of a recipe: they change no result, or are another part of the path.
-NOT_NAMED = ("report", "seed", "preset", "model.scan_layers", "train.data_on", "train.divide")
+NOT_NAMED = ("report", "seed", "preset", "model.scan_layers", *PLACEMENT)
 
 #: Setting -> the value at which it is left out of a hash, if this is not its default.
 #:

@@ -32,14 +32,18 @@ def data_identity(run: RunRecord) -> DataIdentity:
 
 def precision(run: RunRecord) -> str:
     """The type of the activations of a run; float32 for runs from before the setting existed."""
-    model = run.config.get("model")
-    return model.get("precision", "float32") if isinstance(model, dict) else "float32"
+    return _setting(run, "model", "precision", "float32")
 
 
 def changed(run: RunRecord) -> str:
     """The settings that the user changed, "name=value, ..."; empty for runs from before this was recorded."""
-    report = run.config.get("report")
-    return report.get("changed", "") if isinstance(report, dict) else ""
+    return _setting(run, "report", "changed", "")
+
+
+def _setting(run: RunRecord, section: str, name: str, default: str) -> str:
+    """The value of a setting, or a default for runs from before it existed."""
+    settings = run.config.get(section)
+    return settings.get(name, default) if isinstance(settings, dict) else default
 
 
 def group_of(run: RunRecord) -> tuple[str, str, DataIdentity]:

@@ -40,15 +40,14 @@ def headline(shown: Table, models: int = 0) -> str:
         shown: the comparison table.
         models: number of models in the suite; 0: unknown.
     """
-    best, filled, whole = [], 0, 0
+    best, filled, whole, count = [], 0, 0, len(layout.TASKS)
     for task in layout.TASKS:
         if entries := _finished(shown, task):
             best.append(f"{shown.tasks[task]} {_best(shown, entries)}")
             filled += len(entries)
-            whole += sum((entry.share or 0.0) >= WHOLE for entry in entries)
+            whole += sum(map(_whole, entries))
     if not best:
         return ""
-    count = len(layout.TASKS)
     cells = f"{filled} of {models * count} cells ({models} models, {count} tasks)" if models else f"{filled} cells"
     return (
         "Best test accuracy in percent over all models, with the model and the share of the published schedule that "
@@ -75,6 +74,11 @@ def _finished(shown: Table, task: str) -> list[Entry]:
     return [entry for entry in shown.column(task) if entry.cell is not None and entry.accuracy is not None]
 
 
+def _whole(entry: Entry) -> bool:
+    """Whether the whole published schedule was run."""
+    return (entry.share or 0.0) >= WHOLE
+
+
 def _coverage(shown: Table) -> str:
     """The number of filled cells of each column, by share of the schedule."""
 
@@ -82,13 +86,12 @@ def _coverage(shown: Table) -> str:
         for task, title in shown.tasks.items():
             entries = _finished(shown, task)
             kinds = sorted({entry.cell.runs[0].data.kind for entry in entries if entry.cell})
-            shares = [entry.share or 0.0 for entry in entries]
             yield [
                 title,
                 ", ".join(kinds) or "–",
                 str(len(entries)),
                 str(sum(not entry.young for entry in entries)),
-                str(sum(share >= WHOLE for share in shares)),
+                str(sum(map(_whole, entries))),
                 str(sum(entry.seeds_finished >= SEVERAL_SEEDS for entry in entries)),
             ]
 
@@ -144,7 +147,7 @@ def _published(shown: Table) -> str:
 
     def rows() -> Iterator[list[str]]:
         for task, title in shown.tasks.items():
-            entries = [entry for entry in _finished(shown, task) if (entry.share or 0.0) >= WHOLE]
+            entries = [entry for entry in _finished(shown, task) if _whole(entry)]
             for kind in sorted({entry.cell.runs[0].data.kind for entry in entries if entry.cell}):
                 differences = [
                     entry.difference

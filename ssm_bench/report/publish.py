@@ -86,20 +86,24 @@ def contents(
     if readme is not None and (path := Path(readme)).is_file():
         found = peers(root, [run for table in made for run in table.records])
         blocks = {table.name: render.markdown_compact(_for_readme(table, found)) for table in made}
-        for table in made:
-            if (table.kind, table.protocol) == (layout.TABLE, "strict"):
-                blocks["headline"] = render.md(findings.headline(table, len(findings.parametrizations(root))))
+        if shown := comparison(made):
+            blocks["headline"] = render.md(findings.headline(shown, len(findings.parametrizations(root))))
         texts[path] = readme_text(path.read_text(encoding="utf-8"), blocks, str(path))
         texts |= _findings(made, root, path.parent / "docs" / "findings.md")
     return texts
 
 
+def comparison(made: Iterable[Table]) -> Table | None:
+    """The table of published recipes under the protocol strict, if it is among some tables."""
+    return next((table for table in made if (table.kind, table.protocol) == (layout.TABLE, "strict")), None)
+
+
 def _findings(made: Iterable[Table], root: Path | str, path: Path) -> dict[Path, str]:
     """Path -> text of the page on the table of published recipes; empty without the page or the table."""
-    shown = [table for table in made if (table.kind, table.protocol) == (layout.TABLE, "strict")]
-    if not shown or not path.is_file():
+    shown = comparison(made)
+    if shown is None or not path.is_file():
         return {}
-    blocks = findings.blocks(shown[0], findings.parametrizations(root))
+    blocks = findings.blocks(shown, findings.parametrizations(root))
     return {path: readme_text(path.read_text(encoding="utf-8"), blocks, str(path))}
 
 

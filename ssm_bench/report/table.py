@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ssm_bench.data.dataset import PROTOCOLS
 from ssm_bench.data.task import LRA
-from ssm_bench.record import RunRecord
+from ssm_bench.record import RunRecord, schema
 from ssm_bench.record.schema import FAILURES
 from ssm_bench.report import aggregate, layout, published
 from ssm_bench.report.aggregate import Cell, DataIdentity, data_identity, majority_share
@@ -111,8 +111,12 @@ class Table:
     def title(self) -> str:
         """The title above the table."""
         name = "Long Range Arena" if self.suite == LRA else f"Suite {self.suite}"
-        preset = layout.preset_title(self.kind.removeprefix(f"{self.suite}-"))
-        return f"{name}, protocol {self.protocol} · {preset}"
+        return f"{name}, protocol {self.protocol} · {layout.preset_title(self.preset)}"
+
+    @property
+    def preset(self) -> str:
+        """Its kind without the suite: "table" or a preset."""
+        return self.kind.removeprefix(f"{self.suite}-")
 
     def column(self, name: str) -> list[Entry]:
         """The entries of one column, in the order of the models; without the random row."""
@@ -246,9 +250,14 @@ def _add_published(
                 entry.published, entry.published_failed = value.accuracy, value.failed
 
 
+def _reference(run: RunRecord) -> schema.Published | None:
+    """The published row to compare a run with; None for toy sizes."""
+    return None if run.preset in layout.TOYS else run.model.published
+
+
 def _published(run: RunRecord) -> published.PublishedValue | None:
-    """The published value to compare a run with; None for toy sizes."""
-    reference = None if run.preset in layout.TOYS else run.model.published
+    """The published value to compare a run with."""
+    reference = _reference(run)
     return published.lookup(reference.row, reference.source, run.task.name) if reference else None
 
 
@@ -339,8 +348,7 @@ def _data_text(data: DataIdentity, seen: list[DataIdentity]) -> str:
 
 def _precision_text(run: RunRecord) -> str:
     """The note on activations that are not float32, and on operations with less precision than configured."""
-    precision = aggregate.precision(run)
-    asked = [] if precision == "float32" else [f"{precision.replace('bf16', 'bfloat16')} activations"]
+    asked = ["bfloat16 activations"] if aggregate.precision(run) == "bf16" else []
     return ", ".join([*asked, *(f"{name} in {dtype}" for name, dtype in sorted(run.computed.items()))])
 
 
@@ -374,8 +382,8 @@ def _published_notes(cell: Cell) -> Iterator[str]:
 
 
 def _table_notes(table: Table, official: list[str]) -> Iterator[tuple[str, str]]:
-    toy = table.kind.removeprefix(f"{table.suite}-") in layout.TOYS
-    compared = "" if toy else "then the published value and, in parentheses, the difference (none for synthetic data); "
+    compared = "then the published value and, in parentheses, the difference (none for synthetic data); "
+    compared = "" if table.preset in layout.TOYS else compared
     yield (
         CELLS,
         f"test accuracy in percent, mean ± 95 % t-interval over the finished seeds; {compared}then n, the number of "
@@ -429,8 +437,7 @@ def _sources(table: Table) -> list[str]:
     """For every published row in the table: its model, its source, and the notes of the whole row."""
     found = {}
     for (model, _), entry in table.entries.items():
-        run = entry.cell.runs[-1] if entry.cell else None
-        reference = run.model.published if run and run.preset not in layout.TOYS else None
+        reference = _reference(entry.cell.runs[-1]) if entry.cell else None
         if reference and published.known(reference.row, reference.source):
             notes = published.row_notes(reference.row, reference.source)
             found[table.rows[model]] = ", ".join((reference.source, *notes))

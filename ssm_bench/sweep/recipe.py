@@ -1,7 +1,6 @@
 """Resolves a model, a task, a preset and overrides to one complete configuration."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
@@ -11,6 +10,7 @@ from ssm_bench.data import spec
 from ssm_bench.data.dataset import DATA, PROTOCOLS
 from ssm_bench.errors import ArgumentError, SettingError, UserError, unknown_choice, unknown_name
 from ssm_bench.network.build import SLOTS, options_of
+from ssm_bench.record.identity import PLACEMENT
 from ssm_bench.report import published
 from ssm_bench.sweep.presets import PRESETS, default_data, set_share
 from ssm_bench.training.devices import check_division
@@ -40,8 +40,8 @@ FLAGS = {
 #: Settings that may change without changing the recipe or its schedule.
 FREE_ALWAYS = (
     *("train.evaluations", "train.chunk", "train.lengths", "train.eval_batch_size", "train.norm_batches"),
-    *("train.data_on", "train.accumulate", "train.divide"),
-    "model.precision",
+    *PLACEMENT,
+    *("train.accumulate", "model.precision"),
 )
 
 #: Settings that may change under the presets of the published recipe; these presets need a recipe.
@@ -128,10 +128,9 @@ def resolve(
     if protocol == "paper":
         # The published codes evaluate with running averages.
         config.train.norm_batches = 0
-    slots = {f"model.{section}": recipe.model[section] for section, *_ in SLOTS}
-    before = leaves(config.to_dict()) | slots
+    before = config
     config = override(config, [a for a in overrides if a not in chosen])
-    config.report.changed = _changes(preset, overrides, before, config)
+    config.report.changed = _changes(preset, overrides, recipe, before, config)
     if config.model.norm != "batch":
         config.train.norm_batches = 0
     elif config.train.accumulate > 1:
@@ -171,12 +170,22 @@ def when_opened(config: ConfigDict) -> list[ConfigDict]:
     return found
 
 
-def _changes(preset: str, overrides: Sequence[str], before: Mapping[str, Any], config: ConfigDict) -> str:
-    """The settings that overrides changed, "name=value, ...", except those that a preset leaves open."""
-    after = leaves(config.to_dict())
+def _changes(preset: str, overrides: Sequence[str], recipe: ConfigDict, before: ConfigDict, config: ConfigDict) -> str:
+    """The settings that overrides changed, "name=value, ...", except those that a preset leaves open.
+
+    Args:
+        preset: one of PRESETS.
+        overrides: as in `resolve`.
+        recipe: the recipe, whose mixer and scaffold count.
+        before: the recipe under the preset.
+        config: the result.
+    """
     names = {argument.removeprefix("--config.").partition("=")[0] for argument in overrides}
-    changed = names - set(FREE.get(preset, FREE_ALWAYS))
-    return ", ".join(f"{name}={after[name]}" for name in sorted(changed) if after[name] != before[name])
+    if not (names := names - set(FREE.get(preset, FREE_ALWAYS))):
+        return ""
+    slots = {f"model.{section}": recipe.model[section] for section, *_ in SLOTS}
+    old, new = leaves(before.to_dict()) | slots, leaves(config.to_dict())
+    return ", ".join(f"{name}={new[name]}" for name in sorted(names) if new[name] != old[name])
 
 
 def _check_overrides(preset: str, overrides: Sequence[str]) -> None:

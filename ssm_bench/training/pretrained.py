@@ -16,6 +16,7 @@ from ssm_bench.config import leaves
 from ssm_bench.data import Dataset
 from ssm_bench.errors import UserError
 from ssm_bench.network.build import Split
+from ssm_bench.record.identity import PLACEMENT
 from ssm_bench.training import provenance
 from ssm_bench.training.outcome import Outcome
 from ssm_bench.training.recording import data_part
@@ -146,7 +147,7 @@ class Pretrained:
         """
         before, now = leaves(self.record["config"]), leaves(config.to_dict())
         for name in sorted({*before, *now}):
-            if not name.startswith(("report.", "train.data_on", "train.divide")) and before.get(name) != now.get(name):
+            if not name.startswith(("report.", *PLACEMENT)) and before.get(name) != now.get(name):
                 raise UserError(
                     f"{self.folder} holds weights with {name} {before.get(name)!r}, not {now.get(name)!r}: "
                     "choose another folder with --out, or replace them with --rerun"

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ssm_bench.config import experiment_names, get_config
-from ssm_bench.data import spec
+from tests.models import DISTINCT
 
 SCRIPT = Path(__file__).with_name("at_published_size.py")
 
@@ -20,18 +19,11 @@ PATIENCE = 900
 
 GROUPS = 2
 
-#: One model for each pair of mixer and scaffold: others of the same pair differ in their initial values.
-MODELS = list(
-    {
-        (c.model.mixer, c.model.scaffold): name for name in experiment_names() for c in [get_config(name, spec("text"))]
-    }.values()
-)
-
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_a_pass_ends_with_all_threads(group):
-    names = MODELS[group::GROUPS]
+    names = DISTINCT[group::GROUPS]
     environment = os.environ | {"NPROC": str(THREADS)}
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), *names],

@@ -16,7 +16,7 @@ import pytest
 from flax import nnx
 
 from ssm_bench import registry, testing
-from ssm_bench.config import experiment, experiment_names, get_config
+from ssm_bench.config import experiment, experiment_names
 from ssm_bench.data import spec, tasks
 from ssm_bench.data.task import LRA
 from ssm_bench.errors import UserError
@@ -29,6 +29,7 @@ from ssm_bench.network.parameters import ROLES
 from ssm_bench.network.scaffold import Scaffold, Slots
 from ssm_bench.sweep.cells import Cell, Choices, opened
 from ssm_bench.testing import TOLERANCE, WIDTH
+from tests.models import DISTINCT
 
 ROOT = Path(__file__).parents[2]
 
@@ -313,18 +314,9 @@ def close(actual, desired):
     np.testing.assert_allclose(actual, desired, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def distinct(models):
-    """Models and whether an earlier one has the same mixer and scaffold, from which it differs in its settings."""
-    seen = set()
-    for model in models:
-        config = get_config(model, spec("text")).model
-        yield model, (config.mixer, config.scaffold) in seen
-        seen.add((config.mixer, config.scaffold))
-
-
 TOYS = [
-    pytest.param((model, "text"), marks=[pytest.mark.thorough] if alike else [])
-    for model, alike in distinct(experiment_names())
+    pytest.param((model, "text"), marks=[] if model in DISTINCT else [pytest.mark.thorough])
+    for model in experiment_names()
 ]
 
 

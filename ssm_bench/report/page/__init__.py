@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ssm_bench import __version__
 from ssm_bench.record import store
-from ssm_bench.report import findings, layout
+from ssm_bench.report import layout
 from ssm_bench.report.page import analyses, content, tables
 from ssm_bench.report.page.content import Results
 from ssm_bench.report.page.elements import Html, element, join, script_json
@@ -127,10 +127,8 @@ def _summary(results: Results) -> Html:
         (len(results.speeds), "measurements of speed"),
     ]
     last = max(run.created for run in results.runs)[:10]
-    first = results.tables[0]
-    best = findings.headline(first, results.models) if first.kind == layout.TABLE else ""
     return join(
-        element("p", best, class_="headline") if best else "",
+        element("p", results.headline, class_="headline") if results.headline else "",
         element(
             "p", *(f"{number} {words} · " for number, words in counts if number), f"last run {last}", class_="count"
         ),

@@ -37,7 +37,7 @@ class Results:
         analyses: name of a table of `ssm-bench analyze` -> the table.
         figures: the names of the figures of these analyses.
         bad: a sentence on each file that was left out.
-        models: number of models in the suite, of which some may have no run; 0: unknown.
+        headline: the best result of each task, in a paragraph; empty without the comparison table.
     """
 
     tables: list[Table]
@@ -47,7 +47,7 @@ class Results:
     analyses: dict[str, pd.DataFrame]
     figures: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
-    models: int = 0
+    headline: str = ""
 
 
 def read(root: Path | str) -> Results:
@@ -70,8 +70,9 @@ def read(root: Path | str) -> Results:
     tables.sort(key=lambda table: (table.kind != layout.TABLE, table.name))
     speeds = store.read_all_speed(root, skip=bad.append)
     figures = [path.name for path in sorted(layout.analyses_of(root).glob("*.svg"))]
-    models = len(findings.parametrizations(root))
-    return Results(tables, runs, speeds, found, _analyses(root, bad), figures, bad, models)
+    shown = publish.comparison(tables)
+    headline = findings.headline(shown, len(findings.parametrizations(root))) if shown else ""
+    return Results(tables, runs, speeds, found, _analyses(root, bad), figures, bad, headline)
 
 
 def _analyses(root: Path | str, bad: list[str]) -> dict[str, pd.DataFrame]:
